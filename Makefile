@@ -1,0 +1,57 @@
+# Everything a developer does, one word each; `make` alone lists them.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DISTS  := $(patsubst %/pyproject.toml,%,$(wildcard pollect-*/pyproject.toml))
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint type bench build services clean setup
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+run: $(VENV)/.installed ## Run the quickstart: this host's metrics on http://localhost:8000/
+	@exec $(BIN)/pollect run -c examples/quickstart.yml
+
+test: $(VENV)/.tools .bench/1x/.installed ## Run all tests; those whose services are absent skip and say so
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.tools ## Check style and formatting
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+type: $(VENV)/.tools ## Check types
+	@$(BIN)/mypy $(addsuffix /src,$(DISTS)) tests
+
+bench: $(VENV)/.tools .bench/1x/.installed ## Measure the figures, beside 1.x and the peers that are installed
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+build: $(VENV)/.tools ## Build the wheel and source archive of every distribution into dist/
+	@set -e; for dist in $(DISTS); do $(BIN)/python -m build --no-isolation --outdir dist $$dist; done
+
+services: ## Install the Debian packages that integration tests drive (root)
+	@.ci/services
+
+setup: $(VENV)/.tools ## Make the environment with all distributions and tools
+
+clean: ## Remove what the other targets made
+	@rm -rf $(VENV) dist .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/.installed: $(wildcard pollect-*/pyproject.toml)
+	@echo "installing pollect into $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet $(foreach dist,$(DISTS),-e ./$(dist))
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.installed pyproject.toml
+	@echo "installing the developers' tools into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --group test --group lint --group build
+	@touch $@
+
+# pollect 1.x in an environment of its own, for comparison only.
+.bench/1x/.installed:
+	@echo "installing pollect 1.2.3 into .bench/1x, for comparison ..."
+	@$(PYTHON) -m venv .bench/1x
+	@.bench/1x/bin/python -m pip install --quiet "pollect==1.2.3" "psutil~=6.1" \
+	  "prometheus-client~=0.21.1" "paho-mqtt~=2.1.0" "gevent~=24.11"
+	@touch $@

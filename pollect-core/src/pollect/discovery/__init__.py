@@ -1,0 +1,1 @@
+"""Which plugins are installed, what they need, and what to install for the rest."""

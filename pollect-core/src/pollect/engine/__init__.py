@@ -1,0 +1,1 @@
+"""Runs sources on time and hands their values to writers."""

@@ -1,0 +1,53 @@
+"""What the engine runs: ready sources and writers, grouped into collections.
+
+Whoever reads a config builds a `Plan`; the engine knows no file format and no entry point.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pollect.model import Batch, SourceId
+from pollect.plugin import MetricFilter, Source, Writer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourcePlan:
+    """One source and how the engine treats it."""
+
+    source: Source[Any]
+    #: Seconds between two probes.
+    interval: float
+    #: Added to every sample, `(name, value)` in config order.
+    static_labels: tuple[tuple[str, str], ...] = ()
+    filter: MetricFilter = MetricFilter()
+    #: The last values stay for ever when the source stops answering.
+    keep_stale: bool = False
+
+    @property
+    def id(self) -> SourceId:
+        return self.source.context.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionPlan:
+    """One executor of the config: sources that share worker threads and writers."""
+
+    name: str
+    sources: Sequence[SourcePlan]
+    #: Equal writer sections of a config are one object here, shared by its collections.
+    writers: Sequence[Writer[Any]]
+    threads: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything one engine runs."""
+
+    collections: Sequence[CollectionPlan]
+    #: Seconds between two deliveries of self metrics to remote writers.
+    tick_time: float = 10.0
+    self_metrics: bool = True
+    #: Seconds that stopping may take to hand over what is buffered.
+    shutdown_timeout: float = 10.0
+    filters: Sequence[Callable[[Batch], Batch | None]] = field(default_factory=tuple)

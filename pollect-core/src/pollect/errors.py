@@ -1,0 +1,179 @@
+"""Every error of pollect.
+
+::
+
+    PollectError
+      ConfigError              a mistake in the config file            exit code 2
+        InvalidConfig          several of them, reported together
+      PluginError              a plugin cannot be used                 exit code 3
+        UnknownPlugin
+        DuplicatePlugin
+        PluginLoadError
+        MissingDependency
+      ProbeError               the probe counts as failed
+        TargetUnavailable
+        AuthenticationFailed
+        BadResponse
+      NoData                   nothing to report, and that is normal
+      WriteError               a writer could not deliver
+        Retryable              the batches are kept and tried again
+        Rejected               the target refused them: counted as lost
+      EngineError              the daemon cannot run                   exit code 1
+
+Facts are attributes, the sentence is for people: lower case, the thing in hand first, then what
+was expected, then what to do.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class PollectError(Exception):
+    """Base of every error that pollect raises on purpose."""
+
+
+class ConfigError(PollectError):
+    """One mistake in the configuration.
+
+    A plugin raises it with `key`, the config key inside its own section (`timeout`,
+    `metrics[2].oid`); whoever knows the section fills in where that is.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        key: str = "",
+        hint: str = "",
+        file: Path | None = None,
+        line: int | None = None,
+        column: int | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.key = key
+        self.hint = hint
+        self.file = file
+        self.line = line
+        self.column = column
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+        text = ": ".join(part for part in (place, self.key, self.problem) if part)
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class InvalidConfig(ConfigError):
+    """All mistakes of one config file, in the order of the file."""
+
+    def __init__(self, problems: Sequence[ConfigError]) -> None:
+        super().__init__(f"{len(problems)} problem(s) in the configuration")
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+class PluginError(PollectError):
+    """A source or writer type cannot be used."""
+
+
+class UnknownPlugin(PluginError):
+    """No installed distribution registers this type."""
+
+    def __init__(self, type_name: str, kind: str, hint: str = "") -> None:
+        super().__init__(f"unknown {kind} type {type_name!r}" + (f" ({hint})" if hint else ""))
+        self.type_name = type_name
+        self.kind = kind
+        self.hint = hint
+
+
+class DuplicatePlugin(PluginError):
+    """Two distributions register the same type."""
+
+    def __init__(self, type_name: str, kind: str, distributions: Sequence[str]) -> None:
+        both = " and ".join(distributions)
+        super().__init__(
+            f"{kind} type {type_name!r} is registered by {both}; uninstall one of them"
+        )
+        self.type_name = type_name
+        self.kind = kind
+        self.distributions = tuple(distributions)
+
+
+class PluginLoadError(PluginError):
+    """A plugin module or class fails to import, or is not what its entry point promises."""
+
+
+class MissingDependency(PluginError):
+    """The third-party library or program that a plugin needs is not installed.
+
+    `requirement` is what pip takes (`pollect-sources-network[snmp]`), or empty for a program;
+    `program` and `package` name an external program and its Debian package.
+    """
+
+    def __init__(
+        self, message: str, *, requirement: str = "", program: str = "", package: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.requirement = requirement
+        self.program = program
+        self.package = package
+
+
+class ProbeError(PollectError):
+    """The target could not be read; the probe counts as failed."""
+
+
+class TargetUnavailable(ProbeError):
+    """The target cannot be reached, or does not answer in time."""
+
+
+class AuthenticationFailed(ProbeError):
+    """The target refuses the credentials."""
+
+
+class BadResponse(ProbeError):
+    """The target answered, but not as its protocol says."""
+
+
+class NoData(PollectError):
+    """There is nothing to report, and that is normal.
+
+    The values reported before stay until they are too old. With `withdraw` they go at once:
+    the source knows that what they described no longer exists.
+    """
+
+    def __init__(self, message: str = "", *, withdraw: bool = False) -> None:
+        super().__init__(message)
+        self.withdraw = withdraw
+
+
+class WriteError(PollectError):
+    """A writer could not deliver its batches."""
+
+
+class Retryable(WriteError):
+    """The target is away or busy; the same batches are worth another try.
+
+    `retry_after`: seconds the target asked to wait, None when it named no time.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Rejected(WriteError):
+    """The target refused samples for good; trying again is useless.
+
+    `lost`: how many samples of the batches were refused, None for all of them.
+    """
+
+    def __init__(self, message: str, *, lost: int | None = None) -> None:
+        super().__init__(message)
+        self.lost = lost
+
+
+class EngineError(PollectError):
+    """The daemon cannot start or go on; the message says what stands in the way."""

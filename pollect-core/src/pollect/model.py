@@ -1,0 +1,221 @@
+"""What flows through pollect: metrics, samples, the identity of a source, results and batches.
+
+A source declares `Metric`s and yields `Sample`s of them. The engine turns what one probe brought
+into a `ProbeResult`, and a result with values into a `Batch`, the unit that writers take.
+"""
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+
+class Kind(enum.Enum):
+    """How the values of a metric move."""
+
+    GAUGE = "gauge"
+    #: Only grows, and starts anew when its owner restarts.
+    COUNTER = "counter"
+
+
+class Metric:
+    """The description of a value: name, help, unit, kind and the names of its labels.
+
+    `name` is the value name, the last part of the exported name; None for a source whose one
+    value needs no name of its own. `unit` is a word in plural base form (`bytes`, `seconds`,
+    `celsius`, `ratio`) or a symbol a device prescribes (`°C`).
+
+    Metrics are immutable, compare by content, and are meant to be declared once per module.
+    """
+
+    __slots__ = ("_hash", "help", "kind", "labels", "name", "unit")
+
+    name: Final[str | None]  # type: ignore[misc]
+    help: Final[str]  # type: ignore[misc]
+    unit: Final[str]  # type: ignore[misc]
+    kind: Final[Kind]  # type: ignore[misc]
+    labels: Final[tuple[str, ...]]  # type: ignore[misc]
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        help: str = "",
+        unit: str = "",
+        kind: Kind = Kind.GAUGE,
+        labels: Sequence[str] = (),
+    ) -> None:
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"metric {name!r} names a label twice: {', '.join(labels)}")
+        put = object.__setattr__
+        put(self, "name", name)
+        put(self, "help", help)
+        put(self, "unit", unit)
+        put(self, "kind", kind)
+        put(self, "labels", tuple(labels))
+        # Writers look a series up by its metric once per sample: the hash is worth keeping.
+        put(self, "_hash", hash((name, help, unit, kind, self.labels)))
+
+    def sample(self, value: float, *label_values: str, time: float | None = None) -> "Sample":
+        """Return one value of this metric.
+
+        `label_values` follow the order of `labels`. `time` is Unix time in seconds when the value
+        was true, for sources that know; by default it is the time of the probe.
+        """
+        return Sample(self, value, label_values, time)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"metric {self.name!r} is immutable")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"metric {self.name!r} is immutable")
+
+    def __hash__(self) -> int:
+        return self._hash  # type: ignore[attr-defined, no-any-return]
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return isinstance(other, Metric) and self._fields() == other._fields()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore_metric, self._fields()
+
+    def __repr__(self) -> str:
+        facts = f"kind={self.kind.value}, unit={self.unit!r}, labels={self.labels!r}"
+        return f"Metric({self.name!r}, {facts})"
+
+    def _fields(self) -> tuple[str | None, str, str, Kind, tuple[str, ...]]:
+        return self.name, self.help, self.unit, self.kind, self.labels
+
+
+def _restore_metric(
+    name: str | None, help: str, unit: str, kind: Kind, labels: tuple[str, ...]
+) -> Metric:
+    return Metric(name, help=help, unit=unit, kind=kind, labels=labels)
+
+
+class Sample(NamedTuple):
+    """One value of a metric. Build it with `Metric.sample`."""
+
+    metric: Metric
+    value: float
+    label_values: tuple[str, ...] = ()
+    #: Unix time in seconds; None means the time of the probe.
+    time: float | None = None
+
+
+class SourceId(NamedTuple):
+    """Which source of the config: the first parts of every metric name.
+
+    `type` is the word the config uses, aliases and letter case included, because it is part of
+    the metric names.
+    """
+
+    collection: str
+    type: str
+    name: str | None = None
+
+    @property
+    def dotted(self) -> str:
+        """`collection.type` or `collection.type.name`: the name all writers start from."""
+        return ".".join(part for part in self if part is not None)
+
+    def __str__(self) -> str:
+        return "/".join(part for part in self if part is not None)
+
+
+class Outcome(enum.Enum):
+    """How a probe ended."""
+
+    OK = "ok"
+    #: Nothing to report, and that is normal.
+    NO_DATA = "no_data"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    #: The source raised something it does not declare: a programming error.
+    BUG = "bug"
+
+    @property
+    def up(self) -> bool:
+        """Whether the source works."""
+        return self in (Outcome.OK, Outcome.NO_DATA)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What one probe brought. `samples` is empty unless the outcome is `OK`."""
+
+    source: SourceId
+    outcome: Outcome
+    samples: Sequence[Sample] = ()
+    #: Unix time in seconds at the end of the probe.
+    time: float = 0.0
+    duration_seconds: float = 0.0
+    error: BaseException | None = None
+    #: The values reported before are gone now, see `NoData`.
+    withdraw: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """All series one source has at one moment.
+
+    A series that the source had in its last batch and lacks in this one no longer exists; an
+    empty batch withdraws everything the source wrote before. All values are finite numbers.
+    """
+
+    source: SourceId
+    samples: Sequence[Sample]
+    #: Unix time in seconds, for samples that carry no time of their own.
+    time: float
+    #: From the config, `(name, value)` in config order; they follow a sample's own labels.
+    static_labels: tuple[tuple[str, str], ...] = ()
+
+    def labels_of(self, sample: Sample) -> tuple[tuple[str, str], ...]:
+        """Return all labels of a sample as `(name, value)`, its own first.
+
+        A static label of the same name as one of the sample's own loses.
+        """
+        own = sample.metric.labels
+        static = (label for label in self.static_labels if label[0] not in own)
+        return (*zip(own, sample.label_values, strict=True), *static)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """How a source fares, for status pages and self metrics."""
+
+    source: SourceId
+    #: None until the first probe ended.
+    outcome: Outcome | None = None
+    #: Why the source is down, in words; empty while it is up.
+    reason: str = ""
+    #: Unix time in seconds of the last change between up and down; None before the first probe.
+    since: float | None = None
+    #: Unix time in seconds of the last probe that worked; None if none did.
+    last_success: float | None = None
+    duration_seconds: float | None = None
+    series: int = 0
+    probes: "dict[Outcome, int] | None" = None
+    #: Ticks that found the last probe still running.
+    skipped: int = 0
+
+    @property
+    def up(self) -> bool:
+        return self.outcome is not None and self.outcome.up
+
+
+@dataclass(frozen=True, slots=True)
+class WriterStatus:
+    """How a writer fares."""
+
+    writer: str
+    up: bool = True
+    reason: str = ""
+    buffered_samples: int = 0
+    lost_samples: int = 0
+    written_samples: int = 0

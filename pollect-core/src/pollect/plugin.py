@@ -1,0 +1,382 @@
+"""What a plugin is made of: sources, writers, their configs and contexts, and their specs.
+
+A source reads one thing at an interval; a writer hands samples on. Both get a typed config and a
+context, validate in `__init__` without any I/O, connect in `open()`, and let go in `close()`.
+"""
+
+import importlib
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Generic, Protocol, Self, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from pollect.errors import PluginLoadError
+from pollect.model import Batch, Metric, Sample, SourceId, SourceStatus, WriterStatus
+
+Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
+
+#: What a probe may return: samples, value names with their numbers, one number, or nothing.
+ProbeValue: TypeAlias = Iterable[Sample] | Mapping[str, float] | float | None
+
+
+class Secret:
+    """Text of the config that must never be shown: it prints as `***`.
+
+    Only `reveal()` gives the text. Two secrets with the same text are equal.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text itself, to be handed to a device and never to a log."""
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+
+class Clock(Protocol):
+    """Time, injected so that tests can own it."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never jump; only differences mean something."""
+
+    def time(self) -> float:
+        """Return Unix time in seconds."""
+
+    def wait(self, condition: threading.Condition, timeout: float | None) -> None:
+        """Wait on an acquired condition until it is notified or `timeout` seconds went by.
+
+        May return early for no reason, as `threading.Condition.wait` may.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """Where the kernel's file systems are mounted; a test points them at a fixture tree."""
+
+    proc: Path = Path("/proc")
+    sys: Path = Path("/sys")
+    dev: Path = Path("/dev")
+
+
+class MetricFilter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Which values of a source to keep, by value name; shell patterns as in `total_*`."""
+
+    include: Annotated[
+        tuple[str, ...], Meta(description="Keep only values whose name matches one of these.")
+    ] = ()
+    exclude: Annotated[
+        tuple[str, ...], Meta(description="Drop values whose name matches one of these.")
+    ] = ()
+
+
+class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Options that every source has. Derive from it with `frozen=True, kw_only=True`.
+
+    Fields are snake_case here and camelCase in the config file. Every field of a subclass has a
+    description (`Annotated[int, Meta(description=...)]`): the manual and the JSON Schema are made
+    of them. A class that sets `keep_unknown` gets all keys it does not declare in `options`.
+    """
+
+    keep_unknown: ClassVar[bool] = False
+
+    type: Annotated[str, Meta(description="Type of the source, part of its metric names.")]
+    name: Annotated[
+        str | None, Meta(description="Name of this source, part of its metric names.")
+    ] = None
+    labels: Annotated[
+        dict[str, str | int | float | bool],
+        Meta(description="Static labels, added to every value of this source."),
+    ] = msgspec.field(default_factory=dict)
+    tick_time: Annotated[
+        Seconds | None,
+        Meta(description="Seconds between two probes of this source; default: the executor's."),
+    ] = None
+    timeout: Annotated[
+        Seconds | None,
+        Meta(description="Seconds a probe may take; default: the larger of the tick time and 10."),
+    ] = None
+    enabled: Annotated[bool, Meta(description="Set to false to leave this source out.")] = True
+    metrics: Annotated[MetricFilter, Meta(description="Which values to keep, by value name.")] = (
+        MetricFilter()
+    )
+    details: Annotated[
+        bool, Meta(description="Also report the less common values of this source.")
+    ] = False
+    keep_stale: Annotated[
+        bool | None,
+        Meta(
+            description="Keep the last values for ever when the source stops answering; "
+            "default: the global `keepStale`."
+        ),
+    ] = None
+
+
+class BufferConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """How much a remote writer keeps while its target is away. The oldest samples go first."""
+
+    samples: Annotated[
+        Annotated[int, Meta(ge=1)], Meta(description="Samples kept in memory at most.")
+    ] = 100_000
+    age: Annotated[Seconds, Meta(description="Seconds a sample is kept at most.")] = 3600.0
+
+
+class WriterConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Options that every writer has. See `SourceConfig` for how to derive from it."""
+
+    keep_unknown: ClassVar[bool] = False
+
+    type: Annotated[str, Meta(description="Type of the writer.")]
+    self_metrics: Annotated[
+        bool | None,
+        Meta(
+            description="Whether this writer also gets the metrics of pollect itself; "
+            "default: depends on the writer."
+        ),
+    ] = None
+    buffer: Annotated[
+        BufferConfig, Meta(description="What to keep while the target is away (remote writers).")
+    ] = BufferConfig()
+    spool: Annotated[
+        bool,
+        Meta(description="Keep the buffer on disk, so that it survives a crash (remote writers)."),
+    ] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceContext:
+    """What the engine tells a source about its place."""
+
+    id: SourceId
+    #: Seconds between two probes.
+    interval: float
+    clock: Clock
+    #: Where relative paths of the config start.
+    config_dir: Path
+    #: Where state that outlives the process is kept; may not exist yet.
+    state_dir: Path
+    roots: Roots = Roots()
+    #: Set when the daemon stops; a source that waits by itself waits on this.
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterContext:
+    """What the engine tells a writer about its place."""
+
+    #: Short and unique among the writers of the config: `Prometheus`, `Prometheus-2`.
+    name: str
+    clock: Clock
+    config_dir: Path
+    state_dir: Path
+    stopping: threading.Event = field(default_factory=threading.Event)
+    #: How the sources of this writer fare now, for a status page.
+    sources: Callable[[], Sequence[SourceStatus]] = tuple
+    #: How all writers fare now.
+    writers: Callable[[], Sequence[WriterStatus]] = tuple
+    #: The metrics of pollect itself as of now, for writers that are asked instead of told.
+    self_batches: Callable[[], Sequence[Batch]] = tuple
+
+
+SourceConfigT = TypeVar("SourceConfigT", bound=SourceConfig)
+WriterConfigT = TypeVar("WriterConfigT", bound=WriterConfig)
+
+
+class Source(Generic[SourceConfigT]):
+    """Reads one thing at an interval.
+
+    The engine calls `open()` once before the first probe and again, with growing pauses, while it
+    raises; then `probe()` at every tick, never twice at once; then `close()`. All may run in any
+    thread, one at a time. `open`, `probe` and `close` may be coroutine functions; such sources
+    share one event loop.
+    """
+
+    #: The model of this source's section in the config.
+    config_type: ClassVar[type[SourceConfig]] = SourceConfig
+    #: Every metric the source may emit.
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+    #: The device or the config decides on the names: `metrics` lists only what is always there.
+    dynamic_metrics: ClassVar[bool] = False
+    #: Seconds a value stays true without a new probe that works; None means 2.5 intervals. For
+    #: sources whose device only speaks up when something changes.
+    hold: ClassVar[float | None] = None
+
+    def __init__(self, config: SourceConfigT, context: SourceContext) -> None:
+        """Validate `config`; no I/O here. Raises `ConfigError` with the `key` in question."""
+        self.config = config
+        self.context = context
+        self.log = logging.getLogger(str(context.id))
+
+    def open(self) -> Awaitable[None] | None:
+        """Connect, and import the library that talks to the device.
+
+        Raises `ProbeError` when the device is away (it is tried again later) and
+        `MissingDependency` when the library is not installed.
+        """
+        return None
+
+    def probe(self) -> ProbeValue | Awaitable[ProbeValue]:
+        """Return the values of now.
+
+        Raises `NoData` when there is nothing to report and that is normal, and `ProbeError` when
+        the device could not be read. Returning None or nothing at all is `NoData` as well.
+        """
+        raise NotImplementedError
+
+    def close(self) -> Awaitable[None] | None:
+        """Let go of everything; called once or more often, also after a failed `open()`."""
+        return None
+
+    def deadline_seconds(self) -> float:
+        """Return how long a probe may take before it counts as timed out.
+
+        The `timeout` of the config, else the larger of the interval and 10 seconds. A source that
+        uses `timeout` for its own requests leaves itself room here to report the failure.
+        """
+        return self.config.timeout or max(self.context.interval, 10.0)
+
+
+class Writer(Generic[WriterConfigT]):
+    """Hands samples on.
+
+    A writer is called by one thread at a time if it is remote, by many if it is `in_process`.
+    """
+
+    #: The model of this writer's section in the config.
+    config_type: ClassVar[type[WriterConfig]] = WriterConfig
+    #: Quick and without a network: called in the thread of the probe, no buffer in front of it.
+    in_process: ClassVar[bool] = False
+    #: Takes the batch of each source as soon as it is there; else those of one tick together.
+    accepts_partial: ClassVar[bool] = False
+    #: Only the latest value of a series matters: what is outdated in the buffer is not sent.
+    latest_only: ClassVar[bool] = False
+    #: Whether it gets the metrics of pollect itself when the config does not say.
+    self_metrics: ClassVar[bool] = True
+    #: Samples handed over in one `write` at most, unless a single batch is larger.
+    batch_size: ClassVar[int] = 1000
+
+    def __init__(self, config: WriterConfigT, context: WriterContext) -> None:
+        """Validate `config`; no I/O here. Raises `ConfigError` with the `key` in question."""
+        self.config = config
+        self.context = context
+        self.log = logging.getLogger(context.name)
+
+    def open(self) -> None:
+        """Connect.
+
+        For a remote writer `Retryable` means: try again later, keep what comes until then. For an
+        in-process writer any `WriteError` ends the start, a port in use for example.
+        """
+
+    def write(self, batches: Sequence[Batch]) -> None:
+        """Deliver `batches`, oldest first; returning means that all of them arrived.
+
+        Raises `Retryable` when the very same call is worth repeating and `Rejected` when the
+        target refused some or all of the samples for good.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of everything; called once or more often, also after a failed `open()`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """An external program and the Debian package that holds it."""
+
+    name: str
+    package: str
+
+
+#: Inside a spec the word `type` is a field.
+_Class: TypeAlias = type[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    #: The word a config uses.
+    type: str
+    #: Where the class is, `module:Class`; imported only when a config names the type.
+    target: str
+    #: One line for lists.
+    summary: str = ""
+    #: Further words for the same type.
+    aliases: tuple[str, ...] = ()
+    #: The extra of the plugin's distribution that the type needs.
+    extra: str = ""
+    #: External programs it starts.
+    programs: tuple[Program, ...] = ()
+    #: Values of `sys.platform` it works on; empty for all.
+    platforms: tuple[str, ...] = ()
+    #: What the process must be allowed to do, in words: `CAP_BPF and CAP_NET_ADMIN`.
+    privileges: str = ""
+
+    kind: ClassVar[str]
+    _base: ClassVar[_Class]
+
+    @classmethod
+    def of(cls, plugin: _Class) -> Self:
+        """Describe a class: the type is its name without `Source` or `Writer`."""
+        return cls(
+            type=plugin.__name__.removesuffix(cls._base.__name__),
+            target=f"{plugin.__module__}:{plugin.__qualname__}",
+            summary=(plugin.__doc__ or "").strip().partition("\n")[0],
+        )
+
+    def _load(self) -> _Class:
+        module_name, _, class_name = self.target.partition(":")
+        try:
+            found = getattr(importlib.import_module(module_name), class_name)
+        except Exception as error:  # a module of somebody else may raise anything at import
+            raise PluginLoadError(
+                f"{self.type}: cannot load {self.target}: {type(error).__name__}: {error}"
+            ) from error
+        if not (isinstance(found, type) and issubclass(found, self._base)):
+            raise PluginLoadError(
+                f"{self.type}: {self.target} is not a class derived from {self._base.__name__}"
+            )
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec(_Spec):
+    """What can be known of a source without importing it."""
+
+    kind: ClassVar[str] = "source"
+    _base: ClassVar[_Class] = Source
+
+    def load(self) -> type[Source[Any]]:
+        """Import and return the class; raises `PluginLoadError`."""
+        return self._load()
+
+
+@dataclass(frozen=True, slots=True)
+class WriterSpec(_Spec):
+    """What can be known of a writer without importing it."""
+
+    kind: ClassVar[str] = "writer"
+    _base: ClassVar[_Class] = Writer
+
+    def load(self) -> type[Writer[Any]]:
+        """Import and return the class; raises `PluginLoadError`."""
+        return self._load()

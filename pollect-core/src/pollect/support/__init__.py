@@ -1,0 +1,1 @@
+"""Helpers for plugin authors; one module, one need, nothing imported until asked for."""

@@ -1,0 +1,3 @@
+"""Sources for the host that pollect runs on."""
+
+__version__ = "2.0.0"

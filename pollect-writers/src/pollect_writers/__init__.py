@@ -1,0 +1,3 @@
+"""Writers: where samples go."""
+
+__version__ = "2.0.0"
