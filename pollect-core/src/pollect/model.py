@@ -5,8 +5,8 @@ into a `ProbeResult`, and a result with values into a `Batch`, the unit that wri
 """
 
 import enum
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 
@@ -115,14 +115,17 @@ class SourceId(NamedTuple):
     collection: str
     type: str
     name: str | None = None
+    #: Counts the sources of a config that share the other three, from 0. Not part of any name.
+    instance: int = 0
 
     @property
     def dotted(self) -> str:
         """`collection.type` or `collection.type.name`: the name all writers start from."""
-        return ".".join(part for part in self if part is not None)
+        return ".".join(part for part in self[:3] if part is not None)
 
     def __str__(self) -> str:
-        return "/".join(part for part in self if part is not None)
+        text = "/".join(part for part in self[:3] if part is not None)
+        return f"{text}#{self.instance + 1}" if self.instance else text
 
 
 class Outcome(enum.Enum):
@@ -200,7 +203,7 @@ class SourceStatus:
     last_success: float | None = None
     duration_seconds: float | None = None
     series: int = 0
-    probes: "dict[Outcome, int] | None" = None
+    probes: Mapping[Outcome, int] = field(default_factory=dict)
     #: Ticks that found the last probe still running.
     skipped: int = 0
 

@@ -190,6 +190,8 @@ class WriterContext:
     config_dir: Path
     state_dir: Path
     stopping: threading.Event = field(default_factory=threading.Event)
+    #: Set when every source was probed once, so that there is something to show.
+    ready: threading.Event = field(default_factory=threading.Event)
     #: How the sources of this writer fare now, for a status page.
     sources: Callable[[], Sequence[SourceStatus]] = tuple
     #: How all writers fare now.
@@ -207,8 +209,9 @@ class Source(Generic[SourceConfigT]):
 
     The engine calls `open()` once before the first probe and again, with growing pauses, while it
     raises; then `probe()` at every tick, never twice at once; then `close()`. All may run in any
-    thread, one at a time. `open`, `probe` and `close` may be coroutine functions; such sources
-    share one event loop.
+    thread, one at a time; only when the daemon stops does `close()` not wait for a probe that
+    hangs. If `probe` is a coroutine function, `open` and `close` may be too; such sources share
+    one event loop.
     """
 
     #: The model of this source's section in the config.

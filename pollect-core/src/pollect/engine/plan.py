@@ -3,6 +3,7 @@
 Whoever reads a config builds a `Plan`; the engine knows no file format and no entry point.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,4 +51,8 @@ class Plan:
     self_metrics: bool = True
     #: Seconds that stopping may take to hand over what is buffered.
     shutdown_timeout: float = 10.0
-    filters: Sequence[Callable[[Batch], Batch | None]] = field(default_factory=tuple)
+    filters: Sequence[Callable[[Batch], Batch | None]] = ()
+    #: Set by the engine when it stops, shared with the contexts of sources and writers.
+    stopping: threading.Event = field(default_factory=threading.Event)
+    #: Set by the engine when every source was probed once, shared with the contexts of writers.
+    ready: threading.Event = field(default_factory=threading.Event)

@@ -3,32 +3,32 @@
 import threading
 
 
-class FakeClock:
-    """A `Clock` whose time moves only in `advance()`.
+#: Real seconds after which a waiting thread looks at the time again: a wait that began just while
+#: the clock was moved would miss the news otherwise.
+GLANCE_SECONDS = 0.02
 
-    Waiting threads are woken when the time they wait for has come.
-    """
+
+class FakeClock:
+    """A `Clock` whose time moves only in `advance()`, which wakes the threads that wait for it."""
 
     def __init__(self, *, monotonic: float = 1000.0, time: float = 1_700_000_000.0) -> None:
         self._lock = threading.Lock()
         self._monotonic = monotonic
         self._offset = time - monotonic
-        self._waiting: dict[object, tuple[threading.Condition, float]] = {}
+        self._waiting: list[threading.Condition] = []
 
     def monotonic(self) -> float:
-        with self._lock:
-            return self._monotonic
+        return self._monotonic
 
     def time(self) -> float:
-        with self._lock:
-            return self._monotonic + self._offset
+        return self._monotonic + self._offset
 
     def advance(self, seconds: float) -> None:
-        """Move time on and wake every thread whose wait is over."""
+        """Move time on."""
         with self._lock:
             self._monotonic += seconds
-            due = [item for item, until in self._waiting.values() if until <= self._monotonic]
-        for condition in due:
+            waiting = list(self._waiting)
+        for condition in waiting:
             with condition:
                 condition.notify_all()
 
@@ -38,13 +38,10 @@ class FakeClock:
             self._offset += seconds
 
     def wait(self, condition: threading.Condition, timeout: float | None) -> None:
-        token = object()
-        if timeout is not None:
-            with self._lock:
-                until = self._monotonic + timeout
-                self._waiting[token] = (condition, until)
+        with self._lock:
+            self._waiting.append(condition)
         try:
-            condition.wait()
+            condition.wait(GLANCE_SECONDS)
         finally:
             with self._lock:
-                self._waiting.pop(token, None)
+                self._waiting.remove(condition)

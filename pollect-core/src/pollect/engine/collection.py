@@ -1,0 +1,147 @@
+"""One collection at run time: its sources, their ticks, their worker threads."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from pollect.engine.delivery import Routes, Tick
+from pollect.engine.executor import Job, Workers
+from pollect.engine.loop import EventLoopThread
+from pollect.engine.plan import CollectionPlan, SourcePlan
+from pollect.engine.runner import Run, Runner
+from pollect.engine.scheduler import Scheduler, Ticks
+from pollect.model import Batch, ProbeResult
+from pollect.plugin import Clock
+
+
+class Round:
+    """Sources of one collection that are due together."""
+
+    def __init__(self, runners: Sequence[Runner]) -> None:
+        self.runners = list(runners)
+        self.last_tick: Tick | None = None
+
+
+class Collection:
+    """Begins the probes of its sources at their ticks and passes on what they bring."""
+
+    def __init__(
+        self,
+        plan: CollectionPlan,
+        routes: Routes,
+        *,
+        clock: Clock,
+        scheduler: Scheduler,
+        event_loop: Callable[[], EventLoopThread],
+        finished: Callable[[Runner, ProbeResult], None],
+    ) -> None:
+        self.name = plan.name
+        self.routes = routes
+        self._clock = clock
+        self._scheduler = scheduler
+        self._event_loop = event_loop
+        self._finished = finished
+        shortest = min((source.interval for source in plan.sources), default=1.0)
+        self.workers = Workers(plan.name, plan.threads, shortest, clock=clock, scheduler=scheduler)
+        self.runners = [self._runner(source) for source in plan.sources]
+        self._added: list[Runner] = []
+        self._rounds: list[tuple[Round, Ticks | None]] = []
+
+    def start(self, *, once: bool = False) -> None:
+        """Probe everything now and, unless `once`, from now on at its interval."""
+        self._schedule(self.runners, once=once)
+
+    def update(self, plan: CollectionPlan, routes: Routes) -> list[Runner]:
+        """Follow a new plan: begin its new sources and return the runners it has no place for.
+
+        Sources whose plan is equal go on untouched.
+        """
+        self.workers.resize(plan.threads)
+        kept: list[Runner] = []
+        added: list[Runner] = []
+        for source in plan.sources:
+            runner = next((known for known in self.runners if known.plan == source), None)
+            (kept if runner else added).append(runner or self._runner(source))
+        gone = [runner for runner in self.runners if runner not in kept]
+        for members, _ in self._rounds:
+            members.runners = [runner for runner in members.runners if runner in kept]
+        self.routes = routes
+        self.runners = kept + added
+        self._added = added
+        return gone
+
+    def start_added(self) -> None:
+        """Begin what the last `update` brought."""
+        self._schedule(self._added)
+        self._added = []
+
+    def stop_ticks(self) -> None:
+        """Begin no probe any more, and forget those that wait for a worker."""
+        for _, ticks in self._rounds:
+            if ticks is not None:
+                ticks.stop()
+        self.workers.stop()
+
+    def flush(self) -> None:
+        """Hand over what waits for slower sources of the same tick."""
+        for members, _ in self._rounds:
+            if members.last_tick is not None:
+                members.last_tick.close()
+
+    def _runner(self, plan: SourcePlan) -> Runner:
+        return Runner(
+            plan,
+            clock=self._clock,
+            scheduler=self._scheduler,
+            deliver=self._deliver,
+            withdraw=self._withdraw,
+            abandon=self._abandon,
+        )
+
+    def _schedule(self, runners: Sequence[Runner], *, once: bool = False) -> None:
+        by_interval: dict[float, list[Runner]] = {}
+        for runner in runners:
+            by_interval.setdefault(runner.plan.interval, []).append(runner)
+        for interval, group in by_interval.items():
+            members = Round(group)
+            callback = partial(self._tick, members)
+            ticks = None
+            if once:
+                self._scheduler.call_at(self._clock.monotonic(), callback)
+            else:
+                ticks = Ticks(self._scheduler, self._clock, interval, callback)
+            self._rounds.append((members, ticks))
+
+    def _tick(self, members: Round) -> None:
+        if members.last_tick is not None:
+            members.last_tick.close()
+        tick = members.last_tick = self.routes.tick()
+        for runner in members.runners:
+            run = runner.begin(tick)
+            if run is not None:
+                tick.begin()
+                self._launch(run)
+        tick.end()
+
+    def _launch(self, run: Run) -> None:
+        runner = run.runner
+        if runner.guard.is_async:
+            run.future = self._event_loop().submit(runner.probe_async(run))
+        else:
+            run.job = Job(partial(runner.probe, run))
+            self.workers.submit(run.job)
+
+    def _abandon(self, run: Run) -> None:
+        if run.job is not None:
+            self.workers.write_off(run.job)
+        if run.future is not None:
+            run.future.cancel()
+
+    def _deliver(self, run: Run, result: ProbeResult, batch: Batch | None) -> None:
+        if batch is None:
+            run.tick.end()
+        else:
+            self.routes.write(batch, run.tick)
+        self._finished(run.runner, result)
+
+    def _withdraw(self, batch: Batch) -> None:
+        self.routes.write(batch)

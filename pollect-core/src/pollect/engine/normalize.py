@@ -1,0 +1,129 @@
+"""From what `probe()` returned to clean samples.
+
+One bad value costs only itself: it is left out, counted, and logged once per metric and reason.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from numbers import Real
+from typing import Any
+
+from pollect.model import Metric, Sample
+from pollect.plugin import MetricFilter, ProbeValue
+
+INFINITY = float("inf")
+#: Iterable, but never what a probe means to return.
+_TEXT: tuple[type[Any], ...] = (str, bytes)
+
+
+class Normalizer:
+    """Cleans the samples of one source and keeps those its config wants."""
+
+    def __init__(
+        self, declared: Iterable[Metric], wanted: MetricFilter, log: logging.Logger
+    ) -> None:
+        self._declared = {metric.name: metric for metric in declared if not metric.labels}
+        self._filter = wanted if wanted.include or wanted.exclude else None
+        self._kept: dict[str | None, bool] = {}
+        self._log = log
+        self._complained: set[tuple[str | None, str]] = set()
+
+    def clean(self, value: ProbeValue) -> list[Sample]:
+        """Return the samples worth writing.
+
+        Raises `TypeError` when `value` is nothing a probe may return.
+        """
+        samples: list[Sample] = []
+        keep = samples.append
+        for sample in self._samples_of(value):
+            try:
+                metric, number, labels, _ = sample
+                # Joining proves in one call of C that every label is text.
+                well_formed = (
+                    type(number) is float or type(number) is int
+                ) and -INFINITY < number < INFINITY
+                if (
+                    well_formed
+                    and len(labels) == len(metric.labels)
+                    and "".join(labels) is not None
+                ):
+                    keep(sample)
+                    continue
+            except (TypeError, ValueError):
+                pass
+            repaired = self._repair(sample)
+            if repaired is not None:
+                keep(repaired)
+        if self._filter is not None:
+            return [sample for sample in samples if self._wanted(sample.metric.name)]
+        return samples
+
+    def _samples_of(self, value: ProbeValue) -> Iterable[Sample]:
+        if isinstance(value, Mapping):
+            return [self._metric(name).sample(number) for name, number in value.items()]
+        if value is None:
+            return ()
+        if isinstance(value, Real):
+            return (self._metric(None).sample(value),)  # type: ignore[arg-type]
+        if isinstance(value, Iterable) and not isinstance(value, _TEXT):
+            return value
+        raise TypeError(
+            f"probe() returned {type(value).__name__}; expected samples, "
+            "a mapping of value names to numbers, a number or None"
+        )
+
+    def _metric(self, name: str | None) -> Metric:
+        metric = self._declared.get(name)
+        if metric is None:
+            metric = self._declared[name] = Metric(name)
+        return metric
+
+    def _repair(self, sample: object) -> Sample | None:
+        """Return the sample with a float and text labels, or None if there is no making sense."""
+        if not isinstance(sample, Sample):
+            self._complain(None, f"expected a Sample, got {type(sample).__name__}")
+            return None
+        metric, number, labels, time = sample
+        if len(labels) != len(metric.labels):
+            self._complain(
+                metric.name, f"has {len(labels)} label values for {len(metric.labels)} labels"
+            )
+            return None
+        try:
+            value = float(number)
+        except (TypeError, ValueError):
+            self._complain(metric.name, f"expected a number, got {type(number).__name__}")
+            return None
+        if not -INFINITY < value < INFINITY:
+            self._complain(metric.name, f"is {value}, which is no measurement")
+            return None
+        return Sample(metric, value, tuple(map(label_text, labels)), time)
+
+    def _complain(self, name: str | None, problem: str) -> None:
+        known = (name, problem) in self._complained
+        self._complained.add((name, problem))
+        level = logging.DEBUG if known else logging.WARNING
+        self._log.log(level, "value %s left out: %s", name or "(without a name)", problem)
+
+    def _wanted(self, name: str | None) -> bool:
+        wanted = self._kept.get(name)
+        if wanted is None:
+            wanted = self._kept[name] = matches(self._filter or MetricFilter(), name or "")
+        return wanted
+
+
+def matches(wanted: MetricFilter, name: str) -> bool:
+    """Whether a value of this name is kept: in `include` (or that is empty), not in `exclude`."""
+    if any(fnmatchcase(name, pattern) for pattern in wanted.exclude):
+        return False
+    return not wanted.include or any(fnmatchcase(name, pattern) for pattern in wanted.include)
+
+
+def label_text(value: object) -> str:
+    """Return a label value as text: `true` and `false` for booleans, empty for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

@@ -1,0 +1,86 @@
+"""The metrics of pollect itself, made from how its sources and writers fare."""
+
+from collections.abc import Sequence
+
+from pollect.model import Batch, Kind, Metric, Sample, SourceId, SourceStatus, WriterStatus
+
+SOURCE = SourceId("pollect", "source")
+WRITER = SourceId("pollect", "writer")
+_OF_SOURCE = ("collection", "type", "name")
+_OF_WRITER = ("writer",)
+
+UP = Metric("up", help="Whether the last probe of the source worked.", labels=_OF_SOURCE)
+DURATION = Metric(
+    "probe_duration_seconds",
+    help="Duration of the last probe in seconds.",
+    unit="seconds",
+    labels=_OF_SOURCE,
+)
+PROBES = Metric(
+    "probes_total",
+    help="Probes since the start, by how they ended.",
+    kind=Kind.COUNTER,
+    labels=(*_OF_SOURCE, "outcome"),
+)
+LAST_SUCCESS = Metric(
+    "last_success_timestamp_seconds",
+    help="Unix time in seconds of the last probe that worked.",
+    unit="seconds",
+    labels=_OF_SOURCE,
+)
+SKIPPED = Metric(
+    "skipped_total",
+    help="Ticks skipped because the last probe of the source was still running.",
+    kind=Kind.COUNTER,
+    labels=_OF_SOURCE,
+)
+SERIES = Metric("series", help="Series the source has now.", labels=_OF_SOURCE)
+WRITER_UP = Metric("up", help="Whether the last delivery of the writer worked.", labels=_OF_WRITER)
+BUFFERED = Metric(
+    "buffered_samples", help="Samples that wait for the writer's target.", labels=_OF_WRITER
+)
+LOST = Metric(
+    "lost_samples_total",
+    help="Samples the writer could not deliver and gave up on.",
+    kind=Kind.COUNTER,
+    labels=_OF_WRITER,
+)
+WRITTEN = Metric(
+    "written_samples_total",
+    help="Samples the writer delivered.",
+    kind=Kind.COUNTER,
+    labels=_OF_WRITER,
+)
+
+
+def describe_sources(statuses: Sequence[SourceStatus], time: float) -> Batch:
+    """Return the self metrics of sources; those not probed yet are left out."""
+    samples: list[Sample] = []
+    for status in statuses:
+        if status.outcome is None:
+            continue
+        collection, type_name, name, instance = status.source
+        # Sources that share a name would be one series: number them.
+        number = f"#{instance + 1}" if instance else ""
+        labels = (collection, type_name, (name or "") + number)
+        samples.append(UP.sample(int(status.up), *labels))
+        samples.append(DURATION.sample(status.duration_seconds or 0.0, *labels))
+        samples.append(SKIPPED.sample(status.skipped, *labels))
+        samples.append(SERIES.sample(status.series, *labels))
+        if status.last_success is not None:
+            samples.append(LAST_SUCCESS.sample(status.last_success, *labels))
+        samples.extend(
+            PROBES.sample(count, *labels, outcome.value) for outcome, count in status.probes.items()
+        )
+    return Batch(SOURCE, samples, time)
+
+
+def describe_writers(statuses: Sequence[WriterStatus], time: float) -> Batch:
+    """Return the self metrics of writers."""
+    samples: list[Sample] = []
+    for status in statuses:
+        samples.append(WRITER_UP.sample(int(status.up), status.writer))
+        samples.append(BUFFERED.sample(status.buffered_samples, status.writer))
+        samples.append(LOST.sample(status.lost_samples, status.writer))
+        samples.append(WRITTEN.sample(status.written_samples, status.writer))
+    return Batch(WRITER, samples, time)
