@@ -1,0 +1,1 @@
+"""What the core brings itself, on the same seam as every plugin."""
