@@ -1,0 +1,301 @@
+"""`pollect.support.http` against real servers, well-behaved and otherwise."""
+
+import gzip
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pollect.api import (
+    AuthenticationFailed,
+    BadResponse,
+    ConfigError,
+    MissingDependency,
+    Secret,
+    TargetUnavailable,
+)
+from pollect.support.http import HttpClient, check_url, fetch_json, fetch_text, redact_url
+from tests.simulators.certificates import Authority
+from tests.simulators.tcp import (
+    closed_port,
+    full_backlog,
+    half_answer,
+    hang_up,
+    rubbish,
+    say,
+    serve_tcp,
+    silent,
+    trickle,
+)
+from tests.simulators.web import Answer, Request, Route, serve_http
+
+SHORT_SECONDS = 0.4
+#: What a request may take beyond its limit on a busy machine.
+GRACE_SECONDS = 2.0
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+def test_text_and_json_come_back_decoded() -> None:
+    pages: dict[str, Route] = {
+        "/text": Answer(
+            "Größe".encode("latin-1"), headers={"Content-Type": "text/plain; charset=latin-1"}
+        ),
+        "/json": '{"watts": 3.5}',
+        "/zipped": Answer(gzip.compress(b"[1, 2]"), headers={"Content-Encoding": "gzip"}),
+    }
+    with serve_http(pages) as server:
+        assert fetch_text(f"{server.url}/text") == "Größe"
+        assert fetch_json(f"{server.url}/json") == {"watts": 3.5}
+        assert fetch_json(f"{server.url}/zipped") == [1, 2]
+
+
+def test_connection_and_cookies_are_kept() -> None:
+    pages: dict[str, Route] = {
+        "/": Answer(headers={"Set-Cookie": "session=1"}),
+        "/next": lambda request: Answer(request.headers["Cookie"]),
+    }
+    with serve_http(pages) as server, HttpClient() as client:
+        first = client.get(f"{server.url}/")
+        second = client.get(f"{server.url}/next")
+        assert second.text() == "session=1"
+        assert first.exchanges[0].connect_seconds > 0
+        assert second.exchanges[0].connect_seconds == 0
+
+
+@pytest.mark.parametrize(
+    "peer",
+    [
+        silent,
+        trickle(b"HTTP/1.1 200 OK\r\nX-Filler: yes\r\n"),
+        half_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"),
+    ],
+    ids=["silent", "slow loris", "half an answer"],
+)
+def test_timeout_limits_the_whole_request(peer) -> None:
+    with serve_tcp(peer) as server, HttpClient(timeout=SHORT_SECONDS) as client:
+        begin = time.monotonic()
+        with pytest.raises(TargetUnavailable, match=r"no answer within 0\.4 s"):
+            client.get(f"http://{server.address}/")
+        assert time.monotonic() - begin < SHORT_SECONDS + GRACE_SECONDS
+
+
+def test_timeout_limits_a_trickling_body() -> None:
+    def handler(connection, peer) -> None:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        trickle(b"x", 0.05)(connection, peer)
+
+    with serve_tcp(handler) as server, HttpClient(timeout=SHORT_SECONDS) as client:
+        with pytest.raises(TargetUnavailable, match="no answer within"):
+            client.get(f"http://{server.address}/")
+
+
+def test_timeout_limits_all_redirects_together() -> None:
+    def slow_redirect(request: Request) -> Answer:
+        time.sleep(0.15)
+        return Answer(status=302, headers={"Location": "/"})
+
+    with serve_http({"/": slow_redirect}) as server, HttpClient(timeout=SHORT_SECONDS) as client:
+        with pytest.raises(TargetUnavailable, match="no answer within"):
+            client.get(f"{server.url}/")
+
+
+def test_timeout_limits_a_tls_handshake_nobody_answers() -> None:
+    with serve_tcp(silent) as server, HttpClient(timeout=SHORT_SECONDS) as client:
+        with pytest.raises(TargetUnavailable, match="no answer within"):
+            client.get(f"https://{server.address}/")
+
+
+def test_timeout_limits_connecting() -> None:
+    with full_backlog() as port, HttpClient(timeout=SHORT_SECONDS) as client:
+        with pytest.raises(TargetUnavailable, match="no answer within"):
+            client.get(f"http://127.0.0.1:{port}/")
+
+
+@pytest.mark.parametrize(
+    ("peer", "error", "words"),
+    [
+        (hang_up, TargetUnavailable, "(?i)reset|closed"),
+        (rubbish, BadResponse, "expected an HTTP answer"),
+        (say(b""), TargetUnavailable, "closed connection"),
+        (say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), BadResponse, "ended too early"),
+        (
+            say(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nhalf"),
+            BadResponse,
+            "decompressed",
+        ),
+        (
+            say(b"HTTP/1.1 302 F\r\nLocation: gopher://x/\r\nContent-Length: 0\r\n\r\n"),
+            BadResponse,
+            "redirected to something else",
+        ),
+    ],
+    ids=["reset", "rubbish", "nothing", "short body", "broken gzip", "strange redirect"],
+)
+def test_broken_peers_give_the_right_error(peer, error, words) -> None:
+    with serve_tcp(peer) as server, HttpClient(timeout=5) as client:
+        with pytest.raises(error, match=words):
+            client.get(f"http://{server.address}/")
+
+
+def test_refused_connection_and_unknown_host_are_unavailable() -> None:
+    with closed_port() as port, HttpClient(timeout=5) as client:
+        with pytest.raises(TargetUnavailable, match="Connection refused"):
+            client.get(f"http://127.0.0.1:{port}/")
+        with pytest.raises(TargetUnavailable, match=r"nowhere\.invalid"):
+            client.get("http://nowhere.invalid/")
+
+
+def test_body_limit_stops_an_endless_body() -> None:
+    def endless(connection, peer) -> None:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not peer.over.is_set():
+            connection.sendall(b"x" * 65536)
+
+    with serve_tcp(endless) as server, HttpClient(max_body_bytes=200_000) as client:
+        with pytest.raises(BadResponse, match="larger than 200000 bytes"):
+            client.get(f"http://{server.address}/")
+
+
+def test_status_decides_the_error_unless_allowed() -> None:
+    pages: dict[str, Route] = {"/401": Answer(status=401), "/500": Answer(status=500)}
+    with serve_http(pages) as server, HttpClient() as client:
+        with pytest.raises(AuthenticationFailed, match="status 401"):
+            client.get(f"{server.url}/401")
+        with pytest.raises(BadResponse, match="status 500"):
+            client.get(f"{server.url}/500")
+        assert client.get(f"{server.url}/500", statuses=None).status == 500
+
+
+def test_rubbish_instead_of_json_is_a_bad_response() -> None:
+    with (
+        serve_http({"/": "<html>"}) as server,
+        pytest.raises(BadResponse, match="expected JSON, got '<html>'"),
+    ):
+        fetch_json(f"{server.url}/")
+
+
+def test_errors_show_neither_user_information_nor_query_values() -> None:
+    with closed_port() as port, HttpClient() as client:
+        with pytest.raises(TargetUnavailable) as caught:
+            client.get(f"http://admin:hunter2@127.0.0.1:{port}/x?token=hunter3&page=")
+    assert "hunter" not in str(caught.value)
+    assert f"http://***@127.0.0.1:{port}/x?token=***&page=" in str(caught.value)
+
+
+def test_credentials_are_sent() -> None:
+    pages: dict[str, Route] = {
+        "/": lambda request: Answer(request.headers.get("Authorization", ""))
+    }
+    with serve_http(pages) as server:
+        assert fetch_text(f"{server.url}/", user="a", password=Secret("b")) == "Basic YTpi"
+        assert fetch_text(f"{server.url}/", token=Secret("t")) == "Bearer t"
+        assert fetch_text(server.url.replace("//", "//a:b@")) == "Basic YTpi"
+
+
+def test_certificate_is_verified_unless_told_otherwise(authority: Authority) -> None:
+    with serve_http({"/": "fine"}, tls=authority.server("127.0.0.1")) as server:
+        assert fetch_text(server.url, ca_file=authority.ca_file) == "fine"
+        assert fetch_text(server.url, verify=False) == "fine"
+        with pytest.raises(TargetUnavailable, match=r"TLS failed: .*(self-signed|unable to get)"):
+            fetch_text(server.url)
+
+
+def test_bundle_of_the_environment_is_trusted(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.ca_file))
+    with serve_http({"/": "fine"}, tls=authority.server("127.0.0.1")) as server:
+        assert fetch_text(server.url) == "fine"
+
+
+def test_wrong_host_and_expired_certificates_are_named(authority: Authority) -> None:
+    with serve_http({"/": "fine"}, tls=authority.server("other.example")) as server:
+        with pytest.raises(TargetUnavailable, match="IP address mismatch"):
+            fetch_text(server.url, ca_file=authority.ca_file)
+        assert (
+            fetch_text(server.url, ca_file=authority.ca_file, server_name="other.example") == "fine"
+        )
+    with serve_http({"/": "fine"}, tls=authority.server("127.0.0.1", days=-2)) as server:
+        with pytest.raises(TargetUnavailable, match="certificate has expired"):
+            fetch_text(server.url, ca_file=authority.ca_file)
+
+
+def test_plain_text_where_tls_is_expected_is_unavailable() -> None:
+    with serve_tcp(say(b"220 hello\r\n")) as server, HttpClient(timeout=5) as client:
+        with pytest.raises(TargetUnavailable, match="TLS failed: wrong version number"):
+            client.get(f"https://{server.address}/")
+
+
+def test_phases_are_measured_over_redirects(authority: Authority) -> None:
+    def slow(request: Request) -> Answer:
+        time.sleep(0.1)
+        return Answer("done")
+
+    pages: dict[str, Route] = {
+        "/": Answer(status=302, headers={"Location": "/slow"}),
+        "/slow": slow,
+    }
+    with serve_http(pages, tls=authority.server("127.0.0.1")) as server:
+        with HttpClient(ca_file=authority.ca_file) as client:
+            first, second = client.get(server.url).exchanges
+    assert first.address == "127.0.0.1"
+    assert first.tls_seconds > 0
+    assert first.tls_version.startswith("TLS")
+    assert ssl.DER_cert_to_PEM_cert(first.certificates[0])
+    assert second.processing_seconds >= 0.1
+
+
+def test_empty_proxy_means_none_even_after_a_redirect(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages: dict[str, Route] = {
+        "/": Answer(status=302, headers={"Location": "/there"}),
+        "/there": "arrived",
+    }
+    with closed_port() as port, serve_http(pages) as server:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        assert fetch_text(server.url, proxy="") == "arrived"
+        with pytest.raises(TargetUnavailable, match="Connection refused"):
+            fetch_text(server.url)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "host", "ftp://host/", "http://", "http://h:port/", "http://a b/"]
+)
+def test_incomplete_urls_are_config_errors(url: str) -> None:
+    with pytest.raises(ConfigError, match="expected a URL like http") as caught:
+        check_url(url, key="urls[1]")
+    assert caught.value.key == "urls[1]"
+
+
+def test_redacted_url_keeps_what_is_no_secret() -> None:
+    assert redact_url("https://[::1]:8/p?flag&k=v#top") == "https://[::1]:8/p?flag&k=***"
+
+
+def test_missing_file_of_authorities_is_named(tmp_path: Path) -> None:
+    with HttpClient(ca_file=tmp_path / "absent.pem") as client:
+        with pytest.raises(TargetUnavailable, match="No such file"):
+            client.get("https://127.0.0.1:1/")
+
+
+def test_absent_requests_is_a_missing_dependency(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "pollect.support._http_transport", raising=False)
+    monkeypatch.delattr("pollect.support._http_transport", raising=False)
+    monkeypatch.setitem(sys.modules, "requests", None)
+    with pytest.raises(MissingDependency, match=r"pollect-core\[http\]"):
+        HttpClient()
+
+
+def test_importing_the_client_does_not_import_requests() -> None:
+    code = "import sys, pollect.support.http; sys.exit('requests' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

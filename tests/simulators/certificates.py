@@ -1,0 +1,34 @@
+"""Certificates of a throw-away authority, as good or as bad as a test needs them."""
+
+import datetime
+import ssl
+from pathlib import Path
+
+import trustme
+
+
+class Authority:
+    """An authority of its own; `ca_file` is what a client must trust."""
+
+    def __init__(self, folder: Path) -> None:
+        self._ca = trustme.CA()
+        self.ca_file = folder / "ca.pem"
+        self._ca.cert_pem.write_to_path(self.ca_file)
+
+    def server(self, *names: str, days: float | None = None) -> ssl.SSLContext:
+        """Return the context of a server for `names`, valid for `days` from now (or until then).
+
+        A negative number makes a certificate that is expired.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.issue(*names, days=days).configure_cert(context)
+        return context
+
+    def issue(self, *names: str, days: float | None = None) -> trustme.LeafCert:
+        """Return a certificate with its key for `names`."""
+        if days is None:
+            return self._ca.issue_cert(*names)
+        now = datetime.datetime.now(datetime.UTC)
+        end = now + datetime.timedelta(days=days)
+        begin = min(now, end) - datetime.timedelta(days=10)
+        return self._ca.issue_cert(*names, not_before=begin, not_after=end)
