@@ -2,7 +2,6 @@
 
 import threading
 
-
 #: Real seconds after which a waiting thread looks at the time again: a wait that began just while
 #: the clock was moved would miss the news otherwise.
 GLANCE_SECONDS = 0.02

@@ -1,0 +1,562 @@
+"""What the engine promises to sources, writers and the people who wait for values."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pluggy
+import pytest
+
+from pollect import hookspecs
+from pollect.api import (
+    MetricFilter,
+    NoData,
+    Outcome,
+    Rejected,
+    Source,
+    SourceConfig,
+    TargetUnavailable,
+    hookimpl,
+)
+from pollect.engine.clock import SystemClock
+from pollect.engine.engine import Engine
+from pollect.engine.plan import CollectionPlan, Plan, SourcePlan
+from pollect.errors import EngineError
+from pollect.testing import FakeClock, build_source
+from tests.core.engine.rig import (
+    VALUE,
+    Gate,
+    MergingWriter,
+    plan_of,
+    recording,
+    scripted,
+    wait_until,
+)
+
+Run = Callable[..., Engine]
+
+
+def failing(error: BaseException) -> Callable[[], Any]:
+    def script() -> Any:
+        raise error
+
+    return script
+
+
+def test_every_source_is_probed_at_once_at_the_start(run: Run) -> None:
+    sources = [scripted() for _ in range(20)]
+    writer = recording()
+    run(plan_of(sources, [writer], interval=3600))
+    wait_until(lambda: len(writer.batches) == 20)
+
+
+def test_static_labels_and_filter_of_the_plan_reach_the_writer(run: Run) -> None:
+    writer = recording()
+    source = scripted(lambda: {"kept": 1, "dropped": 2})
+    plan = SourcePlan(
+        source=source,
+        interval=60,
+        static_labels=(("site", "north"),),
+        filter=MetricFilter(exclude=("drop*",)),
+    )
+    run(Plan(collections=[CollectionPlan(name="c", sources=[plan], writers=[writer])]))
+    wait_until(lambda: writer.batches)
+    [batch] = writer.batches
+    assert [sample.metric.name for sample in batch.samples] == ["kept"]
+    assert batch.labels_of(batch.samples[0]) == (("site", "north"),)
+
+
+def test_source_never_overlaps_itself_and_the_skip_is_counted(run: Run, gate: Gate) -> None:
+    clock = FakeClock()
+    source = scripted(gate, clock=clock)
+    engine = run(plan_of([source], [recording()], interval=1), clock=clock)
+    wait_until(lambda: source.running == 1)
+    for _ in range(3):
+        clock.advance(1)
+        time.sleep(0.03)
+    wait_until(lambda: engine.source_statuses()[0].skipped >= 3)
+    assert source.most_running == 1
+    gate.open()
+    wait_until(lambda: engine.source_statuses()[0].outcome is Outcome.OK)
+
+
+def test_ten_hanging_sources_with_three_threads_leave_the_other_its_tick(
+    run: Run, gate: Gate
+) -> None:
+    hanging = [scripted(gate, name=f"h{n}", timeout=0.3) for n in range(10)]
+    good = scripted(name="good")
+    engine = run(plan_of([*hanging, good], [recording()], interval=0.2, threads=3))
+    wait_until(lambda: len(good.starts) >= 10)
+    gaps = [b - a for a, b in zip(good.starts[2:], good.starts[3:], strict=False)]
+    assert max(gaps) < 0.4
+    wait_until(lambda: sum(s.outcome is Outcome.TIMED_OUT for s in engine.source_statuses()) == 10)
+    threads = [t for t in threading.enumerate() if t.name.startswith("pollect-test")]
+    assert len(threads) <= 3 + 10
+    assert all(source.most_running == 1 for source in hanging)
+    began = time.monotonic()
+    engine.stop()
+    assert time.monotonic() - began < 1
+
+
+def test_hung_source_is_down_and_not_probed_again_until_the_old_call_returned(
+    run: Run, gate: Gate
+) -> None:
+    clock = FakeClock()
+    source = scripted(gate, clock=clock, timeout=2)
+    engine = run(plan_of([source], [recording()], interval=1), clock=clock)
+    wait_until(lambda: source.running == 1)
+    for _ in range(4):
+        clock.advance(1)
+        time.sleep(0.03)
+    wait_until(lambda: engine.source_statuses()[0].outcome is Outcome.TIMED_OUT)
+    status = engine.source_statuses()[0]
+    assert not status.up
+    assert "no answer within 2 s" in status.reason
+    assert len(source.starts) == 1
+    gate.open()
+    wait_until(lambda: source.running == 0)
+
+    def probed_again() -> bool:
+        clock.advance(1)
+        return len(source.starts) > 1
+
+    wait_until(probed_again)
+    wait_until(lambda: engine.source_statuses()[0].up)
+
+
+def test_slow_executor_does_not_delay_another(run: Run, gate: Gate) -> None:
+    slow = [scripted(gate, name=f"s{n}") for n in range(5)]
+    quick = scripted()
+    plans = [
+        CollectionPlan(
+            name=name,
+            threads=1,
+            writers=[],
+            sources=[SourcePlan(source=source, interval=0.1) for source in sources],
+        )
+        for name, sources in (("slow", slow), ("quick", [quick]))
+    ]
+    run(Plan(collections=plans))
+    wait_until(lambda: len(quick.starts) > 5)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "reason"),
+    [
+        (TargetUnavailable("no route to pump"), Outcome.FAILED, "no route to pump"),
+        (NoData("asleep"), Outcome.NO_DATA, ""),
+        (ValueError("oops"), Outcome.BUG, "ValueError: oops"),
+        (SystemExit(3), Outcome.BUG, "SystemExit: 3"),
+        (KeyboardInterrupt(), Outcome.BUG, "KeyboardInterrupt"),
+    ],
+)
+def test_whatever_a_probe_raises_has_its_outcome(
+    run: Run, error: BaseException, outcome: Outcome, reason: str
+) -> None:
+    writer = recording()
+    engine = run(plan_of([scripted(failing(error))], [writer], interval=3600))
+    wait_until(lambda: engine.source_statuses()[0].outcome is outcome)
+    assert engine.source_statuses()[0].reason == reason
+    assert writer.calls == []
+
+
+@pytest.mark.parametrize("rubbish", ["text", b"bytes", object(), [None], [("a", 1)], {"a": "x"}])
+def test_rubbish_from_a_probe_costs_only_that_source(run: Run, rubbish: Any) -> None:
+    good, writer = scripted(name="good"), recording()
+    engine = run(plan_of([scripted(lambda: rubbish), good], [writer], interval=3600))
+    wait_until(lambda: all(status.outcome for status in engine.source_statuses()))
+    assert [batch.source.name for batch in writer.batches] == ["good"]
+
+
+def test_trace_of_a_bug_is_logged_once_until_it_is_mended(run: Run, caplog) -> None:
+    state = {"broken": True}
+
+    def script() -> float:
+        if state["broken"]:
+            raise ZeroDivisionError("by zero")
+        return 1.0
+
+    source = scripted(script)
+    engine = run(plan_of([source], interval=0.02))
+    wait_until(lambda: len(source.starts) > 5)
+    state["broken"] = False
+    wait_until(lambda: engine.source_statuses()[0].up)
+    engine.stop()
+    messages = [record.message for record in caplog.records if record.levelname != "DEBUG"]
+    assert sum("by a mistake in the source: ZeroDivisionError" in text for text in messages) == 1
+    assert sum("up again" in text for text in messages) == 1
+
+
+def test_open_that_fails_is_tried_again_with_growing_pauses(run: Run) -> None:
+    clock = FakeClock()
+    source = scripted(clock=clock)
+    tries: list[float] = []
+
+    def opening() -> None:
+        tries.append(clock.monotonic() - 1000)
+        if len(tries) < 4:
+            raise TargetUnavailable("not yet")
+
+    source.opening = opening
+    engine = run(plan_of([source], interval=1), clock=clock)
+    wait_until(lambda: tries)
+
+    def opened() -> bool:
+        clock.advance(0.25)
+        time.sleep(0.01)
+        return engine.source_statuses()[0].up
+
+    wait_until(opened)
+    assert [round(second) for second in tries] == [0, 1, 3, 7]
+
+
+def test_series_stay_until_their_freshness_ends_then_they_are_withdrawn(run: Run) -> None:
+    clock = FakeClock()
+    state: dict[str, Any] = {"answer": [VALUE.sample(1.0)]}
+
+    def script() -> Any:
+        if isinstance(state["answer"], Exception):
+            raise state["answer"]
+        return state["answer"]
+
+    source, writer = scripted(script, clock=clock), recording()
+    engine = run(plan_of([source], [writer], interval=10), clock=clock)
+    wait_until(lambda: len(writer.batches) == 1)
+    state["answer"] = TargetUnavailable("gone")
+    clock.advance(10)
+    wait_until(lambda: engine.source_statuses()[0].outcome is Outcome.FAILED)
+    clock.advance(10)
+    time.sleep(0.05)
+    assert len(writer.batches) == 1, "one hiccup makes no gap"
+    clock.advance(6)
+    wait_until(lambda: len(writer.batches) == 2)
+    assert len(writer.batches[1]) == 0
+    state["answer"] = [VALUE.sample(2.0)]
+    clock.advance(10)
+    wait_until(lambda: len(writer.batches) == 3)
+    assert writer.batches[2].samples[0].value == 2.0
+
+
+def test_keep_stale_never_withdraws(run: Run) -> None:
+    clock = FakeClock()
+    answers = iter([[VALUE.sample(1.0)]])
+    source = scripted(lambda: next(answers, None), clock=clock)
+    writer = recording()
+    plan = SourcePlan(source=source, interval=10, keep_stale=True)
+    run(Plan(collections=[CollectionPlan(name="c", sources=[plan], writers=[writer])]), clock=clock)
+    wait_until(lambda: writer.batches)
+    for _ in range(20):
+        clock.advance(10)
+        time.sleep(0.01)
+    wait_until(lambda: len(source.starts) > 5)
+    assert len(writer.batches) == 1
+
+
+def test_source_that_knows_its_thing_is_gone_withdraws_at_once(run: Run) -> None:
+    answers = iter([lambda: [VALUE.sample(1.0)], failing(NoData("unplugged", withdraw=True))])
+    last = failing(NoData())
+    source, writer = scripted(lambda: next(answers, last)()), recording()
+    run(plan_of([source], [writer], interval=0.05))
+    wait_until(lambda: len(writer.batches) >= 2)
+    assert [len(batch) for batch in writer.batches] == [1, 0]
+
+
+def test_merging_writer_gets_all_sources_of_a_tick_in_one_call(run: Run) -> None:
+    writer, partial = recording(MergingWriter), recording()
+    sources = [scripted(name=f"s{n}") for n in range(7)]
+    run(plan_of(sources, [writer, partial], interval=3600))
+    wait_until(lambda: writer.calls)
+    assert sorted(str(batch.source.name) for batch in writer.calls[0]) == [
+        f"s{n}" for n in range(7)
+    ]
+    assert [len(call) for call in partial.calls] == [1] * 7
+
+
+def test_merging_writer_waits_no_longer_than_the_next_tick_for_a_slow_source(
+    run: Run, gate: Gate
+) -> None:
+    writer = recording(MergingWriter)
+    run(plan_of([scripted(gate, name="slow"), scripted(name="quick")], [writer], interval=0.2))
+    wait_until(lambda: len(writer.calls) >= 3)
+    assert {batch.source.name for batch in writer.batches} == {"quick"}
+    gate.open()
+    wait_until(lambda: any(batch.source.name == "slow" for batch in writer.batches))
+
+
+def test_failing_writer_costs_no_other_writer_its_batches(run: Run, caplog) -> None:
+    broken, good = recording(), recording()
+    broken.write = failing(RuntimeError("disk on fire"))  # type: ignore[method-assign, assignment]
+    engine = run(plan_of([scripted()], [broken, good], interval=0.02))
+    wait_until(lambda: len(good.batches) > 5)
+    status = next(s for s in engine.writer_statuses() if not s.up)
+    assert status.lost_samples >= 5
+    assert caplog.text.count("disk on fire") <= 3
+
+
+def test_writer_that_cannot_open_ends_the_start_and_nothing_is_left_running(run: Run) -> None:
+    first, second = recording(), recording()
+    second.open = failing(Rejected("port 8000 is in use"))  # type: ignore[method-assign]
+    source = scripted()
+    with pytest.raises(EngineError, match="port 8000 is in use"):
+        Engine(plan_of([source], [first, second]), clock=SystemClock()).start()
+    assert first.closed
+    assert source.starts == []
+
+
+def test_writer_shared_by_collections_is_opened_and_closed_once(run: Run) -> None:
+    writer = recording()
+    plans = [
+        CollectionPlan(
+            name=name, sources=[SourcePlan(source=scripted(), interval=9)], writers=[writer]
+        )
+        for name in ("a", "b")
+    ]
+    engine = run(Plan(collections=plans))
+    wait_until(lambda: len(writer.batches) == 2)
+    engine.stop()
+    assert (writer.opened, writer.closed) == (1, 1)
+
+
+def test_stop_during_a_probe_is_prompt_and_closes_every_source(run: Run, gate: Gate) -> None:
+    hanging, good = scripted(gate), scripted()
+    engine = run(plan_of([hanging, good], [recording()]))
+    wait_until(lambda: hanging.running and good.starts)
+    began = time.monotonic()
+    engine.stop()
+    assert time.monotonic() - began < 1
+    assert (hanging.closed, good.closed) == (1, 1)
+
+
+def test_source_that_hangs_in_close_is_left_behind(
+    run: Run, gate: Gate, monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr("pollect.engine.engine.CLOSE_SECONDS", 0.1)
+    stuck, good = scripted(), scripted(name="good")
+    stuck.close = gate  # type: ignore[method-assign, assignment]
+    engine = run(plan_of([stuck, good]))
+    wait_until(lambda: good.starts)
+    engine.stop()
+    assert good.closed == 1
+    assert "does not close in time" in caplog.text
+
+
+class AsyncSource(Source[SourceConfig]):
+    metrics = (VALUE,)
+
+    def __init__(self, config: SourceConfig, context: Any) -> None:
+        super().__init__(config, context)
+        self.loops: set[int] = set()
+        self.behaviour = "answer"
+        self.cancelled = 0
+
+    async def open(self) -> None:
+        await asyncio.sleep(0)
+
+    async def probe(self) -> Any:
+        self.loops.add(id(asyncio.get_running_loop()))
+        while self.behaviour != "answer":
+            try:
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                if self.behaviour != "ignore cancellation":
+                    raise
+        return [VALUE.sample(3.0)]
+
+    async def close(self) -> None:
+        await asyncio.sleep(0)
+
+
+def test_coroutine_sources_share_one_loop_that_exists_only_for_them(run: Run) -> None:
+    engine = run(plan_of([scripted()], interval=0.05))
+    assert not any(thread.name == "pollect-eventloop" for thread in threading.enumerate())
+    engine.stop()
+    first, second = (build_source({}, AsyncSource, clock=SystemClock()) for _ in range(2))
+    writer = recording()
+    engine = run(plan_of([first, second], [writer], interval=0.05))
+    wait_until(lambda: len(writer.batches) > 4)
+    assert isinstance(first, AsyncSource)
+    assert isinstance(second, AsyncSource)
+    assert first.loops == second.loops
+    assert len(first.loops) == 1
+    engine.stop()
+    assert not any(thread.name == "pollect-eventloop" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("behaviour", ["hang", "ignore cancellation"])
+def test_hanging_coroutine_times_out_and_the_other_goes_on(run: Run, behaviour: str) -> None:
+    hanging = build_source({"timeout": 0.1, "name": "h"}, AsyncSource, clock=SystemClock())
+    good = build_source({"name": "good"}, AsyncSource, clock=SystemClock())
+    assert isinstance(hanging, AsyncSource)
+    hanging.behaviour = behaviour
+    writer = recording()
+    engine = run(plan_of([hanging, good], [writer], interval=0.05))
+    wait_until(lambda: engine.source_statuses()[0].outcome is Outcome.TIMED_OUT)
+    seen = len(writer.batches)
+    wait_until(lambda: len(writer.batches) > seen + 3)
+    wait_until(lambda: hanging.cancelled)
+    hanging.behaviour = "answer"
+    wait_until(lambda: engine.source_statuses()[0].up)
+
+
+def test_reload_leaves_equal_sources_and_writers_alone(run: Run) -> None:
+    kept, gone, new = scripted(name="kept"), scripted(name="gone"), scripted(name="new")
+    kept_plan = SourcePlan(source=kept, interval=0.05)
+    writer = recording()
+
+    def plan(*sources: SourcePlan) -> Plan:
+        return Plan(collections=[CollectionPlan(name="c", sources=sources, writers=[writer])])
+
+    engine = run(plan(kept_plan, SourcePlan(source=gone, interval=0.05)))
+    wait_until(lambda: kept.starts and gone.starts)
+    engine.replace(plan(kept_plan, SourcePlan(source=new, interval=0.05)))
+    assert (kept.closed, gone.closed, writer.opened, writer.closed) == (0, 1, 1, 0)
+    last_of_gone = [batch for batch in writer.batches if batch.source.name == "gone"][-1]
+    assert len(last_of_gone) == 0
+    seen = len(kept.starts)
+    wait_until(lambda: new.starts and len(kept.starts) > seen + 1)
+
+
+def test_reload_that_cannot_open_a_writer_keeps_the_old_plan_running(run: Run) -> None:
+    old, new = recording(), recording()
+    new.open = failing(Rejected("port 9 is in use"))  # type: ignore[method-assign]
+    source = scripted()
+    engine = run(plan_of([source], [old], interval=0.05))
+    wait_until(lambda: old.batches)
+    with pytest.raises(EngineError, match="port 9 is in use"):
+        engine.replace(plan_of([source], [new], interval=0.05))
+    seen = len(old.batches)
+    wait_until(lambda: len(old.batches) > seen + 1)
+
+
+def test_run_once_probes_each_source_once_and_writes(gate: Gate) -> None:
+    sources = [scripted(name="a"), scripted(failing(TargetUnavailable("away")), name="b")]
+    writer = recording(MergingWriter)
+    results = Engine(plan_of(sources, [writer], interval=0.01), clock=SystemClock()).run_once()
+    assert [result.outcome for result in results] == [Outcome.OK, Outcome.FAILED]
+    assert [len(source.starts) for source in sources] == [1, 1]
+    assert [batch.source.name for batch in writer.batches] == ["a"]
+    assert writer.closed == 1
+
+
+def test_ready_is_set_when_every_source_was_probed(run: Run, gate: Gate) -> None:
+    plan = plan_of([scripted(gate), scripted()])
+    run(plan)
+    assert not plan.ready.wait(0.1)
+    gate.open()
+    assert plan.ready.wait(5)
+
+
+def test_self_metrics_tell_who_is_up_and_how_probes_ended(run: Run) -> None:
+    sources = [scripted(name="good"), scripted(failing(TargetUnavailable("away")), name="bad")]
+    plan = plan_of(sources, [recording()])
+    engine = run(plan)
+    plan.ready.wait(5)
+    found = {
+        (f"{batch.source.dotted}_{sample.metric.name}", sample.label_values): sample.value
+        for batch in engine.self_batches()
+        for sample in batch.samples
+    }
+    assert found["pollect.source_up", ("pollect", "Scripted", "good")] == 1
+    assert found["pollect.source_up", ("pollect", "Scripted", "bad")] == 0
+    assert found["pollect.source_probes_total", ("pollect", "Scripted", "bad", "failed")] == 1
+    assert found["pollect.writer_lost_samples_total", ("Recording",)] == 0
+
+
+def hooks_of(**functions: Callable[..., Any]) -> SimpleNamespace:
+    """Return what pluggy's relay looks like, with one observer for each hook."""
+    manager = pluggy.PluginManager("pollect")
+    manager.add_hookspecs(hookspecs)
+    manager.register(SimpleNamespace(**{n: hookimpl(f) for n, f in functions.items()}), "plug")
+    return manager.hook  # type: ignore[return-value]
+
+
+def test_observer_that_raises_is_logged_once_and_stops_nothing(run: Run, caplog) -> None:
+    def pollect_probe_finished(result: Any) -> None:
+        raise RuntimeError("observer broke")
+
+    writer = recording()
+    run(
+        plan_of([scripted()], [writer], interval=0.02),
+        hooks=hooks_of(pollect_probe_finished=pollect_probe_finished),
+    )
+    wait_until(lambda: len(writer.batches) > 5)
+    assert caplog.text.count("plugin plug failed in pollect_probe_finished") == 1
+
+
+def test_observers_hear_of_start_probe_and_stop(run: Run) -> None:
+    heard: list[str] = []
+
+    def pollect_started(sources: Any) -> None:
+        heard.append(f"started {len(sources)}")
+
+    def pollect_probe_finished(result: Any) -> None:
+        heard.append(result.outcome.value)
+
+    def pollect_stopped() -> None:
+        heard.append("stopped")
+
+    hooks = hooks_of(
+        pollect_started=pollect_started,
+        pollect_probe_finished=pollect_probe_finished,
+        pollect_stopped=pollect_stopped,
+    )
+    engine = run(plan_of([scripted()], interval=3600), hooks=hooks)
+    wait_until(lambda: "ok" in heard)
+    engine.stop()
+    assert sorted(heard) == ["ok", "started 1", "stopped"]
+
+
+def test_batch_filters_change_and_drop_batches(run: Run) -> None:
+    writer = recording(MergingWriter)
+    plan = plan_of(
+        [scripted(name="kept"), scripted(name="dropped")],
+        [writer],
+        filters=[
+            lambda batch: None if batch.source.name == "dropped" else batch,
+            lambda batch: replace(batch, static_labels=(("rack", "7"),)),
+        ],
+    )
+    run(plan)
+    wait_until(lambda: writer.batches)
+    assert [(b.source.name, b.static_labels) for b in writer.batches] == [
+        ("kept", (("rack", "7"),))
+    ]
+
+
+def test_namesakes_do_not_replace_each_other_in_self_metrics(run: Run) -> None:
+    first, second = scripted(), scripted()
+    object.__setattr__(second.context, "id", second.context.id._replace(instance=1))
+    plan = plan_of([first, second])
+    engine = run(plan)
+    plan.ready.wait(5)
+    names = {
+        sample.label_values
+        for batch in engine.self_batches()
+        for sample in batch.samples
+        if sample.metric.name == "up" and batch.source.type == "source"
+    }
+    assert names == {("pollect", "Scripted", ""), ("pollect", "Scripted", "#2")}
+
+
+def test_thousand_sources_with_ten_hanging_are_all_probed_with_few_threads(
+    run: Run, gate: Gate
+) -> None:
+    good = [scripted(name=f"g{n}") for n in range(990)]
+    hanging = [scripted(gate, name=f"h{n}") for n in range(10)]
+    run(plan_of([*hanging, *good], [recording()], interval=1))
+    wait_until(lambda: all(len(source.starts) >= 2 for source in good), seconds=10)
+    threads = [t for t in threading.enumerate() if t.name.startswith("pollect-test")]
+    assert len(threads) <= 5 + 10
+
+
+def test_number_and_mapping_are_accepted_as_values(run: Run) -> None:
+    writer = recording()
+    run(plan_of([scripted(lambda: 4), scripted(lambda: {"a": 1, "b": True})], [writer]))
+    wait_until(lambda: len(writer.batches) == 2)
+    found = {(s.metric.name, s.value) for batch in writer.batches for s in batch.samples}
+    assert found == {(None, 4), ("a", 1), ("b", 1)}

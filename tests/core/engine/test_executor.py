@@ -1,0 +1,93 @@
+"""Worker threads: bounded, and never held up by slow probes."""
+
+import threading
+import time
+
+from pollect.engine.clock import SystemClock
+from pollect.engine.executor import Job, Workers
+from pollect.engine.scheduler import Scheduler
+from tests.core.engine.rig import Gate, wait_until
+
+
+class Pool:
+    def __init__(self, threads: int, tick: float) -> None:
+        self.scheduler = Scheduler(SystemClock())
+        self.workers = Workers("pool", threads, tick, clock=SystemClock(), scheduler=self.scheduler)
+        self.scheduler.start()
+
+    def __enter__(self) -> Workers:
+        return self.workers
+
+    def __exit__(self, *_: object) -> None:
+        self.workers.stop()
+        self.scheduler.stop()
+
+
+def test_quick_jobs_run_side_by_side_up_to_the_number_of_threads() -> None:
+    together = threading.Barrier(4)
+    most = [0]
+    running = [0]
+    lock = threading.Lock()
+    done = threading.Semaphore(0)
+
+    def job() -> None:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        together.wait(5)
+        with lock:
+            running[0] -= 1
+        done.release()
+
+    with Pool(threads=4, tick=100) as workers:
+        for _ in range(16):
+            workers.submit(Job(job))
+        for _ in range(16):
+            assert done.acquire(timeout=5)
+        assert most[0] == 4
+        assert workers.threads_alive == 4
+
+
+def test_hanging_jobs_give_their_places_to_others(gate: Gate) -> None:
+    finished = threading.Event()
+    with Pool(threads=2, tick=0.2) as workers:
+        for _ in range(9):
+            workers.submit(Job(gate))  # type: ignore[arg-type]
+        workers.submit(Job(finished.set))
+        assert finished.wait(2)
+        assert workers.threads_alive <= 2 + 9
+
+
+def test_spare_threads_end_when_the_hanging_jobs_return(gate: Gate) -> None:
+    with Pool(threads=2, tick=0.2) as workers:
+        for _ in range(9):
+            workers.submit(Job(gate))  # type: ignore[arg-type]
+        wait_until(lambda: workers.threads_alive >= 9)
+        gate.open()
+        wait_until(lambda: workers.threads_alive <= 2)
+
+
+def test_written_off_job_is_replaced_and_its_thread_ends_with_it(gate: Gate) -> None:
+    with Pool(threads=1, tick=1000) as workers:
+        hanging = Job(gate)  # type: ignore[arg-type]
+        workers.submit(hanging)
+        wait_until(lambda: hanging.started)
+        finished = threading.Event()
+        workers.submit(Job(finished.set))
+        workers.write_off(hanging)
+        assert finished.wait(2)
+        assert workers.threads_alive == 2
+        gate.open()
+        wait_until(lambda: workers.threads_alive == 1)
+
+
+def test_stop_drops_what_waits(gate: Gate) -> None:
+    started: list[int] = []
+    with Pool(threads=1, tick=1000) as workers:
+        workers.submit(Job(gate))  # type: ignore[arg-type]
+        workers.submit(Job(lambda: started.append(1)))
+        workers.stop()
+        gate.open()
+        assert workers.wait_idle(5)
+        time.sleep(0.02)
+        assert started == []

@@ -1,0 +1,60 @@
+"""Cleaning of samples: a bad value costs only itself."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from pollect.api import Metric, MetricFilter, Sample
+from pollect.engine.normalize import Normalizer
+
+PLAIN = Metric("plain", help="Without labels.")
+LABELLED = Metric("labelled", help="With one label.", labels=("id",))
+
+
+def clean(value: Any, wanted: MetricFilter | None = None) -> list[Sample]:
+    normalizer = Normalizer((PLAIN, LABELLED), wanted or MetricFilter(), logging.getLogger("test"))
+    return normalizer.clean(value)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf"), "text", None, []])
+def test_value_that_is_no_measurement_is_left_out_and_said_once(number: Any, caplog) -> None:
+    normalizer = Normalizer((PLAIN,), MetricFilter(), logging.getLogger("test"))
+    for _ in range(3):
+        assert normalizer.clean([PLAIN.sample(1.0), PLAIN.sample(number)]) == [PLAIN.sample(1.0)]
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(("given", "expected"), [(True, 1.0), ("5", 5.0), (7, 7), (2.5, 2.5)])
+def test_numbers_in_other_clothes_are_numbers(given: Any, expected: float) -> None:
+    [sample] = clean([PLAIN.sample(given)])
+    assert sample.value == expected
+    assert type(sample.value) in (int, float)
+
+
+@pytest.mark.parametrize(
+    ("label", "text"), [(0, "0"), (True, "true"), (False, "false"), (None, ""), (1.5, "1.5")]
+)
+def test_label_values_become_text(label: Any, text: str) -> None:
+    assert clean([LABELLED.sample(1.0, label)]) == [LABELLED.sample(1.0, text)]
+
+
+def test_wrong_number_of_label_values_is_left_out() -> None:
+    assert clean([LABELLED.sample(1.0), LABELLED.sample(1.0, "a", "b")]) == []
+
+
+def test_mapping_uses_the_declared_metric_and_makes_up_the_others() -> None:
+    first, second = clean({"plain": 1, "made.up": 2})
+    assert first.metric is PLAIN
+    assert second.metric.name == "made.up"
+
+
+def test_filter_keeps_included_names_that_are_not_excluded() -> None:
+    wanted = MetricFilter(include=("total_*", "up"), exclude=("*_bytes",))
+    names = {"total_bytes": 1, "total_packets": 2, "up": 1, "down": 0}
+    assert [s.metric.name for s in clean(names, wanted)] == ["total_packets", "up"]
+
+
+def test_text_instead_of_values_is_a_mistake_of_the_source() -> None:
+    with pytest.raises(TypeError, match=r"probe\(\) returned str; expected samples"):
+        clean("abc")

@@ -1,0 +1,274 @@
+"""The outbox: what is handed over arrives once and in order, or is counted as lost."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pollect.api import Batch, Metric, Rejected, Retryable, SourceId, Writer, WriterConfig
+from pollect.engine import outbox as outbox_module
+from pollect.engine.clock import SystemClock
+from pollect.engine.outbox import Outbox
+from pollect.testing import FakeClock, build_writer
+from tests.core.engine.rig import Gate, wait_until
+
+NUMBER = Metric("number", help="Counts up.")
+
+
+class RemoteWriter(Writer[WriterConfig]):
+    """Delivers into a list, unless the next step of its script says otherwise."""
+
+    def __init__(self, config: WriterConfig, context: Any) -> None:
+        super().__init__(config, context)
+        self.steps: list[str] = []
+        self.then = "accept"
+        self.arrived: list[float] = []
+        self.refused: list[float] = []
+        self.attempts = 0
+        self.gate: Callable[[], object] = lambda: None
+        self.closed = threading.Event()
+
+    def write(self, batches: Sequence[Batch]) -> None:
+        self.attempts += 1
+        values = [sample.value for batch in batches for sample in batch.samples]
+        step = self.steps.pop(0) if self.steps else self.then
+        if step == "away":
+            raise Retryable("connection refused")
+        if step == "refuse":
+            self.refused.extend(values)
+            raise Rejected("bad request")
+        if step == "refuse one":
+            self.refused.append(values[0])
+            self.arrived.extend(values[1:])
+            raise Rejected("one too old", lost=1)
+        if step == "break":
+            self.refused.extend(values)
+            raise RuntimeError("mistake in the writer")
+        if step == "hang":
+            self.gate()
+        self.arrived.extend(values)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+class LatestWriter(RemoteWriter):
+    latest_only = True
+
+
+def remote(kind: type[RemoteWriter] = RemoteWriter, **section: Any) -> RemoteWriter:
+    writer = build_writer(section, kind)
+    assert isinstance(writer, RemoteWriter)
+    return writer
+
+
+def batch(*values: float, source: str = "Test") -> Batch:
+    return Batch(SourceId("c", source), [NUMBER.sample(value) for value in values], 0.0)
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(outbox_module, "LONGEST_PAUSE", 0.002)
+
+
+STEPS = st.sampled_from(["accept", "away", "refuse", "refuse one", "break"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 7), max_size=30),
+    steps=st.lists(STEPS, max_size=40),
+    limit=st.integers(1, 20),
+    batch_size=st.integers(1, 10),
+    ends_away=st.booleans(),
+)
+def test_every_sample_arrives_once_in_order_or_is_counted_lost(
+    sizes: list[int], steps: list[str], limit: int, batch_size: int, ends_away: bool
+) -> None:
+    outbox_module.FIRST_PAUSE, outbox_module.LONGEST_PAUSE = 0.0005, 0.001
+    writer = remote(buffer={"samples": limit})
+    writer.batch_size = batch_size  # type: ignore[misc]
+    writer.steps = list(steps)
+    writer.then = "away" if ends_away else "accept"
+    reported: list[float] = []
+    outbox = Outbox(
+        writer,
+        clock=SystemClock(),
+        lost=lambda name, lost, error: reported.extend(s.value for s in lost.samples),
+    )
+    outbox.start()
+    number = 0
+    for size in sizes:
+        outbox.deliver([batch(*range(number, number + size))])
+        number += size
+        status = outbox.status()
+        assert status.buffered_samples <= limit + max(batch_size, 7), "memory is bounded"
+    outbox.stop()
+    outbox.join(5)
+    status = outbox.status()
+    assert status.written_samples + status.lost_samples == number
+    assert len(writer.arrived) == status.written_samples
+    assert writer.arrived == sorted(set(writer.arrived)), "once each, in order"
+    assert set(writer.arrived) | set(reported) == set(range(number))
+    assert status.buffered_samples == 0
+    assert writer.closed.is_set()
+
+
+def test_writer_that_hangs_delays_nobody_and_its_samples_are_counted(gate: Gate) -> None:
+    writer = remote(buffer={"samples": 10})
+    writer.steps, writer.gate = ["hang"], gate
+    outbox = Outbox(writer, clock=SystemClock())
+    outbox.start()
+    began = time.monotonic()
+    for number in range(100):
+        outbox.deliver([batch(number)])
+    assert time.monotonic() - began < 1
+    outbox.stop()
+    outbox.join(0.05)
+    status = outbox.status()
+    assert status.lost_samples == 100
+    gate.open()
+    assert writer.closed.wait(5)
+    assert outbox.status() == status, "what returns after the end changes no count"
+
+
+def test_outage_shorter_than_the_buffer_loses_nothing_and_is_logged_once(caplog) -> None:
+    writer = remote()
+    writer.then = "away"
+    outbox = Outbox(writer, clock=SystemClock())
+    outbox.start()
+    outbox.deliver([batch(*range(10))])
+    wait_until(lambda: writer.attempts > 3)
+    status = outbox.status()
+    assert not status.up
+    assert "connection refused" in status.reason
+    assert status.buffered_samples == 10
+    writer.then = "accept"
+    wait_until(lambda: outbox.status().written_samples == 10)
+    assert outbox.status().up
+    outbox.stop()
+    outbox.join(5)
+    messages = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    assert sum("cannot deliver" in text for text in messages) == 1
+    assert sum("delivering again" in text for text in messages) == 1
+
+
+def test_oldest_samples_are_dropped_when_the_buffer_is_full(caplog) -> None:
+    writer = remote(buffer={"samples": 5})
+    writer.then = "away"
+    outbox = Outbox(writer, clock=SystemClock())
+    outbox.start()
+    for number in range(20):
+        outbox.deliver([batch(number)])
+    wait_until(lambda: outbox.status().buffered_samples == 5)
+    writer.then = "accept"
+    outbox.stop()
+    outbox.join(5)
+    assert writer.arrived == [15, 16, 17, 18, 19]
+    assert outbox.status().lost_samples == 15
+    assert caplog.text.count("the buffer is full") == 1
+
+
+def test_samples_older_than_the_age_limit_are_dropped() -> None:
+    clock = FakeClock()
+    writer = remote(buffer={"age": 60})
+    writer.then = "away"
+    outbox = Outbox(writer, clock=clock)
+    outbox.start()
+    outbox.deliver([batch(1)])
+    wait_until(lambda: writer.attempts)
+    clock.advance(61)
+    outbox.deliver([batch(2)])
+    writer.then = "accept"
+
+    def delivered() -> bool:
+        clock.advance(1)
+        return bool(writer.arrived)
+
+    wait_until(delivered)
+    outbox.stop()
+    outbox.join(5)
+    assert writer.arrived == [2]
+    assert outbox.status().lost_samples == 1
+
+
+def test_target_may_ask_for_a_pause() -> None:
+    clock = FakeClock()
+    writer = remote()
+    answers = [Retryable("busy", retry_after=30.0)]
+    tries: list[float] = []
+
+    def write(batches: Sequence[Batch]) -> None:
+        tries.append(clock.monotonic())
+        if answers:
+            raise answers.pop()
+
+    writer.write = write  # type: ignore[method-assign]
+    outbox = Outbox(writer, clock=clock)
+    outbox.start()
+    outbox.deliver([batch(1)])
+    wait_until(lambda: tries)
+
+    def tried_again() -> bool:
+        clock.advance(1)
+        time.sleep(0.005)
+        return len(tries) == 2
+
+    wait_until(tried_again)
+    assert 30 <= tries[1] - tries[0] <= 60
+    outbox.stop()
+    outbox.join(5)
+
+
+def test_writer_of_the_present_gets_only_the_latest_batch_of_a_source() -> None:
+    writer = remote(LatestWriter)
+    writer.then = "away"
+    outbox = Outbox(writer, clock=SystemClock())
+    outbox.start()
+    for number in range(10):
+        outbox.deliver([batch(number, source="A"), batch(100 + number, source="B")])
+    wait_until(lambda: writer.attempts > 2)
+    writer.then = "accept"
+    outbox.stop()
+    outbox.join(5)
+    assert writer.arrived == [9, 109]
+    assert outbox.status().lost_samples == 0
+
+
+def test_target_down_at_the_start_is_opened_later() -> None:
+    writer = remote()
+    opens: list[int] = []
+
+    def opening() -> None:
+        opens.append(1)
+        if len(opens) < 3:
+            raise Retryable("not there yet")
+
+    writer.open = opening  # type: ignore[method-assign]
+    outbox = Outbox(writer, clock=SystemClock())
+    outbox.start()
+    outbox.deliver([batch(1, 2)])
+    wait_until(lambda: writer.arrived == [1, 2])
+    assert len(opens) == 3
+    outbox.stop()
+    outbox.join(5)
+
+
+def test_end_during_an_outage_makes_one_more_try_and_counts_the_rest() -> None:
+    writer = remote()
+    writer.then = "away"
+    clock = FakeClock()
+    outbox = Outbox(writer, clock=clock)
+    outbox.start()
+    outbox.deliver([batch(1, 2, 3)])
+    wait_until(lambda: writer.attempts == 1)
+    outbox.stop()
+    outbox.join(5)
+    assert writer.attempts == 2
+    assert outbox.status().lost_samples == 3
+    assert writer.closed.is_set()
