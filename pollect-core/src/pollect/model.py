@@ -6,8 +6,9 @@ into a `ProbeResult`, and a result with values into a `Batch`, the unit that wri
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
+
+import msgspec
 
 
 class Kind(enum.Enum):
@@ -142,11 +143,10 @@ class Outcome(enum.Enum):
     @property
     def up(self) -> bool:
         """Whether the source works."""
-        return self in (Outcome.OK, Outcome.NO_DATA)
+        return self is Outcome.OK or self is Outcome.NO_DATA
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
+class ProbeResult(msgspec.Struct, frozen=True):
     """What one probe brought. `samples` is empty unless the outcome is `OK`."""
 
     source: SourceId
@@ -160,8 +160,7 @@ class ProbeResult:
     withdraw: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True):
     """All series one source has at one moment.
 
     A series that the source had in its last batch and lacks in this one no longer exists; an
@@ -188,8 +187,7 @@ class Batch:
         return len(self.samples)
 
 
-@dataclass(frozen=True, slots=True)
-class SourceStatus:
+class SourceStatus(msgspec.Struct, frozen=True):
     """How a source fares, for status pages and self metrics."""
 
     source: SourceId
@@ -203,7 +201,7 @@ class SourceStatus:
     last_success: float | None = None
     duration_seconds: float | None = None
     series: int = 0
-    probes: Mapping[Outcome, int] = field(default_factory=dict)
+    probes: Mapping[Outcome, int] = msgspec.field(default_factory=dict)
     #: Ticks that found the last probe still running.
     skipped: int = 0
 
@@ -212,8 +210,7 @@ class SourceStatus:
         return self.outcome is not None and self.outcome.up
 
 
-@dataclass(frozen=True, slots=True)
-class WriterStatus:
+class WriterStatus(msgspec.Struct, frozen=True):
     """How a writer fares."""
 
     writer: str

@@ -115,20 +115,19 @@ class Collection:
         if members.last_tick is not None:
             members.last_tick.close()
         tick = members.last_tick = self.routes.tick()
+        jobs: list[Job] = []
         for runner in members.runners:
             run = runner.begin(tick)
-            if run is not None:
-                tick.begin()
-                self._launch(run)
+            if run is None:
+                continue
+            tick.begin()
+            if runner.guard.is_async:
+                run.future = self._event_loop().submit(runner.probe_async(run))
+            else:
+                run.job = Job(partial(runner.probe, run))
+                jobs.append(run.job)
+        self.workers.submit(jobs)
         tick.end()
-
-    def _launch(self, run: Run) -> None:
-        runner = run.runner
-        if runner.guard.is_async:
-            run.future = self._event_loop().submit(runner.probe_async(run))
-        else:
-            run.job = Job(partial(runner.probe, run))
-            self.workers.submit(run.job)
 
     def _abandon(self, run: Run) -> None:
         if run.job is not None:

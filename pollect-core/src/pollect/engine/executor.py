@@ -1,22 +1,22 @@
 """The worker threads of one collection.
 
-`threads` bounds how many probes run side by side, but a probe holds its place only for a short
-`patience`: one that takes longer (a dead device, a hung mount) keeps its thread and gives its place
-to the next in the queue. So slow sources never make others wait long, and because no source
-overlaps itself there are never more threads than `threads` plus the slow sources.
+`threads` bounds how many probes run side by side, but a probe counts only for a short `patience`:
+one that takes longer (a dead device, a hung mount) is slow, and a spare thread takes its place. So
+slow sources never make others wait long, and because no source overlaps itself there are never
+more threads than `threads` plus the slow sources.
 """
 
 import logging
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
 
 from pollect.engine.scheduler import Scheduler
 from pollect.plugin import Clock
 
 log = logging.getLogger(__name__)
 
-#: Seconds a probe holds its place at most, and the share of the tick if that is less.
+#: Seconds after which a probe is slow, and the share of the tick if that is less.
 LONGEST_PATIENCE = 1.0
 PATIENCE_OF_TICK = 0.1
 
@@ -24,14 +24,15 @@ PATIENCE_OF_TICK = 0.1
 class Job:
     """One call in a worker thread."""
 
-    __slots__ = ("call", "holds_place", "started", "written_off")
+    __slots__ = ("call", "slow", "started", "written_off")
 
     def __init__(self, call: Callable[[], None]) -> None:
         self.call = call
         #: Monotonic seconds; None while it waits in the queue.
         self.started: float | None = None
-        self.holds_place = False
-        #: Its thread is not waited for any more.
+        #: It took too long to count against `threads`.
+        self.slow = False
+        #: Nobody waits for it any more; its thread ends with it.
         self.written_off = False
 
 
@@ -46,138 +47,119 @@ class Workers:
         self._patience = min(LONGEST_PATIENCE, tick * PATIENCE_OF_TICK)
         self._clock = clock
         self._scheduler = scheduler
+        # Taking a job needs no lock of ours: with many short probes that is what costs most.
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._running: dict[Job, None] = {}
         self._changed = threading.Condition()
-        self._queue: deque[Job] = deque()
-        self._running: set[Job] = set()
-        self._places_held = 0
-        self._idle = 0
-        #: Threads that may take another job: all but those with a job that was written off.
+        #: Threads there are, and those of them that are busy with a slow job.
         self._alive = 0
+        self._slow = 0
         self._made = 0
         self._stopped = False
         self._watched = False
 
-    def submit(self, job: Job) -> None:
-        """Run `job.call()` in a worker as soon as there is a place."""
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Run `call()` of each job, in this order, as soon as a worker is free."""
+        for job in jobs:
+            self._queue.put(job)
         with self._changed:
-            self._queue.append(job)
-            self._provide_worker()
-            self._watch_for_slow_jobs()
+            self._provide_workers()
+            self._watch()
 
     def write_off(self, job: Job) -> None:
         """Stop waiting for a running job: its thread ends when the call returns."""
         with self._changed:
-            if job in self._running and not job.written_off:
-                job.written_off = True
-                self._alive -= 1
-                self._release_place(job)
+            job.written_off = True
+            if job in self._running:
+                self._mark_slow(job)
+                self._provide_workers()
 
     def resize(self, threads: int) -> None:
         """Bound the probes side by side anew."""
         with self._changed:
             self._threads = threads
-            self._provide_worker()
+            self._provide_workers()
 
     def stop(self) -> None:
         """Drop what waits in the queue and let the threads end; does not wait for them."""
         with self._changed:
             self._stopped = True
-            self._queue.clear()
-            self._changed.notify_all()
+            try:
+                while True:
+                    self._queue.get_nowait()
+            except Empty:
+                pass
+            for _ in range(self._alive):
+                self._queue.put(None)
 
     def wait_idle(self, seconds: float) -> bool:
-        """Wait until no job runs; return whether that came true in time."""
+        """Wait until no job runs; return whether that came true in time. Only after `stop`."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._running, timeout=seconds)
 
     @property
     def threads_alive(self) -> int:
-        """Threads of this collection, written off ones included."""
-        with self._changed:
-            return self._alive + sum(job.written_off for job in self._running)
+        return self._alive
 
-    def _provide_worker(self) -> None:
-        if self._places_held >= self._threads or not self._queue:
-            return
-        if self._idle:
-            self._changed.notify()
-        elif self._alive - self._slow_jobs() < self._threads:
+    def _provide_workers(self) -> None:
+        idle = self._alive - len(self._running)
+        missing = min(
+            self._queue.qsize() - idle,
+            self._threads - (self._alive - self._slow),
+        )
+        for _ in range(missing):
             self._alive += 1
             self._made += 1
             threading.Thread(
                 target=self._work, name=f"pollect-{self._name}-{self._made}", daemon=True
             ).start()
 
-    def _slow_jobs(self) -> int:
-        return sum(not (job.holds_place or job.written_off) for job in self._running)
-
     def _work(self) -> None:
-        job: Job | None = None
-        while True:
-            with self._changed:
-                if job is not None and not self._ended(job):
-                    return
-                while not self._may_start():
-                    if self._stopped:
-                        self._alive -= 1
-                        return
-                    self._idle += 1
-                    self._changed.wait()
-                    self._idle -= 1
-                job = self._queue.popleft()
-                job.started = self._clock.monotonic()
-                job.holds_place = True
-                self._places_held += 1
-                self._running.add(job)
-                if self._queue:
-                    self._provide_worker()
-                    self._watch_for_slow_jobs()
+        while (job := self._queue.get()) is not None:
+            job.started = self._clock.monotonic()
+            self._running[job] = None
             try:
                 job.call()
             except Exception:
                 # Jobs guard themselves; a mistake of ours must not cost a thread silently.
                 log.exception("a job of %s failed", self._name)
+            del self._running[job]
+            if (job.slow or self._stopped) and self._is_surplus(job):
+                return
+        with self._changed:
+            self._alive -= 1
 
-    def _may_start(self) -> bool:
-        return bool(self._queue) and self._places_held < self._threads
-
-    def _ended(self, job: Job) -> bool:
-        """Take note of the end of a job; return whether its thread goes on."""
-        self._running.discard(job)
-        if job.written_off:
-            surplus = True
-        else:
-            if job.holds_place:
-                job.holds_place = False
-                self._places_held -= 1
-            # A slow job's place went to a spare thread: one of the two is too many now.
-            surplus = self._alive - self._slow_jobs() > self._threads
-            if surplus:
-                self._alive -= 1
-        if self._stopped:
+    def _is_surplus(self, job: Job) -> bool:
+        """Take note of the end of a slow job; return whether its thread must end, too."""
+        with self._changed:
             self._changed.notify_all()
-        return not surplus
+            if job.slow:
+                self._slow -= 1
+            # The spare thread that took its place makes one too many.
+            surplus = job.slow and self._alive - self._slow > self._threads
+            if surplus and not self._stopped:
+                self._alive -= 1
+                return True
+            return False
 
-    def _release_place(self, job: Job) -> None:
-        if job.holds_place:
-            job.holds_place = False
-            self._places_held -= 1
-        self._provide_worker()
+    def _mark_slow(self, job: Job) -> None:
+        if not job.slow:
+            job.slow = True
+            self._slow += 1
 
-    def _watch_for_slow_jobs(self) -> None:
-        """Look again when the oldest place has been held for too long, if somebody waits."""
-        if self._watched or not self._queue:
-            return
-        starts = [job.started for job in self._running if job.holds_place and job.started]
-        if starts:
+    def _watch(self) -> None:
+        """Look again after a while as long as jobs wait in the queue."""
+        if not self._watched and self._queue.qsize() and not self._stopped:
             self._watched = True
-            self._scheduler.call_at(min(starts) + self._patience, self._release_slow_jobs)
+            again = self._clock.monotonic() + self._patience
+            self._scheduler.call_at(again, self._replace_slow)
 
-    def _release_slow_jobs(self) -> None:
+    def _replace_slow(self) -> None:
         with self._changed:
             self._watched = False
             limit = self._clock.monotonic() - self._patience
             for job in list(self._running):
-                if job.holds_place and job.started is not None and job.started <= limit:
-                    self._release_place(job)
-            self._watch_for_slow_jobs()
+                if job.started is not None and job.started <= limit:
+                    self._mark_slow(job)
+            self._provide_workers()
+            self._watch()
