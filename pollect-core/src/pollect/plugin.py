@@ -7,7 +7,7 @@ context, validate in `__init__` without any I/O, connect in `open()`, and let go
 import importlib
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Protocol, Self, TypeAlias, TypeVar
@@ -95,18 +95,27 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     Fields are snake_case here and camelCase in the config file. Every field of a subclass has a
     description (`Annotated[int, Meta(description=...)]`): the manual and the JSON Schema are made
-    of them. A class that sets `keep_unknown` gets all keys it does not declare in `options`.
+    of them. A class that sets `keep_unknown` declares a field `options: Mapping[str, Any]` and
+    gets all keys it does not declare in it; reading one whose `${NAME}` is unset is a `KeyError`.
     """
 
     keep_unknown: ClassVar[bool] = False
+
+    @classmethod
+    def placeholders(cls, section: Mapping[str, Any]) -> Collection[str]:
+        """Return names whose `${name}` the source fills in itself, from this section of a config.
+
+        They are never taken from the environment. `section` is what the file says, before any
+        check or substitution.
+        """
+        return ()
 
     type: Annotated[str, Meta(description="Type of the source, part of its metric names.")]
     name: Annotated[
         str | None, Meta(description="Name of this source, part of its metric names.")
     ] = None
     labels: Annotated[
-        dict[str, str | int | float | bool],
-        Meta(description="Static labels, added to every value of this source."),
+        dict[str, str], Meta(description="Static labels, added to every value of this source.")
     ] = msgspec.field(default_factory=dict)
     tick_time: Annotated[
         Seconds | None,
