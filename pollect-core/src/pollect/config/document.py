@@ -1,0 +1,150 @@
+"""A config file as plain data, and where in the file each part of it stands.
+
+YAML (`.yml`, `.yaml`) and JSON (`.json`) become the same dicts, lists, texts and numbers. Paths
+into them are written as in messages: `executors[0].sources[2].timeout`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from pollect.errors import ConfigError
+
+Key: TypeAlias = str | int
+
+
+class Place(NamedTuple):
+    """Where something begins in a file; both count from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One config file that was read."""
+
+    #: None for data that was never in a file.
+    file: Path | None
+    data: Any
+    #: Path -> its key in the file, or the value itself for list items.
+    places: Mapping[str, Place] = field(repr=False)
+    #: Path -> the number or boolean as it is written, where Python would write it differently:
+    #: `0123`, `1.10`, `yes`.
+    texts: Mapping[str, str] = field(repr=False)
+    #: Keys written twice in one mapping; the last one counts.
+    duplicates: Sequence[ConfigError] = ()
+
+    def place_of(self, path: str) -> Place | None:
+        """Return where `path` stands, or for something absent what it should stand in."""
+        while path not in self.places:
+            if not path:
+                return None
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.places[path]
+
+    def located(self, error: ConfigError, path: str) -> ConfigError:
+        """Return a mistake in the part at `path` with its place in the file.
+
+        `error.key` is relative to that part.
+        """
+        key = join_path(path, error.key) if error.key else path
+        place = self.place_of(key)
+        found = ConfigError(
+            error.problem,
+            key=key,
+            hint=error.hint,
+            file=self.file,
+            line=place.line if place else None,
+            column=place.column if place else None,
+        )
+        found.__cause__ = error.__cause__
+        return found
+
+
+#: For sections that a program made.
+NOWHERE = Document(None, None, {}, {})
+
+
+def join_path(path: str, key: Key) -> str:
+    """Return the path of an entry: `a` and `b` give `a.b`, `a` and 0 give `a[0]`."""
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    return f"{path}.{key}" if path else key
+
+
+def read_document(file: Path) -> Document:
+    """Read a config file.
+
+    JSON if the name ends in `.json`, YAML if it ends in `.yml` or `.yaml`, otherwise whatever the
+    text looks like. Raises `ConfigError` with line and column when it cannot be read.
+    """
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", file=file) from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError("is not UTF-8 text", file=file, line=line) from error
+    try:
+        looks_like_json = file.suffix not in (".yml", ".yaml") and text.lstrip().startswith("{")
+        if file.suffix == ".json" or looks_like_json:
+            from pollect.config.json_reader import JsonReader
+
+            return JsonReader(file, text).read()
+        from pollect.config.yaml_reader import YamlReader
+
+        return YamlReader(file, text).read()
+    except RecursionError as error:
+        raise ConfigError("is nested too deeply", file=file) from error
+
+
+class Reader:
+    """What the readers of both formats have in common."""
+
+    def __init__(self, file: Path, text: str) -> None:
+        self._file = file
+        self._text = text
+        self._places = {"": Place(1, 1)}
+        self._texts: dict[str, str] = {}
+        self._duplicates: list[ConfigError] = []
+
+    def _document(self, data: Any) -> Document:
+        return Document(self._file, data, self._places, self._texts, self._duplicates)
+
+    def _note_scalar(self, path: str, value: Any, written: str) -> None:
+        """Remember how a value is written, if a text made of it would differ."""
+        if isinstance(value, bool | int | float) and scalar_text(value) != written:
+            self._texts[path] = written
+
+    def _note_key(self, path: str, place: Place, repeated: bool) -> None:
+        if repeated:
+            first = self._places[path].line
+            self._duplicates.append(
+                ConfigError(
+                    f"is here a second time, first in line {first}",
+                    key=path,
+                    hint="the last one counts",
+                    file=self._file,
+                    line=place.line,
+                    column=place.column,
+                )
+            )
+        self._places[path] = place
+
+    def _error(self, problem: str, place: Place, hint: str = "") -> ConfigError:
+        return ConfigError(
+            problem, hint=hint, file=self._file, line=place.line, column=place.column
+        )
+
+
+def place_of_offset(text: str, offset: int) -> Place:
+    """Return where the character of this index stands."""
+    line_start = text.rfind("\n", 0, offset) + 1
+    return Place(text.count("\n", 0, offset) + 1, offset - line_start + 1)
+
+
+def scalar_text(value: object) -> str:
+    """Return a number or boolean as text, booleans as `true` and `false`."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,122 @@
+"""Config types and values in plain words, for messages and for the manual."""
+
+from typing import Any
+
+from msgspec import inspect
+from msgspec.inspect import Metadata, NoneType, Type, UnionType
+
+from pollect.config.document import scalar_text
+from pollect.config.environment import Filled
+
+#: A value in a message is cut here; nobody reads more of it.
+_LONGEST_VALUE = 60
+
+
+def choices(kind: Type) -> list[Type]:
+    """Return what a value may be: the members of a union other than None, or the type itself."""
+    if isinstance(kind, Metadata):
+        return choices(kind.type)
+    if isinstance(kind, UnionType):
+        return [choice for member in kind.types for choice in choices(member)]
+    return [] if isinstance(kind, NoneType) else [kind]
+
+
+def item_types(kind: Type) -> list[Type] | None:
+    """Return the types of the items of a list, None for whatever is not a list."""
+    if isinstance(kind, inspect.TupleType):
+        return list(kind.item_types)
+    return [kind.item_type] if isinstance(kind, inspect.CollectionType) else None
+
+
+def describe_type(kind: Type) -> str:
+    """Return what a value must be: `a number above 0`, `text or a list of texts`."""
+    return " or ".join(dict.fromkeys(_one(choice) for choice in choices(kind)))
+
+
+def describe_range(kind: Type) -> str:
+    """Return the limits of a number: `above 0`, `from 1 to 65535`; empty if there are none."""
+    limits = (_range(choice) for choice in choices(kind))
+    return " or ".join(dict.fromkeys(limit for limit in limits if limit))
+
+
+def describe_value(value: object, written: str | None = None) -> str:
+    """Return a wrong value as a message may show it, never what a variable or file holds.
+
+    `written` is how the file writes a number. Secrets do not come here: any text is right for them.
+    """
+    if isinstance(value, Filled):
+        return f"what {value.origin} holds"
+    if value is None:
+        return "nothing"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, str):
+        return repr(value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 3] + "...")
+    return written or scalar_text(value)
+
+
+def _one(kind: Type) -> str:
+    limits = _range(kind)
+    match kind:
+        case inspect.IntType():
+            return f"a whole number {limits}".rstrip()
+        case inspect.FloatType():
+            return f"a number {limits}".rstrip()
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.StrType(pattern=pattern, min_length=shortest):
+            if pattern:
+                return f"text like {pattern}"
+            return "text that is not empty" if shortest else "text"
+        case inspect.LiteralType() | inspect.EnumType():
+            return "one of " + ", ".join(str(value) for value in allowed_values(kind))
+        case inspect.StructType():
+            return "a mapping"
+        case inspect.DictType():
+            return f"a mapping of names to {plural(kind.value_type)}"
+        case inspect.AnyType():
+            return "anything"
+    items = item_types(kind)
+    if items is None:
+        return "text"
+    if isinstance(kind, inspect.TupleType):
+        return f"a list of {len(items)} values"
+    return f"a list of {plural(items[0])}"
+
+
+def allowed_values(kind: Type) -> list[Any]:
+    """Return the values of a literal or an enumeration."""
+    if isinstance(kind, inspect.EnumType):
+        return [member.value for member in kind.cls]
+    return list(kind.values) if isinstance(kind, inspect.LiteralType) else []
+
+
+def plural(kind: Type) -> str:
+    """Return the type for the items of a list: `numbers above 0`."""
+    words = describe_type(kind)
+    for one, many in (
+        ("a whole number", "whole numbers"),
+        ("a number", "numbers"),
+        ("a mapping", "mappings"),
+        ("a list", "lists"),
+        ("text", "texts"),
+    ):
+        if words.startswith(one):
+            return many + words.removeprefix(one)
+    return words
+
+
+def _range(kind: Type) -> str:
+    if not isinstance(kind, inspect.IntType | inspect.FloatType):
+        return ""
+    if kind.ge is not None and kind.le is not None:
+        return f"from {kind.ge:g} to {kind.le:g}"
+    limits = (
+        ("above", kind.gt),
+        ("of at least", kind.ge),
+        ("below", kind.lt),
+        ("of at most", kind.le),
+    )
+    return " and ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)

@@ -1,0 +1,216 @@
+"""A config file becomes plain data, and every part of it is known by line and column."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pollect.config.document import Document, Place, read_document
+from pollect.config.yaml_reader import YamlReader
+from pollect.errors import ConfigError
+
+YAML = """\
+# comment
+tickTime: 5
+writer: {type: Prometheus, "port": 8000}
+executors:
+  - collection: pollect
+    sources:
+      - type: LoadAvg
+        labels: &labels
+          a.b: x
+      - type: Http
+        url:
+          - http://a
+          - http://b
+        labels: *labels
+"""
+JSON = """{
+\t"tickTime": 5,
+\t"writer": {"type": "Prometheus", "port": 8000},
+\t"executors": [
+\t\t{"collection": "pollect", "sources": [
+\t\t\t{"type": "LoadAvg", "labels": {"a.b": "x"}},
+\t\t\t{"type": "Http", "url": ["http://a", "http://b"], "labels": {"a.b": "x"}}
+\t\t]}
+\t]
+}
+"""
+DATA = {
+    "tickTime": 5,
+    "writer": {"type": "Prometheus", "port": 8000},
+    "executors": [
+        {
+            "collection": "pollect",
+            "sources": [
+                {"type": "LoadAvg", "labels": {"a.b": "x"}},
+                {"type": "Http", "url": ["http://a", "http://b"], "labels": {"a.b": "x"}},
+            ],
+        }
+    ],
+}
+
+
+def read(tmp_path: Path, text: str, name: str = "config.yml") -> Document:
+    file = tmp_path / name
+    file.write_text(text, encoding="utf-8")
+    return read_document(file)
+
+
+def failure(tmp_path: Path, text: str, name: str = "config.yml") -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text, name)
+    assert "geheim" not in str(caught.value)
+    return str(caught.value).removeprefix(f"{tmp_path}/")
+
+
+@pytest.mark.parametrize("name", ["config.yml", "config.yaml", "config"])
+def test_yaml_knows_the_place_of_every_key_and_item(tmp_path: Path, name: str) -> None:
+    document = read(tmp_path, YAML, name)
+    assert document.data == DATA
+    assert document.place_of("tickTime") == Place(2, 1)
+    assert document.place_of("writer.port") == Place(3, 28)
+    assert document.place_of("executors[0]") == Place(5, 5)
+    assert document.place_of("executors[0].sources[0].labels.a.b") == Place(9, 11)
+    assert document.place_of("executors[0].sources[1].url[1]") == Place(13, 13)
+
+
+@pytest.mark.parametrize("name", ["config.json", "config"])
+def test_json_with_tabs_knows_the_place_of_every_key_and_item(tmp_path: Path, name: str) -> None:
+    document = read(tmp_path, JSON, name)
+    assert document.data == DATA
+    assert document.place_of("tickTime") == Place(2, 2)
+    assert document.place_of("writer.port") == Place(3, 35)
+    assert document.place_of("executors[0]") == Place(5, 3)
+    assert document.place_of("executors[0].sources[1].url[1]") == Place(7, 41)
+
+
+def test_json_is_yaml_too_if_the_name_says_so(tmp_path: Path) -> None:
+    assert read(tmp_path, JSON.replace("\t", " ")).data == DATA
+
+
+def test_place_of_something_absent_is_where_it_should_be(tmp_path: Path) -> None:
+    document = read(tmp_path, YAML)
+    assert document.place_of("executors[0].sources[1].timeout") == Place(10, 9)
+    assert document.place_of("executors[0].sources[1].metrics[3].oid") == Place(10, 9)
+    assert document.place_of("threads") == Place(1, 1)
+
+
+def test_loader_without_c_reads_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = read(tmp_path, YAML)
+    monkeypatch.delattr(yaml, "CSafeLoader")
+    slow = YamlReader(tmp_path / "config.yml", YAML).read()
+    assert slow == fast
+
+
+def test_scalars_are_what_yaml_says_and_texts_as_they_are_written(tmp_path: Path) -> None:
+    document = read(
+        tmp_path,
+        "a: 0123\nb: 1.10\nc: yes\nd: 12:30\ne: 2026-11-22\nf: 1e3\ng: ~\nh: '5'\n"
+        "i: true\nj: 7\nk: =\nl: !!str 8\nm: !!int x\n",
+    )
+    assert document.data == {
+        "a": 83, "b": 1.1, "c": True, "d": 750, "e": "2026-11-22", "f": "1e3", "g": None,
+        "h": "5", "i": True, "j": 7, "k": "=", "l": "8", "m": "x",
+    }  # fmt: skip
+    assert document.texts == {"a": "0123", "b": "1.10", "c": "yes", "d": "12:30"}
+    assert read(tmp_path, '{"a": 1.10, "b": true, "c": 1}', "c.json").texts == {"a": "1.10"}
+
+
+def test_keys_are_names_even_if_yaml_sees_a_boolean(tmp_path: Path) -> None:
+    assert read(tmp_path, "on: 1\n1.10: 2\n7: 3\n~: 4\n").data == {
+        "on": 1, "1.10": 2, 7: 3, "~": 4,
+    }  # fmt: skip
+
+
+def test_merge_keys_work_and_their_places_are_those_of_the_anchor(tmp_path: Path) -> None:
+    document = read(tmp_path, "a: &a {x: 1, y: 2}\nb:\n  y: 3\n  <<: *a\n")
+    assert document.data == {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}}
+    assert document.place_of("b.x") == Place(1, 8)
+    assert document.place_of("b.y") == Place(3, 3)
+    assert document.duplicates == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("c.yml", "a: 1\nb:\n  x: 1\n  y: 2\n  x: 3\n",
+         "c.yml:5:3: b.x: is here a second time, first in line 3 (the last one counts)"),
+        ("c.json", '{"a": 1,\n "b": 2, "a": 3}',
+         "c.json:2:10: a: is here a second time, first in line 1 (the last one counts)"),
+    ],
+)  # fmt: skip
+def test_key_written_twice_is_reported_and_the_last_one_counts(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    document = read(tmp_path, text, name)
+    assert [str(d).removeprefix(f"{tmp_path}/") for d in document.duplicates] == [message]
+    assert document.data in ({"a": 1, "b": {"x": 3, "y": 2}}, {"a": 3, "b": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: {b: ${X}}\n",
+         '1:9: ${...} without quotes between brackets (write "${NAME}")'),
+        ("a:\n\tb: 1\n", "2:1: a tab where YAML wants spaces"),
+        ("a: *geheim\n",
+         "1:4: * names an anchor that is not there (a text with * needs quotes)"),
+        ("a: %geheim\n", "1:4: a value cannot begin with this character (put it in quotes)"),
+        ("a: !geheim x\n", "1:4: an unknown tag (a text that begins with ! needs quotes)"),
+        ("a: b: c\n", "1:5: a ':' that fits neither here nor there (check the indentation)"),
+        ("a: 1\n b: 2\n", "2:3: a ':' that fits neither here nor there (check the indentation)"),
+        ("a:\n  - 1\n b: 2\n",
+         "3:2: this does not belong to the lines above (check indentation and quotes)"),
+        ("a: 'x'y\n",
+         "1:7: this does not belong to the lines above (check indentation and quotes)"),
+        ("- 1\na: 2\n",
+         "2:1: this does not belong to the list above (check the indentation)"),
+        ("a: - b\n", "1:4: a list cannot begin in this line (begin it in the next one)"),
+        ("a: 'geheim\nb: 1\n", "1:4: a quote that never ends"),
+        ("x: 1\na: [1, 2\nb: 3\n",
+         "3:2: no ',' and no closing bracket (the bracket opens in line 2)"),
+        ("a: 1\n---\nb: 2\n", "2:1: a second document begins here (a file holds one config)"),
+        ("a: &x 1\nb: &x 2\n",
+         "2:4: an anchor of this name is there already (give it another name)"),
+        ("a: &x [1, *x]\n", "1:4: an anchor that contains itself"),
+        ("b: 1\na: \x01\n",
+         "2:4: a control character, which YAML does not allow"),
+        ("[a]: 1\n", "1:1: a key must be plain text"),
+        ("a: {b: [}\n", "1:9: did not find expected node content"),
+    ],
+)  # fmt: skip
+def test_yaml_that_is_none_is_told_in_plain_words(tmp_path: Path, text: str, message: str) -> None:
+    assert failure(tmp_path, text) == f"config.yml:{message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": 1,\n "b" 2}', "2:6: is not valid JSON: expecting ':' delimiter"),
+        ('{"a": 1}\n}', "2:1: is not valid JSON: extra data"),
+        ('{"a": "geheim\n"}', "1:14: is not valid JSON: invalid control character at"),
+        ("", "1:1: is not valid JSON: expecting value"),
+    ],
+)
+def test_json_that_is_none_is_told_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    assert failure(tmp_path, text, "config.json") == f"config.json:{message}"
+
+
+def test_nesting_beyond_reason_is_an_error_and_no_crash(tmp_path: Path) -> None:
+    assert failure(tmp_path, "[" * 100_000, "c.json") == "c.json: is nested too deeply"
+    deep = "[" * 2000 + "]" * 2000
+    assert failure(tmp_path, deep, "c.yml") == "c.yml: is nested too deeply"
+
+
+def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yml: cannot be read: No such file or directory"):
+        read_document(tmp_path / "none.yml")
+    (tmp_path / "latin.yml").write_bytes(b"a: 1\nb: f\xfcnf\n")
+    with pytest.raises(ConfigError, match=r"latin\.yml:2: is not UTF-8 text"):
+        read_document(tmp_path / "latin.yml")
+
+
+def test_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    (tmp_path / "c.yml").write_bytes(b"\xef\xbb\xbfa: 1\n")
+    assert read_document(tmp_path / "c.yml").data == {"a": 1}
