@@ -1,0 +1,151 @@
+"""External programs: found, started, watched and ended in one way.
+
+Their environment is the daemon's with `LC_ALL=C.UTF-8`, so that numbers and error texts are the
+same everywhere, and with `/usr/sbin` and `/sbin` in the search path, where programs for disks
+live. They get no standard input and a process group of their own, which is killed as a whole.
+"""
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from pollect.errors import MissingDependency, NoData, TargetUnavailable
+from pollect.plugin import Program
+
+#: Type of the config field that replaces a program's name.
+CommandOverride: TypeAlias = tuple[str, ...] | str | None
+
+DEFAULT_TIMEOUT_SECONDS = 10.0
+_SBIN = ("/usr/sbin", "/sbin")
+#: How often a running program is looked at for the daemon's end.
+_SLICE_SECONDS = 0.2
+#: How long the pipes of a killed program may stay open, held by somebody it left behind.
+_REAP_SECONDS = 1.0
+_QUOTED_CHARACTERS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a program left behind. Bytes that are no UTF-8 are replaced."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def first_error_line(self) -> str:
+        """The first line of stderr with text in it, shortened; empty if there is none."""
+        lines = (line.strip() for line in self.stderr.splitlines())
+        return next(filter(None, lines), "")[:_QUOTED_CHARACTERS]
+
+
+class Command:
+    """An external program as a source uses it."""
+
+    def __init__(
+        self,
+        program: Program,
+        override: Sequence[str] | str | None = None,
+        *,
+        stopping: threading.Event | None = None,
+    ) -> None:
+        """`override` replaces the program's name: words, or one line as a shell would split it.
+
+        A running program is killed when `stopping` is set.
+        """
+        words = shlex.split(override) if isinstance(override, str) else override
+        self._words = list(words or [program.name])
+        self._program = program
+        self._stopping = stopping or threading.Event()
+
+    def require(self) -> None:
+        """Raise `MissingDependency` with the Debian package when the program is not installed."""
+        if shutil.which(self._words[0], path=search_path()) is None:
+            name, package = self._words[0], self._program.package
+            raise MissingDependency(
+                f"program {name!r} is not installed; on Debian: apt install {package}",
+                program=name,
+                package=package,
+            )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the program with pipes for stdout and stderr; end it with `end_process`.
+
+        Raises `MissingDependency`, or `TargetUnavailable` when it cannot be started.
+        """
+        self.require()
+        try:
+            return subprocess.Popen(
+                [*self._words, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": search_path()},
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise TargetUnavailable(f"{self._words[0]}: {error.strerror}") from error
+
+    def run(
+        self,
+        *arguments: str,
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        statuses: Sequence[int] | None = (0,),
+    ) -> Finished:
+        """Run the program to its end.
+
+        Raises `MissingDependency`, `TargetUnavailable` after `timeout` seconds and for an exit
+        status that is not among `statuses` (None allows all), and `NoData` when the daemon stops.
+        """
+        process = self.start(*arguments)
+        name = " ".join([self._words[0], *arguments])[:_QUOTED_CHARACTERS]
+        try:
+            stdout, stderr = self._communicate(process, name, timeout)
+        finally:
+            end_process(process)
+        finished = Finished(process.returncode, stdout, stderr)
+        if statuses is not None and finished.status not in statuses:
+            reason = finished.first_error_line or "no message"
+            raise TargetUnavailable(f"{name}: exit status {finished.status}: {reason}")
+        return finished
+
+    def _communicate(
+        self, process: subprocess.Popen[str], name: str, timeout: float
+    ) -> tuple[str, str]:
+        until = time.monotonic() + timeout
+        while (left := until - time.monotonic()) > 0:
+            if self._stopping.is_set():
+                raise NoData(f"{name}: killed because pollect stops")
+            with suppress(subprocess.TimeoutExpired):
+                return process.communicate(timeout=min(left, _SLICE_SECONDS))
+        raise TargetUnavailable(f"{name}: no answer within {timeout:g} s, killed")
+
+
+def end_process(process: subprocess.Popen[str]) -> None:
+    """Kill a program and all it started, unless it ended and closed its output, and reap it."""
+    pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe is not None]
+    ended = process.poll() is not None
+    if not ended or not all(pipe.closed for pipe in pipes):
+        # PermissionError: it runs as somebody else, through sudo; closed pipes are all it gets.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_REAP_SECONDS)
+    for pipe in pipes:
+        pipe.close()
+
+
+def search_path() -> str:
+    """Return the daemon's PATH with the folders for system programs appended."""
+    path = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join([*path, *(folder for folder in _SBIN if folder not in path)])
