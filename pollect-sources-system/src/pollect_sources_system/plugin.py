@@ -8,4 +8,25 @@ PACKAGE = "pollect_sources_system"
 @hookimpl
 def pollect_sources() -> list[SourceSpec]:
     """Return every source of this distribution."""
-    return []
+    return [
+        SourceSpec("LoadAvg", f"{PACKAGE}.load_avg:LoadAvgSource", summary="Load averages"),
+        SourceSpec(
+            "MemoryUsage", f"{PACKAGE}.memory_usage:MemoryUsageSource", summary="Main memory"
+        ),
+        SourceSpec(
+            "DiskUsage",
+            f"{PACKAGE}.disk_usage:DiskUsageSource",
+            summary="Space of mounted file systems",
+        ),
+        SourceSpec(
+            "Interface",
+            f"{PACKAGE}.interface:InterfaceSource",
+            summary="Traffic of network cards",
+        ),
+        SourceSpec("IO", f"{PACKAGE}.io:IOSource", summary="Activity of block devices"),
+        SourceSpec(
+            "Process",
+            f"{PACKAGE}.process:ProcessSource",
+            summary="CPU, memory and number of the processes that match",
+        ),
+    ]

@@ -1,0 +1,73 @@
+"""What network cards and disks have in common: counters per device, their rates and totals."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pollect.api import Metric, Sample
+from pollect.support.filters import NameFilter
+from pollect.support.rates import Rates
+
+
+class Counter(NamedTuple):
+    """One counter of the kernel and how it is reported."""
+
+    #: Its field in the tuple that psutil gives for a device.
+    field: str
+    #: What it moves per second.
+    rate: Metric
+    #: The counter itself, reported on request.
+    total: Metric
+
+
+class DeviceCounters:
+    """The counters of all devices of one kind, from probe to probe."""
+
+    def __init__(
+        self, counters: Sequence[Counter], devices: NameFilter, log: logging.Logger
+    ) -> None:
+        self._counters = counters
+        self._filter = devices
+        self._log = log
+        self._rates: Rates[str] = Rates()
+        self._warned: set[str] = set()
+
+    def select(self, devices: Mapping[str, Any]) -> dict[str, Any]:
+        """Return label -> fields of the devices that the config wants.
+
+        Dots in a name become underscores. Of two names that then are one label the first is
+        reported, and the log told once.
+        """
+        selected: dict[str, Any] = {}
+        for name, fields in devices.items():
+            if not self._filter.accepts(name):
+                continue
+            label = name.replace(".", "_")
+            if label not in selected:
+                selected[label] = fields
+            elif name not in self._warned:
+                self._warned.add(name)
+                self._log.warning("%s: left out, its label %s is taken", name, label)
+        return selected
+
+    def samples(self, now: float, devices: Mapping[str, Any], *, totals: bool) -> list[Sample]:
+        """Return the rates since the last call and, with `totals`, the counters themselves.
+
+        `now` is monotonic seconds; `devices` comes from `select`.
+        """
+        samples: list[Sample] = []
+        for label, fields in devices.items():
+            values = [getattr(fields, counter.field) for counter in self._counters]
+            rates = self._rates.update(label, now, values)
+            if rates is not None:
+                samples += [
+                    counter.rate.sample(rate, label)
+                    for counter, rate in zip(self._counters, rates, strict=True)
+                ]
+            if totals:
+                samples += [
+                    counter.total.sample(value, label)
+                    for counter, value in zip(self._counters, values, strict=True)
+                ]
+        self._rates.keep(devices)
+        return samples

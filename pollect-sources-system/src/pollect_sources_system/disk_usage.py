@@ -1,0 +1,232 @@
+"""Source `DiskUsage`: space of mounted file systems.
+
+Asked by statvfs(3), which hangs when the server of a network or FUSE mount is gone. So the calls
+run in a helper thread: a mount that gives no answer in time is left out until its call returned,
+and no second call is started for it. Cost of a probe: one thread and a system call per mount.
+"""
+
+import os
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from queue import Empty, SimpleQueue
+from types import ModuleType
+from typing import Annotated, NamedTuple
+
+from msgspec import Meta
+
+from pollect.api import (
+    ConfigError,
+    Metric,
+    Sample,
+    Source,
+    SourceConfig,
+    SourceContext,
+    TargetUnavailable,
+)
+from pollect.support.filters import NameFilter, Names
+from pollect.support.troubles import Troubles
+from pollect_sources_system.load_psutil import load_psutil
+
+#: How long statvfs may take before a mount counts as stuck; node_exporter allows the same.
+LIMIT_SECONDS = 5.0
+#: After this long without an answer the mounts still waiting get another thread.
+PATIENCE_SECONDS = 0.1
+#: Images that can only be read: they are always full.
+IMAGE_TYPES = ("squashfs", "erofs", "iso9660", "udf")
+
+SPACE = Metric(
+    help="Space in bytes; `used` counts what is reserved for root as free, `free` does not.",
+    unit="bytes",
+    labels=("disk", "type"),
+)
+INODES = Metric(
+    "inodes",
+    help="Inodes of the file system, by state.",
+    unit="inodes",
+    labels=("disk", "type"),
+)
+READONLY = Metric(
+    "readonly", help="1 if the file system is mounted read-only, else 0.", labels=("disk",)
+)
+
+
+class Space(NamedTuple):
+    """What one file system says of itself, in bytes and inodes."""
+
+    total: int
+    used: int
+    free: int
+    inodes: int = 0
+    inodes_free: int = 0
+    readonly: bool = False
+
+
+class DiskUsageConfig(SourceConfig, frozen=True, kw_only=True):
+    disks: Annotated[
+        Names,
+        Meta(
+            description="Mount points, or any path on the file systems; default: every mounted "
+            "file system that is backed by a device."
+        ),
+    ] = None
+    exclude: Annotated[
+        Names,
+        Meta(description="Mount points to leave out, by name or shell pattern (without `disks`)."),
+    ] = None
+    exclude_fs_types: Annotated[
+        Names, Meta(description="File system types to leave out (without `disks`).")
+    ] = IMAGE_TYPES
+    inodes: Annotated[bool, Meta(description="Also report the inodes.")] = False
+    readonly: Annotated[bool, Meta(description="Also report what is mounted read-only.")] = False
+
+
+class DiskUsageSource(Source[DiskUsageConfig]):
+    """Total, used and free space of file systems."""
+
+    config_type = DiskUsageConfig
+    metrics = (SPACE, INODES, READONLY)
+
+    _psutil: ModuleType
+
+    def __init__(self, config: DiskUsageConfig, context: SourceContext) -> None:
+        super().__init__(config, context)
+        self._disks = [config.disks] if isinstance(config.disks, str) else config.disks
+        for position, disk in enumerate(self._disks or ()):
+            if not disk:
+                raise ConfigError("expected a path, got nothing", key=f"disks[{position}]")
+        self._filter = NameFilter(exclude=config.exclude)
+        self._type_filter = NameFilter(exclude=config.exclude_fs_types)
+        self._reader = SpaceReader(min(LIMIT_SECONDS, self.deadline_seconds() / 2))
+        self._troubles = Troubles(self.log)
+        self._warned: set[str] = set()
+
+    def open(self) -> None:
+        if not self._disks:
+            self._psutil = load_psutil(self.context.roots)
+
+    def probe(self) -> Iterable[Sample]:
+        disks = self._label(self._disks or self._discover())
+        answers = self._reader.read(disks)
+        samples: list[Sample] = []
+        for disk, label in disks.items():
+            answer = answers.get(disk)
+            if isinstance(answer, Space):
+                self._troubles.works(disk)
+                samples += self._samples(label, answer)
+            elif answer is None:
+                self._troubles.failed(disk, "stuck: its file system does not answer")
+            else:
+                self._troubles.failed(disk, answer.strerror or answer)
+        self._troubles.keep(disks)
+        if not samples and str(self._troubles):
+            raise TargetUnavailable(str(self._troubles))
+        return samples
+
+    def _discover(self) -> list[str]:
+        mounts: dict[str, str] = {}
+        for part in self._psutil.disk_partitions(all=False):
+            if self._type_filter.accepts(part.fstype) and self._filter.accepts(part.mountpoint):
+                mounts.setdefault(part.device, part.mountpoint)
+        # In a container the root is an overlay, which is backed by no device.
+        return list(mounts.values()) or ["/"]
+
+    def _label(self, disks: Sequence[str]) -> dict[str, str]:
+        labels: dict[str, str] = {}
+        for disk in dict.fromkeys(disks):
+            label = format_label(disk)
+            if label not in labels.values():
+                labels[disk] = label
+            elif disk not in self._warned:
+                self._warned.add(disk)
+                self.log.warning("%s: left out, its label %s is taken", disk, label)
+        return labels
+
+    def _samples(self, label: str, space: Space) -> Iterable[Sample]:
+        if space.total:
+            yield SPACE.sample(space.total, label, "total")
+            yield SPACE.sample(space.used, label, "used")
+            yield SPACE.sample(space.free, label, "free")
+        if space.inodes and (self.config.inodes or self.config.details):
+            yield INODES.sample(space.inodes, label, "total")
+            yield INODES.sample(space.inodes - space.inodes_free, label, "used")
+            yield INODES.sample(space.inodes_free, label, "free")
+        if self.config.readonly or self.config.details:
+            yield READONLY.sample(float(space.readonly), label)
+
+
+class SpaceReader:
+    """Asks file systems for their space without waiting for those that hang."""
+
+    def __init__(
+        self,
+        limit_seconds: float = LIMIT_SECONDS,
+        ask: Callable[[str], Space] | None = None,
+    ) -> None:
+        """`ask` is the call that may hang, `read_space` by default."""
+        self._limit_seconds = limit_seconds
+        self._ask = ask or read_space
+        #: Paths whose call has not returned; worker threads take theirs out.
+        self._pending: set[str] = set()
+
+    def read(self, paths: Iterable[str]) -> dict[str, Space | OSError]:
+        """Return the space of each path, or why there is none; what is stuck is missing."""
+        todo = deque(path for path in paths if path not in self._pending)
+        results: SimpleQueue[tuple[str, Space | OSError]] = SimpleQueue()
+        answers: dict[str, Space | OSError] = {}
+        expected = len(todo)
+        until = time.monotonic() + self._limit_seconds
+        self._pending.update(todo)
+        self._start(todo, results)
+        while len(answers) < expected and (left := until - time.monotonic()) > 0:
+            try:
+                path, answer = results.get(timeout=min(left, PATIENCE_SECONDS))
+            except Empty:
+                if todo:
+                    self._start(todo, results)
+                continue
+            answers[path] = answer
+        self._pending.difference_update(todo)  # nobody came to ask them
+        todo.clear()
+        return answers
+
+    def _start(self, todo: deque[str], results: SimpleQueue[tuple[str, Space | OSError]]) -> None:
+        def work() -> None:
+            while todo:
+                try:
+                    path = todo.popleft()
+                except IndexError:
+                    return  # another thread took the last one
+                answer: Space | OSError
+                try:
+                    answer = self._ask(path)
+                except OSError as error:
+                    answer = error
+                self._pending.discard(path)
+                results.put((path, answer))
+
+        # Daemonic: nothing can end a thread inside a hung system call, nor should exit wait.
+        threading.Thread(target=work, name="disk-usage", daemon=True).start()
+
+
+def read_space(path: str) -> Space:
+    """Return the space of the file system that holds `path`; raises `OSError`."""
+    if not hasattr(os, "statvfs"):
+        return Space(*shutil.disk_usage(path))
+    found = os.statvfs(path)
+    return Space(
+        total=found.f_blocks * found.f_frsize,
+        used=(found.f_blocks - found.f_bfree) * found.f_frsize,
+        free=found.f_bavail * found.f_frsize,
+        inodes=found.f_files,
+        inodes_free=found.f_ffree,
+        readonly=bool(found.f_flag & os.ST_RDONLY),
+    )
+
+
+def format_label(disk: str) -> str:
+    r"""Return the label of a path: `/mnt/data` is `_mnt_data`, `C:\` is `C`."""
+    label = disk.replace("\\", "/").replace(":", "")
+    return label.replace("/", "_" if label.startswith("/") else "")

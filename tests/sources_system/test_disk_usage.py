@@ -1,0 +1,203 @@
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pollect.api import TargetUnavailable
+from pollect.testing import build_source
+from pollect_sources_system.disk_usage import (
+    DiskUsageSource,
+    Space,
+    SpaceReader,
+    format_label,
+    read_space,
+)
+from tests.sources_system.node_exporter import NodeExporter
+from tests.sources_system.readings import Readings, read
+
+#: Other programs write while we look.
+DRIFT_BYTES = 256 * 2**20
+
+
+def open_source(**section: object) -> DiskUsageSource:
+    source = build_source(section, DiskUsageSource)
+    source.open()
+    return source  # type: ignore[return-value]
+
+
+def probe(**section: object) -> Readings:
+    return read(open_source(**section))
+
+
+def test_root_is_what_statvfs_says() -> None:
+    found = probe(disks=["/"])
+    stat = os.statvfs("/")
+    assert found[None, "_", "total"] == stat.f_blocks * stat.f_frsize
+    free, used = stat.f_bavail * stat.f_frsize, (stat.f_blocks - stat.f_bfree) * stat.f_frsize
+    assert found[None, "_", "free"] == pytest.approx(free, abs=DRIFT_BYTES)
+    assert found[None, "_", "used"] == pytest.approx(used, abs=DRIFT_BYTES)
+    assert len(found) == 3
+
+
+@pytest.mark.integration
+def test_root_agrees_with_node_exporter(node_exporter: NodeExporter) -> None:
+    found = probe(disks=["/"], inodes=True, readonly=True)
+
+    def theirs(field: str) -> float:
+        return node_exporter.value(f"node_filesystem_{field}", mountpoint="/")
+
+    assert found[None, "_", "total"] == theirs("size_bytes")
+    used = theirs("size_bytes") - theirs("free_bytes")
+    assert found[None, "_", "used"] == pytest.approx(used, abs=DRIFT_BYTES)
+    assert found[None, "_", "free"] == pytest.approx(theirs("avail_bytes"), abs=DRIFT_BYTES)
+    assert found["inodes", "_", "total"] == theirs("files")
+    assert found["inodes", "_", "free"] == pytest.approx(theirs("files_free"), abs=20_000)
+    assert found["readonly", "_"] == theirs("readonly")
+
+
+def test_without_disks_every_mounted_device_is_reported_once() -> None:
+    found = probe()
+    assert {kind for _, _, kind in found} == {"total", "used", "free"}
+    assert all(value >= 0 for value in found.values())
+
+
+def test_without_disks_mount_points_can_be_left_out() -> None:
+    assert set(probe(exclude=["*"])) == set(probe(disks=["/"])), "the root is always there"
+
+
+@pytest.mark.parametrize(
+    ("disk", "label"),
+    [("/", "_"), ("/mnt/data", "_mnt_data"), ("C:\\", "C"), ("D:\\a\\b", "Dab")],
+)
+def test_label_of_a_path(disk: str, label: str) -> None:
+    assert format_label(disk) == label
+
+
+def test_single_path_is_a_list_of_one() -> None:
+    assert set(probe(disks="/")) == set(probe(disks=["/"]))
+
+
+def test_path_that_fails_leaves_the_others_and_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    absent = tmp_path / "absent"
+    source = open_source(disks=["/", str(absent)])
+    for _ in range(2):
+        assert len(read(source)) == 3
+    absent.mkdir()
+    assert len(read(source)) == 6
+    assert caplog.messages == [
+        f"{absent}: No such file or directory",
+        f"{absent}: works again",
+    ]
+
+
+def test_nothing_but_failing_paths_is_a_failure(tmp_path: Path) -> None:
+    source = open_source(disks=[str(tmp_path / "absent")])
+    with pytest.raises(TargetUnavailable, match="No such file or directory"):
+        read(source)
+
+
+def test_two_paths_with_one_label_are_reported_once_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a_b").mkdir()
+    source = open_source(disks=[str(tmp_path / "a" / "b"), str(tmp_path / "a_b")])
+    for _ in range(2):
+        assert len(read(source)) == 3
+    assert len(caplog.messages) == 1
+    assert "left out" in caplog.messages[0]
+
+
+def test_file_system_without_a_size_is_left_out() -> None:
+    assert probe(disks=["/", "/proc"]) == pytest.approx(probe(disks=["/"]), abs=DRIFT_BYTES)
+
+
+def test_hanging_path_is_asked_once_and_does_not_hold_up_the_others() -> None:
+    release, calls = threading.Event(), []
+
+    def ask(path: str) -> Space:
+        calls.append(path)
+        if path == "/stuck":
+            release.wait(30)
+        return Space(100, 60, 40)
+
+    reader = SpaceReader(0.3, ask)
+    started = time.monotonic()
+    for _ in range(3):
+        assert set(reader.read(["/stuck", "/a", "/b"])) == {"/a", "/b"}
+    assert time.monotonic() - started < 3
+    assert calls.count("/stuck") == 1
+    release.set()
+    until = time.monotonic() + 10
+    while "/stuck" not in reader.read(["/stuck"]):
+        assert time.monotonic() < until
+    assert calls.count("/stuck") == 2
+
+
+STUCK_MOUNT = """
+import ctypes, os, sys, tempfile
+from pollect.testing import build_source
+from pollect_sources_system.disk_usage import DiskUsageSource
+from tests.sources_system.readings import read
+
+libc = ctypes.CDLL(None, use_errno=True)
+folder = tempfile.mkdtemp()
+server = os.open("/dev/fuse", os.O_RDWR)  # a server that never answers
+options = f"fd={server},rootmode=40000,user_id=0,group_id=0".encode()
+if libc.mount(b"stuck", folder.encode(), b"fuse", 0, options):
+    sys.exit(f"cannot mount: {os.strerror(ctypes.get_errno())}")
+source = build_source({"disks": ["/", folder], "timeout": 2}, DiskUsageSource)
+first, second = read(source), read(source)
+print(len(first), len(second), source._reader._pending == {folder})
+os.close(server)  # the kernel now fails what waits for it
+while source._reader._pending:
+    pass
+print(len(read(source)))
+libc.umount2(folder.encode(), 2)
+os.rmdir(folder)
+"""
+
+
+@pytest.mark.root
+def test_mount_whose_server_hangs_does_not_hold_up_the_root() -> None:
+    """A real FUSE mount without an answering server, in a mount namespace of its own."""
+    if os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("needs root and /dev/fuse")
+    done = subprocess.run(
+        ["unshare", "--mount", sys.executable, "-c", STUCK_MOUNT],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    if "cannot mount" in done.stderr or "unshare:" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.stdout.splitlines() == ["3 3 True", "3"], done.stderr
+
+
+@pytest.mark.root
+def test_file_system_of_a_known_size_is_reported_exactly(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    script = (
+        f"mount -t tmpfs -o size=8m,ro none {tmp_path} && exec {sys.executable} -c '"
+        "from pollect_sources_system.disk_usage import read_space as r; "
+        f'print(*r("{tmp_path}")[:3], r("{tmp_path}").readonly)\''
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(done.stderr.strip())
+    assert done.stdout.split() == ["8388608", "0", "8388608", "True"]
+
+
+def test_path_that_is_gone_raises_the_systems_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_space(str(tmp_path / "absent"))

@@ -1,0 +1,73 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pollect.api import Roots
+from pollect.testing import build_source
+from pollect_sources_system.memory_usage import MemoryUsageSource, used_bytes
+from tests.sources_system.node_exporter import NodeExporter
+from tests.sources_system.readings import Readings, read
+
+#: Memory moves between two readings on a host that works.
+DRIFT_BYTES = 64 * 2**20
+
+
+def probe(roots: Roots | None = None, **section: object) -> Readings:
+    source = build_source(section, MemoryUsageSource, roots=roots or Roots())
+    source.open()
+    return read(source)
+
+
+def test_recorded_machine_has_its_memory(recorded_proc: Path) -> None:
+    assert probe(Roots(proc=recorded_proc)) == {
+        (None, "total"): 3831959552,
+        # Its kernel had no MemAvailable yet, and zoneinfo was not recorded: free + cached file.
+        (None, "available"): 1184112640,
+        (None, "used"): 2579431424,
+        (None, "cached"): 999075840,
+    }
+
+
+def test_details_add_the_finer_divisions(recorded_proc: Path) -> None:
+    found = probe(Roots(proc=recorded_proc), details=True)
+    assert found[None, "free"] == 230883328
+    assert found[None, "buffers"] == 22568960
+    assert {label for _, label in found} >= {"shared", "slab", "active", "inactive"}
+
+
+def test_used_is_what_is_neither_free_nor_buffers_nor_cache() -> None:
+    memory = SimpleNamespace(total=100, free=10, buffers=5, cached=25, used=77)
+    assert used_bytes(memory) == 60
+
+
+def test_used_is_never_negative() -> None:
+    memory = SimpleNamespace(total=100, free=10, buffers=5, cached=95, used=77)
+    assert used_bytes(memory) == 90
+
+
+def test_used_is_the_systems_own_where_there_are_no_buffers() -> None:
+    assert used_bytes(SimpleNamespace(total=100, free=10, used=77)) == 77
+
+
+@pytest.mark.integration
+def test_probe_agrees_with_node_exporter(node_exporter: NodeExporter) -> None:
+    found = probe(details=True)
+
+    def theirs(field: str) -> float:
+        return node_exporter.value(f"node_memory_{field}_bytes")
+
+    cached = theirs("Cached") + theirs("SReclaimable")
+    used = theirs("MemTotal") - theirs("MemFree") - theirs("Buffers") - cached
+    assert found[None, "total"] == theirs("MemTotal")
+    for label, expected in (
+        ("available", theirs("MemAvailable")),
+        ("used", used),
+        ("cached", cached),
+        ("free", theirs("MemFree")),
+        ("buffers", theirs("Buffers")),
+        ("shared", theirs("Shmem")),
+        ("active", theirs("Active")),
+        ("inactive", theirs("Inactive")),
+    ):
+        assert found[None, label] == pytest.approx(expected, abs=DRIFT_BYTES), label

@@ -1,0 +1,312 @@
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pollect.api import ConfigError
+from pollect.testing import FakeClock, build_source
+from pollect.testing.clock import FakeClock as Clock
+from pollect_sources_system.process import ProcessSource, format_command_line
+from tests.sources_system.readings import read
+
+BUSY = "while True: pass"
+SLEEP = "import time; print(flush=True); time.sleep(60)"
+
+
+class RealTime(Clock):
+    """The fake clock with real time, for rates of real processes."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def time(self) -> float:
+        return time.time()
+
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start Python children with a mark in their command line; all end with the test."""
+    children = []
+
+    def start_child(code: str, mark: str) -> "subprocess.Popen[str]":
+        child = subprocess.Popen(
+            [sys.executable, "-c", code, mark], stdout=subprocess.PIPE, text=True
+        )
+        children.append(child)
+        return await_command_line(child, mark)
+
+    yield start_child
+    for child in children:
+        child.kill()
+        child.wait()
+        assert child.stdout is not None
+        child.stdout.close()
+
+
+def await_command_line(child: "subprocess.Popen[str]", mark: str) -> "subprocess.Popen[str]":
+    """Wait for the kernel to finish exec(): for a moment the command line is empty."""
+    while mark not in Path(f"/proc/{child.pid}/cmdline").read_text() and child.poll() is None:
+        time.sleep(0.001)
+    return child
+
+
+def ready(child: "subprocess.Popen[str]") -> "subprocess.Popen[str]":
+    assert child.stdout is not None
+    child.stdout.readline()
+    return child
+
+
+@pytest.fixture
+def mark(request) -> str:
+    return f"mark-{os.getpid()}-{request.node.originalname}-"
+
+
+def open_source(**section: object) -> ProcessSource:
+    source = build_source(section, ProcessSource, clock=RealTime())
+    source.open()
+    return source  # type: ignore[return-value]
+
+
+def test_busy_child_loads_one_cpu_and_a_sleeper_none(start: Start, mark: str) -> None:
+    sleeper = ready(start(SLEEP, f"{mark}-a"))
+    busy = start(BUSY, f"{mark}-b")
+    source = open_source(procRegex=mark)
+    first = read(source)
+    assert first["load_percent", "0"] == first["load_percent", "1"] == 0.0
+    assert first["process_count", "all"] == 2
+    before = psutil.Process(busy.pid).cpu_times()
+    started = time.monotonic()
+    read(source)
+    while psutil.Process(busy.pid).cpu_times().user - before.user < 0.3:
+        assert time.monotonic() - started < 20
+        time.sleep(0.01)
+    second = read(source)
+    loads = dict(zip(sorted((sleeper.pid, busy.pid)), ("0", "1"), strict=True))
+    assert second["load_percent", loads[busy.pid]] > 10
+    assert second["load_percent", loads[sleeper.pid]] == 0.0
+
+
+def test_load_is_cpu_seconds_by_wall_seconds(start: Start, mark: str) -> None:
+    child = start(BUSY, mark)
+    source = open_source(procRegex=mark)
+    clock = FakeClock()
+    source.context = build_source({"procRegex": "x"}, ProcessSource, clock=clock).context
+    read(source)
+    os.kill(child.pid, 19)  # SIGSTOP: from here on its CPU time stands still
+    while psutil.Process(child.pid).status() != psutil.STATUS_STOPPED:
+        time.sleep(0.005)
+    clock.advance(1)
+    read(source)
+    cpu = sum(psutil.Process(child.pid).cpu_times()[:2])
+    os.kill(child.pid, 18)  # SIGCONT
+    while sum(psutil.Process(child.pid).cpu_times()[:2]) < cpu + 0.2:
+        time.sleep(0.005)
+    os.kill(child.pid, 19)
+    while psutil.Process(child.pid).status() != psutil.STATUS_STOPPED:
+        time.sleep(0.005)
+    clock.advance(2)
+    used = sum(psutil.Process(child.pid).cpu_times()[:2]) - cpu
+    assert read(source)["load_percent", "0"] == pytest.approx(used / 2 * 100)
+
+
+def test_two_sources_over_one_child_both_see_its_load(start: Start, mark: str) -> None:
+    child = start(BUSY, mark)
+    sources = [open_source(procRegex=mark) for _ in range(2)]
+    for source in sources:
+        read(source)
+    while sum(psutil.Process(child.pid).cpu_times()[:2]) < 0.3:
+        time.sleep(0.01)
+    for source in sources:
+        assert read(source)["load_percent", "0"] > 0
+
+
+def test_memory_is_what_the_kernel_says(start: Start, mark: str) -> None:
+    child = ready(start(SLEEP, mark))
+    found = read(open_source(procRegex=mark))
+    assert found["virtual_memory", "0"] == psutil.Process(child.pid).memory_info().vms
+
+
+def test_matches_are_numbered_in_the_order_of_their_pids(start: Start, mark: str) -> None:
+    children = [ready(start(SLEEP, mark)) for _ in range(3)]
+    found = read(open_source(procRegex=mark, load=False))
+    for index, child in enumerate(sorted(children, key=lambda child: child.pid)):
+        memory = psutil.Process(child.pid).memory_info().vms
+        assert found["virtual_memory", str(index)] == memory
+
+
+def test_memory_and_load_can_be_switched_off(start: Start, mark: str) -> None:
+    ready(start(SLEEP, mark))
+    assert read(open_source(procRegex=mark, memory=False, load=False)) == {
+        ("process_count", "all"): 1
+    }
+
+
+def test_nothing_that_matches_is_a_count_of_zero() -> None:
+    found = read(open_source(procRegex="no such [p]rocess", total=True))
+    assert found["process_count", "all"] == 0
+    assert found["total_load_percent",] == 0
+
+
+def test_zombie_is_no_process_and_does_not_end_the_probe(start: Start, mark: str) -> None:
+    ready(start(SLEEP, mark))
+    ended = start("pass", mark)
+    while psutil.Process(ended.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.005)
+    assert read(open_source(procRegex=mark))["process_count", "all"] == 1
+    everything = read(open_source(procRegex="", memory=False, load=False))
+    assert everything["process_count", "all"] > 1
+
+
+def test_process_that_ends_between_listing_and_reading_is_not_counted(
+    start: Start, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doomed = ready(start(SLEEP, mark))
+    survivor = ready(start(SLEEP, mark))
+    source = open_source(procRegex=mark)
+    command_line = source._command_line
+
+    def kill_once_seen(pid: int) -> str:
+        text = command_line(pid)
+        if pid == doomed.pid:
+            doomed.kill()
+            doomed.wait()
+        return text
+
+    monkeypatch.setattr(source, "_command_line", kill_once_seen)
+    found = read(source)
+    assert found["process_count", "all"] == 1
+    assert found["virtual_memory", "0"] == psutil.Process(survivor.pid).memory_info().vms
+
+
+def test_state_of_ended_processes_is_forgotten(start: Start, mark: str) -> None:
+    child = ready(start(SLEEP, mark))
+    source = open_source(procRegex=mark)
+    read(source)
+    assert len(source._rates._last) == 1
+    child.kill()
+    child.wait()
+    read(source)
+    assert len(source._rates._last) == 0
+
+
+def test_program_started_by_exec_is_seen_under_its_new_command_line(
+    start: Start, mark: str
+) -> None:
+    code = f"import os, sys; input(); os.execv(sys.executable, [sys.executable, '-c', {SLEEP!r}, 'after'])"  # noqa: E501
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, mark],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        await_command_line(child, mark)
+        before, after = open_source(procRegex=mark), open_source(procRegex="time.sleep.* after$")
+        assert read(before)["process_count", "all"] == 1
+        assert read(after)["process_count", "all"] == 0
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+        ready(child)
+        assert read(before)["process_count", "all"] == 0
+        assert read(after)["process_count", "all"] == 1
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def test_details_are_those_of_the_kernel(start: Start, mark: str) -> None:
+    child = ready(start(SLEEP, mark))
+    found = read(open_source(procRegex=mark, details=True))
+    process = psutil.Process(child.pid)
+    assert found["resident_memory", "0"] == process.memory_info().rss
+    assert found["num_threads", "0"] == 1
+    assert found["num_fds", "0"] == process.num_fds()
+    assert found["io_read_bytes", "0"] == process.io_counters().read_bytes
+    assert found["io_write_bytes", "0"] == process.io_counters().write_bytes
+    assert 0 <= found["uptime", "0"] < 60
+
+
+def test_totals_add_all_matches_up(start: Start, mark: str) -> None:
+    children = [ready(start(SLEEP, mark)) for _ in range(2)]
+    found = read(open_source(procRegex=mark, total=True))
+    infos = [psutil.Process(child.pid).memory_info() for child in children]
+    assert found["total_virtual_memory",] == sum(info.vms for info in infos)
+    assert found["total_resident_memory",] == sum(info.rss for info in infos)
+    assert found["total_load_percent",] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "count"),
+    [
+        ("exe", "python*", 1),
+        ("exe", os.path.realpath(sys.executable), 1),
+        ("exe", "perl*", 0),
+        ("user", psutil.Process().username(), 1),
+        ("user", "nobody-like-that", 0),
+    ],
+)
+def test_selectors_narrow_the_matches(
+    start: Start, mark: str, option: str, value: str, count: int
+) -> None:
+    ready(start(SLEEP, mark))
+    found = read(open_source(procRegex=mark, **{option: value}))
+    assert found["process_count", "all"] == count
+
+
+def test_pid_file_names_the_only_candidate(start: Start, mark: str, tmp_path: Path) -> None:
+    children = [ready(start(SLEEP, mark)) for _ in range(2)]
+    file = tmp_path / "service.pid"
+    source = open_source(procRegex=mark, pidFile=str(file))
+    assert read(source)["process_count", "all"] == 0
+    file.write_text(f"{children[1].pid}\n")
+    found = read(source)
+    assert found["process_count", "all"] == 1
+    assert found["virtual_memory", "0"] == psutil.Process(children[1].pid).memory_info().vms
+
+
+def test_own_process_can_be_left_out() -> None:
+    own = " ".join(psutil.Process().cmdline())
+    regex = f"^{own.replace('(', '.').replace(')', '.')}$"
+    counts = [
+        read(open_source(procRegex=regex, excludeSelf=leave_out))["process_count", "all"]
+        for leave_out in (False, True)
+    ]
+    assert counts[0] - counts[1] == 1
+
+
+def test_bad_regular_expression_is_told_with_its_text() -> None:
+    with pytest.raises(ConfigError, match=r"'sd\[a-z' is no regular expression") as caught:
+        build_source({"procRegex": "sd[a-z"}, ProcessSource)
+    assert caught.value.key == "procRegex"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (b"", ""),
+        (b"nginx\0-g\0daemon off;\0", "nginx -g daemon off;"),
+        (b"nginx: master process", "nginx: master process"),
+        (b"title ", "title"),
+        (b"a\0\0b\0", "a  b"),
+        (b"caf\xe9\0", "caf\udce9"),
+    ],
+)
+def test_command_line_is_the_arguments_joined_by_blanks(text: bytes, line: str) -> None:
+    assert format_command_line(text) == line
+
+
+def test_command_lines_equal_those_of_psutil(start: Start, mark: str) -> None:
+    long = "x" * 40_000
+    child = ready(start(SLEEP, mark + long))
+    source = open_source(procRegex=mark)
+    for process in (psutil.Process(), psutil.Process(child.pid)):
+        assert source._command_line(process.pid) == " ".join(process.cmdline())
