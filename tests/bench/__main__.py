@@ -1,0 +1,33 @@
+"""Run the bench: all parts, or those named on the command line."""
+
+import importlib
+import os
+import platform
+import sys
+
+from tests.bench.table import format_table
+
+PARTS = {
+    "daemons": "six sources at a 1 s tick",
+    "series": "one source of many series at a 5 s tick",
+    "lateness": "the engine",
+    "commands": "commands",
+}
+
+
+def main() -> int:
+    wanted = sys.argv[1:] or list(PARTS)
+    unknown = [name for name in wanted if name not in PARTS]
+    if unknown:
+        print(f"unknown part {unknown[0]!r}; there are: {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}")
+    for name in wanted:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        part = importlib.import_module(f"tests.bench.{name}")
+        print(f"\n{format_table(PARTS[name], part.run())}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
