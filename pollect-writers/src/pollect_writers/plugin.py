@@ -2,8 +2,16 @@
 
 from pollect.api import WriterSpec, hookimpl
 
+PACKAGE = "pollect_writers"
+
 
 @hookimpl
 def pollect_writers() -> list[WriterSpec]:
     """Return every writer of this distribution."""
-    return []
+    return [
+        WriterSpec(
+            "Prometheus",
+            f"{PACKAGE}.prometheus.writer:PrometheusWriter",
+            summary="An HTTP endpoint that Prometheus scrapes",
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""Writers `Prometheus` and `PrometheusSsl`: an HTTP endpoint that Prometheus scrapes."""

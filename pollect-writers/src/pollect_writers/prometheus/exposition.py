@@ -1,0 +1,260 @@
+"""The text of a scrape: one rendered block for each source, joined when a scraper asks.
+
+A source has the same series in the same order at nearly every probe. Its `Layout` remembers their
+`name{labels} ` prefixes, so that a batch costs little more than formatting its numbers; only when
+the series change is a new layout made. Blocks are immutable and swapped under a lock: a scrape
+takes what is there and never waits for a probe.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import chain, islice
+from typing import NamedTuple, TypeAlias
+
+from pollect.api import Batch, Metric, Sample, SourceId
+from pollect_writers.prometheus.families import (
+    Family,
+    FormatSeries,
+    metric_name,
+    series_formatter,
+)
+
+StaticLabels: TypeAlias = tuple[tuple[str, str], ...]
+#: Families with their lines, each line beginning with a newline.
+Block: TypeAlias = list[tuple[Family, bytes]]
+_Described: TypeAlias = tuple[Family, FormatSeries]
+_NEWLINE = b"\n"
+_END_OF_OPEN_METRICS = b"# EOF\n"
+
+
+class Layout(NamedTuple):
+    """The series of one source, in the order of its samples and in the order of the text."""
+
+    metrics: tuple[Metric, ...]
+    labels: tuple[tuple[str, ...], ...]
+    static: StaticLabels
+    #: Which sample comes next in the text; None if the orders are the same.
+    order: list[int] | None
+    #: The beginnings of the lines, in the order of the text.
+    prefixes: list[str]
+    #: Families in the order of the text with the number of their lines.
+    families: list[tuple[Family, int]]
+    #: False while a series is left out because another source has it: look again next time.
+    complete: bool
+
+    def known(self) -> dict[tuple[Metric, tuple[str, ...]], str]:
+        """Return the prefixes by metric and label values."""
+        keys = zip(self.metrics, self.labels, strict=True)
+        if self.order is None:
+            return dict(zip(keys, self.prefixes, strict=True))
+        by_index = list(keys)
+        return dict(zip((by_index[i] for i in self.order), self.prefixes, strict=True))
+
+    def prefixes_of(self, names: Collection[str]) -> Iterable[str]:
+        """Return the prefixes of the families in `names`."""
+        prefixes = iter(self.prefixes)
+        for family, size in self.families:
+            mine = islice(prefixes, size)
+            if family.name in names:
+                yield from mine
+            else:
+                next(islice(mine, size, size), None)
+
+
+class Renderer:
+    """Renders the batches of one source."""
+
+    def __init__(self, source: SourceId | None) -> None:
+        self.lock = threading.Lock()
+        self.layout = _EMPTY
+        self._source = source
+        self._described: dict[Metric, _Described] = {}
+
+    def render(
+        self,
+        samples: Sequence[Sample],
+        static: StaticLabels = (),
+        taken: Callable[[Collection[str]], set[str]] = lambda names: set(),
+    ) -> tuple[Block, list[str]]:
+        """Return the block of `samples`, and the series left out because they are there already.
+
+        `taken` gives the prefixes that other sources have in the families named.
+        """
+        if not samples:
+            self.layout = _EMPTY
+            return [], []
+        metrics, values, labels, _ = zip(*samples, strict=True)
+        layout = self.layout
+        repeated: list[str] = []
+        if not (
+            layout.complete
+            and layout.metrics == metrics
+            and layout.labels == labels
+            and layout.static == static
+        ):
+            layout, repeated = self._lay_out(metrics, labels, static, taken)
+            self.layout = layout
+        if layout.order is not None:
+            values = tuple([values[index] for index in layout.order])
+        # All in C: prefix, number, prefix, number ...
+        pieces = chain.from_iterable(
+            zip(layout.prefixes, map(repr, map(float, values)), strict=True)
+        )
+        block = [
+            (family, "".join(islice(pieces, 2 * size)).encode("utf-8", "replace"))
+            for family, size in layout.families
+        ]
+        return block, repeated
+
+    def _lay_out(
+        self,
+        metrics: tuple[Metric, ...],
+        labels: tuple[tuple[str, ...], ...],
+        static: StaticLabels,
+        taken: Callable[[Collection[str]], set[str]],
+    ) -> tuple[Layout, list[str]]:
+        same_labels = static == self.layout.static
+        known = self.layout.known() if same_labels else {}
+        before, self._described = self._described if same_labels else {}, {}
+        prefixes: list[str] = []
+        by_family: dict[str, list[int]] = {}
+        families: dict[str, Family] = {}
+        for index, key in enumerate(zip(metrics, labels, strict=True)):
+            metric, values = key
+            described = self._described.get(metric)
+            if described is None:
+                described = before.get(metric) or self._describe(metric, static)
+                self._described[metric] = described
+                families.setdefault(described[0].name, described[0])
+            family, format_series = described
+            prefixes.append(known.get(key) or format_series(values))
+            by_family.setdefault(family.name, []).append(index)
+        elsewhere = taken(families.keys())
+        order: list[int] = []
+        repeated: list[str] = []
+        seen: set[str] = set()
+        sizes: list[tuple[Family, int]] = []
+        for name, indices in by_family.items():
+            start = len(order)
+            for index in indices:
+                prefix = prefixes[index]
+                if prefix in seen or prefix in elsewhere:
+                    repeated.append(prefix)
+                    continue
+                seen.add(prefix)
+                order.append(index)
+            if len(order) > start:
+                sizes.append((families[name], len(order) - start))
+        in_order = order == list(range(len(metrics)))
+        layout = Layout(
+            metrics,
+            labels,
+            static,
+            None if in_order else order,
+            prefixes if in_order else [prefixes[index] for index in order],
+            sizes,
+            complete=not elsewhere.intersection(repeated),
+        )
+        return layout, repeated
+
+    def _describe(self, metric: Metric, static: StaticLabels) -> _Described:
+        name = metric_name(self._source, metric.name)
+        return Family(name, metric), series_formatter(name, metric.labels, static)
+
+
+_EMPTY = Layout((), (), (), None, [], [], complete=True)
+
+
+class Exposition:
+    """What a scraper sees: the blocks of all sources."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._lock = threading.Lock()
+        self._renderers: dict[SourceId, Renderer] = {}
+        self._blocks: dict[SourceId, Block] = {}
+        self._complained: set[str] = set()
+
+    def put(self, batch: Batch) -> None:
+        """Show the series of `batch` in place of what its source had; an empty one removes it."""
+        source = batch.source
+        with self._lock:
+            renderer = self._renderers.get(source)
+            if renderer is None:
+                renderer = self._renderers[source] = Renderer(source)
+        with renderer.lock:
+            block, repeated = renderer.render(
+                batch.samples, batch.static_labels, lambda names: self._taken(source, names)
+            )
+            with self._lock:
+                if block:
+                    self._blocks[source] = block
+                else:
+                    self._blocks.pop(source, None)
+                    self._renderers.pop(source, None)
+        for prefix in repeated:
+            self._complain(source, prefix)
+
+    def blocks(self) -> list[Block]:
+        """Return the blocks of all sources as they are now."""
+        with self._lock:
+            return list(self._blocks.values())
+
+    def _taken(self, source: SourceId, names: Collection[str]) -> set[str]:
+        with self._lock:
+            others = [other.layout for key, other in self._renderers.items() if key != source]
+        return {prefix for layout in others for prefix in _shared_prefixes(layout, names)}
+
+    def _complain(self, source: SourceId, prefix: str) -> None:
+        series = prefix.strip()
+        key = f"{source} {series.partition('{')[0]}"
+        if key not in self._complained:
+            self._complained.add(key)
+            self._log.warning(
+                "%s: %s is there already and left out; give the source a name of its own",
+                source,
+                series,
+            )
+
+
+def _shared_prefixes(layout: Layout, names: Collection[str]) -> Iterable[str]:
+    if any(family.name in names for family, _ in layout.families):
+        return layout.prefixes_of(names)
+    return ()
+
+
+def join_text(blocks: Iterable[Block], names: Collection[str] = ()) -> list[bytes]:
+    """Return the parts of a text 0.0.4 exposition; `names` restricts it to these metrics."""
+    return _join(blocks, names, lambda family: family.text_header)
+
+
+def join_open_metrics(blocks: Iterable[Block], names: Collection[str] = ()) -> list[bytes]:
+    """Return the parts of an OpenMetrics 1.0 exposition; `names` restricts it to these metrics."""
+    blocks = list(blocks)
+    taken = {family.name for block in blocks for family, _ in block}
+
+    def header(family: Family) -> bytes:
+        clashes = family.open_name != family.name and family.open_name in taken
+        return family.open_unknown_header if clashes else family.open_header
+
+    return [*_join(blocks, names, header), _END_OF_OPEN_METRICS]
+
+
+def _join(
+    blocks: Iterable[Block], names: Collection[str], header: Callable[[Family], bytes]
+) -> list[bytes]:
+    parts: list[bytes] = []
+    places: dict[str, int] = {}
+    for block in blocks:
+        for family, lines in block:
+            if names and family.name not in names and family.open_name not in names:
+                continue
+            place = places.get(family.name)
+            if place is None:
+                places[family.name] = len(parts) + 1
+                parts += (header(family), lines, _NEWLINE)
+            else:
+                # All series of a family stand together, whichever source has them.
+                parts[place] += lines
+    return parts

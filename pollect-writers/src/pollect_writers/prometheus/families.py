@@ -1,0 +1,93 @@
+"""Names, headers and series prefixes of the Prometheus text formats.
+
+Formats: "Exposition formats" of the Prometheus documentation (text 0.0.4) and the OpenMetrics 1.0
+specification. Metric names are those of pollect 1.x for ever; what neither format can carry becomes
+an underscore, whatever the scraper claims to accept.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+from pollect.api import Kind, Metric, SourceId
+
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]|^(?=[0-9])[0-9]")
+_LABEL_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+_HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
+_TO_BE_ESCAPED = re.compile(r'[\\\n"]')
+_TOTAL = "_total"
+
+#: Builds `name{labels} ` of one series from the values of its own labels.
+FormatSeries = Callable[[Sequence[str]], str]
+
+
+def metric_name(source: SourceId | None, value_name: str | None) -> str:
+    """Return the name of a metric; without a source `value_name` is the whole name."""
+    parts = [source.dotted if source else None, value_name]
+    name = "_".join(part for part in parts if part is not None)
+    # 1.x left the exclamation mark out; its names stay as they are.
+    return _NOT_IN_NAMES.sub("_", name.replace("!", ""))
+
+
+def label_name(name: str) -> str:
+    """Return the name of a label; two leading underscores are Prometheus' own."""
+    clean = _NOT_IN_NAMES.sub("_", name)
+    return "_" + clean.lstrip("_") if clean.startswith("__") else clean
+
+
+def escape_label_value(value: str) -> str:
+    return value.translate(_LABEL_ESCAPES) if _TO_BE_ESCAPED.search(value) else value
+
+
+class Family:
+    """One metric name with its help and kind, and the header lines of both formats."""
+
+    __slots__ = ("name", "open_header", "open_name", "open_unknown_header", "text_header")
+
+    def __init__(self, name: str, metric: Metric) -> None:
+        counter = metric.kind is Kind.COUNTER
+        self.name = name
+        #: OpenMetrics names a family of counters without the `_total` of its samples.
+        self.open_name = name.removesuffix(_TOTAL) if counter else name
+        plain_help = (metric.help or name).translate(_HELP_ESCAPES)
+        open_help = (metric.help or name).translate(_LABEL_ESCAPES)
+        # A counter that is not called so keeps its name, which OpenMetrics calls unknown.
+        open_type = ("counter" if self.open_name != name else "unknown") if counter else "gauge"
+        self.text_header = _header(name, plain_help, metric.kind.value)
+        self.open_header = _header(self.open_name, open_help, open_type)
+        self.open_unknown_header = _header(name, open_help, "unknown")
+
+
+def _header(name: str, help: str, type_name: str) -> bytes:
+    return f"# HELP {name} {help}\n# TYPE {name} {type_name}".encode("utf-8", "replace")
+
+
+def series_formatter(
+    name: str, own: Sequence[str], static: Sequence[tuple[str, str]]
+) -> FormatSeries:
+    """Return what formats the series of one metric: labels sorted by name, its own ones first.
+
+    Two label names that become equal are one label, and the first of them counts.
+    """
+    pieces: dict[str, str] = {}
+    order: dict[str, int] = {}
+    for index, label in enumerate(own):
+        clean = label_name(label)
+        if clean not in pieces:
+            pieces[clean] = f'{clean}="%s"'
+            order[clean] = index
+    for label, value in static:
+        clean = label_name(label)
+        if clean not in pieces:
+            pieces[clean] = f'{clean}="{escape_label_value(value).replace("%", "%%")}"'
+    names = sorted(pieces)
+    labels = ",".join(pieces[clean] for clean in names)
+    template = f"\n{name}{{{labels}}} " if labels else f"\n{name} "
+    picked = [order[clean] for clean in names if clean in order]
+    width = len(own)
+
+    def format_series(values: Sequence[str]) -> str:
+        if len(values) != width:
+            raise ValueError(f"{name}: {len(values)} label values for {width} labels")
+        return template % tuple([escape_label_value(values[index]) for index in picked])
+
+    return format_series

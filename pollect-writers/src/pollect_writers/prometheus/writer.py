@@ -1,0 +1,175 @@
+"""Writer `Prometheus`: an HTTP endpoint that Prometheus scrapes.
+
+Every path answers with the metrics, as in pollect 1.x, except `/` for browsers (a status page),
+`/-/healthy` and `/-/ready`. Text 0.0.4 or OpenMetrics 1.0, whichever the scraper prefers; gzip;
+`?name[]=` picks single metrics. Needs no third-party library.
+"""
+
+import threading
+import zlib
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Annotated
+
+from msgspec import Meta
+
+from pollect.api import Batch, SourceId, WriteError, Writer, WriterConfig, WriterContext
+from pollect_writers import __version__
+from pollect_writers.prometheus.exposition import (
+    Block,
+    Exposition,
+    Renderer,
+    join_open_metrics,
+    join_text,
+)
+from pollect_writers.prometheus.page import status_page
+from pollect_writers.prometheus.process import process_samples, python_samples
+from pollect_writers.prometheus.server import HttpServer, Request, Response, listen
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+#: Seconds the first scrapes wait for the first probes, so that a fresh start makes no gap.
+FIRST_VALUES_SECONDS = 1.0
+#: Level 1 makes 1.3 times the bytes of level 9 in a twentieth of its time.
+_GZIP_LEVEL = 1
+_GZIP_FORMAT = 16 + zlib.MAX_WBITS
+
+
+class PrometheusConfig(WriterConfig, frozen=True, kw_only=True):
+    port: Annotated[
+        Annotated[int, Meta(ge=0, le=65535)],
+        Meta(description="TCP port to listen on; 0 takes any free one."),
+    ] = 8080
+    bind: Annotated[
+        str,
+        Meta(description="Address to listen on; `::` takes IPv6 and IPv4, `127.0.0.1` this host."),
+    ] = "0.0.0.0"
+    process_metrics: Annotated[
+        bool, Meta(description="Whether to show `process_*` and `python_*` of the daemon itself.")
+    ] = True
+
+
+class PrometheusWriter(Writer[PrometheusConfig]):
+    """Shows the latest values; what a source no longer has is gone at once."""
+
+    config_type = PrometheusConfig
+    in_process = True
+    accepts_partial = True
+
+    def __init__(self, config: PrometheusConfig, context: WriterContext) -> None:
+        super().__init__(config, context)
+        self._exposition = Exposition(self.log)
+        self._scrape_lock = threading.Lock()
+        self._process = Renderer(None)
+        self._self_renderers: dict[SourceId, Renderer] = {}
+        self._server: HttpServer | None = None
+        self._waited = False
+
+    @property
+    def port(self) -> int:
+        """The port it listens on, once open."""
+        return self._server.port if self._server else self.config.port
+
+    def open(self) -> None:
+        host, port = self.config.bind, self.config.port
+        try:
+            listener = listen(host, port)
+        except OSError as error:
+            raise WriteError(
+                f"cannot listen on {host} port {port}: {error.strerror or error}; "
+                "set `port` or `bind` to what is free, or stop the program that has it"
+            ) from error
+        self._server = HttpServer(listener, self._answer)
+        self._server.start()
+        self.log.info("listening on http://%s:%d/", f"[{host}]" if ":" in host else host, self.port)
+
+    def write(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            self._exposition.put(batch)
+
+    def close(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
+    def _answer(self, request: Request) -> Response:
+        match request.path:
+            case "/-/healthy":
+                return Response(b"healthy\n")
+            case "/-/ready" if self.context.ready.is_set():
+                return Response(b"ready\n")
+            case "/-/ready":
+                return Response(
+                    b"not every source was probed yet\n", status=HTTPStatus.SERVICE_UNAVAILABLE
+                )
+            case "/favicon.ico":
+                return Response(b"")
+            case "/" if "text/html" in request.headers.get("accept", ""):
+                return self._page()
+        return self._scrape(request)
+
+    def _page(self) -> Response:
+        page = status_page(
+            self.context.sources(),
+            self.context.writers(),
+            version=__version__,
+            now=self.context.clock.time(),
+        )
+        headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+        return Response(
+            page.encode("utf-8", "replace"), "text/html; charset=utf-8", headers=headers
+        )
+
+    def _scrape(self, request: Request) -> Response:
+        if not self._waited:
+            self.context.ready.wait(FIRST_VALUES_SECONDS)
+            self._waited = True
+        names = frozenset(request.query.get("name[]", ()))
+        open_metrics = prefers_open_metrics(request.headers.get("accept", ""))
+        join = join_open_metrics if open_metrics else join_text
+        body = b"".join(join(self._blocks(), names))
+        headers = {"Vary": "Accept, Accept-Encoding"}
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            body = zlib.compress(body, _GZIP_LEVEL, wbits=_GZIP_FORMAT)
+            headers["Content-Encoding"] = "gzip"
+        return Response(body, OPEN_METRICS if open_metrics else TEXT, headers=headers)
+
+    def _blocks(self) -> list[Block]:
+        blocks = self._exposition.blocks()
+        with self._scrape_lock:
+            if self.self_metrics if self.config.self_metrics is None else self.config.self_metrics:
+                blocks += map(self._self_block, self.context.self_batches())
+            if self.config.process_metrics:
+                samples = [*process_samples(), *python_samples()]
+                blocks.append(self._process.render(samples)[0])
+        return blocks
+
+    def _self_block(self, batch: Batch) -> Block:
+        renderer = self._self_renderers.get(batch.source)
+        if renderer is None:
+            renderer = self._self_renderers[batch.source] = Renderer(batch.source)
+        return renderer.render(batch.samples, batch.static_labels)[0]
+
+
+def prefers_open_metrics(accept: str) -> bool:
+    """Whether an Accept header asks for OpenMetrics rather than for plain text (RFC 9110, 12.5.1).
+
+    >>> prefers_open_metrics("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+    True
+    >>> prefers_open_metrics("*/*")
+    False
+    """
+    weights: dict[str, float] = {}
+    for part in accept.split(","):
+        media, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        weight = 1.0
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            if name == "q":
+                try:
+                    weight = float(value)
+                except ValueError:
+                    weight = 0.0
+        weights[media] = max(weight, weights.get(media, 0.0))
+    plain = weights.get("text/plain", 0.0)
+    return weights.get("application/openmetrics-text", 0.0) > plain
