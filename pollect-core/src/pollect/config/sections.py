@@ -239,7 +239,7 @@ class SectionReader:
             return WRONG
         match kind:
             case inspect.BoolType():
-                return _boolean(value)
+                return boolean(value)
             case inspect.IntType() | inspect.FloatType():
                 return _number(kind, value)
             case inspect.LiteralType() | inspect.EnumType():
@@ -342,7 +342,8 @@ def _narrowness(kind: Type) -> int:
     return order.index(type(kind)) if type(kind) in order else len(order)
 
 
-def _boolean(value: str | int | float) -> Any:
+def boolean(value: str | int | float) -> Any:
+    """Return the boolean that `value` is or says, or WRONG."""
     word = str(value).strip().lower()
     if word in _TRUE:
         return True

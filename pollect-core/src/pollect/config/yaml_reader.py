@@ -19,7 +19,7 @@ from pollect.errors import ConfigError
 _YAML_MESSAGES = (
     ("cannot start any token", "a value cannot begin with this character", "put it in quotes"),
     ("undefined alias", "* names an anchor that is not there", "a text with * needs quotes"),
-    ("mapping values are not", "a ':' that fits neither here nor there", "check the indentation"),
+    ("mapping values are not", "a ':' where none can be", "check the indentation and quotes"),
     ("sequence entries are not", "a list cannot begin in this line", "begin it in the next one"),
     ("could not find expected ':'", "a key without ':'", "or a text not indented enough"),
     ("expected key", "this does not belong to the lines above", "check indentation and quotes"),

@@ -1,0 +1,48 @@
+"""Finds a config file and reads it, with every mistake reported at once."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pollect.config.document import read_document
+from pollect.config.problems import Problems
+from pollect.config.root import Config, TypeLookup, read_root
+from pollect.errors import ConfigError, InvalidConfig
+
+#: What may be left out of a config's name; the first that exists counts.
+SUFFIXES = (".yml", ".yaml", ".json")
+
+
+def find_config(name: str) -> Path:
+    """Return the config file that `name` means: itself, or with a suffix left out.
+
+    Raises `ConfigError` with the names that were tried.
+    """
+    exact = Path(name)
+    tried = [exact]
+    if exact.suffix not in SUFFIXES:
+        tried += [exact.with_name(exact.name + suffix) for suffix in SUFFIXES]
+    for file in tried:
+        if file.is_file():
+            return file
+    raise ConfigError(f"no config file, tried {', '.join(map(str, tried))}")
+
+
+def load_config(
+    file: Path, types: TypeLookup, *, environ: Mapping[str, str] = os.environ
+) -> Config:
+    """Return the config of a file.
+
+    Raises `InvalidConfig` with all its mistakes, in the order of the file, warnings among them. A
+    problem that comes from a `PluginError` has it as its `__cause__`.
+    """
+    try:
+        document = read_document(file)
+    except ConfigError as error:
+        raise InvalidConfig([error]) from error
+    problems = Problems(document)
+    problems.warnings += document.duplicates
+    config = read_root(document, file, types, environ, problems)
+    if config is None:
+        raise InvalidConfig(problems.all())
+    return config

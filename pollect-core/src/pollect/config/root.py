@@ -1,0 +1,392 @@
+"""The frame of a config: global options, executors, and the sections of sources and writers."""
+
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Protocol, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from pollect.config.document import Document, join_path
+from pollect.config.environment import Environment, Unset, fill_data, unset_texts
+from pollect.config.problems import Problems
+from pollect.config.sections import SectionReader, boolean
+from pollect.config.words import describe_value
+from pollect.errors import ConfigError, PluginError, UnknownPlugin
+from pollect.plugin import Seconds, Source, SourceConfig, Writer, WriterConfig
+
+DEFAULT_TICK_SECONDS = 10.0
+DEFAULT_THREADS = 5
+
+
+class TypeLookup(Protocol):
+    """Finds the class behind a type; both methods raise a `PluginError` if there is none."""
+
+    def source_type(self, type_name: str) -> type[Source[Any]]:
+        """Return the class of a source type."""
+
+    def writer_type(self, type_name: str) -> type[Writer[Any]]:
+        """Return the class of a writer type."""
+
+
+@dataclass(frozen=True)
+class SourceSection:
+    """One source of the config."""
+
+    config: SourceConfig
+    source_type: type[Source[Any]]
+    #: Where it stands: `executors[0].sources[2]`.
+    path: str
+
+
+@dataclass(frozen=True)
+class WriterSection:
+    """One writer of the config."""
+
+    config: WriterConfig
+    writer_type: type[Writer[Any]]
+    path: str
+
+
+@dataclass(frozen=True)
+class ExecutorSection:
+    """One executor: sources that share a collection, worker threads and writers."""
+
+    collection: str
+    #: Seconds between two probes.
+    tick_time: float
+    threads: int
+    #: Its own, to be added to the global ones.
+    labels: dict[str, str]
+    sources: tuple[SourceSection, ...]
+    #: Its own, or else the global ones, which are the same objects in every executor.
+    writers: tuple[WriterSection, ...]
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole config without a mistake."""
+
+    file: Path
+    #: Everything as plain data, every `${...}` filled in; it holds passwords.
+    data: Mapping[str, Any] = field(repr=False)
+    tick_time: float
+    labels: dict[str, str]
+    state_dir: Path
+    self_metrics: bool
+    shutdown_timeout: float
+    keep_stale: bool
+    executors: tuple[ExecutorSection, ...]
+    #: What `check` and `--strict` refuse, and `run` only mentions.
+    warnings: tuple[ConfigError, ...] = ()
+
+    @property
+    def directory(self) -> Path:
+        """Where relative paths of the config start."""
+        return self.file.absolute().parent
+
+
+class RootOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The options at the top of a config, beside `writers`, `writer` and `executors`."""
+
+    tick_time: Annotated[
+        float,
+        Meta(description="Seconds between two probes, for executors without their own; above 0."),
+    ] = DEFAULT_TICK_SECONDS
+    threads: Annotated[
+        Annotated[int, Meta(ge=1)],
+        Meta(description="Worker threads of each executor that does not name its own number."),
+    ] = DEFAULT_THREADS
+    labels: Annotated[dict[str, str], Meta(description="Static labels, added to every value.")] = (
+        msgspec.field(default_factory=dict)
+    )
+    state_dir: Annotated[
+        str | None,
+        Meta(
+            description="Folder for what outlives a restart, relative to the config file; "
+            "default: $STATE_DIRECTORY, else pollect's folder in the XDG state folder."
+        ),
+    ] = None
+    self_metrics: Annotated[
+        bool, Meta(description="Whether pollect reports metrics of itself.")
+    ] = True
+    shutdown_timeout: Annotated[
+        Seconds, Meta(description="Seconds that stopping may take to deliver what is buffered.")
+    ] = 10.0
+    keep_stale: Annotated[
+        bool,
+        Meta(
+            description="Keep the last values of a source that stops answering for ever, "
+            "as pollect 1.x did."
+        ),
+    ] = False
+
+
+class ExecutorOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The options of an executor, beside `sources`, `writers` and `writer`."""
+
+    collection: Annotated[
+        str,
+        Meta(min_length=1, description="Name of the collection, the first part of metric names."),
+    ]
+    tick_time: Annotated[
+        float | None,
+        Meta(description="Seconds between two probes; 0 or nothing for the global `tickTime`."),
+    ] = None
+    threads: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="How many sources are probed at once; default: the global `threads`."),
+    ] = None
+    labels: Annotated[
+        dict[str, str],
+        Meta(description="Static labels, added to every value of this executor."),
+    ] = msgspec.field(default_factory=dict)
+
+
+ROOT_SECTIONS = ("writers", "writer", "executors")
+EXECUTOR_SECTIONS = ("sources", "writers", "writer")
+
+_PluginT = TypeVar("_PluginT", Source[Any], Writer[Any])
+_SOURCE_PATH = re.compile(r"executors\[\d+\]\.sources\[\d+\]")
+
+
+def read_root(
+    document: Document,
+    file: Path,
+    types: TypeLookup,
+    environ: Mapping[str, str],
+    problems: Problems,
+) -> Config | None:
+    """Return the config in `document`, or None if it has errors; they are added to `problems`."""
+    if not isinstance(document.data, Mapping):
+        found = describe_value(document.data)
+        problem = "is empty" if document.data is None else f"expected a mapping, got {found}"
+        problems.refuse("", ConfigError(problem))
+        return None
+    environment = Environment(environ, file.absolute().parent)
+    data = fill_data(document.data, environment, _placeholders(types, environment))
+    reader = _FrameReader(types, problems, SectionReader(problems, document.texts))
+    options = reader.sections.read(RootOptions, data, "", also_known=ROOT_SECTIONS)
+    # Even if the global options are wrong, the rest is read, for its mistakes.
+    executors = reader.executors(data, options or RootOptions())
+    if options is None or problems.errors:
+        return None
+    return Config(
+        file=file,
+        data=data,
+        tick_time=_tick_seconds(options),
+        labels=options.labels,
+        state_dir=_state_dir(options.state_dir, file, environ),
+        self_metrics=options.self_metrics,
+        shutdown_timeout=options.shutdown_timeout,
+        keep_stale=options.keep_stale,
+        executors=tuple(executors),
+        warnings=tuple(problems.all()),
+    )
+
+
+class _FrameReader:
+    """Reads executors, sources and writers, and reports what is wrong with them."""
+
+    def __init__(self, types: TypeLookup, problems: Problems, sections: SectionReader) -> None:
+        self.sections = sections
+        self._types = types
+        self._problems = problems
+
+    def executors(self, data: Mapping[str, Any], options: RootOptions) -> list[ExecutorSection]:
+        if options.tick_time <= 0:
+            instead = ConfigError("is not above 0", hint=f"{DEFAULT_TICK_SECONDS:g} is used")
+            self._problems.warn("tickTime", instead)
+        writers = self._writers(data, "")
+        entries = self._entries(data, "executors", "")
+        if not entries and data.get("executors") == []:
+            self._refuse("executors", "expected at least one executor, got an empty list")
+        anywhere = _names_writers(data) or any(_names_writers(entry) for _, entry in entries)
+        if not anywhere:
+            self._refuse("writers", "no writer", "name at least one here, or one in each executor")
+        found = []
+        for path, entry in entries:
+            if anywhere and not (_names_writers(data) or _names_writers(entry)):
+                self._refuse(path, "no writer", "name one here, or one for all at the top")
+            executor = self._executor(entry, path, options, writers)
+            if executor is not None:
+                found.append(executor)
+        self._warn_of_twins(found)
+        return found
+
+    def _executor(
+        self,
+        entry: Mapping[str, Any],
+        path: str,
+        options: RootOptions,
+        writers: tuple[WriterSection, ...],
+    ) -> ExecutorSection | None:
+        own = self.sections.read(ExecutorOptions, entry, path, also_known=EXECUTOR_SECTIONS)
+        own_writers = self._writers(entry, path)
+        sources = [
+            source
+            for where, section in self._entries(entry, "sources", path)
+            if (source := self._source(section, where)) is not None
+        ]
+        if entry.get("sources") == []:
+            self._problems.warn(join_path(path, "sources"), ConfigError("an empty list"))
+        if own is None:
+            return None
+        ticks = own.tick_time or 0.0
+        return ExecutorSection(
+            collection=own.collection,
+            tick_time=ticks if ticks > 0 else _tick_seconds(options),
+            threads=own.threads or options.threads,
+            labels=own.labels,
+            sources=tuple(sources),
+            writers=own_writers or writers,
+        )
+
+    def _source(self, entry: Mapping[str, Any], path: str) -> SourceSection | None:
+        found = self._plugin_type("source", self._types.source_type, entry, path)
+        if found is None:
+            return None
+        config = self.sections.read(found.config_type, entry, path)
+        return None if config is None else SourceSection(config, found, path)
+
+    def _writer(self, entry: Mapping[str, Any], path: str) -> WriterSection | None:
+        found = self._plugin_type("writer", self._types.writer_type, entry, path)
+        if found is None:
+            return None
+        config = self.sections.read(found.config_type, entry, path)
+        return None if config is None else WriterSection(config, found, path)
+
+    def _writers(self, section: Mapping[str, Any], path: str) -> tuple[WriterSection, ...]:
+        """Return the writers of `writers`, then that of `writer`, as in 1.x."""
+        entries = self._entries(section, "writers", path, required=False)
+        single = section.get("writer")
+        where = join_path(path, "writer")
+        if isinstance(single, Mapping):
+            entries.append((where, single))
+        elif single is not None:
+            hint = "a list belongs in 'writers'" if isinstance(single, list) else ""
+            self._refuse(where, f"expected a mapping, got {describe_value(single)}", hint)
+        writers = [self._writer(entry, place) for place, entry in entries]
+        return tuple(writer for writer in writers if writer is not None)
+
+    def _plugin_type(
+        self,
+        kind: str,
+        lookup: Callable[[str], type[_PluginT]],
+        entry: Mapping[str, Any],
+        path: str,
+    ) -> type[_PluginT] | None:
+        """Return the class of a section's type, or None after reporting why there is none."""
+        where = join_path(path, "type")
+        word = entry.get("type")
+        if word is None:
+            self._refuse(where, "required option missing", f"the type of the {kind}")
+        elif isinstance(word, Unset):
+            self._refuse(where, word.problem, word.hint)
+        elif not isinstance(word, str):
+            self._refuse(where, f"expected text, got {describe_value(word)}")
+        else:
+            try:
+                return lookup(str(word))
+            except PluginError as error:
+                self._report_missing_plugin(where, error, disabled=_is_disabled(entry))
+        for place, unset in unset_texts(entry, path):
+            if place != where:
+                self._problems.warn(place, ConfigError(unset.problem, hint=unset.hint))
+        return None
+
+    def _report_missing_plugin(self, path: str, error: PluginError, *, disabled: bool) -> None:
+        if isinstance(error, UnknownPlugin):
+            told = ConfigError(f"unknown {error.kind} type {error.type_name!r}", hint=error.hint)
+        else:
+            told = ConfigError(str(error))
+        told.__cause__ = error
+        if disabled:
+            self._problems.warn(path, told)
+        else:
+            self._problems.refuse(path, told)
+
+    def _entries(
+        self, section: Mapping[str, Any], key: str, path: str, *, required: bool = True
+    ) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return the mappings of a list with their paths; report whatever else is there."""
+        where = join_path(path, key)
+        value = section.get(key)
+        if value is None:
+            if required:
+                self._refuse(where, "required option missing")
+            return []
+        if not isinstance(value, list):
+            hint = "each item begins with '- '" if isinstance(value, Mapping) else ""
+            self._refuse(where, f"expected a list, got {describe_value(value)}", hint)
+            return []
+        found = []
+        for index, item in enumerate(value):
+            if isinstance(item, Mapping):
+                found.append((join_path(where, index), item))
+            else:
+                problem = f"expected a mapping, got {describe_value(item)}"
+                self._refuse(join_path(where, index), problem)
+        return found
+
+    def _warn_of_twins(self, executors: Iterable[ExecutorSection]) -> None:
+        """Warn of sources whose values cannot be told apart."""
+        first: dict[tuple[str, str, str | None], str] = {}
+        for executor in executors:
+            for source in executor.sources:
+                config = source.config
+                identity = (executor.collection, config.type, config.name)
+                if not config.enabled or first.setdefault(identity, source.path) == source.path:
+                    continue
+                problem = f"has the collection, type and name of {first[identity]}"
+                hint = "their values overwrite each other; give one another name"
+                self._problems.warn(source.path, ConfigError(problem, hint=hint))
+
+    def _refuse(self, path: str, problem: str, hint: str = "") -> None:
+        self._problems.refuse(path, ConfigError(problem, hint=hint))
+
+
+def _names_writers(section: Mapping[str, Any]) -> bool:
+    """Whether a section names writers of its own, be they right or wrong."""
+    return bool(section.get("writers")) or section.get("writer") is not None
+
+
+def _is_disabled(entry: Mapping[str, Any]) -> bool:
+    value = entry.get("enabled")
+    return isinstance(value, str | int) and boolean(value) is False
+
+
+def _tick_seconds(options: RootOptions) -> float:
+    return options.tick_time if options.tick_time > 0 else DEFAULT_TICK_SECONDS
+
+
+def _state_dir(option: str | None, file: Path, environ: Mapping[str, str]) -> Path:
+    if option:
+        return file.absolute().parent / Path(option).expanduser()
+    # systemd joins several folders with colons; the first is the unit's own.
+    by_systemd = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if by_systemd:
+        return Path(by_systemd)
+    state_home = environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(state_home) / "pollect"
+
+
+def _placeholders(
+    types: TypeLookup, environment: Environment
+) -> Callable[[str, Mapping[str, Any]], Collection[str]]:
+    """Return what tells the placeholders that the source of a section declares."""
+
+    def placeholders(path: str, section: Mapping[str, Any]) -> Collection[str]:
+        word = section.get("type")
+        if not (_SOURCE_PATH.fullmatch(path) and isinstance(word, str)):
+            return ()
+        try:
+            return types.source_type(environment.fill(word)).config_type.placeholders(section)
+        except (PluginError, AttributeError, KeyError, TypeError, ValueError):
+            # No such type, or a section with mistakes: whoever converts it tells them.
+            return ()
+
+    return placeholders
