@@ -10,10 +10,22 @@ import trustme
 class Authority:
     """An authority of its own; `ca_file` is what a client must trust."""
 
-    def __init__(self, folder: Path) -> None:
-        self._ca = trustme.CA()
+    def __init__(self, folder: Path, ca: trustme.CA | None = None) -> None:
+        self._ca = ca or trustme.CA()
         self.ca_file = folder / "ca.pem"
         self._ca.cert_pem.write_to_path(self.ca_file)
+
+    def child(self, folder: Path) -> "Authority":
+        """Return an authority that this one vouches for; it ends in the year 3000."""
+        return Authority(folder, self._ca.create_child_ca())
+
+    def self_signed(self, folder: Path) -> ssl.SSLContext:
+        """Return the context of a server whose certificate nobody else vouches for."""
+        file = folder / "self.pem"
+        file.write_bytes(self._ca.private_key_pem.bytes() + self._ca.cert_pem.bytes())
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file)
+        return context
 
     def server(self, *names: str, days: float | None = None) -> ssl.SSLContext:
         """Return the context of a server for `names`, valid for `days` from now (or until then).

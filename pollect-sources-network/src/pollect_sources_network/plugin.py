@@ -8,4 +8,20 @@ PACKAGE = "pollect_sources_network"
 @hookimpl
 def pollect_sources() -> list[SourceSpec]:
     """Return every source of this distribution."""
-    return []
+    return [
+        SourceSpec(
+            "Certificate",
+            f"{PACKAGE}.certificate.source:CertificateSource",
+            summary="Days until TLS certificates expire, STARTTLS and files included",
+        ),
+        SourceSpec(
+            "Http",
+            f"{PACKAGE}.http:HttpSource",
+            summary="Response time of URLs, with phases, status and body checks",
+        ),
+        SourceSpec(
+            "TcpTime",
+            f"{PACKAGE}.tcp_time:TcpTimeSource",
+            summary="Time to connect to TCP ports, or to get an answer",
+        ),
+    ]

@@ -3,7 +3,6 @@
 from pollect.api import SourceSpec, hookimpl
 
 PACKAGE = "pollect_sources_system"
-LINUX = ("linux",)
 
 
 @hookimpl
@@ -29,20 +28,5 @@ def pollect_sources() -> list[SourceSpec]:
             "Process",
             f"{PACKAGE}.process:ProcessSource",
             summary="CPU, memory and number of the processes that match",
-        ),
-        SourceSpec("Cpu", f"{PACKAGE}.cpu:CpuSource", summary="What the CPUs spend their time on"),
-        SourceSpec("Swap", f"{PACKAGE}.swap:SwapSource", summary="Swap space and its traffic"),
-        SourceSpec("Uptime", f"{PACKAGE}.uptime:UptimeSource", summary="Uptime and boot time"),
-        SourceSpec(
-            "Pressure",
-            f"{PACKAGE}.pressure:PressureSource",
-            summary="Waiting for CPU, memory and disks (PSI)",
-            platforms=LINUX,
-        ),
-        SourceSpec(
-            "MdRaid",
-            f"{PACKAGE}.md_raid:MdRaidSource",
-            summary="State of software RAID arrays",
-            platforms=LINUX,
         ),
     ]

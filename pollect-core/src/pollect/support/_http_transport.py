@@ -9,7 +9,6 @@ receive. The response class here takes it as the limit of the whole answer inste
 import functools
 import http.client
 import io
-import os
 import socket
 import ssl
 import time
@@ -19,11 +18,12 @@ from typing import Any
 
 import requests
 import requests.auth
-import requests.utils
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3 import exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from pollect.support.tls import build_ssl_context, presented_certificates
 
 #: A timeout of nothing is an error to urllib3.
 _SHORTEST_SECONDS = 0.001
@@ -50,9 +50,6 @@ _DESCRIPTIONS: tuple[tuple[type[BaseException], str], ...] = (
 
 _FAMILIES = {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
 
-#: Where pollect 1.x took private authorities from, in this order.
-_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -64,7 +61,7 @@ class Options:
     client_key: Path | None = None
     server_name: str = ""
     ip_version: int | None = None
-    single_address: bool = False
+    keep_alive: bool = True
 
 
 @dataclass(slots=True)
@@ -84,6 +81,8 @@ class Exchange:
     transfer_seconds: float = 0.0
     #: The address connected to.
     address: str = ""
+    #: The version of HTTP in the answer.
+    http_version: float = 0.0
     #: As OpenSSL names it, `TLSv1.3`; empty without TLS.
     tls_version: str = ""
     #: The certificates the server sent in DER, its own first; empty without TLS.
@@ -186,7 +185,13 @@ class _Adapter(HTTPAdapter):
 
     @functools.cached_property
     def _tls(self) -> ssl.SSLContext:
-        return _build_ssl_context(self._options)
+        options = self._options
+        return build_ssl_context(
+            verify=options.verify,
+            ca_file=options.ca_file,
+            client_cert=options.client_cert,
+            client_key=options.client_key,
+        )
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -262,7 +267,7 @@ class _Measured(HTTPConnection):
         except UnicodeError as error:
             raise exceptions.LocationParseError(self.host) from error
         exchange.resolve_seconds = time.monotonic() - begin
-        sock = self._connect_any(found[:1] if self._options.single_address else found, end)
+        sock = self._connect_any(found, end)
         exchange.connect_seconds = time.monotonic() - begin - exchange.resolve_seconds
         exchange.address = sock.getpeername()[0]
         return sock
@@ -299,9 +304,12 @@ class _Measured(HTTPConnection):
 
     def getresponse(self) -> Any:
         exchange, self._exchange = self._exchange, Exchange(address=self._exchange.address)
-        response_class: Any = functools.partial(_Response, exchange, self._ready_at)
+        response_class: Any = functools.partial(
+            _Response if self._options.keep_alive else _LastResponse, exchange, self._ready_at
+        )
         self.response_class = response_class
         response = super().getresponse()
+        exchange.http_version = response.version / 10
         response.exchange = exchange  # type: ignore[attr-defined]
         return response
 
@@ -325,6 +333,13 @@ class _Response(http.client.HTTPResponse):
         super().__init__(sock, **kwargs)
         self.fp.close()
         self.fp = io.BufferedReader(_Reader(sock, exchange, ready_at))
+
+
+class _LastResponse(_Response):
+    """The connection is not used again, even if the server does not say so as well."""
+
+    def _check_close(self) -> bool:
+        return True
 
 
 class _Reader(io.RawIOBase):
@@ -359,47 +374,3 @@ class _Reader(io.RawIOBase):
     def close(self) -> None:
         self._raw.close()
         super().close()
-
-
-def presented_certificates(sock: ssl.SSLSocket) -> tuple[bytes, ...]:
-    """Return the certificates a server sent in DER, its own first, verified or not."""
-    if hasattr(sock, "get_unverified_chain"):  # from Python 3.13 on
-        return tuple(sock.get_unverified_chain())
-    inner: Any = getattr(sock, "_sslobj", None)
-    if hasattr(inner, "get_unverified_chain"):
-        der = ssl._ssl.ENCODING_DER  # type: ignore[attr-defined]
-        chain = inner.get_unverified_chain() or ()
-        return tuple(certificate.public_bytes(der) for certificate in chain)
-    own = sock.getpeercert(binary_form=True)
-    return (own,) if own else ()
-
-
-def _build_ssl_context(options: Options) -> ssl.SSLContext:
-    if not options.verify:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    else:
-        bundle = options.ca_file or _bundle_of_environment()
-        if bundle is None and not _has_system_authorities():
-            bundle = Path(requests.utils.DEFAULT_CA_BUNDLE_PATH)
-        is_folder = bundle is not None and bundle.is_dir()
-        context = ssl.create_default_context(
-            cafile=bundle if not is_folder else None, capath=bundle if is_folder else None
-        )
-    context.set_alpn_protocols(["http/1.1"])
-    if options.client_cert is not None:
-        context.load_cert_chain(options.client_cert, options.client_key)
-    return context
-
-
-def _bundle_of_environment() -> Path | None:
-    named = (os.environ.get(variable) for variable in _CA_VARIABLES)
-    return next((Path(path) for path in named if path), None)
-
-
-def _has_system_authorities() -> bool:
-    paths = ssl.get_default_verify_paths()
-    if paths.cafile:
-        return True
-    return paths.capath is not None and any(Path(paths.capath).iterdir())

@@ -121,14 +121,14 @@ class HttpClient:
         max_body_bytes: int = MAX_BODY_BYTES,
         max_redirects: int = MAX_REDIRECTS,
         ip_version: int | None = None,
-        single_address: bool = False,
+        keep_alive: bool = True,
     ) -> None:
         """Build the session; opens no connection.
 
         `user` and `password` are sent as basic or, with `digest`, as digest authentication,
         `token` as a bearer token. `server_name` is the name expected in the certificate if not
-        the one of the URL. `ip_version` is 4 or 6 to use only such addresses; with
-        `single_address` only the first one is tried.
+        the one of the URL. `ip_version` is 4 or 6 to use only such addresses. Without
+        `keep_alive` every request has a connection of its own.
         """
         try:
             from pollect.support import _http_transport as transport
@@ -149,12 +149,14 @@ class HttpClient:
                 client_key=client_key,
                 server_name=server_name,
                 ip_version=ip_version,
-                single_address=single_address,
+                keep_alive=keep_alive,
             ),
             proxy=proxy,
         )
         self._session.max_redirects = max_redirects
         self._session.headers["User-Agent"] = "pollect"
+        if not keep_alive:
+            self._session.headers["Connection"] = "close"
         self._session.headers.update(headers or {})
         if token is not None:
             self._session.auth = transport.BearerAuth(_text(token))

@@ -1,0 +1,273 @@
+"""Source `Certificate`: days until the certificate of a TLS server, or one in a file, expires.
+
+One TCP connection and handshake per certificate and probe, a second one with `details` to ask
+OpenSSL for its verdict. A certificate is reported however bad it is: expired, self-signed, of
+another host, with a chain that is incomplete. Where there is none `success` is 0 and the days are
+withdrawn. STARTTLS goes by `starttls` or by the scheme of the URL. Needs neither the openssl
+program nor a library.
+"""
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from msgspec import Meta
+
+from pollect.api import (
+    ConfigError,
+    Metric,
+    ProbeError,
+    Sample,
+    Seconds,
+    Source,
+    SourceConfig,
+    SourceContext,
+)
+from pollect.support.http import check_url
+from pollect_sources_network.certificate.handshake import (
+    VERIFIED,
+    Presented,
+    Target,
+    fetch_chain,
+    fetch_verdict,
+)
+from pollect_sources_network.certificate.starttls import PLAIN_PORTS, TLS_PORTS
+from pollect_sources_network.connect import ROOM_SECONDS, Deadline
+from pollect_sources_network.parallel import side_by_side
+from pollect_sources_network.urls import url_label
+from pollect_sources_network.x509 import (
+    Certificate,
+    earliest_expiry,
+    parse_certificate,
+    split_pem,
+)
+
+SECONDS_PER_DAY = 86_400
+MILLISECONDS = 1000.0
+
+
+class _Metrics(NamedTuple):
+    days: Metric
+    success: Metric
+    not_after: Metric
+    not_before: Metric
+    seconds: Metric
+    chain_days: Metric
+    valid: Metric
+    verify_code: Metric
+    handshake: Metric
+    info: Metric
+
+
+def _declare(*labels: str) -> _Metrics:
+    def metric(name: str, help: str, unit: str = "", more: tuple[str, ...] = ()) -> Metric:
+        return Metric(name, help=help, unit=unit, labels=(*labels, *more))
+
+    return _Metrics(
+        days=metric(
+            "cert_expire_days",
+            "Whole days until the certificate expires, negative once it has.",
+            "days",
+        ),
+        success=metric("success", "1 when a certificate was found, good or bad, 0 when not."),
+        not_after=metric("cert_not_after", "Unix time in seconds when it expires.", "seconds"),
+        not_before=metric(
+            "cert_not_before", "Unix time in seconds when it becomes valid.", "seconds"
+        ),
+        seconds=metric("cert_expire_seconds", "Seconds until it expires.", "seconds"),
+        chain_days=metric(
+            "chain_expire_days",
+            "Whole days until the first certificate of the chain, as sent, expires.",
+            "days",
+        ),
+        valid=metric("cert_valid", "1 when the certificate can be trusted, 0 when not."),
+        verify_code=metric(
+            "verify_code",
+            "OpenSSL's verdict: 0 fine, 9 not yet valid, 10 expired, 18 self-signed, 20 issuer "
+            "unknown, 62 wrong host.",
+        ),
+        handshake=metric(
+            "handshake_ms", "Time to connect and shake hands in milliseconds.", "milliseconds"
+        ),
+        info=metric(
+            "cert_info",
+            "Always 1; the labels describe the certificate.",
+            "",
+            ("subject", "issuer", "serial", "sans", "fingerprint_sha256", "key", "tls"),
+        ),
+    )
+
+
+_ONE = _declare()
+_BY_URL = _declare("url")
+
+
+class CertificateConfig(SourceConfig, frozen=True, kw_only=True):
+    url: Annotated[
+        str | None,
+        Meta(
+            description="Where the certificate is, as https://host:port; smtp, imap, pop3, ldap, "
+            "ftp and postgres as schemes mean STARTTLS, smtps, imaps, pop3s, ldaps TLS at once."
+        ),
+    ] = None
+    host: Annotated[str | None, Meta(description="Host, when there is no `url`.")] = None
+    port: Annotated[
+        Annotated[int, Meta(ge=1, le=65535)] | None,
+        Meta(description="TCP port of `host`; default: 443, or that of `starttls`."),
+    ] = None
+    urls: Annotated[
+        tuple[str, ...],
+        Meta(description="Instead of `url`: several, told apart by the label `url`."),
+    ] = ()
+    file: Annotated[
+        str | None,
+        Meta(description="Instead of `url`: a certificate, or a chain of them, in PEM or DER."),
+    ] = None
+    starttls: Annotated[
+        Literal["smtp", "imap", "pop3", "ldap", "ftp", "postgres"] | None,
+        Meta(description="Protocol to speak before TLS; default: by the scheme of the URL."),
+    ] = None
+    server_name: Annotated[
+        str | None,
+        Meta(description="Name to ask for and to expect in the certificate; default: the host."),
+    ] = None
+    timeout: Annotated[
+        Seconds, Meta(description="Seconds that connecting, STARTTLS and handshake may take.")
+    ] = 10.0
+    verify: Annotated[
+        bool,
+        Meta(
+            description="Whether `details` hold OpenSSL's verdict, which takes a second "
+            "connection; the days are reported in any case."
+        ),
+    ] = True
+    ca_file: Annotated[
+        str | None,
+        Meta(description="File of the authorities to trust instead of those of the system."),
+    ] = None
+    parallel: Annotated[
+        Annotated[int, Meta(ge=1)], Meta(description="Number of `urls` read at the same time.")
+    ] = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was found about one certificate."""
+
+    leaf: Certificate
+    presented: Presented
+    #: None when nobody asked, or when there was no answer.
+    verify_code: int | None = None
+
+
+class CertificateSource(Source[CertificateConfig]):
+    """Days until certificates expire; one handshake per certificate and probe."""
+
+    config_type = CertificateConfig
+    metrics = (*_ONE, *_BY_URL)
+
+    def __init__(self, config: CertificateConfig, context: SourceContext) -> None:
+        super().__init__(config, context)
+        self._metrics = _BY_URL if config.urls else _ONE
+        #: Label values -> where it is; None is the file.
+        self._targets = self._build_targets()
+        self._ca_file = context.config_dir / config.ca_file if config.ca_file else None
+
+    def probe(self) -> Iterable[Sample]:
+        checks = side_by_side(self._check, list(self._targets.values()), self.config.parallel)
+        return [
+            sample
+            for check, labels in zip(checks, self._targets, strict=True)
+            for sample in self._report(check, labels)
+        ]
+
+    def deadline_seconds(self) -> float:
+        rounds = -(-len(self._targets) // self.config.parallel)
+        return rounds * self.config.timeout + ROOM_SECONDS
+
+    def _build_targets(self) -> dict[tuple[str, ...], Target | None]:
+        config = self.config
+        given = [key for key in ("url", "host", "urls", "file") if getattr(config, key)]
+        if not given:
+            raise ConfigError("expected `url`, `host`, `urls` or `file`", key="url")
+        if config.urls:
+            return {
+                (url_label(url),): self._target_of(url, f"urls[{index}]")
+                for index, url in enumerate(config.urls)
+            }
+        if config.url:
+            return {(): self._target_of(config.url, "url")}
+        if config.host:
+            port = config.port or (PLAIN_PORTS[config.starttls] if config.starttls else 443)
+            return {(): self._build_target(config.host, port, config.starttls or "")}
+        return {(): None}
+
+    def _target_of(self, url: str, key: str) -> Target:
+        check_url(url, key=key, schemes=(*TLS_PORTS, *PLAIN_PORTS))
+        parts = urlsplit(url)
+        starttls = self.config.starttls or (parts.scheme if parts.scheme in PLAIN_PORTS else "")
+        port = parts.port or {**TLS_PORTS, **PLAIN_PORTS}[parts.scheme]
+        return self._build_target(parts.hostname or "", port, starttls)
+
+    def _build_target(self, host: str, port: int, starttls: str) -> Target:
+        return Target(host, port, self.config.server_name or host, starttls)
+
+    def _check(self, target: Target | None) -> Check | None:
+        deadline = Deadline(self.config.timeout)
+        try:
+            presented = self._read_file() if target is None else fetch_chain(target, deadline)
+            leaf = parse_certificate(presented.chain[0])
+        except (OSError, ProbeError) as error:
+            self.log.debug("%s: %s", target or self.config.file, error)
+            return None
+        code = None
+        if target is not None and self.config.details and self.config.verify:
+            # The server may fall silent or ask for a certificate of ours: no verdict then.
+            with contextlib.suppress(OSError, ProbeError):
+                code = fetch_verdict(target, deadline, self._ca_file)
+        return Check(leaf, presented, code)
+
+    def _read_file(self) -> Presented:
+        path = self.context.config_dir / (self.config.file or "")
+        return Presented(tuple(split_pem(path.read_bytes())), handshake_seconds=0.0)
+
+    def _report(self, check: Check | None, labels: tuple[str, ...]) -> Iterable[Sample]:
+        metrics = self._metrics
+        yield metrics.success.sample(check is not None, *labels)
+        if check is None:
+            return
+        leaf = check.leaf
+        now = self.context.clock.time()
+        yield metrics.days.sample(whole_days(leaf.not_after - now), *labels)
+        if not self.config.details:
+            return
+        yield metrics.not_after.sample(leaf.not_after, *labels)
+        yield metrics.not_before.sample(leaf.not_before, *labels)
+        yield metrics.seconds.sample(leaf.not_after - now, *labels)
+        earliest = earliest_expiry(check.presented.chain)
+        if earliest is not None:
+            yield metrics.chain_days.sample(whole_days(earliest - now), *labels)
+        if check.verify_code is not None:
+            yield metrics.valid.sample(check.verify_code == VERIFIED, *labels)
+            yield metrics.verify_code.sample(check.verify_code, *labels)
+        if check.presented.handshake_seconds:
+            milliseconds = check.presented.handshake_seconds * MILLISECONDS
+            yield metrics.handshake.sample(milliseconds, *labels)
+        yield metrics.info.sample(
+            1,
+            *labels,
+            leaf.subject,
+            leaf.issuer,
+            leaf.serial,
+            ",".join(leaf.alt_names),
+            leaf.fingerprint_sha256,
+            leaf.key,
+            check.presented.tls_version,
+        )
+
+
+def whole_days(seconds: float) -> int:
+    """Return whole days, truncated toward zero: 3.5 days ago is -3."""
+    return int(seconds / SECONDS_PER_DAY)

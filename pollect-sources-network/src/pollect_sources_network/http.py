@@ -1,0 +1,395 @@
+"""Source `Http`: response time of one or several URLs, as a black box sees them.
+
+One new connection per URL and probe, redirects followed, the whole body read. The value without a
+name is the time in milliseconds; whatever goes wrong, it is `timeout` x 1000, as it always was, and
+`success` is 0. With `details` the time is split into phases as the Prometheus blackbox exporter
+does, with `result_code` numbered as Telegraf's `http_response` (7, TLS, is ours). Several URLs are
+probed side by side. Needs requests (`pollect-core[http]`).
+"""
+
+import contextlib
+import enum
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from pollect.api import (
+    BadResponse,
+    ConfigError,
+    Metric,
+    ProbeError,
+    Sample,
+    Seconds,
+    Secret,
+    Source,
+    SourceConfig,
+    SourceContext,
+)
+from pollect.support.http import MAX_REDIRECTS, HttpClient, Response, check_url
+from pollect_sources_network.connect import ROOM_SECONDS, IpProtocol
+from pollect_sources_network.parallel import side_by_side
+from pollect_sources_network.urls import url_label
+from pollect_sources_network.x509 import earliest_expiry
+
+MILLISECONDS = 1000.0
+PHASES = ("resolve", "connect", "tls", "processing", "transfer")
+
+
+class ResultCode(enum.IntEnum):
+    """How a check ended."""
+
+    SUCCESS = 0
+    BODY_MISMATCH = 1
+    BODY_READ_ERROR = 2
+    CONNECTION_FAILED = 3
+    TIMEOUT = 4
+    DNS_ERROR = 5
+    STATUS_MISMATCH = 6
+    TLS_ERROR = 7
+
+
+class _Metrics(NamedTuple):
+    response_time: Metric
+    success: Metric
+    result_code: Metric
+    phase: Metric
+    status_code: Metric
+    redirects: Metric
+    content_length: Metric
+    body_bytes: Metric
+    http_version: Metric
+    ssl: Metric
+    cert_expiry: Metric
+    tls_version: Metric
+    ip_protocol: Metric
+    last_modified: Metric
+    failed_regex: Metric
+
+
+def _declare(*labels: str) -> _Metrics:
+    def metric(name: str | None, help: str, unit: str = "", *more: str) -> Metric:
+        return Metric(name, help=help, unit=unit, labels=(*labels, *more))
+
+    return _Metrics(
+        response_time=metric(
+            None,
+            "Time from the start of the request to the complete body in milliseconds, redirects "
+            "included; the time limit when the check failed.",
+            "milliseconds",
+        ),
+        success=metric("success", "1 when the answer was as expected, 0 when not."),
+        result_code=metric(
+            "result_code",
+            "How the check ended: 0 success, 1 body does not match, 2 body unreadable, 3 no "
+            "connection, 4 timed out, 5 name not resolved, 6 wrong status, 7 TLS failed.",
+        ),
+        phase=metric(
+            "phase_seconds",
+            "Seconds spent per phase, summed over redirects: resolve, connect, tls, processing "
+            "(until the first byte of the answer) and transfer.",
+            "seconds",
+            "phase",
+        ),
+        status_code=metric("status_code", "Status of the answer, 0 when there was none."),
+        redirects=metric("redirects", "Number of redirects followed."),
+        content_length=metric(
+            "content_length", "Content-Length of the answer in bytes, -1 if unknown.", "bytes"
+        ),
+        body_bytes=metric("body_bytes", "Size of the body in bytes, decompressed.", "bytes"),
+        http_version=metric("http_version", "Version of HTTP the server answered with."),
+        ssl=metric("ssl", "1 when the final answer came over TLS, 0 when not."),
+        cert_expiry=metric(
+            "ssl_earliest_cert_expiry",
+            "Unix time in seconds when the first certificate of the chain expires.",
+            "seconds",
+        ),
+        tls_version=metric(
+            "tls_version_info", "Always 1; the label has the TLS version.", "", "version"
+        ),
+        ip_protocol=metric("ip_protocol", "4 or 6, the version of IP that was used."),
+        last_modified=metric(
+            "last_modified", "Last-Modified of the answer as Unix time in seconds.", "seconds"
+        ),
+        failed_regex=metric(
+            "failed_due_to_regex", "1 when the body did not match as asked for, 0 when it did."
+        ),
+    )
+
+
+_ONE_URL = _declare()
+_BY_URL = _declare("url")
+
+
+class BasicAuth(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """User name and password for HTTP basic authentication."""
+
+    username: Annotated[str, Meta(description="User name.")]
+    password: Annotated[Secret, Meta(description="Password.")] = Secret("")
+
+
+class HttpConfig(SourceConfig, frozen=True, kw_only=True):
+    url: Annotated[
+        str | tuple[str, ...],
+        Meta(description="URL to probe; a list of them adds the label `url` to every value."),
+    ]
+    timeout: Annotated[
+        Seconds, Meta(description="Seconds a request may take, redirects and body included.")
+    ] = 10.0
+    connect_timeout: Annotated[
+        Seconds | None, Meta(description="Seconds for connecting and TLS; default: `timeout`.")
+    ] = None
+    status_code: Annotated[
+        int | str | tuple[int | str, ...] | None,
+        Meta(
+            description="Status that counts as success after redirects, or a list of them; `2xx` "
+            "stands for all of a hundred. Default: 200 to 299."
+        ),
+    ] = None
+    proxy: Annotated[
+        str | None,
+        Meta(
+            description="URL of the proxy; an empty text uses none. Default: the proxy of the "
+            "environment."
+        ),
+    ] = None
+    method: Annotated[str, Meta(description="Method of the request.")] = "GET"
+    headers: Annotated[dict[str, str], Meta(description="Headers of the request.")] = msgspec.field(
+        default_factory=dict
+    )
+    body: Annotated[str | None, Meta(description="Body of the request.")] = None
+    follow_redirects: Annotated[bool, Meta(description="Whether to follow redirects.")] = True
+    max_redirects: Annotated[
+        Annotated[int, Meta(ge=0)], Meta(description="Number of redirects to follow at most.")
+    ] = MAX_REDIRECTS
+    verify: Annotated[bool, Meta(description="Whether to verify the server's certificate.")] = True
+    ca_file: Annotated[
+        str | None,
+        Meta(description="File of the authorities to trust instead of those of the system."),
+    ] = None
+    client_cert: Annotated[
+        str | None, Meta(description="File with the client certificate in PEM.")
+    ] = None
+    client_key: Annotated[
+        str | None, Meta(description="File with its key; default: it is in `clientCert`.")
+    ] = None
+    server_name: Annotated[
+        str, Meta(description="Name to ask for in TLS and to expect in the certificate.")
+    ] = ""
+    basic_auth: Annotated[
+        BasicAuth | None, Meta(description="Credentials for basic authentication.")
+    ] = None
+    bearer_token: Annotated[Secret | None, Meta(description="Token sent as bearer token.")] = None
+    ip_protocol: Annotated[IpProtocol, Meta(description="Version of IP to use.")] = "any"
+    match: Annotated[
+        str | None, Meta(description="Regular expression that the body must match somewhere.")
+    ] = None
+    not_match: Annotated[
+        str | None, Meta(description="Regular expression that the body must not match anywhere.")
+    ] = None
+    max_body_size: Annotated[
+        Annotated[int, Meta(gt=0)], Meta(description="Bytes of body to accept at most.")
+    ] = 10 * 1024 * 1024
+    parallel: Annotated[
+        Annotated[int, Meta(ge=1)], Meta(description="Number of URLs probed at the same time.")
+    ] = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one request brought."""
+
+    code: ResultCode
+    seconds: float
+    response: Response | None = None
+
+
+class HttpSource(Source[HttpConfig]):
+    """Response time of URLs; one request per URL and probe, side by side."""
+
+    config_type = HttpConfig
+    metrics = (*_ONE_URL, *_BY_URL)
+
+    def __init__(self, config: HttpConfig, context: SourceContext) -> None:
+        super().__init__(config, context)
+        self._metrics = _ONE_URL if isinstance(config.url, str) else _BY_URL
+        urls = (config.url,) if isinstance(config.url, str) else tuple(dict.fromkeys(config.url))
+        if not urls:
+            raise ConfigError("expected at least one URL", key="url")
+        self._urls = tuple(check_url(url) for url in urls)
+        self._statuses = parse_statuses(config.status_code)
+        self._match = _compile(config.match, "match")
+        self._not_match = _compile(config.not_match, "notMatch")
+        self._client: HttpClient
+        self._closing = contextlib.ExitStack()
+
+    def open(self) -> None:
+        config = self.config
+        auth = config.basic_auth
+        client = HttpClient(
+            timeout=config.timeout,
+            connect_timeout=config.connect_timeout,
+            headers=config.headers,
+            user=auth.username if auth else "",
+            password=auth.password if auth else "",
+            token=config.bearer_token,
+            verify=config.verify,
+            ca_file=self._path(config.ca_file),
+            client_cert=self._path(config.client_cert),
+            client_key=self._path(config.client_key),
+            server_name=config.server_name,
+            proxy=config.proxy,
+            max_body_bytes=config.max_body_size,
+            max_redirects=config.max_redirects,
+            ip_version=None if config.ip_protocol == "any" else int(config.ip_protocol),
+            # A kept connection would hide what it takes to get one.
+            keep_alive=False,
+        )
+        self._client = self._closing.enter_context(client)
+
+    def probe(self) -> Iterable[Sample]:
+        checks = side_by_side(self._check, self._urls, self.config.parallel)
+        self._client.cookies.clear()
+        return [
+            sample
+            for url, check in zip(self._urls, checks, strict=True)
+            for sample in self._report(check, url)
+        ]
+
+    def close(self) -> None:
+        self._closing.close()
+
+    def deadline_seconds(self) -> float:
+        rounds = -(-len(self._urls) // self.config.parallel)
+        return rounds * self.config.timeout + ROOM_SECONDS
+
+    def _path(self, name: str | None) -> Path | None:
+        return None if name is None else self.context.config_dir / name
+
+    def _check(self, url: str) -> Check:
+        begin = time.monotonic()
+        try:
+            response = self._client.request(
+                self.config.method,
+                url,
+                data=self.config.body,
+                statuses=None,
+                follow_redirects=self.config.follow_redirects,
+            )
+        except ProbeError as error:
+            self.log.debug("%s", error)
+            return Check(classify(error), time.monotonic() - begin)
+        seconds = time.monotonic() - begin
+        if response.status not in self._statuses:
+            return Check(ResultCode.STATUS_MISMATCH, seconds, response)
+        if not self._body_matches(response):
+            return Check(ResultCode.BODY_MISMATCH, seconds, response)
+        return Check(ResultCode.SUCCESS, seconds, response)
+
+    def _body_matches(self, response: Response) -> bool:
+        if self._match is not None and not self._match.search(response.text()):
+            return False
+        return self._not_match is None or not self._not_match.search(response.text())
+
+    def _report(self, check: Check, url: str) -> Iterable[Sample]:
+        metrics = self._metrics
+        labels = () if metrics is _ONE_URL else (url_label(url),)
+        good = check.code is ResultCode.SUCCESS
+        seconds = check.seconds if good else self.config.timeout
+        yield metrics.response_time.sample(seconds * MILLISECONDS, *labels)
+        yield metrics.success.sample(good, *labels)
+        if not self.config.details:
+            return
+        yield metrics.result_code.sample(check.code, *labels)
+        response = check.response
+        yield metrics.status_code.sample(response.status if response else 0, *labels)
+        if response is not None:
+            yield from _report_response(metrics, response, labels)
+            if self._match is not None or self._not_match is not None:
+                mismatch = check.code is ResultCode.BODY_MISMATCH
+                yield metrics.failed_regex.sample(mismatch, *labels)
+
+
+def _report_response(
+    metrics: _Metrics, response: Response, labels: tuple[str, ...]
+) -> Iterable[Sample]:
+    for phase in PHASES:
+        seconds = sum(getattr(each, f"{phase}_seconds") for each in response.exchanges)
+        yield metrics.phase.sample(seconds, *labels, phase)
+    yield metrics.redirects.sample(len(response.exchanges) - 1, *labels)
+    yield metrics.content_length.sample(content_length(response.headers), *labels)
+    yield metrics.body_bytes.sample(len(response.body), *labels)
+    final = response.exchanges[-1]
+    yield metrics.http_version.sample(final.http_version, *labels)
+    yield metrics.ip_protocol.sample(6 if ":" in final.address else 4, *labels)
+    yield metrics.ssl.sample(bool(final.tls_version), *labels)
+    if final.tls_version:
+        yield metrics.tls_version.sample(1, *labels, final.tls_version.replace("TLSv", "TLS "))
+    expiry = earliest_expiry(final.certificates)
+    if expiry is not None:
+        yield metrics.cert_expiry.sample(expiry, *labels)
+    modified = parse_http_date(response.headers.get("Last-Modified", ""))
+    if modified is not None:
+        yield metrics.last_modified.sample(modified, *labels)
+
+
+def classify(error: ProbeError) -> ResultCode:
+    """Return the result code for an error of the HTTP client; its cause tells."""
+    cause = error.__cause__
+    if isinstance(cause, TimeoutError):
+        return ResultCode.TIMEOUT
+    if isinstance(cause, socket.gaierror):
+        return ResultCode.DNS_ERROR
+    if isinstance(cause, ssl.SSLError):
+        return ResultCode.TLS_ERROR
+    if isinstance(error, BadResponse):
+        return ResultCode.BODY_READ_ERROR
+    return ResultCode.CONNECTION_FAILED
+
+
+def parse_statuses(wanted: int | str | tuple[int | str, ...] | None) -> frozenset[int]:
+    """Return the status codes that count as success; raises `ConfigError`."""
+    if wanted is None:
+        wanted = "2xx"
+    good: set[int] = set()
+    for each in wanted if isinstance(wanted, tuple) else (wanted,):
+        text = str(each).strip().lower()
+        if re.fullmatch(r"[1-5]xx", text):
+            start = int(text[0]) * 100
+            good.update(range(start, start + 100))
+        elif re.fullmatch(r"[1-9]\d\d", text):
+            good.add(int(text))
+        else:
+            raise ConfigError(f"expected a status like 204 or 2xx, got {each!r}", key="statusCode")
+    return frozenset(good)
+
+
+def content_length(headers: Mapping[str, str]) -> int:
+    """Return the announced size of the body in bytes, -1 if there is none."""
+    text = headers.get("Content-Length", "")
+    return int(text) if text.isdecimal() else -1
+
+
+def parse_http_date(text: str) -> float | None:
+    """Return Unix time of an HTTP date, None if it is none."""
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _compile(pattern: str | None, key: str) -> re.Pattern[str] | None:
+    if pattern is None:
+        return None
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"expected a regular expression: {error}", key=key) from error

@@ -1,0 +1,227 @@
+"""Source `TcpTime`: time to establish a TCP connection, or to get the right answer over it.
+
+The value without a name is the time in milliseconds, name resolution included; whatever goes wrong
+it is `timeout` x 1000 and `success` is 0. With `tls`, `send` or `expect` the check goes on after
+connecting; the value stays the time to connect. With `details` the phases are reported, and
+`result_code` numbered as Telegraf's `net_response` (5 and 6 are ours). Needs no library.
+"""
+
+import enum
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Annotated, NamedTuple
+
+from msgspec import Meta
+
+from pollect.api import ConfigError, Metric, Sample, Seconds, Source, SourceConfig, SourceContext
+from pollect_sources_network.connect import (
+    ROOM_SECONDS,
+    Deadline,
+    IpProtocol,
+    connect,
+    split_host_port,
+)
+from pollect_sources_network.parallel import side_by_side
+
+MILLISECONDS = 1000.0
+#: More of an answer is not looked at.
+MAX_ANSWER_BYTES = 64 * 1024
+
+
+class ResultCode(enum.IntEnum):
+    """How a check ended."""
+
+    SUCCESS = 0
+    TIMEOUT = 1
+    CONNECTION_FAILED = 2
+    READ_FAILED = 3
+    STRING_MISMATCH = 4
+    DNS_ERROR = 5
+    TLS_ERROR = 6
+
+
+class _Metrics(NamedTuple):
+    connect_time: Metric
+    success: Metric
+    result_code: Metric
+    phase: Metric
+
+
+def _declare(*labels: str) -> _Metrics:
+    return _Metrics(
+        Metric(
+            help="Time to connect in milliseconds, name resolution included; the time limit when "
+            "the check failed.",
+            unit="milliseconds",
+            labels=labels,
+        ),
+        Metric("success", help="1 when the check went well, 0 when not.", labels=labels),
+        Metric(
+            "result_code",
+            help="How the check ended: 0 success, 1 timed out, 2 no connection, 3 no answer, 4 the "
+            "answer does not match, 5 name not resolved, 6 TLS failed.",
+            labels=labels,
+        ),
+        Metric(
+            "phase_seconds",
+            help="Seconds spent per phase: resolve, connect, tls and response.",
+            unit="seconds",
+            labels=(*labels, "phase"),
+        ),
+    )
+
+
+_ONE_HOST = _declare()
+_BY_HOST = _declare("host")
+
+
+class TcpTimeConfig(SourceConfig, frozen=True, kw_only=True):
+    host: Annotated[str, Meta(description="Name or address to connect to.")] = ""
+    port: Annotated[
+        Annotated[int, Meta(ge=1, le=65535)] | None, Meta(description="TCP port of `host`.")
+    ] = None
+    hosts: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Instead of `host` and `port`: several as `host:port`, told apart by the "
+            "label `host`."
+        ),
+    ] = ()
+    timeout: Annotated[Seconds, Meta(description="Seconds the whole check may take.")] = 10.0
+    send: Annotated[str, Meta(description="Text to send after connecting.")] = ""
+    expect: Annotated[
+        str, Meta(description="Regular expression that the answer must match somewhere.")
+    ] = ""
+    tls: Annotated[bool, Meta(description="Whether to talk TLS; nothing is verified.")] = False
+    ip_protocol: Annotated[IpProtocol, Meta(description="Version of IP to use.")] = "any"
+    parallel: Annotated[
+        Annotated[int, Meta(ge=1)], Meta(description="Number of hosts checked at the same time.")
+    ] = 8
+
+
+@dataclass(slots=True)
+class Check:
+    """What one check brought; phases in seconds."""
+
+    code: ResultCode = ResultCode.SUCCESS
+    connect_seconds: float = 0.0
+    phases: dict[str, float] = field(default_factory=dict)
+
+
+class TcpTimeSource(Source[TcpTimeConfig]):
+    """Time to connect to TCP ports; one connection per port and probe."""
+
+    config_type = TcpTimeConfig
+    metrics = (*_ONE_HOST, *_BY_HOST)
+
+    def __init__(self, config: TcpTimeConfig, context: SourceContext) -> None:
+        super().__init__(config, context)
+        self._metrics = _BY_HOST if config.hosts else _ONE_HOST
+        #: Label values -> host and port.
+        self._targets: dict[tuple[str, ...], tuple[str, int]] = {
+            (text,): _parse_target(text, f"hosts[{index}]")
+            for index, text in enumerate(config.hosts)
+        }
+        if not config.hosts:
+            if not config.host:
+                raise ConfigError("expected `host` with `port`, or `hosts`", key="host")
+            if config.port is None:
+                raise ConfigError("expected a TCP port", key="port")
+            self._targets[()] = (config.host, config.port)
+        try:
+            self._expect = re.compile(config.expect.encode()) if config.expect else None
+        except re.error as error:
+            raise ConfigError(f"expected a regular expression: {error}", key="expect") from error
+
+    def probe(self) -> Iterable[Sample]:
+        checks = side_by_side(self._check, list(self._targets.values()), self.config.parallel)
+        return [
+            sample
+            for check, labels in zip(checks, self._targets, strict=True)
+            for sample in self._report(check, labels)
+        ]
+
+    def deadline_seconds(self) -> float:
+        rounds = -(-len(self._targets) // self.config.parallel)
+        return rounds * self.config.timeout + ROOM_SECONDS
+
+    def _check(self, target: tuple[str, int]) -> Check:
+        check = Check()
+        deadline = Deadline(self.config.timeout)
+        try:
+            connection = connect(*target, deadline, self.config.ip_protocol)
+        except OSError as error:
+            self.log.debug("%s port %d: %s", *target, error)
+            check.code = _classify(error, ResultCode.CONNECTION_FAILED)
+            return check
+        check.phases["resolve"] = connection.resolve_seconds
+        check.phases["connect"] = connection.connect_seconds
+        check.connect_seconds = connection.resolve_seconds + connection.connect_seconds
+        # The socket may change into one of TLS on the way; both are closed by the inner one.
+        sock = connection.sock
+        try:
+            if self.config.tls:
+                begin = time.monotonic()
+                sock.settimeout(deadline.left())
+                sock = _tls_context().wrap_socket(sock, server_hostname=target[0])
+                check.phases["tls"] = time.monotonic() - begin
+            if self.config.send or self._expect is not None:
+                begin = time.monotonic()
+                check.code = self._talk(sock, deadline)
+                check.phases["response"] = time.monotonic() - begin
+        except OSError as error:
+            self.log.debug("%s port %d: %s", *target, error)
+            check.code = _classify(error, ResultCode.READ_FAILED)
+        finally:
+            sock.close()
+        return check
+
+    def _talk(self, sock: socket.socket, deadline: Deadline) -> ResultCode:
+        if self.config.send:
+            deadline.send(sock, self.config.send.encode())
+        answer = b""
+        while self._expect is not None and not self._expect.search(answer):
+            chunk = deadline.receive(sock)
+            if not chunk or len(answer) > MAX_ANSWER_BYTES:
+                return ResultCode.STRING_MISMATCH if answer else ResultCode.READ_FAILED
+            answer += chunk
+        return ResultCode.SUCCESS
+
+    def _report(self, check: Check, labels: tuple[str, ...]) -> Iterable[Sample]:
+        metrics = self._metrics
+        good = check.code is ResultCode.SUCCESS
+        seconds = check.connect_seconds if good else self.config.timeout
+        yield metrics.connect_time.sample(seconds * MILLISECONDS, *labels)
+        yield metrics.success.sample(good, *labels)
+        if self.config.details:
+            yield metrics.result_code.sample(check.code, *labels)
+            for phase, spent in check.phases.items():
+                yield metrics.phase.sample(spent, *labels, phase)
+
+
+def _classify(error: OSError, otherwise: ResultCode) -> ResultCode:
+    if isinstance(error, TimeoutError):
+        return ResultCode.TIMEOUT
+    if isinstance(error, socket.gaierror):
+        return ResultCode.DNS_ERROR
+    if isinstance(error, ssl.SSLError):
+        return ResultCode.TLS_ERROR
+    return otherwise
+
+
+def _parse_target(text: str, key: str) -> tuple[str, int]:
+    try:
+        return split_host_port(text)
+    except ValueError as error:
+        raise ConfigError(f"expected host:port, got {text!r}", key=key) from error
+
+
+def _tls_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,65 @@
+"""Start a program of Debian for a test, wait until it answers, and stop it by its pid."""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.simulators.tcp import wait_until
+
+_STOP_SECONDS = 10.0
+
+
+def find_program(name: str, package: str) -> str:
+    """Return the path of a program; skips the test when it is not installed."""
+    path = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if path is None:
+        pytest.skip(f"needs {name} of Debian's {package}")
+    return path
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """Return a port of 127.0.0.1 that is free now."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def answers(port: int) -> bool:
+    """Tell whether something listens on a TCP port of 127.0.0.1."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def run_daemon(command: Sequence[str], folder: Path, *ports: int) -> Iterator[None]:
+    """Run a program in the foreground until the end of the block; ready when all ports answer."""
+    log = folder / "daemon.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=output, stderr=output, cwd=folder
+        )
+    try:
+
+        def ready() -> bool:
+            assert process.poll() is None, f"{command[0]} ended: {log.read_text()[-2000:]}"
+            return all(answers(port) for port in ports)
+
+        wait_until(ready, 20.0)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        # Until here, since some end with their input.
+        if process.stdin is not None:
+            process.stdin.close()

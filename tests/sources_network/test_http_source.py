@@ -1,0 +1,209 @@
+"""`Http` against real servers, good and bad."""
+
+import time
+
+import pytest
+
+from pollect.api import ConfigError
+from pollect.testing import build_source
+from pollect_sources_network.http import HttpSource, parse_statuses
+from tests.simulators.certificates import Authority
+from tests.simulators.tcp import closed_port, hang_up, rubbish, serve_tcp, silent, trickle
+from tests.simulators.web import Answer, Request, Route, serve_http
+from tests.sources_network.samples import probe
+
+SHORT_SECONDS = 0.4
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+def test_one_url_gives_the_time_in_milliseconds_without_a_label() -> None:
+    def slow(request: Request) -> Answer:
+        time.sleep(0.05)
+        return Answer("fine")
+
+    with serve_http({"/": slow}) as server:
+        found = probe(build_source({"url": server.url + "/"}, HttpSource))
+    assert found.keys() == {"", "success"}
+    assert 50 <= found[""] < 5000
+    assert found["success"] == 1
+
+
+def test_a_list_gives_every_url_its_label_even_if_it_is_one() -> None:
+    with serve_http({"/": "fine"}) as server:
+        url = server.url + "/"
+        assert probe(build_source({"url": [url]}, HttpSource)).keys() == {
+            f"{{url={url}}}",
+            f"success{{url={url}}}",
+        }
+
+
+def test_label_is_the_configured_text_without_user_information() -> None:
+    with serve_http({"/": "fine"}) as server:
+        url = server.url.replace("//", "//admin:hunter2@") + "/?q=1"
+        found = probe(build_source({"url": [url]}, HttpSource))
+    assert f"success{{url={server.url.replace('//', '//***@')}/?q=1}}" in found
+    assert "hunter2" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("peer", "code"),
+    [(silent, 4), (trickle(b"HTTP/1.1 200 OK\r\n"), 4), (rubbish, 2), (hang_up, 3)],
+    ids=["silent", "slow loris", "rubbish", "reset"],
+)
+def test_failure_is_the_time_limit_in_milliseconds_and_no_success(peer, code: int) -> None:
+    with serve_tcp(peer) as server:
+        section = {"url": f"http://{server.address}/", "timeout": SHORT_SECONDS, "details": True}
+        found = probe(build_source(section, HttpSource))
+    assert found[""] == SHORT_SECONDS * 1000
+    assert (found["success"], found["result_code"], found["status_code"]) == (0, code, 0)
+
+
+def test_refused_unknown_and_tls_failures_are_told_apart(authority: Authority) -> None:
+    with (
+        closed_port() as port,
+        serve_http({"/": "fine"}, tls=authority.server("127.0.0.1")) as server,
+    ):
+        urls = [f"http://127.0.0.1:{port}/", "http://nowhere.invalid/", server.url]
+        found = probe(build_source({"url": urls, "details": True}, HttpSource))
+    assert [found[f"result_code{{url={url}}}"] for url in urls] == [3, 5, 7]
+    assert [found[f"{{url={url}}}"] for url in urls] == [10_000] * 3
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted", "success"),
+    [
+        (200, None, 1),
+        (204, None, 1),
+        (500, None, 0),
+        (200, 204, 0),
+        (404, 404, 1),
+        (302, [200, "3xx"], 1),
+        (301, "3XX", 1),
+    ],
+)
+def test_status_decides_about_success(status: int, wanted, success: int) -> None:
+    with serve_http({"/": Answer(status=status)}) as server:
+        section = {"url": server.url, "statusCode": wanted, "details": True}
+        found = probe(build_source(section, HttpSource))
+    assert found["success"] == success
+    assert found["status_code"] == status
+    assert found["result_code"] == (0 if success else 6)
+
+
+def test_redirects_are_followed_counted_and_limited() -> None:
+    pages: dict[str, Route] = {
+        "/": Answer(status=301, headers={"Location": "/end"}),
+        "/end": "fine",
+        "/loop": Answer(status=302, headers={"Location": "/loop"}),
+    }
+    with serve_http(pages) as server:
+        found = probe(build_source({"url": server.url, "details": True}, HttpSource))
+        assert (found["success"], found["redirects"]) == (1, 1)
+        section = {"url": server.url + "/loop", "details": True}
+        found = probe(build_source(section, HttpSource))
+        assert (found["success"], found[""]) == (0, 10_000)
+        section = {"url": server.url, "followRedirects": False, "statusCode": 301}
+        assert probe(build_source(section, HttpSource))["success"] == 1
+        assert len([request for request in server.requests if request.path == "/loop"]) == 31
+
+
+def test_details_describe_the_answer_and_its_phases(authority: Authority) -> None:
+    def slow(request: Request) -> Answer:
+        time.sleep(0.1)
+        modified = "Thu, 01 Jan 1970 00:01:40 GMT"
+        return Answer("twelve bytes", headers={"Last-Modified": modified})
+
+    with serve_http({"/": slow}, tls=authority.server("127.0.0.1", days=30)) as server:
+        section = {"url": server.url, "details": True, "caFile": str(authority.ca_file)}
+        found = probe(build_source(section, HttpSource))
+    phases = {name: value for name, value in found.items() if name.startswith("phase_seconds")}
+    assert len(phases) == 5
+    assert phases["phase_seconds{phase=processing}"] >= 0.1
+    assert phases["phase_seconds{phase=tls}"] > 0
+    assert 1000 * sum(phases.values()) <= found[""]
+    assert found["body_bytes"] == found["content_length"] == 12
+    assert found["http_version"] == 1.1
+    assert found["ssl"] == found["tls_version_info{version=TLS 1.3}"] == 1
+    assert found["ip_protocol"] == 4
+    assert found["last_modified"] == 100
+    assert found["ssl_earliest_cert_expiry"] == pytest.approx(time.time() + 30 * 86400, abs=60)
+
+
+@pytest.mark.parametrize(
+    ("options", "success"),
+    [
+        ({"match": "fi+ne"}, 1),
+        ({"match": "^bad"}, 0),
+        ({"notMatch": "error"}, 1),
+        ({"notMatch": "fine"}, 0),
+    ],
+)
+def test_body_is_matched(options: dict[str, str], success: int) -> None:
+    with serve_http({"/": "all is fine"}) as server:
+        section = {"url": server.url, "details": True, **options}
+        found = probe(build_source(section, HttpSource))
+    assert found["success"] == 1 - found["failed_due_to_regex"] == success
+    assert found["result_code"] == (0 if success else 1)
+
+
+def test_dead_urls_are_waited_for_side_by_side() -> None:
+    with serve_tcp(silent) as server:
+        urls = [f"http://{server.address}/{number}" for number in range(6)]
+        source = build_source({"url": urls, "timeout": SHORT_SECONDS}, HttpSource)
+        begin = time.monotonic()
+        found = probe(source)
+        assert time.monotonic() - begin < 4 * SHORT_SECONDS
+    assert len(found) == 12
+
+
+def test_engine_leaves_room_to_report_the_failure() -> None:
+    source = build_source({"url": ["http://a/", "http://b/"], "parallel": 1}, HttpSource)
+    assert source.deadline_seconds() > 20
+
+
+def test_every_probe_connects_anew_and_forgets_cookies() -> None:
+    page = Answer("fine", headers={"Set-Cookie": "visits=1"})
+    with serve_http({"/": page}) as server:
+        source = build_source({"url": server.url, "details": True}, HttpSource)
+        for _ in range(2):
+            assert probe(source)["phase_seconds{phase=connect}"] > 0
+        assert "Cookie" not in server.requests[1].headers
+
+
+def test_request_is_as_configured() -> None:
+    with serve_http({"/": "fine"}) as server:
+        section = {
+            "url": server.url,
+            "method": "POST",
+            "body": "ping",
+            "headers": {"X-Probe": "yes"},
+            "basicAuth": {"username": "a", "password": "b"},
+        }
+        assert probe(build_source(section, HttpSource))["success"] == 1
+        request = server.requests[0]
+    assert (request.method, request.body, request.headers["X-Probe"]) == ("POST", b"ping", "yes")
+    assert request.headers["Authorization"] == "Basic YTpi"
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ({"url": "example.org"}, "url"),
+        ({"url": []}, "url"),
+        ({"url": "http://h/", "statusCode": "2x"}, "statusCode"),
+        ({"url": "http://h/", "match": "("}, "match"),
+        ({"url": "http://h/", "notMatch": "["}, "notMatch"),
+    ],
+)
+def test_mistakes_are_named(section, key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build_source(section, HttpSource)
+    assert caught.value.key == key
+
+
+def test_statuses_are_read_as_numbers_and_hundreds() -> None:
+    assert parse_statuses((204, "404", "3xx")) == {204, 404, *range(300, 400)}
