@@ -1,0 +1,222 @@
+"""From a config to a plan: builds every source and writer the engine is to run."""
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pollect.config.document import read_document
+from pollect.config.root import Config, ExecutorSection, SourceSection, WriterSection
+from pollect.discovery.loading import describe
+from pollect.discovery.registry import Registry
+from pollect.engine.plan import CollectionPlan, Plan, SourcePlan
+from pollect.errors import ConfigError, InvalidConfig, PluginLoadError, PollectError
+from pollect.model import Batch, SourceId, SourceStatus, WriterStatus
+from pollect.plugin import Clock, SourceContext, Writer, WriterContext
+
+if TYPE_CHECKING:
+    from pollect.engine.engine import Engine
+
+_Built = TypeVar("_Built")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Board:
+    """Where writers look up how everything fares: the engine comes only after them."""
+
+    engine: "Engine | None" = None
+    plan: Plan | None = None
+
+    def sources_of(self, writer: str) -> list[SourceStatus]:
+        """Return the state of the sources whose values a writer gets."""
+        if self.engine is None or self.plan is None:
+            return []
+        fed = {
+            source.id
+            for collection in self.plan.collections
+            if any(known.context.name == writer for known in collection.writers)
+            for source in collection.sources
+        }
+        return [status for status in self.engine.source_statuses() if status.source in fed]
+
+    def writers(self) -> list[WriterStatus]:
+        """Return the state of all writers."""
+        return self.engine.writer_statuses() if self.engine else []
+
+    def self_batches(self) -> list[Batch]:
+        """Return the metrics of pollect itself."""
+        return self.engine.self_batches() if self.engine else []
+
+
+def assemble(
+    config: Config,
+    registry: Registry,
+    *,
+    clock: Clock,
+    stopping: threading.Event,
+    previous: Plan | None = None,
+    board: Board | None = None,
+) -> Plan:
+    """Build what the engine runs.
+
+    Equal writer sections become one writer. What is equal in `previous` keeps its object, which
+    then simply goes on. Raises `InvalidConfig` with everything that sources and writers refuse,
+    each at its place in the file.
+    """
+    builder = _Builder(config, clock, stopping, previous, board or Board())
+    collections = [builder.collection(section) for section in config.executors]
+    if builder.refused:
+        raise InvalidConfig(builder.refused)
+    return Plan(
+        collections=collections,
+        tick_time=config.tick_time,
+        self_metrics=config.self_metrics,
+        shutdown_timeout=config.shutdown_timeout,
+        filters=_filters(config, registry),
+        stopping=stopping,
+        ready=builder.ready,
+    )
+
+
+class _Builder:
+    """Builds the parts of one plan and collects what is refused."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        stopping: threading.Event,
+        previous: Plan | None,
+        board: Board,
+    ) -> None:
+        self.refused: list[ConfigError] = []
+        self.ready = previous.ready if previous else threading.Event()
+        self._config = config
+        self._clock = clock
+        self._stopping = stopping
+        self._board = board
+        collections = previous.collections if previous else ()
+        self._old_sources = {plan.id: plan.source for part in collections for plan in part.sources}
+        self._old_writers = _unique(writer for part in collections for writer in part.writers)
+        self._writers: list[Writer[Any]] = []
+        self._ids: Counter[SourceId] = Counter()
+
+    def collection(self, section: ExecutorSection) -> CollectionPlan:
+        sources = (self._source(section, part) for part in section.sources if part.config.enabled)
+        writers = (self._writer(part) for part in section.writers)
+        return CollectionPlan(
+            name=section.collection,
+            sources=[source for source in sources if source is not None],
+            writers=_unique(writer for writer in writers if writer is not None),
+            threads=section.threads,
+        )
+
+    def _source(self, executor: ExecutorSection, section: SourceSection) -> SourcePlan | None:
+        config = section.config
+        identity = SourceId(executor.collection, config.type, config.name)
+        self._ids[identity] += 1
+        context = SourceContext(
+            id=identity._replace(instance=self._ids[identity] - 1),
+            interval=config.tick_time or executor.tick_time,
+            clock=self._clock,
+            config_dir=self._config_dir,
+            state_dir=self._config.state_dir,
+            stopping=self._stopping,
+        )
+        source = self._old_sources.get(context.id)
+        same = (
+            type(source) is section.source_type
+            and source.config == config
+            and source.context == context
+        )
+        if not same:
+            source = self._built(lambda: section.source_type(config, context), section.path)
+        if source is None:
+            return None
+        labels = {**self._config.labels, **executor.labels, **config.labels}
+        keep_stale = config.keep_stale
+        return SourcePlan(
+            source=source,
+            interval=context.interval,
+            static_labels=tuple(labels.items()),
+            filter=config.metrics,
+            keep_stale=self._config.keep_stale if keep_stale is None else keep_stale,
+        )
+
+    def _writer(self, section: WriterSection) -> Writer[Any] | None:
+        for writer in (*self._writers, *self._old_writers):
+            if (
+                type(writer) is section.writer_type
+                and writer.config == section.config
+                and writer.context.state_dir == self._config.state_dir
+            ):
+                break
+        else:
+            name = self._free_name(section.config.type)
+            context = WriterContext(
+                name=name,
+                clock=self._clock,
+                config_dir=self._config_dir,
+                state_dir=self._config.state_dir,
+                stopping=self._stopping,
+                ready=self.ready,
+                sources=lambda: self._board.sources_of(name),
+                writers=self._board.writers,
+                self_batches=self._board.self_batches,
+            )
+            built = self._built(lambda: section.writer_type(section.config, context), section.path)
+            if built is None:
+                return None
+            writer = built
+        self._writers.append(writer)
+        return writer
+
+    @property
+    def _config_dir(self) -> Path:
+        return self._config.file.resolve().parent
+
+    def _free_name(self, type_name: str) -> str:
+        """Return a name that no writer of this plan or the one before has."""
+        taken = {writer.context.name for writer in (*self._writers, *self._old_writers)}
+        name, number = type_name, 1
+        while name in taken:
+            number += 1
+            name = f"{type_name}-{number}"
+        return name
+
+    def _built(self, build: Callable[[], _Built], path: str) -> _Built | None:
+        """Return what a constructor makes; None if it refuses its config."""
+        try:
+            return build()
+        except ConfigError as error:
+            document = read_document(self._config.file)
+            problems = error.problems if isinstance(error, InvalidConfig) else (error,)
+            self.refused += [document.located(problem, path) for problem in problems]
+            return None
+        except PollectError:
+            raise
+        except Exception as error:
+            raise PluginLoadError(f"{path}: fails to start: {describe(error)}") from error
+
+
+def _unique(writers: Iterator[Writer[Any]]) -> list[Writer[Any]]:
+    return list({id(writer): writer for writer in writers}.values())
+
+
+def _filters(config: Config, registry: Registry) -> Sequence[Callable[[Batch], Batch | None]]:
+    filters: list[Callable[[Batch], Batch | None]] = []
+    for plugin, implementation in registry.plugins.implementations(
+        "pollect_batch_filters", config=config.data
+    ):
+        try:
+            filters += implementation()
+        except Exception as error:
+            log.error(
+                "%s: its batch filters are left out: %s", plugin.distribution, describe(error)
+            )
+    return filters

@@ -1,0 +1,81 @@
+"""What every command that reads a config does first."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pollect.cli.session import extension_paths
+from pollect.config.load import find_config, load_config
+from pollect.config.root import Config
+from pollect.discovery.loading import describe
+from pollect.discovery.registry import Registry
+from pollect.errors import ConfigError, InvalidConfig
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A config that was found valid, and the plugins it was judged with."""
+
+    config: Config
+    registry: Registry
+
+
+def load(name: str, *, dry_run: bool = False, strict: bool = False) -> Loaded:
+    """Find, read and judge a config.
+
+    Raises `ConfigError` if there is none, `InvalidConfig` with all its mistakes (with `strict` also
+    what is otherwise only a warning), and `PluginError`.
+    """
+    file = find_config(name)
+    registry = Registry(extension_paths=extension_paths(file))
+    return Loaded(reload(file, registry, dry_run=dry_run, strict=strict), registry)
+
+
+def reload(
+    file: Path, registry: Registry, *, dry_run: bool = False, strict: bool = False
+) -> Config:
+    """Read and judge a config with plugins that are loaded already; raises what `load` raises."""
+    if dry_run:
+        from pollect.cli.dry_run import DryRunTypes
+
+        config = load_config(file, DryRunTypes(registry))
+    else:
+        config = load_config(file, registry)
+    if strict and config.warnings:
+        raise InvalidConfig(config.warnings)
+    _ask_plugins(config, registry)
+    return config
+
+
+def log_warnings(config: Config, registry: Registry) -> None:
+    """Mention what is odd and does not stop anything."""
+    for problem in registry.problems:
+        log.warning("%s", problem)
+    for warning in config.warnings:
+        log.warning("%s", warning)
+
+
+def _ask_plugins(config: Config, registry: Registry) -> None:
+    """Let plugins refuse the config."""
+    refused: list[ConfigError] = []
+    for plugin, implementation in registry.plugins.implementations(
+        "pollect_config_loaded", config=config.data
+    ):
+        try:
+            implementation()
+        except ConfigError as error:
+            refused += error.problems if isinstance(error, InvalidConfig) else [error]
+        except Exception as error:
+            log.error("%s failed to look at the config: %s", plugin.distribution, describe(error))
+    if refused:
+        raise InvalidConfig(_placed(refused, config.file))
+
+
+def _placed(problems: Sequence[ConfigError], file: Path) -> list[ConfigError]:
+    from pollect.config.document import read_document
+
+    document = read_document(file)
+    return [problem if problem.file else document.located(problem, "") for problem in problems]

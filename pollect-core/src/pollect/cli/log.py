@@ -1,0 +1,67 @@
+"""The log: one line per event, as in pollect 1.x, or one JSON object per line.
+
+`I 2026-11-22 15:33:45 [pollect/LoadAvg] message`; colours on a terminal only.
+"""
+
+import json
+import logging
+import os
+import sys
+from typing import IO
+
+LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("text", "json")
+
+_RESET = "\033[0m"
+_COLOURS = {
+    logging.DEBUG: "\033[90m",
+    logging.WARNING: "\033[33m",
+    logging.ERROR: "\033[31m",
+    logging.CRITICAL: "\033[31m",
+}
+
+
+def set_up_logging(level: str, *, style: str = "text", stream: IO[str] | None = None) -> None:
+    """Send every record of at least `level` to `stream`, by default standard output."""
+    stream = stream or sys.stdout
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter(_colourful(stream)))
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+
+
+class TextFormatter(logging.Formatter):
+    """First letter of the level, time, logger, message."""
+
+    def __init__(self, colourful: bool = False) -> None:
+        super().__init__("[%(name)s] %(message)s")
+        self._colourful = colourful
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = self.formatTime(record, "%Y-%m-%d %H:%M:%S")
+        line = f"{record.levelname[0]} {time} {super().format(record)}"
+        colour = _COLOURS.get(record.levelno) if self._colourful else None
+        return f"{colour}{line}{_RESET}" if colour else line
+
+
+class JsonFormatter(logging.Formatter):
+    """Time as RFC 3339 with milliseconds, level, logger, message, and the traceback if any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "time": f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{record.msecs:03.0f}"
+            + self.formatTime(record, "%z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)
+
+
+def _colourful(stream: IO[str]) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

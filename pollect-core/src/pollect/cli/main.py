@@ -1,0 +1,183 @@
+"""The command `pollect`: finds the sub-command, and turns every error into one line."""
+
+import logging
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from pollect import __version__
+from pollect.cli.old_distribution import refuse_old_distribution
+from pollect.cli.session import DEFAULT_CONFIG, Session, log_options
+from pollect.errors import ConfigError, InvalidConfig, PluginError, PollectError
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_MISSING = 3
+#: What a shell reports for a program that Ctrl-C ended.
+EXIT_INTERRUPTED = 130
+#: Seconds that threads of plugins get to end by themselves.
+THREAD_GRACE_SECONDS = 0.3
+
+log = logging.getLogger(__name__)
+
+
+class Commands(click.Group):
+    """pollect's own commands, then those of plugins, which are looked for only when needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self._own(), *sorted(self._added())]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return self._own().get(cmd_name) or self._added().get(cmd_name)
+
+    def _own(self) -> dict[str, click.Command]:
+        from pollect.builtin.plugin import pollect_commands
+
+        return {command.name or "": command for command in pollect_commands()}
+
+    def _added(self) -> dict[str, click.Command]:
+        from pollect.discovery.registry import Registry
+
+        taken = dict.fromkeys(self._own(), "pollect")
+        added: dict[str, click.Command] = {}
+        for distribution, command in Registry().commands():
+            name = command.name or ""
+            if name in taken:
+                log.warning(
+                    "%s: its command %r is left out, %s has one of that name",
+                    distribution,
+                    name,
+                    taken[name],
+                )
+                continue
+            taken[name] = distribution
+            added[name] = command
+        return added
+
+
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option("-c", "--config", "config_name", metavar="FILE", help="As in `pollect run`.")
+@click.option("-r", "--dry-run", is_flag=True, help="As in `pollect run`.")
+@click.option("--dependencies", is_flag=True, help="As `pollect deps FILE`.")
+@log_options
+@click.version_option(__version__, prog_name="pollect", message="%(prog)s %(version)s")
+@click.pass_context
+def pollect(
+    ctx: click.Context, config_name: str | None, dry_run: bool, dependencies: bool
+) -> int | None:
+    """Collect metrics from many sources and hand them to many writers.
+
+    Without a command it does what pollect 1.x did: `pollect --config FILE` is
+    `pollect run -c FILE`.
+    """
+    if ctx.invoked_subcommand is not None:
+        refuse_old_distribution()
+        if config_name or dry_run or dependencies:
+            raise click.UsageError(f"options of {ctx.invoked_subcommand} stand behind its name")
+        return None
+    refuse_old_distribution()
+    if dependencies:
+        from pollect.cli.deps import print_dependencies
+
+        return print_dependencies(config_name or DEFAULT_CONFIG)
+    from pollect.cli.run import run_daemon
+
+    if config_name is None and not _has_config():
+        click.echo(ctx.get_help())
+        return EXIT_USAGE
+    session = ctx.ensure_object(Session)
+    return run_daemon(config_name or DEFAULT_CONFIG, session, dry_run=dry_run)
+
+
+def _has_config() -> bool:
+    """Whether the config that pollect 1.x took without being told is here."""
+    from pollect.config.load import find_config
+
+    try:
+        find_config(DEFAULT_CONFIG)
+    except ConfigError:
+        return False
+    return True
+
+
+def main() -> int:
+    """Run the command line of this process; the console script calls it."""
+    code = call(sys.argv[1:])
+    _leave_if_threads_last(code)
+    return code
+
+
+def call(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code.
+
+    0 is fine, 1 a failure at run time, 2 a mistake in the config or the command line, 3 a plugin
+    or a dependency that is missing.
+    """
+    session = Session()
+    try:
+        result = pollect.main(
+            list(arguments), prog_name="pollect", obj=session, standalone_mode=False
+        )
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader, `head` for example, has seen enough. Python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILURE
+    except PollectError as error:
+        if session.debug:
+            traceback.print_exc()
+        else:
+            print_error(error)
+        return exit_code(error)
+    except Exception as error:  # noqa: BLE001 - users get one line, not a traceback
+        if session.debug:
+            traceback.print_exc()
+        else:
+            print(
+                f"pollect: internal error: {type(error).__name__}: {error} "
+                "(please report it, with what the same command says with --debug)",
+                file=sys.stderr,
+            )
+        return EXIT_FAILURE
+
+
+def exit_code(error: PollectError) -> int:
+    """Return the exit code that tells scripts what kind of error it was."""
+    if isinstance(error, InvalidConfig):
+        missing = all(isinstance(problem.__cause__, PluginError) for problem in error.problems)
+        return EXIT_MISSING if missing else EXIT_USAGE
+    if isinstance(error, ConfigError):
+        return EXIT_USAGE
+    return EXIT_MISSING if isinstance(error, PluginError) else EXIT_FAILURE
+
+
+def print_error(error: PollectError) -> None:
+    """Print an error on standard error; mistakes of a config one a line, as compilers do."""
+    print(error if isinstance(error, ConfigError) else f"pollect: {error}", file=sys.stderr)
+
+
+def _leave_if_threads_last(code: int) -> None:
+    """End the process although a plugin's thread does not end: Python would wait for ever."""
+    others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+    lasting = [thread for thread in others if not thread.daemon]
+    for thread in lasting:
+        thread.join(THREAD_GRACE_SECONDS)
+    names = ", ".join(thread.name for thread in lasting if thread.is_alive())
+    if names:
+        log.warning("leaving although these threads still run: %s", names)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

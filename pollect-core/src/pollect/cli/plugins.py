@@ -1,0 +1,84 @@
+"""`pollect plugins`: what is installed, whether it can be used, and how to use it."""
+
+import json
+from typing import Any
+
+import click
+
+from pollect.cli.session import Session, log_options
+from pollect.cli.table import format_table
+from pollect.discovery.entry import Entry
+from pollect.discovery.registry import Registry
+from pollect.discovery.requirements import Readiness, State, judge
+
+
+@click.group()
+def plugins() -> None:
+    """List and explain what is installed."""
+
+
+@plugins.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@log_options
+@click.pass_obj
+def list_plugins(session: Session, as_json: bool) -> int:
+    """List every source and writer type, where it comes from, and whether it can be used.
+
+    With broken plugins the exit code is 3.
+    """
+    session.start_command_log()
+    registry = Registry()
+    entries = [*registry.sources.values(), *registry.writers.values()]
+    rows = [(entry, judge(entry)) for entry in entries]
+    for entry, rival in registry.rivals:
+        reason = f"also registered by {rival.origin}"
+        rows.append((entry, Readiness(State.BROKEN, reason=reason)))
+    if as_json:
+        print(json.dumps(_as_json(registry, rows), indent=2, ensure_ascii=False))
+    else:
+        _print_table(registry, rows)
+    return 3 if registry.problems else 0
+
+
+def _print_table(registry: Registry, rows: list[tuple[Entry, Readiness]]) -> None:
+    lines = [
+        (entry.spec.type, entry.kind, entry.origin, _state(readiness)) for entry, readiness in rows
+    ]
+    lines += [
+        (problem.subject, "plugin", problem.culprit, f"broken: {problem.what} ({problem.cure})")
+        for problem in registry.problems
+    ]
+    print(format_table(("TYPE", "KIND", "DISTRIBUTION", "STATE"), lines))
+
+
+def _state(readiness: Readiness) -> str:
+    state = readiness.state.value
+    return f"{state}: {readiness.reason}" if readiness.reason else state
+
+
+def _as_json(registry: Registry, rows: list[tuple[Entry, Readiness]]) -> dict[str, Any]:
+    return {
+        "types": [
+            {
+                "type": entry.spec.type,
+                "aliases": list(entry.spec.aliases),
+                "kind": entry.kind,
+                "summary": entry.spec.summary,
+                "distribution": entry.distribution,
+                "version": entry.version,
+                "extra": entry.spec.extra or None,
+                "state": readiness.state.value,
+                "reason": readiness.reason or None,
+            }
+            for entry, readiness in rows
+        ],
+        "problems": [
+            {
+                "culprit": problem.culprit,
+                "subject": problem.subject,
+                "problem": problem.what,
+                "cure": problem.cure,
+            }
+            for problem in registry.problems
+        ],
+    }

@@ -1,0 +1,143 @@
+"""`pollect run`: collects until it is told to stop."""
+
+import logging
+import signal
+import threading
+from pathlib import Path
+
+import click
+
+from pollect import __version__
+from pollect.cli.assemble import Board, assemble
+from pollect.cli.loaded import Loaded, load, log_warnings, reload
+from pollect.cli.session import Session, config_option, log_options
+from pollect.cli.signals import Signals
+from pollect.cli.systemd import Systemd
+from pollect.engine.clock import SystemClock
+from pollect.engine.engine import Engine
+from pollect.engine.plan import Plan
+from pollect.errors import PollectError
+
+log = logging.getLogger("pollect")
+
+
+@click.command()
+@config_option
+@click.option("-r", "--dry-run", is_flag=True, help="Print what the writers would write.")
+@click.option("--once", is_flag=True, help="Probe every source once, write, and leave.")
+@click.option("--strict", is_flag=True, help="Refuse a config with unknown options.")
+@log_options
+@click.pass_obj
+def run(session: Session, config_name: str, dry_run: bool, once: bool, strict: bool) -> int:
+    """Collect until stopped.
+
+    SIGTERM and Ctrl-C stop in order, a second one at once. SIGHUP reads the config anew and
+    restarts only what changed; a config with mistakes changes nothing.
+    """
+    return run_daemon(config_name, session, dry_run=dry_run, once=once, strict=strict)
+
+
+def run_daemon(
+    config_name: str,
+    session: Session,
+    *,
+    dry_run: bool = False,
+    once: bool = False,
+    strict: bool = False,
+) -> int:
+    """Run a config until a signal or, with `once`, until every source was probed.
+
+    Returns the exit code: 0, or 1 if a source failed with `once`. Raises `PollectError` when it
+    cannot start.
+    """
+    session.start_daemon_log()
+    loaded = load(config_name, dry_run=dry_run, strict=strict)
+    log_warnings(loaded.config, loaded.registry)
+    daemon = Daemon(loaded, dry_run=dry_run, strict=strict)
+    return daemon.run_once() if once else daemon.run()
+
+
+class Daemon:
+    """One engine and the config it runs."""
+
+    def __init__(self, loaded: Loaded, *, dry_run: bool = False, strict: bool = False) -> None:
+        self._registry = loaded.registry
+        self._file = loaded.config.file
+        self._dry_run = dry_run
+        self._strict = strict
+        self._clock = SystemClock()
+        self._stopping = threading.Event()
+        self._board = Board()
+        self._plan = self._assemble(loaded)
+        self._engine = Engine(self._plan, clock=self._clock, hooks=self._registry.hooks)
+        self._board.engine, self._board.plan = self._engine, self._plan
+
+    def run_once(self) -> int:
+        """Probe every source once; return 1 if one failed."""
+        results = self._engine.run_once()
+        return 0 if all(result.outcome.up for result in results) else 1
+
+    def run(self) -> int:
+        """Run until a signal says stop; return the exit code."""
+        systemd = Systemd()
+        with Signals() as signals:
+            log.info("pollect %s runs %s", __version__, describe_plan(self._plan, self._file))
+            self._engine.start()
+            systemd.ready()
+            while True:
+                received = signals.wait(systemd.watchdog_seconds)
+                if received is None:
+                    systemd.alive()
+                elif received == signal.SIGHUP:
+                    systemd.reloading()
+                    self._reload()
+                    systemd.ready()
+                else:
+                    break
+            systemd.stopping()
+            log.info("%s: stopping", received.name)
+            self._engine.stop()
+        log.info("stopped")
+        return 0
+
+    def _assemble(self, loaded: Loaded, previous: Plan | None = None) -> Plan:
+        return assemble(
+            loaded.config,
+            loaded.registry,
+            clock=self._clock,
+            stopping=self._stopping,
+            previous=previous,
+            board=self._board,
+        )
+
+    def _reload(self) -> None:
+        """Read the config anew; keep the old one if the new one cannot be used."""
+        try:
+            config = reload(
+                self._file, self._registry, dry_run=self._dry_run, strict=self._strict
+            )
+            plan = self._assemble(Loaded(config, self._registry), previous=self._plan)
+            self._engine.replace(plan)
+        except PollectError as error:
+            log.error("the config was not reloaded, the old one goes on:\n%s", error)
+            return
+        self._plan = self._board.plan = plan
+        for warning in config.warnings:
+            log.warning("%s", warning)
+        log.info("reloaded: now runs %s", describe_plan(plan, self._file))
+
+
+def describe_plan(plan: Plan, file: Path) -> str:
+    """Say in one line what a plan consists of."""
+    sources = sum(len(collection.sources) for collection in plan.collections)
+    writers = dict.fromkeys(
+        writer.context.name for collection in plan.collections for writer in collection.writers
+    )
+    return (
+        f"{file}: {_count(sources, 'source')} in {_count(len(plan.collections), 'executor')}, "
+        f"written by {', '.join(writers) or 'nobody'}"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,95 @@
+"""What all commands share: how much to log, and where to look for what a config names."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from pollect.cli.log import FORMATS, LEVELS, set_up_logging
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+#: The config when none is named; a suffix is found by itself.
+DEFAULT_CONFIG = "config"
+#: Where the container image has config and extensions.
+CONTAINER_FOLDER = Path("/pollect")
+
+
+@dataclass
+class Session:
+    """The settings of one call of the program."""
+
+    level: str | None = None
+    log_format: str = "text"
+    debug: bool = False
+
+    def start_daemon_log(self) -> None:
+        """Log to standard output, life cycle included."""
+        set_up_logging(self._level("info"), style=self.log_format)
+
+    def start_command_log(self) -> None:
+        """Log to standard error, which keeps the output of a command clean."""
+        set_up_logging(self._level("warning"), style=self.log_format, stream=sys.stderr)
+
+    def _level(self, default: str) -> str:
+        return "debug" if self.debug else self.level or default
+
+
+def log_options(command: _Command) -> _Command:
+    """Add `--debug`, `--log-level` and `--log-format`; they end in the session."""
+    for option in (
+        click.option(
+            "--log-format",
+            type=click.Choice(FORMATS),
+            expose_value=False,
+            callback=_remember("log_format"),
+            help="Log lines for people or for programs.",
+        ),
+        click.option(
+            "--log-level",
+            type=click.Choice(LEVELS, case_sensitive=False),
+            expose_value=False,
+            callback=_remember("level"),
+            help="Log only what is at least this important.",
+        ),
+        click.option(
+            "-d",
+            "--debug",
+            is_flag=True,
+            expose_value=False,
+            callback=_remember("debug"),
+            help="Log everything, and show tracebacks.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def config_option(command: _Command) -> _Command:
+    """Add `-c FILE`."""
+    return click.option(
+        "-c",
+        "--config",
+        "config_name",
+        default=DEFAULT_CONFIG,
+        show_default=True,
+        metavar="FILE",
+        help="Config file; without a suffix .yml, .yaml and .json are tried.",
+    )(command)
+
+
+def extension_paths(file: Path) -> list[Path]:
+    """Return the folders in which extensions are looked for, in order."""
+    folders = (file.resolve().parent, Path.cwd(), CONTAINER_FOLDER)
+    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+
+
+def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if value:
+            setattr(context.ensure_object(Session), name, value)
+
+    return remember

@@ -1,0 +1,85 @@
+"""The types of pollect's own distributions, known without having them installed.
+
+`catalogue.json` is generated from the plugin modules and the pyproject files (`make catalogue`); a
+test compares them.
+"""
+
+import functools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pollect.discovery.entry import Entry, Kind
+from pollect.plugin import Program, SourceSpec, WriterSpec
+
+FILE = Path(__file__).with_name("catalogue.json")
+
+#: Facts of a spec that the file keeps when they are not empty.
+_FACTS = ("summary", "aliases", "extra", "platforms", "privileges")
+
+
+class Catalogue:
+    """What the file says; read when somebody asks for the first time."""
+
+    def __init__(self, file: Path = FILE) -> None:
+        self._file = file
+
+    def find(self, kind: Kind, word: str) -> Entry | None:
+        """Return the type that a config means by `word`, without a version."""
+        return self._entries.get((kind, word))
+
+    def words(self, kind: Kind) -> list[str]:
+        """Return the types of one kind and their aliases."""
+        return [word for known_kind, word in self._entries if known_kind == kind]
+
+    def requirements(self, distribution: str, extras: Iterable[str]) -> list[str]:
+        """Return what a distribution requires from third parties, with these extras."""
+        facts = self._data["distributions"].get(distribution)
+        if facts is None:
+            return []
+        needed = list(facts["requires"])
+        for extra in extras:
+            needed += facts["extras"].get(extra, [])
+        return needed
+
+    @functools.cached_property
+    def _data(self) -> Mapping[str, Any]:
+        data: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8"))
+        return data
+
+    @functools.cached_property
+    def _entries(self) -> Mapping[tuple[Kind, str], Entry]:
+        entries: dict[tuple[Kind, str], Entry] = {}
+        for facts in self._data["types"]:
+            entry = _read_entry(facts)
+            for word in (entry.spec.type, *entry.spec.aliases):
+                entries[entry.kind, word] = entry
+        return entries
+
+
+def write_entry(entry: Entry) -> dict[str, Any]:
+    """Return the facts of a type as they stand in the file."""
+    spec = entry.spec
+    facts: dict[str, Any] = {
+        "type": spec.type,
+        "kind": entry.kind,
+        "distribution": entry.distribution,
+        "target": spec.target,
+    }
+    facts |= {name: getattr(spec, name) for name in _FACTS if getattr(spec, name)}
+    if spec.programs:
+        facts["programs"] = {program.name: program.package for program in spec.programs}
+    return facts
+
+
+def _read_entry(facts: Mapping[str, Any]) -> Entry:
+    spec_type = SourceSpec if facts["kind"] == "source" else WriterSpec
+    known = {name: _frozen(facts[name]) for name in _FACTS if name in facts}
+    programs = tuple(Program(*pair) for pair in facts.get("programs", {}).items())
+    spec = spec_type(facts["type"], facts["target"], programs=programs, **known)
+    return Entry(spec, facts["distribution"])
+
+
+def _frozen(value: str | Sequence[str]) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,226 @@
+"""Every installed source and writer type.
+
+A type is known by its spec; the class behind it is imported only when somebody asks for it by
+name. What is wrong with which plugin is told in `problems`; the others go on.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pollect.discovery.catalogue import Catalogue
+from pollect.discovery.entry import KINDS, Entry, Kind
+from pollect.discovery.loading import CORE, Plugin, Plugins, Problem, describe
+from pollect.errors import DuplicatePlugin, MissingDependency, UnknownPlugin
+from pollect.plugin import Source, SourceSpec, Writer, WriterSpec
+
+if TYPE_CHECKING:
+    import click
+
+_SPECS: Mapping[Kind, type[SourceSpec | WriterSpec]] = {
+    "source": SourceSpec,
+    "writer": WriterSpec,
+}
+_CLASSES: Mapping[Kind, type[Any]] = {"source": Source, "writer": Writer}
+
+log = logging.getLogger(__name__)
+
+
+class Registry:
+    """The types of all installed plugins.
+
+    `extension_paths` are the folders in which types with a dot are looked for.
+    """
+
+    def __init__(self, *, extension_paths: Sequence[Path] = ()) -> None:
+        self.extension_paths = tuple(extension_paths)
+        self.plugins = Plugins()
+        self.catalogue = Catalogue()
+        #: Kind and word of a config -> everybody who claims it; aliases included.
+        self._claims: dict[tuple[Kind, str], list[Entry]] = {}
+        for kind in KINDS:
+            for entry in self._offered(kind):
+                for word in (entry.spec.type, *entry.spec.aliases):
+                    self._claims.setdefault((kind, word), []).append(entry)
+        self._note_duplicates()
+        self._loaded: dict[tuple[Kind, str], Any] = {}
+
+    @property
+    def sources(self) -> Mapping[str, Entry]:
+        """Source types by name, without those that two plugins claim."""
+        return self._types("source")
+
+    @property
+    def writers(self) -> Mapping[str, Entry]:
+        """Writer types by name, without those that two plugins claim."""
+        return self._types("writer")
+
+    @property
+    def rivals(self) -> Sequence[tuple[Entry, Entry]]:
+        """Every claim to a type that another plugin claims too, with one of the others."""
+        contested = (claims for claims in self._claims.values() if len(claims) > 1)
+        return [
+            (entry, claims[number - 1])
+            for claims in contested
+            for number, entry in enumerate(claims)
+        ]
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with which plugin."""
+        return tuple(self.plugins.problems)
+
+    @property
+    def hooks(self) -> Any:
+        """pluggy's hook relay, for those who only look on."""
+        return self.plugins.hooks
+
+    def source_type(self, type_name: str) -> type[Source[Any]]:
+        """Import and return the class of a source type.
+
+        Raises `UnknownPlugin` with a way to get it, `DuplicatePlugin`, `PluginLoadError`, and
+        `MissingDependency` when the extra it needs is not installed.
+        """
+        found: type[Source[Any]] = self._load("source", type_name)
+        return found
+
+    def writer_type(self, type_name: str) -> type[Writer[Any]]:
+        """Import and return the class of a writer type; raises what `source_type` raises."""
+        found: type[Writer[Any]] = self._load("writer", type_name)
+        return found
+
+    def find(self, kind: Kind, type_name: str) -> Entry:
+        """Return what is known of an installed type, without importing it.
+
+        Raises `UnknownPlugin` or `DuplicatePlugin`.
+        """
+        claims = self._claims.get((kind, type_name), [])
+        if not claims:
+            raise UnknownPlugin(type_name, kind, self._hint(kind, type_name))
+        if len(claims) > 1:
+            raise DuplicatePlugin(type_name, kind, [entry.origin for entry in claims])
+        return claims[0]
+
+    def known(self, kind: Kind, type_name: str) -> Entry | None:
+        """Return a type that is installed, or that an uninstalled distribution of pollect has."""
+        claims = self._claims.get((kind, type_name))
+        return claims[0] if claims else self.catalogue.find(kind, type_name)
+
+    def commands(self) -> Iterator[tuple[str, "click.Command"]]:
+        """Yield the commands of all plugins but the core's, each with its plugin's distribution."""
+        for plugin, implementation in self.plugins.implementations("pollect_commands"):
+            if plugin.distribution == CORE:
+                continue
+            try:
+                commands = list(implementation())
+            except Exception as error:  # noqa: BLE001 - code of a plugin
+                log.warning("%s offers no commands: %s", plugin.distribution, describe(error))
+                continue
+            for command in commands:
+                yield plugin.distribution, command
+
+    def _load(self, kind: Kind, type_name: str) -> Any:
+        if (kind, type_name) not in self._loaded:
+            self._loaded[kind, type_name] = self._import(kind, type_name)
+        return self._loaded[kind, type_name]
+
+    def _import(self, kind: Kind, type_name: str) -> Any:
+        entry = self.find(kind, type_name)
+        if entry.spec.extra:
+            # Only now, and only for types with an extra: reading metadata takes time and memory.
+            from pollect.discovery.requirements import find_missing
+
+            missing = ", ".join(map(str, find_missing(entry.distribution, [entry.spec.extra])))
+            if missing:
+                raise MissingDependency(
+                    f"{kind} {type_name} needs {missing}: {entry.pip_command}",
+                    requirement=entry.requirement,
+                )
+        return entry.spec.load()
+
+    def _types(self, kind: Kind) -> dict[str, Entry]:
+        return {
+            word: claims[0]
+            for (claimed_kind, word), claims in sorted(self._claims.items())
+            if claimed_kind == kind and len(claims) == 1 and word == claims[0].spec.type
+        }
+
+    def _offered(self, kind: Kind) -> Iterator[Entry]:
+        """Ask every plugin for its types of one kind."""
+        hook = f"pollect_{kind}s"
+        for plugin, implementation in self.plugins.implementations(hook):
+            try:
+                offered = list(implementation())
+            except Exception as error:  # noqa: BLE001 - code of a plugin
+                cure = f"pip install --upgrade {plugin.distribution}, or tell its author"
+                self._note(plugin, f"fails in {hook}: {describe(error)}", cure)
+                continue
+            for item in offered:
+                spec = _as_spec(kind, item)
+                if spec is None:
+                    wanted = f"a {_SPECS[kind].__name__} or a class derived from {kind.title()}"
+                    what = f"returns {item!r:.80} from {hook}, expected {wanted}"
+                    self._note(plugin, what, "tell its author")
+                    continue
+                yield Entry(spec, plugin.distribution, plugin.version, plugin.entry_point.name)
+
+    def _note(self, plugin: Plugin, what: str, cure: str) -> None:
+        self.plugins.problems.append(plugin.problem(what, cure))
+
+    def _note_duplicates(self) -> None:
+        for (kind, word), claims in self._claims.items():
+            if len(claims) > 1:
+                first, *others = claims
+                names = " and ".join(entry.origin for entry in others)
+                what = f"is also registered by {names}; a config cannot use it"
+                cure = f"uninstall one: pip uninstall {others[-1].distribution}"
+                problem = Problem(first.origin, f"{kind} type {word}", what, cure)
+                self.plugins.problems.append(problem)
+
+    def _hint(self, kind: Kind, type_name: str) -> str:
+        """Say what was probably meant by an unknown type and how to get it."""
+        broken = self._broken_home(kind, type_name)
+        if broken is not None:
+            return f"it belongs to a plugin that is broken: {broken}"
+        available = self.catalogue.find(kind, type_name)
+        if available is not None:
+            return f"it is in {available.distribution}: {available.pip_command}"
+        other: Kind = "writer" if kind == "source" else "source"
+        if self.known(other, type_name) is not None:
+            return f"it is a {other}"
+        guess = closest(type_name, [*self._words(kind), *self.catalogue.words(kind)])
+        if guess is None:
+            return "'pollect plugins list' shows what is installed"
+        known = self.known(kind, guess)
+        if known is None or known.installed:
+            return f"did you mean {guess!r}?"
+        return f"did you mean {guess!r}, in {known.distribution}: {known.pip_command}?"
+
+    def _broken_home(self, kind: Kind, type_name: str) -> Problem | None:
+        home = self.catalogue.find(kind, type_name)
+        if home is None:
+            return None
+        culprits = (p for p in self.problems if p.culprit.split()[0] == home.distribution)
+        return next(culprits, None)
+
+    def _words(self, kind: Kind) -> list[str]:
+        return [word for claimed_kind, word in self._claims if claimed_kind == kind]
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that was probably meant: the same in another case, or one alike."""
+    from difflib import get_close_matches
+
+    folded = {name.lower(): name for name in known}
+    matches = get_close_matches(word.lower(), folded, 1)
+    return folded[matches[0]] if matches else None
+
+
+def _as_spec(kind: Kind, item: object) -> SourceSpec | WriterSpec | None:
+    spec_type = _SPECS[kind]
+    if isinstance(item, spec_type):
+        return item
+    if isinstance(item, type) and issubclass(item, _CLASSES[kind]):
+        return spec_type.of(item)
+    return None

@@ -1,0 +1,163 @@
+"""What types need beside their plugin: third-party packages and external programs.
+
+Everything is read from the metadata of the distributions; nothing that is judged is imported.
+"""
+
+import enum
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pollect.discovery.entry import Entry
+from pollect.plugin import Program
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+#: Where Debian keeps programs that a user's PATH leaves out.
+SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+#: How the names of pollect's own distributions begin.
+OWN_PREFIX = "pollect-"
+
+
+class State(enum.Enum):
+    """Whether a type can be used as it is."""
+
+    READY = "ready"
+    NOT_INSTALLED = "not installed"
+    EXTRA_MISSING = "extra missing"
+    PROGRAM_MISSING = "program missing"
+    OTHER_PLATFORM = "not for this platform"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A requirement that the environment does not meet."""
+
+    #: As the metadata has it, without its marker: `gufo-snmp>=0.13`.
+    requirement: str
+    #: The version that is there and does not fit; empty if there is none.
+    installed: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.requirement} (is {self.installed})" if self.installed else self.requirement
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether a type can be used, and what stands in the way."""
+
+    state: State
+    packages: tuple[Missing, ...] = ()
+    programs: tuple[Program, ...] = ()
+    #: What is missing and what to do about it; empty if the type is ready.
+    reason: str = ""
+
+
+def judge(entry: Entry) -> Readiness:
+    """Say whether a type can be used, from metadata alone."""
+    if not entry.installed:
+        return Readiness(State.NOT_INSTALLED, reason=entry.pip_command)
+    spec = entry.spec
+    packages = tuple(find_missing(entry.distribution, [spec.extra] if spec.extra else []))
+    programs = tuple(program for program in spec.programs if find_program(program.name) is None)
+    if packages:
+        needs = ", ".join(map(str, packages))
+        state, reason = State.EXTRA_MISSING, f"needs {needs}: {entry.pip_command}"
+    elif spec.platforms and sys.platform not in spec.platforms:
+        state, reason = State.OTHER_PLATFORM, f"works on {', '.join(spec.platforms)} only"
+    elif programs:
+        names = ", ".join(program.name for program in programs)
+        state = State.PROGRAM_MISSING
+        reason = f"needs the program {names}: {apt_command(programs)}"
+    else:
+        state, reason = State.READY, ""
+    return Readiness(state, packages, programs, reason)
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of an external program, also one that only root has on the PATH."""
+    folders = os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS])
+    return shutil.which(name, path=folders)
+
+
+def apt_command(programs: Iterable[Program]) -> str:
+    """Return the command that installs the Debian packages of some programs."""
+    return "apt install " + " ".join(sorted({program.package for program in programs}))
+
+
+def find_missing(distribution: str, extras: Iterable[str] = ()) -> list[Missing]:
+    """Return what an installed distribution and its extras require and do not find.
+
+    The extras of a requirement count as well: `pollect-core[http]` also needs what `http` does.
+    """
+    # Reading metadata is wanted by few commands, and not for free.
+    from importlib_metadata import PackageNotFoundError, version
+
+    missing: dict[str, Missing] = {}
+    seen: set[tuple[str, tuple[str, ...]]] = set()
+    todo = [(distribution, tuple(extras))]
+    while todo:
+        step = todo.pop()
+        if step in seen:
+            continue
+        seen.add(step)
+        for requirement in _requirements(*step):
+            try:
+                installed = version(requirement.name)
+            except PackageNotFoundError:
+                missing[requirement.name] = Missing(_text(requirement))
+                continue
+            if not requirement.specifier.contains(installed, prereleases=True):
+                missing[requirement.name] = Missing(_text(requirement), installed)
+            elif requirement.extras:
+                todo.append((requirement.name, tuple(sorted(requirement.extras))))
+    return list(missing.values())
+
+
+def expand(distribution: str, extras: Iterable[str]) -> list[str]:
+    """Return what an installed distribution requires from third parties with these extras.
+
+    A requirement on another distribution of pollect is what its extras stand for.
+    """
+    found = []
+    for requirement in _requirements(distribution, tuple(extras)):
+        if not requirement.name.startswith(OWN_PREFIX):
+            found.append(_text(requirement))
+        elif requirement.extras:
+            behind = _requirements(requirement.name, tuple(requirement.extras))
+            plain = {_text(known) for known in _requirements(requirement.name, ())}
+            found += [text for known in behind if (text := _text(known)) not in plain]
+    return found
+
+
+def _requirements(distribution: str, extras: tuple[str, ...]) -> "list[Requirement]":
+    """Return what the metadata asks for on this platform; nothing for what is not installed."""
+    from importlib_metadata import PackageNotFoundError, requires
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        lines = requires(distribution) or []
+    except PackageNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue  # a package with such metadata is installed all the same: pip judged it
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+            found.append(requirement)
+    return found
+
+
+def _text(requirement: "Requirement") -> str:
+    """Return a requirement without its marker, which was evaluated."""
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    source = f" @ {requirement.url}" if requirement.url else str(requirement.specifier)
+    return f"{requirement.name}{extras}{source}"
