@@ -1,0 +1,264 @@
+"""What every source promises."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+from unittest import SkipTest
+
+from pollect.errors import BadResponse, NoData, ProbeError, TargetUnavailable
+from pollect.model import Sample
+from pollect.plugin import Roots, Source
+from pollect.testing.build import build_source
+from pollect.testing.clock import FakeClock
+from pollect.testing.contract.classes import (
+    check_described_options,
+    check_hidden,
+    check_light_import,
+    demand,
+    secrets_in,
+)
+from pollect.testing.contract.promises import exemptible
+from pollect.testing.contract.running import Running, expect_error, remembered_log
+from pollect.testing.contract.targets import Protocol, absent, rubbish, silent
+from pollect.testing.leaks import no_leaks
+
+Options: TypeAlias = Mapping[str, Any]
+
+#: Real seconds a good target may take until its first values.
+PATIENCE_SECONDS = 10.0
+#: Real seconds between two tries to get values.
+PAUSE_SECONDS = 0.02
+#: What a source may take beyond its own deadline on a busy machine.
+SLACK_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceCase:
+    """One source, and how to put it to the test."""
+
+    source_type: type[Source[Any]]
+    #: A section of a config, complete but for `type`. Give it a short `timeout`, and a value for
+    #: every secret, so that the suite can look for leaks.
+    section: Options
+    #: Starts what the source reads, and gives the options that lead there.
+    target: Callable[[], AbstractContextManager[Options]] | None = None
+    #: The options that lead to a host and port, where the suite puts targets that do not work; None
+    #: for a source without a network.
+    at: Callable[[str, int], Options] | None = None
+    protocol: Protocol = "http"
+    roots: Roots = field(default_factory=Roots)
+    interval: float = 10.0
+    #: Promises this source cannot keep, with the reason: `{"target_absent": "reports a value"}`.
+    exempt: Mapping[str, str] = field(default_factory=dict)
+
+    def build(self, options: Options | None = None) -> tuple[Source[Any], FakeClock]:
+        """Return the source and its clock; `options` come on top of the section."""
+        clock = FakeClock()
+        source = build_source(
+            {**self.section, **(options or {})},
+            self.source_type,
+            interval=self.interval,
+            clock=clock,
+            roots=self.roots,
+        )
+        return source, clock
+
+    @contextmanager
+    def working(self) -> Iterator[Options]:
+        """Give the options that lead to a working target."""
+        with self.target() if self.target else nullcontext({}) as options:
+            yield options
+
+    def at_target(self, host: str, port: int) -> Options:
+        """Return the options that lead to a target of the suite."""
+        if self.at is None:
+            raise SkipTest("the source reads no network target")
+        return self.at(host, port)
+
+
+def import_is_light(case: SourceCase) -> None:
+    """Importing the source needs nothing but the standard library, msgspec and pollect."""
+    check_light_import(case.source_type)
+
+
+def options_are_described(case: SourceCase) -> None:
+    """Every option has a description; passwords and tokens are secrets."""
+    check_described_options(case.source_type.config_type)
+
+
+def metrics_are_described(case: SourceCase) -> None:
+    """Every declared metric has a help text that is a sentence, and is declared once."""
+    metrics = case.source_type.metrics
+    demand(
+        metrics or case.source_type.dynamic_metrics,
+        "declares no metrics: fill `metrics`, or set dynamic_metrics = True",
+    )
+    series = [(metric.name, metric.labels) for metric in metrics]
+    for metric in metrics:
+        demand(metric.help.endswith("."), f"help of metric {metric.name} is no sentence")
+        twice = series.count((metric.name, metric.labels)) > 1
+        demand(not twice, f"metric {metric.name} is declared twice with the same labels")
+
+
+def samples_are_declared(case: SourceCase) -> None:
+    """What a working target brings is declared, finite, labelled with text, and never double."""
+    with case.working() as options, no_leaks():
+        source, clock = case.build(options)
+        with Running(source) as running:
+            samples = _first_samples(running, clock, case.interval)
+            _check_samples(source, samples)
+            clock.advance(case.interval)
+            with_history = _try_probe(running)
+            _check_samples(source, with_history)
+
+
+def target_absent(case: SourceCase) -> None:
+    """A target that refuses connections is `TargetUnavailable`, in time."""
+    with absent(case.protocol) as place:
+        _check_failure(case, case.at_target(*place), TargetUnavailable, "an absent target")
+
+
+def target_silent(case: SourceCase) -> None:
+    """A target that never answers is `TargetUnavailable`, in time."""
+    with silent(case.protocol) as place:
+        _check_failure(case, case.at_target(*place), TargetUnavailable, "a silent target")
+
+
+def target_talks_rubbish(case: SourceCase) -> None:
+    """A target that makes no sense is a `ProbeError`, a strange page by HTTP a `BadResponse`."""
+    expected = BadResponse if case.protocol == "http" else ProbeError
+    with rubbish(case.protocol) as place:
+        _check_failure(case, case.at_target(*place), expected, "a target that talks rubbish")
+
+
+def close_leaves_nothing(case: SourceCase) -> None:
+    """`close()` works before `open()`, twice, and after a failure; no thread or socket is left."""
+    with no_leaks():
+        source, _ = case.build()
+        for _ in range(2):
+            with Running(source):
+                pass
+    with case.working() as options, no_leaks():
+        source, _ = case.build(options)
+        with Running(source) as running:
+            _try_probe(running)
+            running.close()
+    if case.at is not None:
+        with absent(case.protocol) as place, no_leaks():
+            source, _ = case.build(case.at(*place))
+            with Running(source) as running:
+                _try_probe(running)
+                running.close()
+
+
+def secrets_stay_hidden(case: SourceCase) -> None:
+    """No secret of the config stands in a repr, a log line or an error, working or not."""
+    config = case.build()[0].config
+    secrets = [text for text in secrets_in(config) if text]
+    if not secrets:
+        return
+    errors: list[str] = []
+    with remembered_log() as lines, ExitStack() as stack:
+        places = [stack.enter_context(case.working())]
+        if case.at is not None:
+            broken = (stack.enter_context(start(case.protocol)) for start in (absent, rubbish))
+            places += [case.at(*place) for place in broken]
+        for options in places:
+            source, _ = case.build(options)
+            with Running(source) as running:
+                _try_probe(running, errors)
+    texts = {"repr(config)": repr(config), "repr(source)": repr(source)}
+    check_hidden(secrets, {**texts, "the log": "\n".join(lines), "an error": "\n".join(errors)})
+
+
+Promise: TypeAlias = Callable[[SourceCase], None]
+
+#: Every promise of a source, as a function of a `SourceCase`.
+SOURCE_PROMISES: tuple[Promise, ...] = exemptible(
+    import_is_light,
+    options_are_described,
+    metrics_are_described,
+    samples_are_declared,
+    target_absent,
+    target_silent,
+    target_talks_rubbish,
+    close_leaves_nothing,
+    secrets_stay_hidden,
+)
+
+
+def _first_samples(running: Running, clock: FakeClock, interval: float) -> list[Sample]:
+    """Probe until there are values: a push source has to be told first, a rate needs two probes."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    reason = "it returned no samples"
+    while time.monotonic() < end:
+        try:
+            samples = running.probe()
+        except (NoData, ProbeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+        else:
+            if samples:
+                return samples
+        clock.advance(interval)
+        time.sleep(PAUSE_SECONDS)
+    raise AssertionError(f"a working target brought nothing in {PATIENCE_SECONDS:g} s: {reason}")
+
+
+def _try_probe(running: Running, errors: list[str] | None = None) -> list[Sample]:
+    try:
+        return running.probe()
+    except (NoData, ProbeError) as error:
+        if errors is not None:
+            errors += [str(error), repr(error), repr(error.__cause__)]
+        return []
+
+
+def _check_samples(source: Source[Any], samples: Sequence[Sample]) -> None:
+    seen = set()
+    for sample in samples:
+        demand(isinstance(sample, Sample), f"probe returned {sample!r:.80}, expected samples")
+        metric = sample.metric
+        name = metric.name or "(without a name)"
+        demand(
+            source.dynamic_metrics or metric in source.metrics,
+            f"metric {name} is emitted but not declared; declared are "
+            f"{', '.join(str(known.name) for known in source.metrics)}",
+        )
+        demand(
+            isinstance(sample.value, int | float) and math.isfinite(sample.value),
+            f"value of {name} is {sample.value!r}, expected a finite number",
+        )
+        demand(
+            len(sample.label_values) == len(metric.labels)
+            and all(isinstance(text, str) for text in sample.label_values),
+            f"label values of {name} are {sample.label_values!r} for labels {metric.labels!r}",
+        )
+        series = (metric.name, metric.labels, sample.label_values)
+        demand(series not in seen, f"{name} with labels {sample.label_values!r} is emitted twice")
+        seen.add(series)
+
+
+def _check_failure(
+    case: SourceCase, options: Options, expected: type[ProbeError], what: str
+) -> None:
+    """Probe a target that does not work until the source says so."""
+    source, clock = case.build(options)
+    limit = source.deadline_seconds() + SLACK_SECONDS
+    end = time.monotonic() + limit
+
+    def probe_until_it_fails() -> None:
+        with Running(source) as running:
+            while time.monotonic() < end:
+                try:
+                    samples = running.probe()
+                except NoData:
+                    samples = []
+                demand(not samples, f"{what}: got values, expected {expected.__name__}")
+                clock.advance(case.interval)
+                time.sleep(PAUSE_SECONDS)
+
+    with no_leaks():
+        expect_error(probe_until_it_fails, expected, limit + SLACK_SECONDS, what)

@@ -1,0 +1,197 @@
+"""What every writer promises."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+from unittest import SkipTest
+
+from pollect.errors import Retryable, WriteError
+from pollect.model import Batch, Kind, Metric, SourceId
+from pollect.plugin import Writer
+from pollect.testing.build import build_writer
+from pollect.testing.clock import FakeClock
+from pollect.testing.contract.classes import (
+    check_described_options,
+    check_hidden,
+    check_light_import,
+    secrets_in,
+)
+from pollect.testing.contract.promises import exemptible
+from pollect.testing.contract.running import expect_error, remembered_log
+from pollect.testing.contract.targets import Protocol, absent, rubbish, silent
+from pollect.testing.leaks import no_leaks
+
+Options: TypeAlias = Mapping[str, Any]
+
+#: Real seconds a writer may take to find out that its target does not answer.
+LIMIT_SECONDS = 20.0
+
+_TIME = 1_700_000_000.0
+_POWER = Metric("power_watts", help="Power of an outlet.", unit="watts", labels=("outlet",))
+_ENERGY = Metric("energy", help="Energy since\npower-up.", unit="joules", kind=Kind.COUNTER)
+_NAMELESS = Metric(labels=("Etagen-Zähler", "le.ft"))
+
+#: What writers have to cope with: odd names, no names, odd numbers, an empty batch.
+BATCHES: tuple[Batch, ...] = (
+    Batch(
+        SourceId("home", "Plugs", "Küche 1"),
+        [_POWER.sample(2.5, "a b"), _POWER.sample(-0.0, 'quote"\\\n'), _ENERGY.sample(2**60)],
+        _TIME,
+        (("site", "Çorum"), ("outlet", "static")),
+    ),
+    Batch(SourceId("home", "extensions.Tide-2"), [_NAMELESS.sample(1e-300, "", "x/y#+")], _TIME),
+    Batch(SourceId("home", "Gone"), [], _TIME),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriterCase:
+    """One writer, and how to put it to the test."""
+
+    writer_type: type[Writer[Any]]
+    #: A section of a config, complete but for `type`. Give it short time-outs, and a value for
+    #: every secret, so that the suite can look for leaks.
+    section: Options
+    #: Starts what the writer writes to, and gives the options that lead there.
+    target: Callable[[], AbstractContextManager[Options]] | None = None
+    #: The options that lead to a host and port, where the suite puts targets that do not work; None
+    #: for a writer that connects to nothing.
+    at: Callable[[str, int], Options] | None = None
+    protocol: Protocol = "http"
+    #: Promises this writer cannot keep, with the reason.
+    exempt: Mapping[str, str] = field(default_factory=dict)
+
+    def build(self, options: Options | None = None) -> Writer[Any]:
+        """Return the writer; `options` come on top of the section."""
+        section = {**self.section, **(options or {})}
+        return build_writer(section, self.writer_type, clock=FakeClock(time=_TIME))
+
+    @contextmanager
+    def working(self) -> Iterator[Options]:
+        """Give the options that lead to a working target."""
+        with self.target() if self.target else nullcontext({}) as options:
+            yield options
+
+    def at_target(self, host: str, port: int) -> Options:
+        """Return the options that lead to a target of the suite."""
+        if self.at is None:
+            raise SkipTest("the writer connects to nothing")
+        return self.at(host, port)
+
+
+def import_is_light(case: WriterCase) -> None:
+    """Importing the writer needs nothing but the standard library, msgspec and pollect."""
+    check_light_import(case.writer_type)
+
+
+def options_are_described(case: WriterCase) -> None:
+    """Every option has a description; passwords and tokens are secrets."""
+    check_described_options(case.writer_type.config_type)
+
+
+def odd_batches_are_written(case: WriterCase) -> None:
+    """Odd names, labels and numbers arrive at a working target, and so does a withdrawal."""
+    with case.working() as options, no_leaks():
+        writer = case.build(options)
+        try:
+            writer.open()
+            writer.write(BATCHES)
+            writer.write([Batch(batch.source, [], _TIME) for batch in BATCHES])
+        finally:
+            writer.close()
+
+
+def target_absent(case: WriterCase) -> None:
+    """A target that refuses connections is `Retryable`, in time."""
+    with absent(case.protocol) as place:
+        _check_failure(case, case.at_target(*place), Retryable, "an absent target")
+
+
+def target_silent(case: WriterCase) -> None:
+    """A target that never answers is `Retryable`, in time."""
+    with silent(case.protocol) as place:
+        _check_failure(case, case.at_target(*place), Retryable, "a silent target")
+
+
+def target_talks_rubbish(case: WriterCase) -> None:
+    """A target that speaks no known protocol is a `WriteError`."""
+    with rubbish("tcp" if case.protocol == "http" else case.protocol) as place:
+        _check_failure(case, case.at_target(*place), WriteError, "a target that talks rubbish")
+
+
+def close_leaves_nothing(case: WriterCase) -> None:
+    """`close()` works before `open()`, twice, and after a failure; no thread or socket is left."""
+    with no_leaks():
+        writer = case.build()
+        writer.close()
+        writer.close()
+    with ExitStack() as stack:
+        places = [stack.enter_context(case.working())]
+        if case.at is not None:
+            places.append(case.at(*stack.enter_context(absent(case.protocol))))
+        for options in places:
+            with no_leaks():
+                writer = case.build(options)
+                _try_write(writer)
+                writer.close()
+                writer.close()
+
+
+def secrets_stay_hidden(case: WriterCase) -> None:
+    """No secret of the config stands in a repr, a log line or an error, working or not."""
+    writer = case.build()
+    secrets = [text for text in secrets_in(writer.config) if text]
+    if not secrets:
+        return
+    errors: list[str] = []
+    with remembered_log() as lines, ExitStack() as stack:
+        places = [stack.enter_context(case.working())]
+        if case.at is not None:
+            places.append(case.at(*stack.enter_context(absent(case.protocol))))
+        for options in places:
+            writer = case.build(options)
+            errors += _try_write(writer)
+            writer.close()
+    texts = {"repr(config)": repr(writer.config), "repr(writer)": repr(writer)}
+    check_hidden(secrets, {**texts, "the log": "\n".join(lines), "an error": "\n".join(errors)})
+
+
+Promise: TypeAlias = Callable[[WriterCase], None]
+
+#: Every promise of a writer, as a function of a `WriterCase`.
+WRITER_PROMISES: tuple[Promise, ...] = exemptible(
+    import_is_light,
+    options_are_described,
+    odd_batches_are_written,
+    target_absent,
+    target_silent,
+    target_talks_rubbish,
+    close_leaves_nothing,
+    secrets_stay_hidden,
+)
+
+
+def _try_write(writer: Writer[Any]) -> list[str]:
+    try:
+        writer.open()
+        writer.write(BATCHES)
+    except WriteError as error:
+        return [str(error), repr(error), repr(error.__cause__)]
+    return []
+
+
+def _check_failure(
+    case: WriterCase, options: Options, expected: type[WriteError], what: str
+) -> None:
+    writer = case.build(options)
+
+    def write() -> None:
+        try:
+            writer.open()
+            writer.write(BATCHES)
+        finally:
+            writer.close()
+
+    with no_leaks():
+        expect_error(write, expected, LIMIT_SECONDS, what)

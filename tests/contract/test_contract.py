@@ -1,0 +1,26 @@
+"""Every source and writer of every installed distribution keeps the contract."""
+
+import pytest
+
+from pollect.testing import SOURCE_PROMISES, WRITER_PROMISES
+from tests.contract.cases import SOURCES, WRITERS
+
+
+def promises_to_check(cases, promises):
+    """Pair each case with the promises that mean something for it."""
+    return [
+        pytest.param(case, promise, id=f"{type_name}-{promise.__name__}")
+        for type_name, case in cases.items()
+        for promise in promises
+        if case.at or not promise.__name__.startswith("target_")
+    ]
+
+
+@pytest.mark.parametrize(("case", "promise"), promises_to_check(SOURCES, SOURCE_PROMISES))
+def test_source(case, promise) -> None:
+    promise(case)
+
+
+@pytest.mark.parametrize(("case", "promise"), promises_to_check(WRITERS, WRITER_PROMISES))
+def test_writer(case, promise) -> None:
+    promise(case)
