@@ -4,17 +4,14 @@ What a case starts comes from `tests/simulators/`; a promise that a type cannot 
 `exempt`, with the reason.
 """
 
-from pollect.builtin.dry_run import DryRunWriter
-from pollect.builtin.dummy import DummySource
-from pollect.builtin.in_memory import InMemoryWriter, ParallelInMemoryWriter
 from pollect.testing import SourceCase, WriterCase
 
-SOURCES: dict[str, SourceCase] = {
-    "Dummy": SourceCase(source_type=DummySource, section={"value": 1, "count": 2}),
-}
+SOURCES = [
+    SourceCase(section={"type": "Dummy", "value": 1, "count": 2}),
+]
 
-WRITERS: dict[str, WriterCase] = {
-    "DryRun": WriterCase(writer_type=DryRunWriter, section={}),
-    "InMemory": WriterCase(writer_type=InMemoryWriter, section={}),
-    "ParallelInMemory": WriterCase(writer_type=ParallelInMemoryWriter, section={}),
-}
+WRITERS = [
+    WriterCase(section={"type": "DryRun"}),
+    WriterCase(section={"type": "InMemory"}),
+    WriterCase(section={"type": "ParallelInMemory"}),
+]

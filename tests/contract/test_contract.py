@@ -9,8 +9,8 @@ from tests.contract.cases import SOURCES, WRITERS
 def promises_to_check(cases, promises):
     """Pair each case with the promises that mean something for it."""
     return [
-        pytest.param(case, promise, id=f"{type_name}-{promise.__name__}")
-        for type_name, case in cases.items()
+        pytest.param(case, promise, id=f"{case.section['type']}-{promise.__name__}")
+        for case in cases
         for promise in promises
         if case.at or not promise.__name__.startswith("target_")
     ]

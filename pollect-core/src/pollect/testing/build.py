@@ -1,11 +1,13 @@
 """Build sources and writers as the daemon does, without a config file or an engine."""
 
+import functools
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pollect.config.sections import convert_section
+from pollect.discovery.registry import Registry
 from pollect.model import SourceId
 from pollect.plugin import Clock, Roots, Source, SourceContext, Writer, WriterContext
 from pollect.testing.clock import FakeClock
@@ -13,7 +15,7 @@ from pollect.testing.clock import FakeClock
 
 def build_source(
     section: Mapping[str, Any],
-    source_type: type[Source[Any]],
+    source_type: type[Source[Any]] | None = None,
     *,
     collection: str = "pollect",
     interval: float = 10.0,
@@ -24,8 +26,12 @@ def build_source(
 ) -> Source[Any]:
     """Return a source made from its section of a config; not opened yet.
 
-    Time stands still (`FakeClock`) unless a `clock` is given.
+    Without `source_type` the class is that of the section's `type`, among the installed plugins
+    and, for a type with a dot, the modules that can be imported. Time stands still (`FakeClock`)
+    unless a `clock` is given. Raises `InvalidConfig` with every mistake in the section.
     """
+    if source_type is None:
+        source_type = installed_types().source_type(section["type"])
     section = {"type": source_type.__name__.removesuffix("Source"), **section}
     config = convert_section(source_type.config_type, section)
     context = SourceContext(
@@ -41,13 +47,15 @@ def build_source(
 
 def build_writer(
     section: Mapping[str, Any],
-    writer_type: type[Writer[Any]],
+    writer_type: type[Writer[Any]] | None = None,
     *,
     clock: Clock | None = None,
     config_dir: Path | None = None,
     state_dir: Path | None = None,
 ) -> Writer[Any]:
-    """Return a writer made from its section of a config; not opened yet."""
+    """Return a writer made from its section of a config; not opened yet. See `build_source`."""
+    if writer_type is None:
+        writer_type = installed_types().writer_type(section["type"])
     section = {"type": writer_type.__name__.removesuffix("Writer"), **section}
     config = convert_section(writer_type.config_type, section)
     context = WriterContext(
@@ -57,3 +65,9 @@ def build_writer(
         state_dir=state_dir or Path(tempfile.gettempdir()),
     )
     return writer_type(config, context)
+
+
+@functools.cache
+def installed_types() -> Registry:
+    """Return the types of all installed plugins, looked up once."""
+    return Registry()

@@ -5,13 +5,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from unittest import SkipTest
 
 import msgspec
 from msgspec import inspect
 
+from pollect.config.sections import convert_section
+from pollect.errors import InvalidConfig
 from pollect.plugin import Secret
 
 #: Options of these names hold what nobody else may see.
@@ -59,6 +61,22 @@ def check_light_import(plugin: type[Any]) -> None:
         check=False,
     )
     demand(done.returncode == 0, f"{module} {done.stderr.strip()}")
+
+
+def check_unknown_option(config_type: type[msgspec.Struct], section: Mapping[str, Any]) -> None:
+    """The section itself is right, and an option with one letter too many is not."""
+    if getattr(config_type, "keep_unknown", False):
+        return
+    convert_section(config_type, section, strict=True)
+    name = inspect.type_info(config_type).fields[-1].encode_name  # type: ignore[attr-defined]
+    misspelt = f"{name}x"
+    try:
+        convert_section(config_type, {**section, misspelt: None}, strict=True)
+    except InvalidConfig as error:
+        hints = [problem.hint for problem in error.problems if problem.key == misspelt]
+        demand(hints and name in hints[0], f"{misspelt} is refused without suggesting {name}")
+        return
+    raise AssertionError(f"the unknown option {misspelt} is accepted")
 
 
 def check_described_options(config_type: type[msgspec.Struct]) -> None:

@@ -11,12 +11,13 @@ from unittest import SkipTest
 from pollect.errors import BadResponse, NoData, ProbeError, TargetUnavailable
 from pollect.model import Sample
 from pollect.plugin import Roots, Source
-from pollect.testing.build import build_source
+from pollect.testing.build import build_source, installed_types
 from pollect.testing.clock import FakeClock
 from pollect.testing.contract.classes import (
     check_described_options,
     check_hidden,
     check_light_import,
+    check_unknown_option,
     demand,
     secrets_in,
 )
@@ -39,10 +40,11 @@ SLACK_SECONDS = 5.0
 class SourceCase:
     """One source, and how to put it to the test."""
 
-    source_type: type[Source[Any]]
-    #: A section of a config, complete but for `type`. Give it a short `timeout`, and a value for
+    #: A section of a config. Give it a short `timeout`, and a value for
     #: every secret, so that the suite can look for leaks.
     section: Options
+    #: The class, for one that no installed plugin registers.
+    source_type: type[Source[Any]] | None = None
     #: Starts what the source reads, and gives the options that lead there.
     target: Callable[[], AbstractContextManager[Options]] | None = None
     #: The options that lead to a host and port, where the suite puts targets that do not work; None
@@ -54,12 +56,17 @@ class SourceCase:
     #: Promises this source cannot keep, with the reason: `{"target_absent": "reports a value"}`.
     exempt: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def plugin(self) -> type[Source[Any]]:
+        """The class under test."""
+        return self.source_type or installed_types().source_type(self.section["type"])
+
     def build(self, options: Options | None = None) -> tuple[Source[Any], FakeClock]:
         """Return the source and its clock; `options` come on top of the section."""
         clock = FakeClock()
         source = build_source(
             {**self.section, **(options or {})},
-            self.source_type,
+            self.plugin,
             interval=self.interval,
             clock=clock,
             roots=self.roots,
@@ -81,19 +88,24 @@ class SourceCase:
 
 def import_is_light(case: SourceCase) -> None:
     """Importing the source needs nothing but the standard library, msgspec and pollect."""
-    check_light_import(case.source_type)
+    check_light_import(case.plugin)
+
+
+def unknown_options_are_refused(case: SourceCase) -> None:
+    """A misspelt option is a mistake, told with what was probably meant."""
+    check_unknown_option(case.plugin.config_type, {"type": case.plugin.__name__, **case.section})
 
 
 def options_are_described(case: SourceCase) -> None:
     """Every option has a description; passwords and tokens are secrets."""
-    check_described_options(case.source_type.config_type)
+    check_described_options(case.plugin.config_type)
 
 
 def metrics_are_described(case: SourceCase) -> None:
     """Every declared metric has a help text that is a sentence, and is declared once."""
-    metrics = case.source_type.metrics
+    metrics = case.plugin.metrics
     demand(
-        metrics or case.source_type.dynamic_metrics,
+        metrics or case.plugin.dynamic_metrics,
         "declares no metrics: fill `metrics`, or set dynamic_metrics = True",
     )
     series = [(metric.name, metric.labels) for metric in metrics]
@@ -179,6 +191,7 @@ Promise: TypeAlias = Callable[[SourceCase], None]
 #: Every promise of a source, as a function of a `SourceCase`.
 SOURCE_PROMISES: tuple[Promise, ...] = exemptible(
     import_is_light,
+    unknown_options_are_refused,
     options_are_described,
     metrics_are_described,
     samples_are_declared,

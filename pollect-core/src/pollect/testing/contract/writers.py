@@ -9,12 +9,13 @@ from unittest import SkipTest
 from pollect.errors import Retryable, WriteError
 from pollect.model import Batch, Kind, Metric, SourceId
 from pollect.plugin import Writer
-from pollect.testing.build import build_writer
+from pollect.testing.build import build_writer, installed_types
 from pollect.testing.clock import FakeClock
 from pollect.testing.contract.classes import (
     check_described_options,
     check_hidden,
     check_light_import,
+    check_unknown_option,
     secrets_in,
 )
 from pollect.testing.contract.promises import exemptible
@@ -49,10 +50,11 @@ BATCHES: tuple[Batch, ...] = (
 class WriterCase:
     """One writer, and how to put it to the test."""
 
-    writer_type: type[Writer[Any]]
-    #: A section of a config, complete but for `type`. Give it short time-outs, and a value for
+    #: A section of a config. Give it short time-outs, and a value for
     #: every secret, so that the suite can look for leaks.
     section: Options
+    #: The class, for one that no installed plugin registers.
+    writer_type: type[Writer[Any]] | None = None
     #: Starts what the writer writes to, and gives the options that lead there.
     target: Callable[[], AbstractContextManager[Options]] | None = None
     #: The options that lead to a host and port, where the suite puts targets that do not work; None
@@ -62,10 +64,15 @@ class WriterCase:
     #: Promises this writer cannot keep, with the reason.
     exempt: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def plugin(self) -> type[Writer[Any]]:
+        """The class under test."""
+        return self.writer_type or installed_types().writer_type(self.section["type"])
+
     def build(self, options: Options | None = None) -> Writer[Any]:
         """Return the writer; `options` come on top of the section."""
         section = {**self.section, **(options or {})}
-        return build_writer(section, self.writer_type, clock=FakeClock(time=_TIME))
+        return build_writer(section, self.plugin, clock=FakeClock(time=_TIME))
 
     @contextmanager
     def working(self) -> Iterator[Options]:
@@ -82,12 +89,17 @@ class WriterCase:
 
 def import_is_light(case: WriterCase) -> None:
     """Importing the writer needs nothing but the standard library, msgspec and pollect."""
-    check_light_import(case.writer_type)
+    check_light_import(case.plugin)
+
+
+def unknown_options_are_refused(case: WriterCase) -> None:
+    """A misspelt option is a mistake, told with what was probably meant."""
+    check_unknown_option(case.plugin.config_type, {"type": case.plugin.__name__, **case.section})
 
 
 def options_are_described(case: WriterCase) -> None:
     """Every option has a description; passwords and tokens are secrets."""
-    check_described_options(case.writer_type.config_type)
+    check_described_options(case.plugin.config_type)
 
 
 def odd_batches_are_written(case: WriterCase) -> None:
@@ -162,6 +174,7 @@ Promise: TypeAlias = Callable[[WriterCase], None]
 #: Every promise of a writer, as a function of a `WriterCase`.
 WRITER_PROMISES: tuple[Promise, ...] = exemptible(
     import_is_light,
+    unknown_options_are_refused,
     options_are_described,
     odd_batches_are_written,
     target_absent,
