@@ -1,6 +1,11 @@
 """The core's own plugin: sources and writers for trying out and for tests."""
 
+from typing import TYPE_CHECKING
+
 from pollect.api import SourceSpec, WriterSpec, hookimpl
+
+if TYPE_CHECKING:
+    import click
 
 
 @hookimpl
@@ -30,4 +35,16 @@ def pollect_writers() -> list[WriterSpec]:
             "pollect.builtin.in_memory:ParallelInMemoryWriter",
             summary="Keeps what each source wrote, for tests",
         ),
+    ]
+
+
+@hookimpl
+def pollect_commands() -> "list[click.Command]":
+    """Return pollect's own commands; the module of each is imported when it runs."""
+    from pollect.cli.lazy import LazyCommand
+
+    return [
+        LazyCommand("run", "pollect.cli.run:run", "Collect until stopped."),
+        LazyCommand("plugins", "pollect.cli.plugins:plugins", "List and explain plugins."),
+        LazyCommand("deps", "pollect.cli.deps:deps", "Say what to install for a config."),
     ]

@@ -5,7 +5,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pollect.config.document import read_document
@@ -15,7 +14,7 @@ from pollect.discovery.registry import Registry
 from pollect.engine.plan import CollectionPlan, Plan, SourcePlan
 from pollect.errors import ConfigError, InvalidConfig, PluginLoadError, PollectError
 from pollect.model import Batch, SourceId, SourceStatus, WriterStatus
-from pollect.plugin import Clock, SourceContext, Writer, WriterContext
+from pollect.plugin import Clock, Source, SourceContext, Writer, WriterContext
 
 if TYPE_CHECKING:
     from pollect.engine.engine import Engine
@@ -124,17 +123,12 @@ class _Builder:
             id=identity._replace(instance=self._ids[identity] - 1),
             interval=config.tick_time or executor.tick_time,
             clock=self._clock,
-            config_dir=self._config_dir,
+            config_dir=self._config.directory,
             state_dir=self._config.state_dir,
             stopping=self._stopping,
         )
         source = self._old_sources.get(context.id)
-        same = (
-            type(source) is section.source_type
-            and source.config == config
-            and source.context == context
-        )
-        if not same:
+        if not _is_same(source, section, context):
             source = self._built(lambda: section.source_type(config, context), section.path)
         if source is None:
             return None
@@ -149,36 +143,33 @@ class _Builder:
         )
 
     def _writer(self, section: WriterSection) -> Writer[Any] | None:
-        for writer in (*self._writers, *self._old_writers):
+        for known in (*self._writers, *self._old_writers):
             if (
-                type(writer) is section.writer_type
-                and writer.config == section.config
-                and writer.context.state_dir == self._config.state_dir
+                type(known) is section.writer_type
+                and known.config == section.config
+                and known.context.state_dir == self._config.state_dir
             ):
+                writer: Writer[Any] | None = known
                 break
         else:
-            name = self._free_name(section.config.type)
-            context = WriterContext(
-                name=name,
-                clock=self._clock,
-                config_dir=self._config_dir,
-                state_dir=self._config.state_dir,
-                stopping=self._stopping,
-                ready=self.ready,
-                sources=lambda: self._board.sources_of(name),
-                writers=self._board.writers,
-                self_batches=self._board.self_batches,
-            )
-            built = self._built(lambda: section.writer_type(section.config, context), section.path)
-            if built is None:
-                return None
-            writer = built
-        self._writers.append(writer)
+            writer = self._new_writer(section, self._free_name(section.config.type))
+        if writer is not None:
+            self._writers.append(writer)
         return writer
 
-    @property
-    def _config_dir(self) -> Path:
-        return self._config.file.resolve().parent
+    def _new_writer(self, section: WriterSection, name: str) -> Writer[Any] | None:
+        context = WriterContext(
+            name=name,
+            clock=self._clock,
+            config_dir=self._config.directory,
+            state_dir=self._config.state_dir,
+            stopping=self._stopping,
+            ready=self.ready,
+            sources=lambda: self._board.sources_of(name),
+            writers=self._board.writers,
+            self_batches=self._board.self_batches,
+        )
+        return self._built(lambda: section.writer_type(section.config, context), section.path)
 
     def _free_name(self, type_name: str) -> str:
         """Return a name that no writer of this plan or the one before has."""
@@ -201,7 +192,17 @@ class _Builder:
         except PollectError:
             raise
         except Exception as error:
+            # Constructors of plugins may raise anything; this one does not say what is wrong.
             raise PluginLoadError(f"{path}: fails to start: {describe(error)}") from error
+
+
+def _is_same(source: Source[Any] | None, section: SourceSection, context: SourceContext) -> bool:
+    return (
+        source is not None
+        and type(source) is section.source_type
+        and source.config == section.config
+        and source.context == context
+    )
 
 
 def _unique(writers: Iterator[Writer[Any]]) -> list[Writer[Any]]:
@@ -215,7 +216,7 @@ def _filters(config: Config, registry: Registry) -> Sequence[Callable[[Batch], B
     ):
         try:
             filters += implementation()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - code of a plugin
             log.error(
                 "%s: its batch filters are left out: %s", plugin.distribution, describe(error)
             )

@@ -68,7 +68,7 @@ def _ask_plugins(config: Config, registry: Registry) -> None:
             implementation()
         except ConfigError as error:
             refused += error.problems if isinstance(error, InvalidConfig) else [error]
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - code of a plugin
             log.error("%s failed to look at the config: %s", plugin.distribution, describe(error))
     if refused:
         raise InvalidConfig(_placed(refused, config.file))

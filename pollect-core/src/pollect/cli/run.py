@@ -113,9 +113,7 @@ class Daemon:
     def _reload(self) -> None:
         """Read the config anew; keep the old one if the new one cannot be used."""
         try:
-            config = reload(
-                self._file, self._registry, dry_run=self._dry_run, strict=self._strict
-            )
+            config = reload(self._file, self._registry, dry_run=self._dry_run, strict=self._strict)
             plan = self._assemble(Loaded(config, self._registry), previous=self._plan)
             self._engine.replace(plan)
         except PollectError as error:
