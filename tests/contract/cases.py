@@ -10,12 +10,21 @@ from contextlib import contextmanager
 from typing import Any
 
 from pollect.testing import SourceCase, WriterCase, serve_http
+from tests.simulators.snmp_agent import COUNTER32, SimulatedAgent
+
+IN_OCTETS = "1.3.6.1.2.1.2.2.1.10.1"
 
 
 @contextmanager
 def web_page() -> Iterator[Mapping[str, Any]]:
     with serve_http({"*": "hello"}) as server:
         yield {"url": server.url}
+
+
+@contextmanager
+def snmp_agent() -> Iterator[Mapping[str, Any]]:
+    with SimulatedAgent({IN_OCTETS: (COUNTER32, 5)}) as agent:
+        yield {"host": agent.address}
 
 
 A_FAILURE_IS_A_VALUE = "reports `success` 0 instead"
@@ -37,6 +46,23 @@ SOURCES = [
             "target_silent": A_FAILURE_IS_A_VALUE,
             "target_talks_rubbish": "any page will do",
         },
+    ),
+    SourceCase(
+        section={
+            "type": "SnmpGet",
+            "host": "localhost",
+            "snmpVersion": "2c",
+            "communityString": "public",
+            "timeout": 0.2,
+            "details": True,
+            "metrics": [
+                {"name": "octets", "oid": "IF-MIB::ifInOctets.1"},
+                {"name": "throughput", "oid": "IF-MIB::ifInOctets.1", "mode": "rate"},
+            ],
+        },
+        target=snmp_agent,
+        at=lambda host, port: {"host": f"{host}:{port}"},
+        protocol="udp",
     ),
 ]
 

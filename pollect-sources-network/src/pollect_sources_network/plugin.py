@@ -20,6 +20,12 @@ def pollect_sources() -> list[SourceSpec]:
             summary="Response time of URLs, with phases, status and body checks",
         ),
         SourceSpec(
+            "SnmpGet",
+            f"{PACKAGE}.snmp.get:SnmpGetSource",
+            summary="Values of one SNMP agent, raw or as change per second",
+            extra="snmp",
+        ),
+        SourceSpec(
             "TcpTime",
             f"{PACKAGE}.tcp_time:TcpTimeSource",
             summary="Time to connect to TCP ports, or to get an answer",

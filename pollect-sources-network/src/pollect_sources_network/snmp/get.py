@@ -1,0 +1,321 @@
+"""Source `SnmpGet`: objects of one SNMP agent, raw or as change per second.
+
+SNMP versions 1, 2c and 3 (RFC 1157, RFC 3416, RFC 3414 and RFC 7860) over UDP; one GET for up to
+100 objects, of which those that do not exist are named once and left out for ten minutes. Needs the
+extra `snmp` (gufo-snmp), or the programs of the Debian package `snmp` with `backend: snmpget`.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from pollect.api import (
+    BadResponse,
+    ConfigError,
+    Metric,
+    Sample,
+    Source,
+    SourceContext,
+    TargetUnavailable,
+)
+from pollect_sources_network.snmp.agent import Agent, Answer
+from pollect_sources_network.snmp.config import AgentConfig, build_security, parse_address
+from pollect_sources_network.snmp.connect import (
+    REPORT_SECONDS,
+    build_agent,
+    check_backend,
+    check_oid,
+    fill_placeholder,
+    translate_names,
+)
+from pollect_sources_network.snmp.oids import SYS_UPTIME, normalize_oid
+from pollect_sources_network.snmp.rates import TICKS_PER_SECOND, CounterBits, Rates
+from pollect_sources_network.snmp.values import Value, number_of, text_of
+
+MILLISECONDS = 1000
+#: More objects than any device has ports; a slip of the pen in a range is caught.
+MAX_RANGE = 10_000
+
+RESPONSE = Metric("response_ms", help="Milliseconds the agent took to answer.", unit="ms")
+UPTIME = Metric(
+    "sys_uptime_seconds",
+    help="Seconds since the agent started, as it says (sysUpTime).",
+    unit="seconds",
+)
+
+
+class IndexRange(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Numbers to put into the OIDs of one metric, both ends included."""
+
+    from_: Annotated[int, Meta(ge=0, description="First number.")] = msgspec.field(name="from")
+    to: Annotated[int, Meta(ge=0, description="Last number.")]
+    label: Annotated[
+        str,
+        Meta(
+            description="Label that holds the number; `${label}` in the OIDs is replaced by it.",
+            min_length=1,
+        ),
+    ]
+
+
+class MetricEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One value, or one for each number of a range."""
+
+    name: Annotated[str, Meta(description="Name of the value.", min_length=1)]
+    oid: Annotated[
+        str, Meta(description="Object: `1.3.6...`, `.1.3.6...`, `iso.3.6...` or a MIB name.")
+    ] = ""
+    oids: Annotated[
+        tuple[str, ...], Meta(description="Objects whose values are added up, in place of `oid`.")
+    ] = ()
+    mode: Annotated[
+        Literal["rate", "value"] | None,
+        Meta(description="`rate` for the change per second in place of the value."),
+    ] = None
+    range: Annotated[
+        IndexRange | None, Meta(description="Repeat this entry for a range of numbers.")
+    ] = None
+    oid_labels: Annotated[
+        dict[str, str], Meta(description="Labels whose values are read from these objects.")
+    ] = {}
+    scale: Annotated[float, Meta(description="Factor of the value.")] = 1.0
+    offset: Annotated[float, Meta(description="Added to the value after `scale`.")] = 0.0
+    counter_bits: Annotated[
+        CounterBits,
+        Meta(
+            description="Width of a counter with `mode: rate`: 32 or 64, `auto` to see from the "
+            "values, `none` for a value that may fall."
+        ),
+    ] = "auto"
+    map: Annotated[
+        dict[str, float], Meta(description="Numbers for texts or for other numbers.")
+    ] = {}
+
+
+class SnmpGetConfig(AgentConfig, frozen=True, kw_only=True):
+    # The key is older than the filter of the same name that other sources have.
+    metrics: Annotated[  # type: ignore[assignment]
+        tuple[MetricEntry, ...], Meta(description="The values to read.", min_length=1)
+    ]
+    reboot_check: Annotated[
+        bool,
+        Meta(
+            description="Read sysUpTime too, so that a restarted device is not taken for a "
+            "wrapped counter."
+        ),
+    ] = True
+
+    @classmethod
+    def placeholders(cls, section: Mapping[str, Any]) -> Collection[str]:
+        """Return the names whose `${...}` are not environment variables: labels of ranges."""
+        entries = section.get("metrics")
+        labels = set()
+        for entry in entries if isinstance(entries, list) else ():
+            numbers = entry.get("range") if isinstance(entry, Mapping) else None
+            if isinstance(numbers, Mapping) and "label" in numbers:
+                labels.add(str(numbers["label"]))
+        return labels
+
+
+@dataclass(slots=True)
+class Reading:
+    """One series of the config."""
+
+    metric: Metric
+    entry: MetricEntry
+    oids: tuple[str, ...]
+    label_oids: tuple[str, ...]
+    range_label: tuple[str, ...]
+    #: What the rates of `oids` are remembered under.
+    rate_keys: tuple[str, ...]
+    #: Neither scaled nor mapped nor a rate nor a sum: the common case, taken without detours.
+    is_plain: bool
+
+
+class SnmpGetSource(Source[SnmpGetConfig]):
+    """Values of one SNMP agent; one request per 100 objects."""
+
+    config_type = SnmpGetConfig
+    metrics = (RESPONSE, UPTIME)
+    dynamic_metrics = True
+
+    def __init__(self, config: SnmpGetConfig, context: SourceContext) -> None:
+        super().__init__(config, context)
+        self._address = parse_address(config.host, config.port)
+        self._security = build_security(config)
+        check_backend(config, self._address, self._security)
+        self._keyed_oids: list[tuple[str, str]] = []
+        self._readings = self._build_readings()
+        self._oids: list[str] = []
+        self._rates = Rates()
+        self._skipped: set[str] = set()
+        self._agent: Agent | None = None
+
+    async def open(self) -> None:
+        await self.close()
+        self._use_numbers(await translate_names(self._keyed_oids, self.config.mib_dirs))
+        wanted = [oid for reading in self._readings for oid in (*reading.oids, *reading.label_oids)]
+        has_rates = any(reading.entry.mode == "rate" for reading in self._readings)
+        if self.config.details or (has_rates and self.config.reboot_check):
+            wanted.insert(0, SYS_UPTIME)
+        self._oids = list(dict.fromkeys(wanted))
+        self._agent = build_agent(
+            self.config, self._address, self._security, self.context, self.log
+        )
+
+    async def probe(self) -> Iterable[Sample]:
+        agent = self._agent
+        if agent is None:
+            raise TargetUnavailable(f"{self._address}: not open")
+        limit = self.deadline_seconds() - REPORT_SECONDS
+        try:
+            async with asyncio.timeout(limit):
+                answer = await agent.get(self._oids)
+        except TimeoutError as error:
+            raise TargetUnavailable(f"{self._address}: no end after {limit:g} s") from error
+        if not answer.values:
+            raise BadResponse(f"{self._address}: none of the {len(self._oids)} OIDs has a value")
+        self._note_uptime(agent, answer)
+        samples = self._samples(answer)
+        if self.config.details:
+            samples += self._details(agent, answer)
+        return samples
+
+    async def close(self) -> None:
+        if self._agent is not None:
+            await self._agent.close()
+            self._agent = None
+
+    def deadline_seconds(self) -> float:
+        # `timeout` is the time for one answer, as it always was for this source's programs.
+        return max(self.context.interval, 10.0)
+
+    def _build_readings(self) -> list[Reading]:
+        readings = []
+        for number, entry in enumerate(self.config.metrics):
+            key = f"metrics[{number}]"
+            if bool(entry.oid) == bool(entry.oids):
+                raise ConfigError("expected either `oid` or `oids`", key=f"{key}.oid")
+            if entry.range is not None and entry.range.label in entry.oid_labels:
+                raise ConfigError(
+                    f"label {entry.range.label!r} is the range's already", key=f"{key}.oidLabels"
+                )
+            if entry.range is None:
+                readings.append(self._build_reading(entry, key, None))
+                continue
+            if entry.range.to - entry.range.from_ >= MAX_RANGE:
+                raise ConfigError(f"expected at most {MAX_RANGE} numbers", key=f"{key}.range.to")
+            numbers = range(entry.range.from_, entry.range.to + 1)
+            readings += [self._build_reading(entry, key, value) for value in numbers]
+        return readings
+
+    def _build_reading(self, entry: MetricEntry, key: str, number: int | None) -> Reading:
+        label = entry.range.label if entry.range else ""
+        filling = {} if number is None else {label: number}
+
+        def checked(oid: str, where: str) -> str:
+            filled = fill_placeholder(normalize_oid(oid), filling)
+            self._keyed_oids.append((where, check_oid(filled, where)))
+            return filled
+
+        oids = tuple(checked(oid, f"{key}.oid") for oid in entry.oids or (entry.oid,))
+        labels = entry.oid_labels.items()
+        is_plain = (
+            len(oids) == 1
+            and entry.mode != "rate"
+            and not entry.map
+            and entry.scale == 1
+            and entry.offset == 0
+        )
+        return Reading(
+            metric=Metric(
+                entry.name,
+                help=f"{'Change per second of' if entry.mode == 'rate' else 'Value of'} SNMP "
+                f"object {' + '.join(entry.oids or (entry.oid,))}.",
+                labels=([label] if label else []) + list(entry.oid_labels),
+            ),
+            entry=entry,
+            oids=oids,
+            label_oids=tuple(checked(oid, f"{key}.oidLabels.{name}") for name, oid in labels),
+            range_label=() if number is None else (str(number),),
+            rate_keys=tuple(f"{key}.{number} {oid}" for oid in oids),
+            is_plain=is_plain,
+        )
+
+    def _use_numbers(self, numbers: Mapping[str, str]) -> None:
+        if not numbers:
+            return
+        for reading in self._readings:
+            reading.oids = tuple(numbers.get(oid, oid) for oid in reading.oids)
+            reading.label_oids = tuple(numbers.get(oid, oid) for oid in reading.label_oids)
+
+    def _note_uptime(self, agent: Agent, answer: Answer) -> None:
+        ticks = answer.values.get(SYS_UPTIME)
+        if not isinstance(ticks, int):
+            return
+        if self._rates.note_uptime(ticks, answer.time_of(SYS_UPTIME)):
+            agent.forget_missing()
+            self.log.info("the device was restarted %.0f s ago", ticks / TICKS_PER_SECOND)
+
+    def _samples(self, answer: Answer) -> list[Sample]:
+        samples = []
+        values = answer.values
+        for reading in self._readings:
+            if reading.is_plain:
+                oid = reading.oids[0]
+                value = values.get(oid)
+                number = value if type(value) is int else self._number(oid, value)
+            else:
+                number = self._computed(reading, answer)
+            if number is None:
+                continue
+            labels = reading.range_label
+            if reading.label_oids:
+                labels += tuple(text_of(values.get(oid)) for oid in reading.label_oids)
+            samples.append(Sample(reading.metric, number, labels))
+        return samples
+
+    def _computed(self, reading: Reading, answer: Answer) -> float | None:
+        """Return the mapped, summed, scaled value or rate; None if a part of it is missing."""
+        entry = reading.entry
+        total = 0.0
+        complete = True
+        for oid, key in zip(reading.oids, reading.rate_keys, strict=True):
+            number = self._mapped(oid, answer.values.get(oid), entry)
+            if number is not None and entry.mode == "rate":
+                now = answer.time_of(oid)
+                number = self._rates.per_second(key, number, now, entry.counter_bits)
+            if number is None:
+                complete = False
+            else:
+                total += number
+        if not complete:
+            return None
+        if entry.mode == "rate":
+            return total * entry.scale
+        return total * entry.scale + entry.offset
+
+    def _mapped(self, oid: str, value: Value, entry: MetricEntry) -> float | None:
+        if entry.map and value is not None:
+            number = entry.map.get(text_of(value))
+            if number is not None:
+                return number
+        return self._number(oid, value)
+
+    def _number(self, oid: str, value: Value) -> float | None:
+        number = number_of(value)
+        if number is None and value is not None and oid not in self._skipped:
+            self._skipped.add(oid)
+            self.log.warning("%s is no number but %r", oid, text_of(value)[:80])
+        return number
+
+    def _details(self, agent: Agent, answer: Answer) -> list[Sample]:
+        details = [RESPONSE.sample(agent.response_seconds * MILLISECONDS)]
+        ticks = answer.values.get(SYS_UPTIME)
+        if isinstance(ticks, int):
+            details.append(UPTIME.sample(ticks / TICKS_PER_SECOND))
+        return details
