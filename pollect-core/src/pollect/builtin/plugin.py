@@ -45,6 +45,8 @@ def pollect_commands() -> "list[click.Command]":
 
     return [
         LazyCommand("run", "pollect.cli.run:run", "Collect until stopped."),
+        LazyCommand("check", "pollect.cli.check:check", "Find the mistakes of a config."),
+        LazyCommand("probe", "pollect.cli.probe:probe", "Show what a source brings now."),
         LazyCommand("plugins", "pollect.cli.plugins:plugins", "List and explain plugins."),
         LazyCommand("deps", "pollect.cli.deps:deps", "Say what to install for a config."),
     ]

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pollect.config.document import read_document
+from pollect.config.document import NOWHERE, read_document
 from pollect.config.root import Config, ExecutorSection, SourceSection, WriterSection
 from pollect.discovery.loading import describe
 from pollect.discovery.registry import Registry
 from pollect.engine.plan import CollectionPlan, Plan, SourcePlan
-from pollect.errors import ConfigError, InvalidConfig, PluginLoadError, PollectError
+from pollect.errors import ConfigError, InvalidConfig, PluginError, PluginLoadError
 from pollect.model import Batch, SourceId, SourceStatus, WriterStatus
 from pollect.plugin import Clock, Source, SourceContext, Writer, WriterContext
 
@@ -181,19 +181,31 @@ class _Builder:
         return name
 
     def _built(self, build: Callable[[], _Built], path: str) -> _Built | None:
-        """Return what a constructor makes; None if it refuses its config."""
+        """Return what a constructor makes; None if it raises, which is noted."""
         try:
             return build()
+        except InvalidConfig as error:
+            self._refuse(path, error.problems)
         except ConfigError as error:
-            document = read_document(self._config.file)
-            problems = error.problems if isinstance(error, InvalidConfig) else (error,)
-            self.refused += [document.located(problem, path) for problem in problems]
-            return None
-        except PollectError:
-            raise
-        except Exception as error:
-            # Constructors of plugins may raise anything; this one does not say what is wrong.
-            raise PluginLoadError(f"{path}: fails to start: {describe(error)}") from error
+            self._refuse(path, [error])
+        except PluginError as error:
+            self._refuse(path, [_caused_by(error)])
+        except Exception as error:  # noqa: BLE001 - code of a plugin, which may raise anything
+            failure = PluginLoadError(f"fails to start: {describe(error)}")
+            failure.__cause__ = error
+            self._refuse(path, [_caused_by(failure)])
+        return None
+
+    def _refuse(self, path: str, problems: Sequence[ConfigError]) -> None:
+        file = self._config.file
+        document = read_document(file) if file.is_file() else NOWHERE
+        self.refused += [document.located(problem, path) for problem in problems]
+
+
+def _caused_by(error: PluginError) -> ConfigError:
+    problem = ConfigError(str(error))
+    problem.__cause__ = error
+    return problem
 
 
 def _is_same(source: Source[Any] | None, section: SourceSection, context: SourceContext) -> bool:

@@ -46,7 +46,7 @@ def reload(
         config = load_config(file, registry)
     if strict and config.warnings:
         raise InvalidConfig(config.warnings)
-    _ask_plugins(config, registry)
+    ask_plugins(config, registry)
     return config
 
 
@@ -58,7 +58,7 @@ def log_warnings(config: Config, registry: Registry) -> None:
         log.warning("%s", warning)
 
 
-def _ask_plugins(config: Config, registry: Registry) -> None:
+def ask_plugins(config: Config, registry: Registry) -> None:
     """Let plugins refuse the config."""
     refused: list[ConfigError] = []
     for plugin, implementation in registry.plugins.implementations(

@@ -1,0 +1,85 @@
+"""`pollect check`: every mistake of a config, without starting anything."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from pollect.cli.assemble import assemble
+from pollect.cli.loaded import ask_plugins
+from pollect.cli.run import describe_plan
+from pollect.cli.session import DEFAULT_CONFIG, Session, extension_paths, log_options
+from pollect.config.document import Document, read_document
+from pollect.config.load import find_config, load_config
+from pollect.config.root import Config
+from pollect.discovery.registry import Registry
+from pollect.discovery.requirements import State, judge
+from pollect.engine.clock import SystemClock
+from pollect.errors import ConfigError, InvalidConfig, MissingDependency
+
+
+@click.command()
+@click.argument("config_name", metavar="[FILE]", default=DEFAULT_CONFIG)
+@log_options
+@click.pass_obj
+def check(session: Session, config_name: str) -> int:
+    """Find the mistakes of a config.
+
+    Tells all of them at once, unknown options, unset variables, missing extras and programs among
+    them. Nothing is connected to. The exit code is 0 if there are none, 3 if only plugins or what
+    they depend on are missing, else 2.
+    """
+    session.start_command_log()
+    file = find_config(config_name)
+    registry = Registry(extension_paths=extension_paths(file))
+    for problem in registry.problems:
+        print(f"plugin {problem}", file=sys.stderr)
+    summary, found = _judge(file, registry)
+    if found:
+        raise InvalidConfig(sorted(found, key=_place))
+    print(f"no mistakes in {summary}")
+    return 0
+
+
+def _judge(file: Path, registry: Registry) -> tuple[str, list[ConfigError]]:
+    """Return what a config describes, if it can be told, and every mistake in it."""
+    try:
+        config = load_config(file, registry)
+    except InvalidConfig as error:
+        return "", list(error.problems)
+    found = [*config.warnings, *_missing_programs(config, registry)]
+    summary = ""
+    try:
+        ask_plugins(config, registry)
+        plan = assemble(config, registry, clock=SystemClock(), stopping=threading.Event())
+        summary = describe_plan(plan, file)
+    except InvalidConfig as error:
+        found += error.problems
+    return summary, found
+
+
+def _missing_programs(config: Config, registry: Registry) -> Iterator[ConfigError]:
+    """Yield what the machine lacks, beside Python packages, for the types of a config."""
+    document = read_document(config.file)
+    for executor in config.executors:
+        for section in executor.sources:
+            if not section.config.enabled:
+                continue
+            entry = registry.known("source", section.config.type)
+            if entry is None:
+                continue  # an extension, which nothing is known of
+            readiness = judge(entry)
+            if readiness.state is not State.READY:
+                yield _located(document, f"{section.path}.type", readiness.reason)
+
+
+def _located(document: Document, path: str, reason: str) -> ConfigError:
+    problem = ConfigError(reason)
+    problem.__cause__ = MissingDependency(reason)
+    return document.located(problem, path)
+
+
+def _place(problem: ConfigError) -> tuple[int, int]:
+    return problem.line or 0, problem.column or 0
