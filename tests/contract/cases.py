@@ -5,14 +5,17 @@ What a case starts comes from `tests/simulators/`; a promise that a type cannot 
 """
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pollect.testing import SourceCase, WriterCase, serve_http
 from tests.simulators.snmp_agent import COUNTER32, SimulatedAgent
 
 IN_OCTETS = "1.3.6.1.2.1.2.2.1.10.1"
+from tests.simulators.certificates import Authority
 
 
 @contextmanager
@@ -26,6 +29,16 @@ def snmp_agent() -> Iterator[Mapping[str, Any]]:
     with SimulatedAgent({IN_OCTETS: (COUNTER32, 5)}) as agent:
         yield {"host": agent.address}
 
+
+def certificate() -> Iterator[Mapping[str, Any]]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "all.pem")
+        leaf = Authority(Path(folder)).issue("127.0.0.1")
+        leaf.private_key_and_cert_chain_pem.write_to_path(file)
+        yield {"cert": str(file), "key": str(file)}
+
+
+ENDPOINT = {"bind": "127.0.0.1", "port": 0, "auth": {"token": "a-token-of-the-test"}}
 
 A_FAILURE_IS_A_VALUE = "reports `success` 0 instead"
 
@@ -70,5 +83,9 @@ WRITERS = [
     WriterCase(section={"type": "DryRun"}),
     WriterCase(section={"type": "InMemory"}),
     WriterCase(section={"type": "ParallelInMemory"}),
-    WriterCase(section={"type": "Prometheus", "bind": "127.0.0.1", "port": 0}),
+    WriterCase(section={"type": "Prometheus", **ENDPOINT}),
+    WriterCase(
+        section={"type": "PrometheusSsl", "cert": "absent.pem", "key": "absent.pem", **ENDPOINT},
+        target=certificate,
+    ),
 ]

@@ -1,48 +1,38 @@
-"""Debian's Prometheus and promtool judge what `Prometheus` shows."""
+"""Debian's Prometheus and promtool judge what `Prometheus` and `PrometheusSsl` show."""
 
 import json
-import shutil
-import socket
 import subprocess
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, NamedTuple
 
 import pytest
 
 from pollect.api import Batch, Kind, Metric, Outcome, SourceId, SourceStatus, WriterStatus
 from pollect.engine.selfmetrics import describe_sources, describe_writers
+from pollect.testing.waiting import wait_until
+from pollect_writers.prometheus.auth import PasswordHash
 from pollect_writers.prometheus.exposition import Exposition, join_text
+from pollect_writers.prometheus.writer import PrometheusSslWriter, PrometheusWriter
+from tests.simulators.certificates import Authority
+from tests.simulators.daemons import find_program, free_port, run_daemon
 from tests.writers.prometheus_scraper import build_prometheus, request, serving
 from tests.writers.test_prometheus_text import log
 
 pytestmark = pytest.mark.integration
 
 PATIENCE_SECONDS = 20.0
+PASSWORD = "of the test"
 
 
-def program(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        pytest.skip(f"{name} is not installed; `make services` installs it")
-    return path
+class Scraped(NamedTuple):
+    """A Prometheus server that scrapes a plain endpoint and one with TLS and a password."""
 
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-class Prometheus:
-    """A Prometheus server that scrapes one endpoint every 200 ms."""
-
-    def __init__(self, port: int) -> None:
-        self.address = f"http://127.0.0.1:{port}"
+    address: str
+    plain: PrometheusWriter
+    secure: PrometheusWriter
 
     def get(self, path: str, **query: str) -> Any:
         url = f"{self.address}{path}?{urllib.parse.urlencode(query)}"
@@ -51,67 +41,90 @@ class Prometheus:
 
     def wait_for(self, expression: str) -> list[tuple[dict[str, str], float]]:
         """Return the series of a query as soon as there are any."""
-        until = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < until:
-            try:
-                found = self.get("/api/v1/query", query=expression)["result"]
-            except OSError:
-                found = []
-            if found:
-                return [(series["metric"], float(series["value"][1])) for series in found]
-            time.sleep(0.05)
-        raise AssertionError(f"no answer to {expression} within {PATIENCE_SECONDS} s")
+        found = wait_until(
+            lambda: self.get("/api/v1/query", query=expression)["result"],
+            expression,
+            limit_seconds=PATIENCE_SECONDS,
+        )
+        return [(series["metric"], float(series["value"][1])) for series in found]
 
 
-@contextmanager
-def scraping(folder: Path, target: int, job: str = "") -> Iterator[Prometheus]:
+@pytest.fixture(scope="module")
+def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
+    folder = tmp_path_factory.mktemp("prometheus")
+    authority = Authority(folder)
+    pem = folder / "all.pem"
+    authority.issue("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(pem)
+    auth = {"users": {"ann": str(PasswordHash.of(PASSWORD))}}
     port = free_port()
-    config = folder / "prometheus.yml"
-    config.write_text(
-        f"""
+    with ExitStack() as stack:
+        plain = stack.enter_context(serving(build_prometheus(processMetrics=True)))
+        secure = stack.enter_context(
+            serving(build_prometheus(PrometheusSslWriter, cert=str(pem), key=str(pem), auth=auth))
+        )
+        config = folder / "prometheus.yml"
+        config.write_text(
+            f"""
 global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}
 scrape_configs:
-- job_name: pollect
-  static_configs: [{{targets: ["127.0.0.1:{target}"]}}]
-{job}"""
-    )
-    server = subprocess.Popen(
-        [
-            program("prometheus"),
+- job_name: plain
+  static_configs: [{{targets: ["127.0.0.1:{plain.port}"]}}]
+- job_name: secure
+  scheme: https
+  tls_config: {{ca_file: {authority.ca_file}}}
+  basic_auth: {{username: ann, password: {PASSWORD}}}
+  static_configs: [{{targets: ["127.0.0.1:{secure.port}"]}}]
+"""
+        )
+        command = [
+            find_program("prometheus", "prometheus"),
             f"--config.file={config}",
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+        ]
+        stack.enter_context(run_daemon(command, folder, port))
+        scraped = Scraped(f"http://127.0.0.1:{port}", plain, secure)
+        # It listens before it is ready for questions.
+        wait_until(lambda: _is_ready(scraped), "Prometheus", limit_seconds=PATIENCE_SECONDS)
+        yield scraped
+
+
+def _is_ready(scraped: Scraped) -> bool:
     try:
-        yield Prometheus(port)
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
+        scraped.get("/api/v1/targets")
+    except OSError:
+        return False
+    return True
 
 
-def test_prometheus_scrapes_everything(tmp_path: Path) -> None:
+def test_prometheus_scrapes_everything(scraped: Scraped) -> None:
     load = Metric(help="Load.", labels=("time",))
     sent = Metric("sent", help="Bytes sent.", kind=Kind.COUNTER, labels=("nic",))
     source = SourceId("pollect", "LoadAvg")
-    with serving(build_prometheus(processMetrics=True)) as writer:
-        writer.write([Batch(source, [load.sample(0.5, 'Ä\\"\n'), sent.sample(7, "e0")], 0.0)])
-        with scraping(tmp_path, writer.port) as prometheus:
-            ((labels, value),) = prometheus.wait_for("pollect_LoadAvg")
-            assert (labels["time"], value) == ('Ä\\"\n', 0.5)
-            assert prometheus.wait_for("pollect_LoadAvg_sent")[0][1] == 7
-            assert prometheus.wait_for("process_resident_memory_bytes")
-            (target,) = prometheus.get("/api/v1/targets")["activeTargets"]
-            assert (target["health"], target["lastError"]) == ("up", "")
-            writer.write([Batch(source, [], 0.0)])
-            assert prometheus.wait_for("absent(pollect_LoadAvg)")
+    samples = [load.sample(0.5, 'Ä\\"\n'), sent.sample(7, "e0")]
+    scraped.plain.write([Batch(source, samples, 0.0)])
+    ((labels, value),) = scraped.wait_for("pollect_LoadAvg")
+    assert (labels["time"], value) == ('Ä\\"\n', 0.5)
+    assert scraped.wait_for("pollect_LoadAvg_sent")[0][1] == 7
+    assert scraped.wait_for("process_resident_memory_bytes")
+    scraped.plain.write([Batch(source, [], 0.0)])
+    assert scraped.wait_for("absent(pollect_LoadAvg)")
+
+
+def test_prometheus_scrapes_over_tls_with_a_password(scraped: Scraped) -> None:
+    scraped.secure.write([Batch(SourceId("pollect", "Up"), [Metric().sample(3)], 0.0)])
+    assert scraped.wait_for("pollect_Up")[0][1] == 3
+
+
+def test_prometheus_finds_nothing_wrong(scraped: Scraped) -> None:
+    assert scraped.wait_for("count(up == 1) == 2")
+    targets = scraped.get("/api/v1/targets")["activeTargets"]
+    assert {(target["health"], target["lastError"]) for target in targets} == {("up", "")}
 
 
 def promtool(text: str) -> tuple[int, str]:
     done = subprocess.run(
-        [program("promtool"), "check", "metrics"],
+        [find_program("promtool", "prometheus"), "check", "metrics"],
         input=text,
         capture_output=True,
         text=True,

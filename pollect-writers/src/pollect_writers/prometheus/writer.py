@@ -2,19 +2,24 @@
 
 Every path answers with the metrics, as in pollect 1.x, except `/` for browsers (a status page),
 `/-/healthy` and `/-/ready`. Text 0.0.4 or OpenMetrics 1.0, whichever the scraper prefers; gzip;
-`?name[]=` picks single metrics. Needs no third-party library.
+`?name[]=` picks single metrics. With `tls` it speaks HTTPS, with `auth` it wants a password or a
+token. Needs no third-party library.
 """
 
 import threading
 import zlib
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-from msgspec import Meta
-
-from pollect.api import Batch, SourceId, WriteError, Writer, WriterConfig, WriterContext
+from pollect.api import Batch, ConfigError, SourceId, WriteError, Writer, WriterContext
 from pollect_writers import __version__
+from pollect_writers.prometheus.config import (
+    AuthConfig,
+    PrometheusConfig,
+    PrometheusSslConfig,
+    TlsConfig,
+)
 from pollect_writers.prometheus.exposition import (
     Block,
     Exposition,
@@ -25,6 +30,10 @@ from pollect_writers.prometheus.exposition import (
 from pollect_writers.prometheus.page import status_page
 from pollect_writers.prometheus.process import process_samples, python_samples
 from pollect_writers.prometheus.server import HttpServer, Request, Response, listen
+from pollect_writers.prometheus.tls import ServerTls
+
+if TYPE_CHECKING:
+    from pollect_writers.prometheus.auth import Gate
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -33,20 +42,6 @@ FIRST_VALUES_SECONDS = 1.0
 #: Level 1 makes 1.3 times the bytes of level 9 in a twentieth of its time.
 _GZIP_LEVEL = 1
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
-
-
-class PrometheusConfig(WriterConfig, frozen=True, kw_only=True):
-    port: Annotated[
-        Annotated[int, Meta(ge=0, le=65535)],
-        Meta(description="TCP port to listen on; 0 takes any free one."),
-    ] = 8080
-    bind: Annotated[
-        str,
-        Meta(description="Address to listen on; `::` takes IPv6 and IPv4, `127.0.0.1` this host."),
-    ] = "0.0.0.0"
-    process_metrics: Annotated[
-        bool, Meta(description="Whether to show `process_*` and `python_*` of the daemon itself.")
-    ] = True
 
 
 class PrometheusWriter(Writer[PrometheusConfig]):
@@ -64,6 +59,9 @@ class PrometheusWriter(Writer[PrometheusConfig]):
         self._self_renderers: dict[SourceId, Renderer] = {}
         self._server: HttpServer | None = None
         self._waited = False
+        tls = self._tls_config()
+        self._tls = ServerTls(tls, context.config_dir, self.log) if tls is not None else None
+        self._gate = _build_gate(config.auth) if config.auth is not None else None
 
     @property
     def port(self) -> int:
@@ -72,6 +70,8 @@ class PrometheusWriter(Writer[PrometheusConfig]):
 
     def open(self) -> None:
         host, port = self.config.bind, self.config.port
+        if self._tls is not None:
+            self._tls.load()
         try:
             listener = listen(host, port)
         except OSError as error:
@@ -79,9 +79,12 @@ class PrometheusWriter(Writer[PrometheusConfig]):
                 f"cannot listen on {host} port {port}: {error.strerror or error}; "
                 "set `port` or `bind` to what is free, or stop the program that has it"
             ) from error
-        self._server = HttpServer(listener, self._answer)
+        wrap = self._tls.wrap if self._tls is not None else None
+        self._server = HttpServer(listener, self._answer, wrap=wrap)
         self._server.start()
-        self.log.info("listening on http://%s:%d/", f"[{host}]" if ":" in host else host, self.port)
+        scheme = "https" if self._tls is not None else "http"
+        place = f"[{host}]" if ":" in host else host
+        self.log.info("listening on %s://%s:%d/", scheme, place, self.port)
 
     def write(self, batches: Sequence[Batch]) -> None:
         for batch in batches:
@@ -92,7 +95,15 @@ class PrometheusWriter(Writer[PrometheusConfig]):
         if server is not None:
             server.close()
 
+    def _tls_config(self) -> TlsConfig | None:
+        return self.config.tls
+
     def _answer(self, request: Request) -> Response:
+        health_check = request.path.startswith("/-/")
+        if self._gate is not None and not health_check:
+            refusal = self._gate.refuse(request)
+            if refusal is not None:
+                return refusal
         match request.path:
             case "/-/healthy":
                 return Response(b"healthy\n")
@@ -149,6 +160,30 @@ class PrometheusWriter(Writer[PrometheusConfig]):
         if renderer is None:
             renderer = self._self_renderers[batch.source] = Renderer(batch.source)
         return renderer.render(batch.samples, batch.static_labels)[0]
+
+
+class PrometheusSslWriter(PrometheusWriter):
+    """The same over TLS, with the options of pollect 1.x."""
+
+    config_type = PrometheusSslConfig
+    config: PrometheusSslConfig
+
+    def _tls_config(self) -> TlsConfig | None:
+        cert, key, tls = self.config.cert, self.config.key, self.config.tls
+        if (cert or key) and tls is not None:
+            raise ConfigError("given twice", key="tls", hint="use either `tls` or `cert` and `key`")
+        if tls is not None:
+            return tls
+        if not cert or not key:
+            raise ConfigError("missing", key="key" if cert else "cert", hint="a PEM file")
+        return TlsConfig(cert=cert, key=key)
+
+
+def _build_gate(config: AuthConfig) -> "Gate":
+    # Brings hashlib along, 4 MiB, so only those who use passwords pay for it.
+    from pollect_writers.prometheus.auth import Gate
+
+    return Gate(config)
 
 
 def prefers_open_metrics(accept: str) -> bool:
