@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 DISTS  := $(patsubst %/pyproject.toml,%,$(wildcard pollect-*/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint type bench build services catalogue clean setup
+.PHONY: help run test lint type bench build services catalogue bpf clean setup
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -30,6 +30,9 @@ build: $(VENV)/.tools ## Build the wheel and source archive of every distributio
 
 catalogue: $(VENV)/.tools ## Write anew what `pollect deps` knows of distributions that are not installed
 	@$(BIN)/python -m tests.tools.catalogue
+
+bpf: ## Build the packet counter of K8sNamespaceTraffic anew (needs clang)
+	@$(PYTHON) -m tests.tools.bpf
 
 services: ## Install the Debian packages that integration tests drive (root)
 	@.ci/services

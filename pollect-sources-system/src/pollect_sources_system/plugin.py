@@ -29,4 +29,11 @@ def pollect_sources() -> list[SourceSpec]:
             f"{PACKAGE}.process:ProcessSource",
             summary="CPU, memory and number of the processes that match",
         ),
+        SourceSpec(
+            "K8sNamespaceTraffic",
+            f"{PACKAGE}.k8s_namespace_traffic.source:K8sNamespaceTrafficSource",
+            summary="Traffic of Kubernetes namespaces by destination network",
+            platforms=("linux",),
+            privileges="CAP_BPF and CAP_NET_ADMIN",
+        ),
     ]

@@ -1,0 +1,1 @@
+"""Source `K8sNamespaceTraffic`: the packet counter, its loader, and who owns which cgroup."""
