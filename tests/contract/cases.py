@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from pollect.testing import SourceCase, WriterCase, serve_http
+from tests.simulators.certificates import Authority
 from tests.simulators.snmp_agent import COUNTER32, SimulatedAgent
 
 IN_OCTETS = "1.3.6.1.2.1.2.2.1.10.1"
-from tests.simulators.certificates import Authority
 
 
 @contextmanager
@@ -30,6 +30,7 @@ def snmp_agent() -> Iterator[Mapping[str, Any]]:
         yield {"host": agent.address}
 
 
+@contextmanager
 def certificate() -> Iterator[Mapping[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "all.pem")
