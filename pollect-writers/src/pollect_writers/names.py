@@ -1,0 +1,34 @@
+"""Names in the form of Prometheus, for the writers whose backends share it."""
+
+from functools import lru_cache
+
+from pollect.api import Batch, Metric, Sample, SourceId
+from pollect_writers.prometheus.families import label_name, metric_name
+
+#: Names repeat at every tick; beyond this many the oldest are worked out anew.
+_REMEMBERED_NAMES = 16_384
+
+_remembered_metric_name = lru_cache(_REMEMBERED_NAMES)(metric_name)
+_remembered_label_name = lru_cache(_REMEMBERED_NAMES)(label_name)
+
+
+def prometheus_name(source: SourceId, metric: Metric) -> str:
+    """Return `collection_type_name_value`, as writer `Prometheus` spells it."""
+    return _remembered_metric_name(source, metric.name)
+
+
+def prometheus_base_name(source: SourceId) -> str:
+    """Return `collection_type_name`: the metric name without the name of the value."""
+    return _remembered_metric_name(source, None)
+
+
+def filled_labels(batch: Batch, sample: Sample) -> dict[str, str]:
+    """Return the labels of a sample, spelled for Prometheus, without the empty ones.
+
+    Of two labels that end up with the same name the first one stays.
+    """
+    labels: dict[str, str] = {}
+    for name, value in batch.labels_of(sample):
+        if value:
+            labels.setdefault(_remembered_label_name(name), value)
+    return labels
