@@ -1,0 +1,1 @@
+"""Writer `Otel`: OTLP over HTTP, as OpenTelemetry collectors take it."""

@@ -1,0 +1,318 @@
+"""Real backends for the writers: Debian's programs on free loopback ports, each with its own files.
+
+Every context manager skips the test when its program is absent, waits until the server answers,
+and stops what it started by its process id.
+"""
+
+import contextlib
+import json
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.core.engine.rig import wait_until
+
+START_SECONDS = 20.0
+STOP_SECONDS = 10.0
+
+
+def find_program(name: str, *folders: Path) -> str:
+    """Return the path of a program, or skip the test."""
+    for folder in folders:
+        if (folder / name).exists():
+            return str(folder / name)
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed (see .ci/services)")
+    return found
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def fetch(url: str, *, data: Mapping[str, str] | None = None) -> Any:
+    """Return the JSON of an answer; None when there is no server or no JSON."""
+    body = urllib.parse.urlencode(data).encode() if data is not None else None
+    try:
+        with urllib.request.urlopen(url, body, timeout=5) as answer:
+            text = answer.read()
+    except (OSError, urllib.error.URLError):
+        return None
+    return json.loads(text) if text else {}
+
+
+def accepts(port: int) -> bool:
+    """Return whether something listens."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1):
+            return True
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], ready: Callable[[], object], *, log: Path, user: str | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program until the block ends; its output is in `log`."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, user=user, cwd=log.parent
+        )
+    try:
+        wait_until(lambda: process.poll() is not None or ready(), START_SECONDS)
+        assert process.poll() is None, log.read_text(errors="replace")[-2000:]
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class Influx:
+    """InfluxDB 1 with one database, which the constructor's user may stop and start again."""
+
+    database = "history"
+
+    def __init__(self, folder: Path) -> None:
+        self._program = find_program("influxd")
+        self._folder = folder
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        config = folder / "influx.conf"
+        config.write_text(
+            f"""
+            reporting-disabled = true
+            bind-address = "127.0.0.1:{free_port()}"
+            [meta]
+              dir = "{folder}/meta"
+            [data]
+              dir = "{folder}/data"
+              wal-dir = "{folder}/wal"
+            [http]
+              bind-address = "127.0.0.1:{self._port}"
+            [monitor]
+              store-enabled = false
+            """
+        )
+        self._command = [self._program, "-config", str(config)]
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator["Influx"]:
+        with running(
+            self._command,
+            lambda: fetch(f"{self.url}/ping") is not None,
+            log=self._folder / "influx.log",
+        ):
+            self.query(f"CREATE DATABASE {self.database}")
+            yield self
+
+    def query(self, text: str) -> list[dict[str, Any]]:
+        """Return the series of one query, each with `name`, `tags`, `columns` and `values`."""
+        answer = fetch(f"{self.url}/query", data={"q": text, "db": self.database, "epoch": "ms"})
+        result = answer["results"][0]
+        assert "error" not in result, result
+        series: list[dict[str, Any]] = result.get("series", [])
+        return series
+
+
+class Prometheus:
+    """A Prometheus server that takes remote write."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.write_url = f"{url}/api/v1/write"
+
+    def query(self, expression: str, time: float) -> list[tuple[dict[str, str], float]]:
+        """Return the labels and values of an instant query."""
+        arguments = urllib.parse.urlencode({"query": expression, "time": time})
+        answer = fetch(f"{self.url}/api/v1/query?{arguments}")
+        assert answer, "no answer to the query"
+        return [(row["metric"], float(row["value"][1])) for row in answer["data"]["result"]]
+
+
+@contextlib.contextmanager
+def prometheus(folder: Path) -> Iterator[Prometheus]:
+    program = find_program("prometheus")
+    config = folder / "prometheus.yml"
+    config.write_text("global: {}\n")
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [
+        program,
+        f"--config.file={config}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address={url.removeprefix('http://')}",
+        "--web.enable-remote-write-receiver",
+    ]
+    ready = f"{url}/api/v1/status/runtimeinfo"
+    with running(command, lambda: fetch(ready), log=folder / "prometheus.log"):
+        yield Prometheus(url)
+
+
+class VictoriaMetrics(Prometheus):
+    """One VictoriaMetrics for several protocols."""
+
+    def __init__(self, url: str, graphite_port: int) -> None:
+        super().__init__(url)
+        self.graphite_port = graphite_port
+
+    def export(self, selector: str) -> list[dict[str, Any]]:
+        """Return whole series, each with `metric`, `values` and `timestamps` in milliseconds."""
+        fetch(f"{self.url}/internal/force_flush")
+        arguments = urllib.parse.urlencode({"match[]": selector})
+        with urllib.request.urlopen(f"{self.url}/api/v1/export?{arguments}", timeout=5) as answer:
+            return [json.loads(line) for line in answer]
+
+
+@contextlib.contextmanager
+def victoria_metrics(folder: Path) -> Iterator[VictoriaMetrics]:
+    program = find_program("victoria-metrics")
+    address, graphite_port = f"127.0.0.1:{free_port()}", free_port()
+    command = [
+        program,
+        f"-storageDataPath={folder / 'data'}",
+        "-retentionPeriod=100y",
+        f"-httpListenAddr={address}",
+        f"-graphiteListenAddr=127.0.0.1:{graphite_port}",
+    ]
+    with running(command, lambda: accepts(graphite_port), log=folder / "victoria.log"):
+        yield VictoriaMetrics(f"http://{address}", graphite_port)
+
+
+class Carbon:
+    """Graphite's own daemon; what it stored is read with its own program."""
+
+    def __init__(self, port: int, storage: Path) -> None:
+        self.port = port
+        self._storage = storage
+
+    def values(self, pattern: str, since: int, until: int) -> list[float]:
+        """Return what the one file that matches holds from `since` to `until`."""
+        files = list((self._storage / "whisper").rglob(pattern))
+        if len(files) != 1:
+            return []
+        command = [
+            find_program("whisper-fetch"),
+            "--json",
+            f"--from={since}",
+            f"--until={until}",
+            str(files[0]),
+        ]
+        answer = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        return [value for value in answer["values"] if value is not None]
+
+
+@contextlib.contextmanager
+def carbon(folder: Path) -> Iterator[Carbon]:
+    program = find_program("carbon-cache")
+    port = free_port()
+    (folder / "storage-schemas.conf").write_text("[all]\npattern = .*\nretentions = 1s:1d\n")
+    config = folder / "carbon.conf"
+    config.write_text(
+        f"""
+[cache]
+STORAGE_DIR = {folder}
+LOCAL_DATA_DIR = {folder}/whisper
+CONF_DIR = {folder}
+LOG_DIR = {folder}
+PID_DIR = {folder}
+LINE_RECEIVER_INTERFACE = 127.0.0.1
+LINE_RECEIVER_PORT = {port}
+ENABLE_UDP_LISTENER = False
+PICKLE_RECEIVER_INTERFACE = 127.0.0.1
+PICKLE_RECEIVER_PORT = {free_port()}
+CACHE_QUERY_INTERFACE = 127.0.0.1
+CACHE_QUERY_PORT = {free_port()}
+USE_INSECURE_UNPICKLER = False
+MAX_CREATES_PER_MINUTE = inf
+MAX_UPDATES_PER_SECOND = inf
+ENABLE_TAGS = False
+TAG_HASH_FILENAMES = False
+"""
+    )
+    command = [program, f"--config={config}", "--nodaemon", "start"]
+    with running(command, lambda: accepts(port), log=folder / "carbon.log"):
+        yield Carbon(port, folder)
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[str]:
+    """Give the SQLAlchemy URL of a fresh database, run by a user that is not root."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    initdb, server = find_program("initdb", *folders), find_program("postgres", *folders)
+    user = "postgres" if os.geteuid() == 0 else None
+    # Not pytest's folder: nobody else may enter that one.
+    folder = Path(tempfile.mkdtemp(prefix="pollect-postgresql-"))
+    port = free_port()
+    try:
+        if user is not None:
+            entry = pwd.getpwnam(user)
+            os.chown(folder, entry.pw_uid, entry.pw_gid)
+        data = folder / "data"
+        subprocess.run(
+            [initdb, "-D", str(data), "-A", "trust", "-U", "pollect", "--no-sync", "-E", "UTF8"],
+            check=True,
+            capture_output=True,
+            user=user,
+            cwd=folder,
+        )
+        command = [server, "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", "", "-F"]
+        url = f"postgresql+psycopg://pollect:not-asked-for@127.0.0.1:{port}/postgres"
+        with running(command, lambda: _answers(port), log=folder / "postgresql.log", user=user):
+            yield url
+    finally:
+        shutil.rmtree(folder)
+
+
+def _answers(port: int) -> bool:
+    import psycopg
+
+    try:
+        psycopg.connect(host="127.0.0.1", port=port, user="pollect", dbname="postgres").close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+class Rotel:
+    """An OpenTelemetry collector that prints every metric it gets."""
+
+    def __init__(self, endpoint: str, log: Path) -> None:
+        self.endpoint = endpoint
+        self._log = log
+
+    def output(self) -> str:
+        return self._log.read_text(errors="replace")
+
+
+@contextlib.contextmanager
+def rotel(folder: Path) -> Iterator[Rotel]:
+    package = pytest.importorskip("rotel", reason="rotel has no wheel for this platform")
+    program = find_program("rotel-agent", Path(package.__file__).parent)
+    port, log = free_port(), folder / "rotel.log"
+    command = [
+        program, "start",
+        "--otlp-http-endpoint", f"127.0.0.1:{port}",
+        "--otlp-grpc-endpoint", f"127.0.0.1:{free_port()}",
+        "--exporter", "blackhole",
+        "--debug-log", "metrics",
+        "--debug-log-verbosity", "detailed",
+    ]  # fmt: skip
+    with running(command, lambda: accepts(port), log=log):
+        yield Rotel(f"http://127.0.0.1:{port}/v1/metrics", log)
