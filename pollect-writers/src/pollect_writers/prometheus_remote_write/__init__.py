@@ -1,0 +1,1 @@
+"""Writer `PrometheusRemoteWrite`: pushes to Prometheus and what speaks its protocol."""

@@ -1,0 +1,133 @@
+"""The protobuf message of remote write, and the series it is made of.
+
+Message (prompb, Remote-Write 1.0 specification)::
+
+    WriteRequest { repeated TimeSeries timeseries = 1; }
+    TimeSeries   { repeated Label labels = 1; repeated Sample samples = 2; }
+    Label        { string name = 1; string value = 2; }      sorted by name
+    Sample       { double value = 1; int64 timestamp = 2; }  in milliseconds
+
+Written by hand: no maintained package carries these classes, and the labels of a series, nearly
+all of the message, are encoded only once this way.
+"""
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from pollect.api import Batch, Metric, Sample, SourceId
+from pollect_writers.names import filled_labels, prometheus_name
+
+#: The NaN by which a sender says that a series has ended (`value.StaleNaN` of Prometheus).
+STALE_MARKER = struct.pack("<Q", 0x7FF0_0000_0000_0002)
+
+_LENGTH_DELIMITED = 2
+_SERIES_TAG = _LABEL_TAG = _NAME_TAG = bytes([1 << 3 | _LENGTH_DELIMITED])
+_SAMPLES_TAG = _VALUE_TAG = bytes([2 << 3 | _LENGTH_DELIMITED])
+_DOUBLE_TAG = bytes([1 << 3 | 1])
+_TIMESTAMP_TAG = bytes([2 << 3])
+_MILLISECONDS = 1000
+
+
+class Point(NamedTuple):
+    """One value of one series; `value` is a double in its eight bytes."""
+
+    labels: bytes
+    value: bytes
+    time_ms: int
+
+
+_Key: TypeAlias = tuple[Metric, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSeries:
+    """The series a source had last: their encoded labels, and the last sample of each."""
+
+    static_labels: tuple[tuple[str, str], ...]
+    labels: Mapping[_Key, bytes]
+    last: Mapping[bytes, Point]
+
+
+Known: TypeAlias = dict[SourceId, SourceSeries]
+
+
+def build_points(batches: Iterable[Batch], known: Known) -> tuple[list[Point], Known, int]:
+    """Return the points of `batches`, the series their sources then have, and a count.
+
+    A series that vanished gets a stale marker. A sample that repeats the last one of its series
+    is left out. So is one that is not later than it, and counted: a server would refuse the whole
+    request for it. `known` is not changed, because a delivery that fails is built again.
+    """
+    points: list[Point] = []
+    changed: Known = {}
+    outdated = 0
+    for batch in batches:
+        before = changed.get(batch.source) or known.get(batch.source)
+        last = dict(before.last) if before else {}
+        reusable = before.labels if before and before.static_labels == batch.static_labels else {}
+        labels: dict[_Key, bytes] = {}
+        for sample in batch.samples:
+            key = (sample.metric, sample.label_values)
+            encoded = reusable.get(key) or encode_labels(batch, sample)
+            labels[key] = encoded
+            time_ms = _to_ms(batch.time if sample.time is None else sample.time)
+            point = Point(encoded, struct.pack("<d", sample.value), time_ms)
+            previous = last.get(encoded)
+            if previous is None or previous.time_ms < time_ms:
+                last[encoded] = point
+                points.append(point)
+            elif previous != point:
+                outdated += 1
+        alive = frozenset(labels.values())
+        now_ms = _to_ms(batch.time)
+        for encoded in last.keys() - alive:
+            # A marker that is not later than the last sample would be out of order.
+            end_ms = max(now_ms, last.pop(encoded).time_ms + 1)
+            points.append(Point(encoded, STALE_MARKER, end_ms))
+        changed[batch.source] = SourceSeries(batch.static_labels, labels, last)
+    return points, changed, outdated
+
+
+def encode_labels(batch: Batch, sample: Sample) -> bytes:
+    """Return the labels of a sample, its name among them, as fields of a `TimeSeries`."""
+    labels = filled_labels(batch, sample)
+    labels["__name__"] = prometheus_name(batch.source, sample.metric)
+    return b"".join(
+        _LABEL_TAG + _delimited(_NAME_TAG + _text(name) + _VALUE_TAG + _text(value))
+        for name, value in sorted(labels.items())
+    )
+
+
+def encode_request(points: Sequence[Point]) -> bytes:
+    """Return a `WriteRequest` with one `TimeSeries` for each series in `points`."""
+    series: dict[bytes, list[bytes]] = {}
+    for point in points:
+        sample = _DOUBLE_TAG + point.value + _TIMESTAMP_TAG + _varint(point.time_ms)
+        series.setdefault(point.labels, []).append(_SAMPLES_TAG + _delimited(sample))
+    return b"".join(
+        _SERIES_TAG + _delimited(labels + b"".join(samples)) for labels, samples in series.items()
+    )
+
+
+def _to_ms(seconds: float) -> int:
+    return round(seconds * _MILLISECONDS)
+
+
+def _text(text: str) -> bytes:
+    return _delimited(text.encode())
+
+
+def _delimited(content: bytes) -> bytes:
+    return _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    """Encode a number that is not negative, seven bits a byte, the lowest first."""
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
