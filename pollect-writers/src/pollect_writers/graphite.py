@@ -1,0 +1,107 @@
+"""Writer `Graphite`: Carbon, VictoriaMetrics and others that take Graphite's plain text.
+
+Protocol: TCP, one line `path;tag=value;... value seconds` for each sample,
+https://graphite.readthedocs.io/en/stable/feeding-carbon.html. Nothing is acknowledged, so every
+delivery has its own connection: we say that we are done, and that the server then closes is the
+proof that it has read all lines. Needs no third-party library.
+"""
+
+import re
+import socket
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+from msgspec import Meta
+
+from pollect.api import Batch, Retryable, Seconds, Writer, WriterConfig
+
+DEFAULT_PORT = 2003
+
+_NOT_IN_A_PATH = re.compile(r"[^a-zA-Z0-9_.:\-]+")
+_NOT_IN_A_LEVEL = re.compile(r"[^a-zA-Z0-9_:\-]+")
+_NOT_IN_A_TAG_NAME = re.compile(r"[;!^=\s]+")
+_NOT_IN_A_TAG_VALUE = re.compile(r"[;\s]+")
+_QUOTED_BYTES = 40
+
+
+class GraphiteWriterConfig(WriterConfig, frozen=True, kw_only=True):
+    host: Annotated[str, Meta(description="Host of the server.")] = "localhost"
+    port: Annotated[
+        int, Meta(gt=0, le=65535, description="TCP port for the plain text protocol.")
+    ] = DEFAULT_PORT
+    prefix: Annotated[
+        str, Meta(description="Put before every path, as in `servers.host1`; a dot is added.")
+    ] = ""
+    tags: Annotated[
+        bool,
+        Meta(description="Send labels as tags; if false, as two more levels of the path each."),
+    ] = True
+    timeout: Annotated[Seconds, Meta(description="Seconds one delivery may take.")] = 10.0
+
+
+class GraphiteWriter(Writer[GraphiteWriterConfig]):
+    """Sends samples to a Graphite server."""
+
+    config_type = GraphiteWriterConfig
+
+    def write(self, batches: Sequence[Batch]) -> None:
+        config = self.config
+        lines = "".join(format_lines(batches, prefix=config.prefix, tags=config.tags))
+        if lines:
+            self._deliver(lines.encode())
+
+    def _deliver(self, data: bytes) -> None:
+        config, clock = self.config, self.context.clock
+        deadline = clock.monotonic() + config.timeout
+        target = f"{config.host}:{config.port}"
+        try:
+            with socket.create_connection((config.host, config.port), config.timeout) as connection:
+                # For sendall the time-out is one for all of the data.
+                connection.settimeout(_remaining(deadline, clock.monotonic()))
+                connection.sendall(data)
+                connection.shutdown(socket.SHUT_WR)
+                connection.settimeout(_remaining(deadline, clock.monotonic()))
+                answer = connection.recv(_QUOTED_BYTES)
+        except TimeoutError as error:
+            raise Retryable(f"{target} did not take the data in {config.timeout:g} s") from error
+        except OSError as error:
+            raise Retryable(f"{target}: {error.strerror or error}") from error
+        if answer:
+            # A Graphite server never says a word.
+            raise Retryable(f"{target} speaks another protocol: {answer!r}")
+
+
+def format_lines(batches: Iterable[Batch], *, prefix: str = "", tags: bool = True) -> list[str]:
+    """Return one line of plain text for each sample, its newline included."""
+    lines = []
+    for batch in batches:
+        base = _NOT_IN_A_PATH.sub("_", batch.source.dotted)
+        if prefix:
+            base = f"{prefix.rstrip('.')}.{base}"
+        for sample in batch.samples:
+            path = base
+            if sample.metric.name is not None:
+                path += f".{_NOT_IN_A_PATH.sub('_', sample.metric.name)}"
+            for name, value in batch.labels_of(sample):
+                if value:
+                    path += _format_tag(name, value) if tags else _format_levels(name, value)
+            time = batch.time if sample.time is None else sample.time
+            # Carbon stores whole seconds.
+            lines.append(f"{path} {sample.value!r} {int(time)}\n")
+    return lines
+
+
+def _format_tag(name: str, value: str) -> str:
+    # A value that begins with a tilde would be taken for a pattern.
+    value = _NOT_IN_A_TAG_VALUE.sub("_", value).lstrip("~") or "_"
+    return f";{_NOT_IN_A_TAG_NAME.sub('_', name)}={value}"
+
+
+def _format_levels(name: str, value: str) -> str:
+    return f".{_NOT_IN_A_LEVEL.sub('_', name)}.{_NOT_IN_A_LEVEL.sub('_', value)}"
+
+
+def _remaining(deadline: float, now: float) -> float:
+    if now >= deadline:
+        raise TimeoutError
+    return deadline - now

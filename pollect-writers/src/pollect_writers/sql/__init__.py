@@ -1,0 +1,1 @@
+"""Writer `Sql`: history in SQLite, or in any database that SQLAlchemy knows."""
