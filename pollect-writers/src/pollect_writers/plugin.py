@@ -24,6 +24,39 @@ def pollect_writers() -> list[WriterSpec]:
             f"{PACKAGE}.prometheus.writer:PrometheusSslWriter",
             summary="The same over TLS",
         ),
+        WriterSpec(
+            "Otel",
+            f"{PACKAGE}.otel.writer:OtelWriter",
+            summary="OpenTelemetry collectors, by OTLP over HTTP",
+            extra="otel",
+        ),
+        WriterSpec(
+            "InfluxDb",
+            f"{PACKAGE}.influx_db:InfluxDbWriter",
+            summary="InfluxDB 1, 2 and 3",
+            extra="influxdb",
+        ),
+        WriterSpec(
+            "PrometheusRemoteWrite",
+            f"{PACKAGE}.prometheus_remote_write.writer:PrometheusRemoteWriteWriter",
+            summary="Prometheus, VictoriaMetrics and Mimir, by remote write",
+            extra="remote-write",
+        ),
+        WriterSpec(
+            "Graphite",
+            f"{PACKAGE}.graphite:GraphiteWriter",
+            summary="Graphite's plain text over TCP",
+        ),
+        WriterSpec(
+            "JsonLines",
+            f"{PACKAGE}.json_lines:JsonLinesWriter",
+            summary="Lines of JSON, to standard output or a file with rotation",
+        ),
+        WriterSpec(
+            "Sql",
+            f"{PACKAGE}.sql.writer:SqlWriter",
+            summary="History in SQLite, PostgreSQL and other databases",
+        ),
     ]
 
 
