@@ -139,7 +139,7 @@ def test_option_left_empty_counts_as_not_given(option: str) -> None:
         ({"unit": "K"}, "unit: expected one of C, F, got 'K'"),
         ({"registers": [{"name": "a"}, {"scaleFactor": 1}]},
          "registers[1].name: required option missing"),
-        ({"registers": ["a"]}, "registers[0]: expected a mapping, got 'a'"),
+        ({"registers": ["a"]}, "registers[0]: expected a mapping, got text"),
         ({"registers": {"name": "a"}}, "registers: expected a list of mappings, got a mapping"),
         ({"registers": [{"name": "a"}] * 4}, "registers: expected 3 or fewer in the list, got 4"),
         ({"byName": {"x": {"name": "a", "scaleFactor": 0}}},

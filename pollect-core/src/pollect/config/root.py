@@ -13,7 +13,8 @@ from msgspec import Meta
 from pollect.config.document import Document, join_path
 from pollect.config.environment import Environment, Unset, fill_data, unset_texts
 from pollect.config.problems import Problems
-from pollect.config.sections import SectionReader, boolean
+from pollect.config.scalars import boolean
+from pollect.config.sections import SectionReader
 from pollect.config.words import describe_value
 from pollect.errors import ConfigError, PluginError, UnknownPlugin
 from pollect.plugin import Seconds, Source, SourceConfig, Writer, WriterConfig
@@ -146,7 +147,8 @@ class ExecutorOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     ] = msgspec.field(default_factory=dict)
 
 
-ROOT_SECTIONS = ("writers", "writer", "executors")
+#: Keys beside the options of the frame; `$schema` is for editors.
+ROOT_SECTIONS = ("writers", "writer", "executors", "$schema")
 EXECUTOR_SECTIONS = ("sources", "writers", "writer")
 
 _PluginT = TypeVar("_PluginT", Source[Any], Writer[Any])

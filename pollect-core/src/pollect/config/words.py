@@ -7,9 +7,16 @@ from msgspec.inspect import Metadata, NoneType, Type, UnionType
 
 from pollect.config.document import scalar_text
 from pollect.config.environment import Filled
+from pollect.plugin import Secret
 
 #: A value in a message is cut here; nobody reads more of it.
 _LONGEST_VALUE = 60
+
+
+def description(kind: Type) -> str:
+    """Return the description a field was declared with, empty if it has none."""
+    schema = kind.extra_json_schema if isinstance(kind, Metadata) else None
+    return str((schema or {}).get("description", ""))
 
 
 def choices(kind: Type) -> list[Type]:
@@ -21,6 +28,15 @@ def choices(kind: Type) -> list[Type]:
     return [] if isinstance(kind, NoneType) else [kind]
 
 
+def allows_none(kind: Type) -> bool:
+    """Whether None is a value of the type, and not only a way to leave an option empty."""
+    if isinstance(kind, Metadata):
+        return allows_none(kind.type)
+    if isinstance(kind, UnionType):
+        return any(allows_none(member) for member in kind.types)
+    return isinstance(kind, NoneType | inspect.AnyType)
+
+
 def item_types(kind: Type) -> list[Type] | None:
     """Return the types of the items of a list, None for whatever is not a list."""
     if isinstance(kind, inspect.TupleType):
@@ -28,9 +44,16 @@ def item_types(kind: Type) -> list[Type] | None:
     return [kind.item_type] if isinstance(kind, inspect.CollectionType) else None
 
 
-def describe_type(kind: Type) -> str:
+def describe_type(kind: Type, *, limits: bool = True) -> str:
     """Return what a value must be: `a number above 0`, `text or a list of texts`."""
-    return " or ".join(dict.fromkeys(_one(choice) for choice in choices(kind)))
+    return " or ".join(dict.fromkeys(_one(choice, limits) for choice in choices(kind)))
+
+
+def is_secret(kind: Type) -> bool:
+    """Whether values of this type must not be shown."""
+    return any(
+        isinstance(choice, inspect.CustomType) and choice.cls is Secret for choice in choices(kind)
+    )
 
 
 def describe_range(kind: Type) -> str:
@@ -39,10 +62,11 @@ def describe_range(kind: Type) -> str:
     return " or ".join(dict.fromkeys(limit for limit in limits if limit))
 
 
-def describe_value(value: object, written: str | None = None) -> str:
+def describe_value(value: object, written: str | None = None, *, quoted: bool = False) -> str:
     """Return a wrong value as a message may show it, never what a variable or file holds.
 
-    `written` is how the file writes a number. Secrets do not come here: any text is right for them.
+    `written` is how the file writes a number. Text is `quoted` only where text can be right:
+    elsewhere it may be a password on the wrong line.
     """
     if isinstance(value, Filled):
         return f"what {value.origin} holds"
@@ -52,18 +76,20 @@ def describe_value(value: object, written: str | None = None) -> str:
         return "a list"
     if isinstance(value, dict):
         return "a mapping"
-    if isinstance(value, str):
-        return repr(value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 3] + "...")
-    return written or scalar_text(value)
+    if not isinstance(value, str):
+        return written or scalar_text(value)
+    if not quoted:
+        return "text"
+    return repr(value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 3] + "...")
 
 
-def _one(kind: Type) -> str:
-    limits = _range(kind)
+def _one(kind: Type, limits: bool) -> str:
+    within = _range(kind) if limits else ""
     match kind:
         case inspect.IntType():
-            return f"a whole number {limits}".rstrip()
+            return f"a whole number {within}".rstrip()
         case inspect.FloatType():
-            return f"a number {limits}".rstrip()
+            return f"a number {within}".rstrip()
         case inspect.BoolType():
             return "true or false"
         case inspect.StrType(pattern=pattern, min_length=shortest):
@@ -75,7 +101,7 @@ def _one(kind: Type) -> str:
         case inspect.StructType():
             return "a mapping"
         case inspect.DictType():
-            return f"a mapping of names to {plural(kind.value_type)}"
+            return f"a mapping of names to {_plural(kind.value_type, limits)}"
         case inspect.AnyType():
             return "anything"
     items = item_types(kind)
@@ -83,7 +109,7 @@ def _one(kind: Type) -> str:
         return "text"
     if isinstance(kind, inspect.TupleType):
         return f"a list of {len(items)} values"
-    return f"a list of {plural(items[0])}"
+    return f"a list of {_plural(items[0], limits)}"
 
 
 def allowed_values(kind: Type) -> list[Any]:
@@ -93,9 +119,8 @@ def allowed_values(kind: Type) -> list[Any]:
     return list(kind.values) if isinstance(kind, inspect.LiteralType) else []
 
 
-def plural(kind: Type) -> str:
-    """Return the type for the items of a list: `numbers above 0`."""
-    words = describe_type(kind)
+def _plural(kind: Type, limits: bool) -> str:
+    words = describe_type(kind, limits=limits)
     for one, many in (
         ("a whole number", "whole numbers"),
         ("a number", "numbers"),
