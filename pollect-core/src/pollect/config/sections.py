@@ -17,7 +17,6 @@ from pollect.config.document import join_path
 from pollect.config.environment import Options, Unset, unset_texts
 from pollect.config.problems import Problems
 from pollect.config.scalars import WRONG, Wrong, convert_scalar, scalar_types
-from pollect.config.suggestions import correct, suggest
 from pollect.config.words import (
     allows_none,
     choices,
@@ -114,6 +113,8 @@ class SectionReader:
     def _warn_unread(self, key: Any, value: Any, path: str, known: Sequence[str]) -> None:
         inner = join_path(path, str(key))
         if known:
+            from pollect.config.suggestions import suggest
+
             hint = suggest(str(key), known)
             self._problems.warn(inner, ConfigError("unknown option", hint=hint))
         for where, unset in unset_texts(value, inner):
@@ -208,6 +209,8 @@ class SectionReader:
         return WRONG if unset else _plain(value)
 
     def _unexpected(self, kind: Type, value: Any, path: str, found: str = "") -> Wrong:
+        from pollect.config.suggestions import correct
+
         single = not all(_is_structured(choice) for choice in choices(kind))
         found = found or describe_value(value, self._texts.get(path), quoted=single)
         problem = f"expected {describe_type(kind)}, got {found}"

@@ -1,5 +1,9 @@
-"""What somebody probably meant who wrote a wrong option or value."""
+"""What somebody probably meant who wrote a wrong option or value.
 
+Imported at the first mistake.
+"""
+
+import difflib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -38,8 +42,6 @@ def suggest(option: str, known: Sequence[str]) -> str:
 
 
 def _most_similar(word: str, known: Sequence[str]) -> str | None:
-    import difflib  # only a mistake costs its import
-
     by_letters = {_letters(candidate): candidate for candidate in known}
     found = difflib.get_close_matches(_letters(word), by_letters, n=1, cutoff=_LIKENESS)
     return by_letters[found[0]] if found else None
