@@ -1,6 +1,6 @@
 """The sources of this distribution, one a line."""
 
-from pollect.api import SourceSpec, hookimpl
+from pollect.api import Program, SourceSpec, hookimpl
 
 PACKAGE = "pollect_sources_system"
 
@@ -35,5 +35,18 @@ def pollect_sources() -> list[SourceSpec]:
             summary="Traffic of Kubernetes namespaces by destination network",
             platforms=("linux",),
             privileges="CAP_BPF and CAP_NET_ADMIN",
+        ),
+        SourceSpec(
+            "SmartCtl",
+            f"{PACKAGE}.smart_ctl.source:SmartCtlSource",
+            summary="Health of ATA, NVMe and SAS drives",
+            programs=(Program("smartctl", "smartmontools"),),
+            privileges="root, or CAP_SYS_RAWIO (ATA, SAS) and CAP_SYS_ADMIN (NVMe)",
+        ),
+        SourceSpec(
+            "Sensors",
+            f"{PACKAGE}.sensors.source:SensorsSource",
+            summary="Temperatures, voltages, fans and power",
+            programs=(Program("sensors", "lm-sensors"),),
         ),
     ]

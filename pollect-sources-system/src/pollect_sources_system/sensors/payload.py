@@ -1,0 +1,158 @@
+"""What `sensors -j` prints: pure parsing, and what the readings of a chip mean.
+
+The output is an object of chips, each an object of features by label, each with members named
+`<feature><number>_<part>`::
+
+    {"nct6798-isa-0290": {"Adapter": "ISA adapter", "CPU Fan": {"fan2_input": 1869.0}}}
+
+lm-sensors 3.5 and newer. The output is not always JSON: a chip without features leaves a comma
+too many (3.6.0), and what cannot be read may be printed as `nan` or `N/A`.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from pollect.api import BadResponse
+
+_QUOTED_CHARACTERS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One sensor of a chip, in base units; members as `sensors -j` names them."""
+
+    chip: str
+    label: str
+    members: Mapping[str, float] = field(default_factory=dict)
+
+
+class Quantity(NamedTuple):
+    """What a kind of feature measures."""
+
+    unit: str
+    #: The parts that hold the value, the better one first; empty for a member without a part.
+    parts: tuple[str, ...] = ("input",)
+    #: Digits the text output has behind the point.
+    digits: int = 2
+    #: Whether the text output puts a prefix before the unit: mV, kW.
+    prefixed: bool = False
+
+
+QUANTITIES = {
+    "temp": Quantity("°C", digits=1),
+    "in": Quantity("V", prefixed=True),
+    "fan": Quantity("RPM", digits=0),
+    "power": Quantity("W", ("input", "average"), prefixed=True),
+    "energy": Quantity("J", prefixed=True),
+    "curr": Quantity("A", prefixed=True),
+    "humidity": Quantity("%RH", digits=1),
+    "freq": Quantity("Hz"),
+    "cpu": Quantity("V", ("vid",), digits=3),
+}
+LIMITS = ("max", "min", "crit", "lcrit")
+#: Up to this magnitude the text output uses this prefix and factor.
+PREFIXES = (
+    (1e-6, "n", 1e9),
+    (1e-3, "u", 1e6),
+    (1.0, "m", 1e3),
+    (1e3, "", 1.0),
+    (1e6, "k", 1e-3),
+    (1e9, "M", 1e-6),
+    (float("inf"), "G", 1e-9),
+)
+
+_MEMBER = re.compile(r"(?P<kind>[a-z]+)\d*_(?P<part>\w+)")
+_SPARE_COMMA = re.compile(r",(?=\s*[}\]])")
+_BARE_WORD = re.compile(r'(?<=":)\s*(?!null\b)[+-]?[A-Za-z][^,}\n]*')
+_OPENING_LINE = re.compile(r'(?P<indent>\s*)"(?P<name>.*)":\s*\{\s*')
+_NUMBER_LINE = re.compile(r'\s*"(?P<name>\w+)":\s*(?P<value>-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?),?\s*')
+
+
+def parse_sensors(text: str) -> list[Feature]:
+    """Return the features of all chips; raises `BadResponse` if there is no such thing in it."""
+    repaired = _SPARE_COMMA.sub("", _BARE_WORD.sub(" null", text))
+    try:
+        document = json.loads(repaired)
+        return [
+            Feature(chip, label, _numbers(members))
+            for chip, features in document.items()
+            for label, members in features.items()
+            if isinstance(members, dict)
+        ]
+    except (ValueError, AttributeError) as error:
+        features = list(_salvage(text))
+        if not features:
+            quoted = text.strip()[:_QUOTED_CHARACTERS]
+            raise BadResponse(f"expected the JSON of `sensors -j`, got {quoted!r}") from error
+        return features
+
+
+def _numbers(members: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in members.items() if isinstance(value, int | float)}
+
+
+def _salvage(text: str) -> Iterable[Feature]:
+    """Yield what is well-formed, line by line: one bad line must not cost the other chips.
+
+    Chips are indented less than their features.
+    """
+    chip, chip_indent = "", -1
+    feature: Feature | None = None
+    members: dict[str, float] = {}
+    for line in text.splitlines():
+        if opening := _OPENING_LINE.fullmatch(line):
+            indent = len(opening["indent"])
+            if chip_indent in (-1, indent):
+                chip, chip_indent = opening["name"], indent
+            else:
+                members = {}
+                feature = Feature(chip, opening["name"], members)
+                yield feature
+        elif number := _NUMBER_LINE.fullmatch(line):
+            members[number["name"]] = float(number["value"])
+
+
+def find_value(feature: Feature) -> tuple[float, Quantity] | None:
+    """Return the value of a feature and what it measures.
+
+    None for features without a value (intrusion contacts), and while the sensor is faulty or
+    cannot be read.
+    """
+    matches = list(_matches(feature))
+    parts = {match["part"]: number for match, number in matches}
+    kind = matches[-1][0]["kind"] if matches else ""
+    quantity = QUANTITIES.get(kind)
+    if quantity is None or parts.get("fault"):
+        return None
+    return next(((parts[part], quantity) for part in quantity.parts if part in parts), None)
+
+
+def find_limits(feature: Feature) -> dict[str, float]:
+    """Return the limits of a feature, among `LIMITS`."""
+    parts = {match["part"]: number for match, number in _matches(feature)}
+    return {limit: parts[limit] for limit in LIMITS if limit in parts}
+
+
+def find_alarm(feature: Feature) -> bool | None:
+    """Return whether any alarm of a feature is raised; None if it has none."""
+    alarms = [number for match, number in _matches(feature) if match["part"].endswith("alarm")]
+    return any(alarms) if alarms else None
+
+
+def _matches(feature: Feature) -> Iterable[tuple[re.Match[str], float]]:
+    for member, number in feature.members.items():
+        if match := _MEMBER.fullmatch(member):
+            yield match, number
+
+
+def scale_as_text(value: float, quantity: Quantity) -> tuple[float, str]:
+    """Return value and unit as `sensors` prints them as text: 0.005 W is 5 mW."""
+    prefix, factor = "", 1.0
+    if quantity.prefixed and value:
+        prefix, factor = next(
+            (prefix, factor) for bound, prefix, factor in PREFIXES if abs(value) <= bound
+        )
+    return round(value * factor, quantity.digits), prefix + quantity.unit

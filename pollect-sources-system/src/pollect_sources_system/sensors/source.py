@@ -1,0 +1,146 @@
+"""Source `Sensors`: temperatures, voltages, fans and power of the mainboard and its devices.
+
+Read through `sensors -j` (Debian: lm-sensors), which knows the labels of `sensors.conf`; straight
+from the kernel where the program is not installed. Cost of a probe: one process, or some small
+files per chip.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from msgspec import Meta
+
+from pollect.api import (
+    Metric,
+    MissingDependency,
+    NoData,
+    Program,
+    Sample,
+    Source,
+    SourceConfig,
+    SourceContext,
+    TargetUnavailable,
+)
+from pollect.support.filters import NameFilter, Names
+from pollect.support.process import Command, CommandOverride
+from pollect_sources_system.sensors.hwmon import read_hwmon
+from pollect_sources_system.sensors.payload import (
+    LIMITS,
+    Feature,
+    find_alarm,
+    find_limits,
+    find_value,
+    parse_sensors,
+    scale_as_text,
+)
+
+SENSORS = Program("sensors", "lm-sensors")
+NOTHING_FOUND = "no sensors found; `sensors-detect` tells which drivers are missing"
+VALUE_PARTS = ("input", "average", "vid", "fault")
+
+LABELS = ("device", "name", "unit")
+VALUE = Metric(help="What the sensor measures, in the unit of the label.", labels=LABELS)
+MAX = Metric("max", help="Upper limit, in the unit of the label.", labels=LABELS)
+MIN = Metric("min", help="Lower limit, in the unit of the label.", labels=LABELS)
+CRIT = Metric("crit", help="Critical upper limit, in the unit of the label.", labels=LABELS)
+LCRIT = Metric("lcrit", help="Critical lower limit, in the unit of the label.", labels=LABELS)
+ALARM = Metric(
+    "alarm", help="1 while the sensor raises an alarm, else 0.", labels=("device", "name")
+)
+LIMIT_METRICS = {"max": MAX, "min": MIN, "crit": CRIT, "lcrit": LCRIT}
+
+
+class SensorsConfig(SourceConfig, frozen=True, kw_only=True):
+    include: Annotated[
+        Names,
+        Meta(description="Chips to report (`coretemp-isa-*`), letter case ignored; default: all."),
+    ] = None
+    exclude: Annotated[Names, Meta(description="Chips to leave out, letter case ignored.")] = None
+    exclude_names: Annotated[
+        Names,
+        Meta(description="Sensors to leave out by their `name` label, for unconnected inputs."),
+    ] = None
+    use_base_units: Annotated[
+        bool, Meta(description="False: values and units as `sensors` prints them (mV, kW).")
+    ] = True
+    limits: Annotated[bool, Meta(description="Also report the limits of each sensor.")] = False
+    alarms: Annotated[bool, Meta(description="Also report the alarms.")] = False
+    command: Annotated[
+        CommandOverride, Meta(description="What to run instead of `sensors`, with its words.")
+    ] = None
+
+
+class SensorsSource(Source[SensorsConfig]):
+    """Temperatures, voltages, fan speeds and power by chip and sensor."""
+
+    config_type = SensorsConfig
+    metrics = (VALUE, MAX, MIN, CRIT, LCRIT, ALARM)
+
+    def __init__(self, config: SensorsConfig, context: SourceContext) -> None:
+        super().__init__(config, context)
+        self._chips = NameFilter(config.include, config.exclude, ignore_case=True)
+        self._names = NameFilter(exclude=config.exclude_names, ignore_case=True)
+        self._limits = config.limits or config.details
+        self._alarms = config.alarms or config.details
+        self._command = Command(SENSORS, config.command, stopping=context.stopping)
+        self._uses_program = True
+        self._warned = False
+
+    def open(self) -> None:
+        try:
+            self._command.require()
+        except MissingDependency:
+            if self.config.command or not (self.context.roots.sys / "class" / "hwmon").is_dir():
+                raise
+            self._uses_program = False
+            self.log.info("`sensors` is not installed; reading the kernel's hwmon itself")
+
+    def probe(self) -> Iterable[Sample]:
+        features = self._run_program() if self._uses_program else self._read_kernel()
+        if not features:
+            if not self._warned:
+                self.log.warning(NOTHING_FOUND)
+                self._warned = True
+            raise NoData(NOTHING_FOUND)
+        # Labels may repeat within a chip, as keys of the JSON or as series here: the last wins.
+        samples = {
+            (sample.metric, sample.label_values): sample
+            for feature in features
+            if self._chips.accepts(feature.chip)
+            for sample in self._samples(feature)
+        }
+        return samples.values()
+
+    def _run_program(self) -> list[Feature]:
+        finished = self._command.run("-j", statuses=None)
+        if finished.status and not finished.stdout.strip("{} \n"):
+            # 1 is also the status of an old version that does not know -j.
+            if "no sensors found" in finished.stderr.lower() or "{" in finished.stdout:
+                return []
+            reason = finished.first_error_line or "no message"
+            raise TargetUnavailable(f"sensors: exit status {finished.status}: {reason}")
+        return parse_sensors(finished.stdout)
+
+    def _read_kernel(self) -> list[Feature]:
+        parts = [*VALUE_PARTS, *(LIMITS if self._limits else ()), *(["alarm"] * self._alarms)]
+        try:
+            return read_hwmon(self.context.roots.sys, parts)
+        except OSError as error:
+            raise TargetUnavailable(f"cannot read the hardware monitors: {error}") from error
+
+    def _samples(self, feature: Feature) -> Iterable[Sample]:
+        device = feature.chip.lower()
+        name = feature.label.lower().replace(" ", "_")
+        if not self._names.accepts(name):
+            return
+        if found := find_value(feature):
+            value, quantity = found
+            unit = quantity.unit
+            if not self.config.use_base_units:
+                value, unit = scale_as_text(value, quantity)
+            yield VALUE.sample(value, device, name, unit)
+            if self._limits:
+                for limit, bound in find_limits(feature).items():
+                    yield LIMIT_METRICS[limit].sample(bound, device, name, quantity.unit)
+        if self._alarms and (alarm := find_alarm(feature)) is not None:
+            yield ALARM.sample(float(alarm), device, name)

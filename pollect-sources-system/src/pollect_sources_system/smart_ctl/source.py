@@ -1,0 +1,290 @@
+"""Source `SmartCtl`: health of ATA, NVMe and SAS drives, by way of smartctl.
+
+Needs the program `smartctl` 7.0 or newer (Debian: smartmontools) and root, or CAP_SYS_RAWIO for
+ATA and SAS and CAP_SYS_ADMIN for NVMe. Cost of a probe: one process per drive, one after another.
+
+A sleeping disk is not woken (`nocheck`): its last values stay and `standby` says so.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Literal, NamedTuple
+
+from msgspec import Meta, field
+
+from pollect.api import (
+    BadResponse,
+    ConfigError,
+    Kind,
+    Metric,
+    NoData,
+    Program,
+    Sample,
+    Source,
+    SourceConfig,
+    SourceContext,
+    TargetUnavailable,
+)
+from pollect.support.filters import NameFilter, Names
+from pollect.support.process import Command, CommandOverride
+from pollect.support.troubles import Troubles
+from pollect_sources_system.smart_ctl.payload import DriveReport, parse_report, parse_scan
+
+SMARTCTL = Program("smartctl", "smartmontools")
+#: A drive that dies may keep smartctl waiting for minutes.
+DRIVE_TIMEOUT_SECONDS = 30.0
+#: What all drives together may take, unless the interval or the config allows more.
+PROBE_TIMEOUT_SECONDS = 60.0
+#: Exit status asked for when the drive sleeps; every other bit has a meaning of its own.
+ASLEEP_STATUS = 0
+#: smartctl finds these types by itself; naming `scsi` would hide the ATA drive behind it.
+DETECTED_TYPES = frozenset({"", "ata", "auto", "nvme", "scsi"})
+
+ATTRIBUTE_LABELS = ("attribute", "dev")
+VALUE = Metric(
+    help="SMART value as the drive counts it: raw values of ATA, health log of NVMe, error "
+    "counters of SAS drives.",
+    labels=ATTRIBUTE_LABELS,
+)
+PASSED = Metric(
+    "passed", help="1 if the drive calls itself healthy, 0 if it is failing.", labels=("dev",)
+)
+TEMPERATURE = Metric(
+    "temperature", help="Temperature in degrees Celsius.", unit="celsius", labels=("dev",)
+)
+POWER_ON = Metric(
+    "power_on_hours",
+    help="Hours the drive was powered on.",
+    unit="hours",
+    kind=Kind.COUNTER,
+    labels=("dev",),
+)
+POWER_CYCLES = Metric(
+    "power_cycles",
+    help="How often the drive was powered on.",
+    kind=Kind.COUNTER,
+    labels=("dev",),
+)
+EXIT_STATUS = Metric(
+    "exit_status", help="Exit status of smartctl, a bit mask; see smartctl(8).", labels=("dev",)
+)
+STANDBY = Metric(
+    "standby",
+    help="1 while the drive sleeps and its other values are the last ones known, else 0.",
+    labels=("dev",),
+)
+NORMALIZED = Metric(
+    "normalized",
+    help="The attribute as the drive rates it; higher is better.",
+    labels=ATTRIBUTE_LABELS,
+)
+WORST = Metric("worst", help="The lowest rating the attribute ever had.", labels=ATTRIBUTE_LABELS)
+THRESHOLD = Metric(
+    "threshold",
+    help="The rating at and below which the attribute counts as failed.",
+    labels=ATTRIBUTE_LABELS,
+)
+INFO = Metric(
+    "info",
+    help="Always 1; the labels tell what drive it is.",
+    labels=("dev", "model", "serial", "firmware"),
+)
+
+
+class SmartCtlConfig(SourceConfig, frozen=True, kw_only=True):
+    attributes: Annotated[
+        Names, Meta(description="Attributes to report, by name or shell pattern; default: all.")
+    ] = None
+    devices: Annotated[
+        Names,
+        Meta(
+            description="Drives: regular expressions that the beginning of a name in /dev must "
+            "match (`sd[a-z]$`), or a path with its type (`/dev/bus/0 -d megaraid,0`). "
+            "Default: what `smartctl --scan` finds."
+        ),
+    ] = None
+    types: Annotated[
+        dict[str, str],
+        Meta(description="Device types for `smartctl -d`, by name: `{sda: sat}`."),
+    ] = field(default_factory=dict)
+    nocheck: Annotated[
+        Literal["never", "sleep", "standby", "idle"],
+        Meta(
+            description="Leave drives alone that are in this state or in deeper sleep; `never` "
+            "wakes them."
+        ),
+    ] = "standby"
+    normalized: Annotated[
+        bool, Meta(description="Also report how ATA drives rate their attributes.")
+    ] = False
+    info: Annotated[
+        bool, Meta(description="Also report model, serial number and firmware, as labels.")
+    ] = False
+    command: Annotated[
+        CommandOverride,
+        Meta(description="What to run instead of `smartctl`: `sudo -n smartctl`, or its words."),
+    ] = None
+
+
+class Drive(NamedTuple):
+    """One drive to ask."""
+
+    label: str
+    path: str
+    #: For `smartctl -d`; empty where it finds out by itself.
+    type: str = ""
+
+
+class SmartCtlSource(Source[SmartCtlConfig]):
+    """SMART attributes and health of drives; sleeping disks are left asleep."""
+
+    config_type = SmartCtlConfig
+    metrics = (
+        VALUE,
+        PASSED,
+        TEMPERATURE,
+        POWER_ON,
+        POWER_CYCLES,
+        EXIT_STATUS,
+        STANDBY,
+        NORMALIZED,
+        WORST,
+        THRESHOLD,
+        INFO,
+    )
+
+    def __init__(self, config: SmartCtlConfig, context: SourceContext) -> None:
+        super().__init__(config, context)
+        self._attributes = NameFilter(config.attributes)
+        self._patterns: list[re.Pattern[str]] = []
+        self._named: list[Drive] = []
+        entries = [config.devices] if isinstance(config.devices, str) else config.devices or ()
+        for position, entry in enumerate(entries):
+            path, dashed, drive_type = entry.partition(" -d ")
+            if dashed:
+                self._named.append(_make_drive(path.strip(), drive_type.strip()))
+                continue
+            try:
+                self._patterns.append(re.compile(entry))
+            except re.error as error:
+                raise ConfigError(
+                    f"{entry!r} is no regular expression: {error}", key=f"devices[{position}]"
+                ) from error
+        self._command = Command(SMARTCTL, config.command, stopping=context.stopping)
+        self._troubles = Troubles(self.log)
+        self._last: dict[str, list[Sample]] = {}
+
+    def deadline_seconds(self) -> float:
+        return self.config.timeout or max(self.context.interval, PROBE_TIMEOUT_SECONDS)
+
+    def open(self) -> None:
+        self._command.require()
+
+    def probe(self) -> Iterable[Sample]:
+        # What is left of the deadline goes to each drive in turn, so that one that hangs does
+        # not take away what the others said.
+        until = self.context.clock.monotonic() + 0.9 * self.deadline_seconds()
+        drives = self._find_drives()
+        samples: list[Sample] = []
+        read = 0
+        for drive in drives:
+            left = until - self.context.clock.monotonic()
+            try:
+                samples += self._read_drive(drive, min(left, DRIVE_TIMEOUT_SECONDS))
+            except (TargetUnavailable, BadResponse) as error:
+                self._troubles.failed(drive.label, error)
+                continue
+            self._troubles.works(drive.label)
+            read += 1
+        labels = {drive.label for drive in drives}
+        self._troubles.keep(labels)
+        self._last = {label: last for label, last in self._last.items() if label in labels}
+        if drives and not read:
+            raise TargetUnavailable(str(self._troubles))
+        if not drives:
+            raise NoData("no drive found", withdraw=True)
+        return samples
+
+    def _find_drives(self) -> list[Drive]:
+        if not self._named and not self._patterns:
+            scanned = parse_scan(self._command.run("--scan", "--json").stdout)
+            drives = [_make_drive(device.name, device.type) for device in scanned]
+        else:
+            drives = [*self._named, *self._match_drives()]
+        return list({drive.label: drive for drive in drives}.values())
+
+    def _match_drives(self) -> Iterator[Drive]:
+        try:
+            names = sorted(os.listdir(self.context.roots.dev))
+        except OSError as error:
+            raise TargetUnavailable(f"cannot list the devices: {error}") from error
+        for name in names:
+            if any(pattern.match(name) for pattern in self._patterns):
+                path = str(self.context.roots.dev / name)
+                yield _make_drive(path, self.config.types.get(name, ""), name)
+
+    def _read_drive(self, drive: Drive, timeout: float) -> list[Sample]:
+        if timeout <= 0:
+            raise TargetUnavailable("not read, the drives before it took all the time")
+        arguments = ["--json", "-a"]
+        if self.config.nocheck != "never":
+            arguments = ["-n", f"{self.config.nocheck},{ASLEEP_STATUS}", *arguments]
+        if drive.type:
+            arguments += ["-d", drive.type]
+        finished = self._command.run(*arguments, drive.path, timeout=timeout, statuses=None)
+        if not finished.stdout.strip():
+            reason = finished.first_error_line or f"exit status {finished.status}"
+            raise TargetUnavailable(f"smartctl: {reason}")
+        report = parse_report(finished.stdout)
+        asleep = report.asleep or self._looks_asleep(report)
+        if not report.has_data and not asleep:
+            reason = "; ".join(report.messages) or f"exit status {report.exit_status}, no data"
+            raise TargetUnavailable(f"smartctl: {reason}")
+        if not asleep:
+            self._last[drive.label] = self._samples(drive.label, report)
+        return [*self._last.get(drive.label, ()), STANDBY.sample(float(asleep), drive.label)]
+
+    def _looks_asleep(self, report: DriveReport) -> bool:
+        """Say whether nothing but the exit status we asked for came back."""
+        may_sleep = self.config.nocheck != "never" and report.exit_status == ASLEEP_STATUS
+        return may_sleep and not report.has_data
+
+    def _samples(self, dev: str, report: DriveReport) -> list[Sample]:
+        samples = [
+            VALUE.sample(attribute.value, name, dev)
+            for name, attribute in report.attributes.items()
+            if self._attributes.accepts(attribute.family)
+        ]
+        samples += [
+            metric.sample(float(value), dev)
+            for metric, value in (
+                (PASSED, report.passed),
+                (TEMPERATURE, report.temperature_celsius),
+                (POWER_ON, report.power_on_hours),
+                (POWER_CYCLES, report.power_cycles),
+                (EXIT_STATUS, report.exit_status),
+            )
+            if value is not None
+        ]
+        if self.config.normalized or self.config.details:
+            for name, rating in report.normalized.items():
+                if self._attributes.accepts(name):
+                    samples.append(NORMALIZED.sample(rating.value, name, dev))
+                    samples.append(WORST.sample(rating.worst, name, dev))
+                    samples.append(THRESHOLD.sample(rating.threshold, name, dev))
+        if self.config.info or self.config.details:
+            samples.append(INFO.sample(1.0, dev, report.model, report.serial, report.firmware))
+        return samples
+
+
+def _make_drive(path: str, drive_type: str, name: str | None = None) -> Drive:
+    """Return the drive at `path`.
+
+    Behind a RAID controller the path is the controller's, and only the type tells the drives
+    apart: `megaraid,0` is its label then.
+    """
+    if drive_type in DETECTED_TYPES:
+        drive_type = ""
+    label = drive_type if "," in drive_type else name or path.removeprefix("/dev/")
+    return Drive(label, path, drive_type)
