@@ -3,6 +3,7 @@
 from pollect.api import Program, SourceSpec, hookimpl
 
 PACKAGE = "pollect_sources_system"
+LINUX = ("linux",)
 
 
 @hookimpl
@@ -29,11 +30,26 @@ def pollect_sources() -> list[SourceSpec]:
             f"{PACKAGE}.process:ProcessSource",
             summary="CPU, memory and number of the processes that match",
         ),
+        SourceSpec("Cpu", f"{PACKAGE}.cpu:CpuSource", summary="What the CPUs spend their time on"),
+        SourceSpec("Swap", f"{PACKAGE}.swap:SwapSource", summary="Swap space and its traffic"),
+        SourceSpec("Uptime", f"{PACKAGE}.uptime:UptimeSource", summary="Uptime and boot time"),
+        SourceSpec(
+            "Pressure",
+            f"{PACKAGE}.pressure:PressureSource",
+            summary="Waiting for CPU, memory and disks (PSI)",
+            platforms=LINUX,
+        ),
+        SourceSpec(
+            "MdRaid",
+            f"{PACKAGE}.md_raid:MdRaidSource",
+            summary="State of software RAID arrays",
+            platforms=LINUX,
+        ),
         SourceSpec(
             "K8sNamespaceTraffic",
             f"{PACKAGE}.k8s_namespace_traffic.source:K8sNamespaceTrafficSource",
             summary="Traffic of Kubernetes namespaces by destination network",
-            platforms=("linux",),
+            platforms=LINUX,
             privileges="CAP_BPF and CAP_NET_ADMIN",
         ),
         SourceSpec(

@@ -1,0 +1,144 @@
+"""Source `MdRaid`: state of Linux software RAID arrays.
+
+Read from `/proc/mdstat` (md(4)). Cost of a probe: one small file. An array looks like this::
+
+    md6 : active raid1 sdb2[2](F) sdc[1](S) sda2[0]
+          195310144 blocks [2/1] [U_]
+          [=>...................]  recovery =  8.5% (16775552/195310144) finish=17.0min ...
+
+`(F)` marks a failed and `(S)` a spare disk; `[2/1]` is how many disks the array needs and has.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pollect.api import BadResponse, Metric, NoData, Sample, Source, SourceConfig, TargetUnavailable
+
+BYTES_PER_BLOCK = 1024
+#: What an array does, as far as the kernel shows it.
+STATES = ("active", "inactive", "recovery", "resync", "reshape", "check")
+
+DISKS = Metric(
+    "disks",
+    help="Disks of the array, by state: active, failed or spare.",
+    unit="disks",
+    labels=("array", "state"),
+)
+REQUIRED = Metric(
+    "disks_required", help="Disks the array needs to be whole.", unit="disks", labels=("array",)
+)
+DEGRADED = Metric(
+    "degraded", help="1 if the array lacks a disk or does not run, else 0.", labels=("array",)
+)
+STATE = Metric(
+    "state", help="1 for what the array does now, 0 for the rest.", labels=("array", "state")
+)
+SIZE = Metric("size_bytes", help="Size of the array in bytes.", unit="bytes", labels=("array",))
+SYNC = Metric(
+    "sync_ratio",
+    help="How much of a recovery, resync, reshape or check is done; absent when there is none.",
+    unit="ratio",
+    labels=("array",),
+)
+
+
+class MdRaidSource(Source[SourceConfig]):
+    """Disks, state and progress of every software RAID array."""
+
+    metrics = (DISKS, REQUIRED, DEGRADED, STATE, SIZE, SYNC)
+
+    def probe(self) -> Iterable[Sample]:
+        try:
+            text = (self.context.roots.proc / "mdstat").read_text("ascii")
+        except FileNotFoundError as error:
+            raise NoData("this host has no software RAID") from error
+        except OSError as error:
+            raise TargetUnavailable(f"cannot read the RAID state: {error}") from error
+        return [sample for array in parse_mdstat(text) for sample in array_samples(array)]
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """One array of `/proc/mdstat`."""
+
+    name: str
+    running: bool
+    #: Disks that are neither failed nor spare.
+    active: int
+    failed: int
+    spare: int
+    #: None for arrays that can spare no disk, which show no such number.
+    required: int | None
+    size_bytes: int
+    #: One of `STATES`.
+    state: str
+    #: How much of it is done, from 0 to 1; None where there is nothing to do or it waits.
+    progress: float | None
+    #: It only holds the metadata of other arrays (IMSM, DDF) and is never active itself.
+    container: bool
+
+
+def array_samples(array: Array) -> Iterable[Sample]:
+    """Return the samples of one array."""
+    name = array.name
+    required = array.active + array.failed if array.required is None else array.required
+    yield DISKS.sample(array.active, name, "active")
+    yield DISKS.sample(array.failed, name, "failed")
+    yield DISKS.sample(array.spare, name, "spare")
+    yield REQUIRED.sample(required, name)
+    lacks_disk = array.active < required
+    yield DEGRADED.sample(float(lacks_disk or not (array.running or array.container)), name)
+    for state in STATES:
+        yield STATE.sample(float(state == array.state), name, state)
+    yield SIZE.sample(array.size_bytes, name)
+    if array.progress is not None:
+        yield SYNC.sample(array.progress, name)
+
+
+_HEAD = re.compile(r"(?P<name>\S+) : (?P<state>active|inactive)\b(?P<rest>.*)")
+_DISK = re.compile(r"\S+\[\d+\](?P<marks>(?:\([A-Z]\))*)")
+_BLOCKS = re.compile(r"(?P<blocks>\d+) blocks\b")
+_COUNTS = re.compile(r"\[(?P<required>\d+)/(?P<active>\d+)\]")
+_ACTION = re.compile(r"\b(?P<action>recovery|resync|reshape|check)\s*=")
+#: Absent while the action waits for another array, or for the first write.
+_PROGRESS = re.compile(r"\((?P<done>\d+)/(?P<all>\d+)\)")
+_CONTAINER = re.compile(r"\bsuper external:[^/]")
+
+
+def parse_mdstat(text: str) -> list[Array]:
+    """Return the arrays in `/proc/mdstat`.
+
+    Raises `BadResponse` when an array's size is missing.
+    """
+    arrays = []
+    for block in re.split(r"\n\s*\n|\n(?=\S)", text):
+        head, _, body = block.strip().partition("\n")
+        if match := _HEAD.match(head):
+            arrays.append(_parse_array(match, body))
+    return arrays
+
+
+def _parse_array(head: re.Match[str], body: str) -> Array:
+    blocks = _BLOCKS.search(body)
+    if blocks is None:
+        raise BadResponse(f"expected the blocks of {head['name']}, got {body[:80]!r}")
+    marks = [disk["marks"] for disk in _DISK.finditer(head["rest"])]
+    failed = sum("(F)" in mark for mark in marks)
+    spare = sum("(S)" in mark for mark in marks)
+    counts = _COUNTS.search(body)
+    action = _ACTION.search(body)
+    progress = _PROGRESS.search(body)
+    running = head["state"] == "active"
+    return Array(
+        name=head["name"],
+        running=running,
+        active=int(counts["active"]) if counts and running else len(marks) - failed - spare,
+        failed=failed,
+        spare=spare,
+        required=int(counts["required"]) if counts else None,
+        size_bytes=int(blocks["blocks"]) * BYTES_PER_BLOCK,
+        state=action["action"] if action else head["state"],
+        progress=int(progress["done"]) / int(progress["all"]) if action and progress else None,
+        container=_CONTAINER.search(body) is not None,
+    )

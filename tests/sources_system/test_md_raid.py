@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+
+from pollect.api import BadResponse, NoData, Roots
+from pollect.testing import build_source
+from pollect_sources_system.md_raid import MdRaidSource, parse_mdstat
+from tests.sources_system.node_exporter import run_node_exporter
+from tests.sources_system.readings import Readings, read
+
+
+def probe(proc: Path) -> Readings:
+    return read(build_source({}, MdRaidSource, roots=Roots(proc=proc)))
+
+
+def test_degraded_arrays_are_told_from_whole_ones(recorded_proc: Path) -> None:
+    found = probe(recorded_proc)
+    degraded = {array for (name, array, *_), value in found.items() if name == "degraded" and value}
+    # md219 is inactive too, but only holds the metadata of other arrays.
+    assert degraded == {"md4", "md6", "md7"}
+
+
+def test_progress_is_reported_while_there_is_some(recorded_proc: Path) -> None:
+    found = probe(recorded_proc)
+    progress = {array: value for (name, array, *_), value in found.items() if name == "sync_ratio"}
+    assert progress == {
+        "md6": 16775552 / 195310144,
+        "md8": 16775552 / 195310144,
+        "md201": 114176 / 1993728,
+    }
+    assert found["state", "md9", "resync"] == 1.0, "it waits, but is to be synchronised"
+
+
+@pytest.mark.integration
+def test_recorded_machine_agrees_with_node_exporter(recorded_proc: Path) -> None:
+    found = probe(recorded_proc)
+    with run_node_exporter(f"--path.procfs={recorded_proc}") as exporter:
+        theirs = exporter.scrape()
+    states = {"active": "active", "inactive": "inactive", "check": "check", "resync": "resync"}
+    states["recovering"] = "recovery"
+    compared = 0
+    for (name, labels), value in theirs.items():
+        array = dict(labels).get("device", "")
+        state = dict(labels).get("state", "")
+        if name == "node_md_disks":
+            assert found["disks", array, state] == value, array
+        elif name == "node_md_state":
+            assert found["state", array, states[state]] == value, (array, state)
+        elif name == "node_md_disks_required" and found["state", array, "inactive"] == 0:
+            assert found["disks_required", array] == value, array
+        elif name == "node_md_blocks":
+            assert found["size_bytes", array] == value * 1024, array
+        else:
+            continue
+        compared += 1
+    assert compared > 100
+
+
+def test_host_without_raid_has_no_data(tmp_path: Path) -> None:
+    with pytest.raises(NoData, match="no software RAID"):
+        probe(tmp_path)
+
+
+def test_host_without_arrays_reports_nothing(tmp_path: Path) -> None:
+    (tmp_path / "mdstat").write_text("Personalities : \nunused devices: <none>\n")
+    assert probe(tmp_path) == {}
+
+
+def test_array_without_a_size_is_a_bad_response() -> None:
+    with pytest.raises(BadResponse, match="expected the blocks of md0"):
+        parse_mdstat("md0 : active raid1 sda1[0]\n      who knows\n")
