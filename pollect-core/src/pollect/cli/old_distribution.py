@@ -1,7 +1,5 @@
 """pollect 1.x in the same environment: it owns the import package `pollect` as well."""
 
-from importlib.metadata import PackageNotFoundError, version
-
 from pollect.errors import PluginError
 
 OLD_NAME = "pollect"
@@ -12,6 +10,9 @@ def refuse_old_distribution() -> None:
 
     Each of the two overwrites files of the other, so nothing that runs can be relied on.
     """
+    # Here, because `pollect --version` does without it.
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         found = version(OLD_NAME)
     except PackageNotFoundError:

@@ -1,0 +1,142 @@
+"""From a config to a plan: what is shared, what is kept, what is refused."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pollect.cli.assemble import assemble
+from pollect.config.load import load_config
+from pollect.discovery.registry import Registry
+from pollect.engine.plan import Plan
+from pollect.testing import FakeClock
+
+CLOCK = FakeClock()
+STOPPING = threading.Event()
+
+
+@pytest.fixture
+def plan_of(tmp_path: Path):
+    registry = Registry()
+
+    def build(text: str, previous: Plan | None = None) -> Plan:
+        file = tmp_path / "config.yml"
+        file.write_text(text)
+        config = load_config(file, registry)
+        return assemble(config, registry, clock=CLOCK, stopping=STOPPING, previous=previous)
+
+    return build
+
+
+def sources(plan: Plan) -> list[Any]:
+    return [part.source for collection in plan.collections for part in collection.sources]
+
+
+def writers(plan: Plan) -> list[Any]:
+    return [writer for collection in plan.collections for writer in collection.writers]
+
+
+def test_equal_writer_sections_are_one_writer(plan_of) -> None:
+    plan = plan_of(
+        """
+        executors:
+          - collection: a
+            sources: [{type: Dummy, value: 1}]
+            writer: {type: InMemory, keep: 5}
+          - collection: b
+            sources: [{type: Dummy, value: 1}]
+            writers: [{keep: 5, type: InMemory}, {type: InMemory, keep: 6}]
+        """
+    )
+    first, second, third = writers(plan)
+    assert first is second
+    assert third is not first
+    assert [writer.context.name for writer in (first, third)] == ["InMemory", "InMemory-2"]
+
+
+def test_labels_come_from_the_whole_config_the_executor_and_the_source(plan_of) -> None:
+    plan = plan_of(
+        """
+        labels: {site: here, host: h1, level: 0}
+        writers: [{type: DryRun}]
+        executors:
+          - collection: a
+            labels: {host: h2, level: 1}
+            sources: [{type: Dummy, value: 1, labels: {level: 2, on: true}}]
+        """
+    )
+    (part,) = plan.collections[0].sources
+    assert part.static_labels == (("site", "here"), ("host", "h2"), ("level", "2"), ("on", "true"))
+
+
+def test_interval_comes_from_the_source_else_the_executor_else_the_config(plan_of) -> None:
+    plan = plan_of(
+        """
+        tickTime: 7
+        writers: [{type: DryRun}]
+        executors:
+          - collection: a
+            sources: [{type: Dummy}]
+          - collection: b
+            tickTime: 3
+            sources: [{type: Dummy}, {type: Dummy, name: own, tickTime: 0.5}]
+        """
+    )
+    intervals = [part.interval for section in plan.collections for part in section.sources]
+    assert intervals == [7, 3, 0.5]
+
+
+def test_sources_of_one_name_are_told_apart_by_their_number(plan_of) -> None:
+    plan = plan_of(
+        """
+        writers: [{type: DryRun}]
+        executors:
+          - collection: a
+            sources: [{type: Dummy, value: 1}, {type: Dummy, value: 2}]
+        """
+    )
+    assert [source.context.id.instance for source in sources(plan)] == [0, 1]
+
+
+def test_source_that_is_switched_off_is_left_out(plan_of) -> None:
+    plan = plan_of(
+        """
+        writers: [{type: DryRun}]
+        executors:
+          - collection: a
+            sources: [{type: Dummy, enabled: false}, {type: Dummy, name: on}]
+        """
+    )
+    assert [source.config.name for source in sources(plan)] == ["on"]
+
+
+RELOADED = """
+writers: [{{type: InMemory, keep: {keep}}}, {{type: DryRun}}]
+executors:
+  - collection: a
+    sources: [{{type: Dummy, value: {value}}}, {{type: Dummy, name: same}}]
+"""
+
+
+def test_reload_keeps_what_is_equal_and_builds_the_rest_anew(plan_of) -> None:
+    before = plan_of(RELOADED.format(keep=5, value=1))
+    after = plan_of(RELOADED.format(keep=5, value=2), previous=before)
+    assert writers(after) == writers(before)
+    assert sources(after)[1] is sources(before)[1]
+    assert sources(after)[0] is not sources(before)[0]
+    assert after.ready is before.ready
+
+
+def test_changed_writer_gets_a_name_of_its_own_beside_the_old_one(plan_of) -> None:
+    before = plan_of(RELOADED.format(keep=5, value=1))
+    after = plan_of(RELOADED.format(keep=6, value=1), previous=before)
+    assert [writer.context.name for writer in writers(after)] == ["InMemory-2", "DryRun"]
+    assert writers(after)[1] is writers(before)[1]
+
+
+def test_changed_interval_builds_the_source_anew(plan_of) -> None:
+    text = RELOADED.format(keep=5, value=1)
+    before = plan_of(text)
+    after = plan_of(f"tickTime: 3\n{text}", previous=before)
+    assert not set(map(id, sources(after))) & set(map(id, sources(before)))

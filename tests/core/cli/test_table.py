@@ -1,0 +1,42 @@
+"""Tables and numbers for people."""
+
+import pytest
+
+from pollect.cli.probe import format_value, metric_name
+from pollect.cli.table import format_table
+from pollect.model import Metric, SourceId
+
+
+def test_columns_are_aligned_and_numbers_to_the_right() -> None:
+    table = format_table(("NAME", "VALUE"), [("a", "1"), ("long name", "1234567")], right="VALUE")
+    assert table.splitlines() == [
+        "NAME         VALUE",
+        "a                1",
+        "long name  1234567",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.0, "1"), (2.5, "2.5"), (25276514304.0, "25276514304"), (1e20, "1e+20"), (True, "1")],
+)
+def test_whole_numbers_have_no_fraction(value: float, text: str) -> None:
+    assert format_value(value) == text
+
+
+@pytest.mark.parametrize(
+    ("source", "value_name", "name"),
+    [
+        (SourceId("house", "Http"), None, "house_Http"),
+        (
+            SourceId("my-house", "Process", "web"),
+            "load_percent",
+            "my_house_Process_web_load_percent",
+        ),
+        (SourceId("house", "extensions.Tide", "a!b"), "x", "house_extensions_Tide_ab_x"),
+    ],
+)
+def test_name_is_the_one_that_prometheus_shows(
+    source: SourceId, value_name: str | None, name: str
+) -> None:
+    assert metric_name(source, Metric(value_name)) == name

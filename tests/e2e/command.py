@@ -1,0 +1,102 @@
+"""Runs the installed command as users do: a process of its own, its output in a file."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pollect.testing.waiting import wait_until
+
+POLLECT = str(Path(sys.executable).with_name("pollect"))
+#: Long enough for a busy machine; no test waits that long on purpose.
+LIMIT_SECONDS = 20.0
+
+
+def call(
+    *arguments: str | Path,
+    folder: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    stdin: str = "",
+) -> subprocess.CompletedProcess[str]:
+    """Run `pollect` with arguments to its end."""
+    return subprocess.run(
+        [POLLECT, *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, **(environ or {})},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )
+
+
+class Daemon:
+    """A running `pollect`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    @property
+    def output(self) -> str:
+        """What it printed so far, errors included."""
+        return self._log.read_text(encoding="utf-8")
+
+    def wait_for(self, text: str) -> None:
+        """Wait until it has printed `text`."""
+
+        def printed() -> bool:
+            assert text in self.output or self.process.poll() is None, self.output
+            return text in self.output
+
+        wait_until(printed, f"{text!r} in the output", limit_seconds=LIMIT_SECONDS)
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for its end and return the exit code."""
+        return self.process.wait(LIMIT_SECONDS)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to stop and return the exit code."""
+        self.send(number)
+        return self.wait()
+
+
+@contextmanager
+def start(
+    *arguments: str | Path,
+    folder: Path,
+    environ: Mapping[str, str] | None = None,
+    command: Sequence[str] = (POLLECT,),
+) -> Iterator[Daemon]:
+    """Start `pollect` with arguments; killed at the end of the block if it still runs."""
+    log = folder / "output.txt"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, *map(str, arguments)],
+            cwd=folder,
+            env={**os.environ, **(environ or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield Daemon(process, log)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def scrape(port: int) -> str:
+    """Return what the endpoint on a port of this host shows."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        text: str = answer.read().decode()
+        return text

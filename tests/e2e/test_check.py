@@ -1,0 +1,167 @@
+"""`pollect check`: all mistakes at once, and exit codes that scripts can rely on."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.command import call
+from tests.tools.distributions import write_distribution
+
+GOOD = """\
+executors:
+  - collection: house
+    sources:
+      - {type: Dummy, value: 1}
+writers: [{type: DryRun}]
+"""
+
+SEVEN_MISTAKES = """\
+tickTime: -fast
+executors:
+  - collection: house
+    sources:
+      - type: LodAvg
+      - type: Dummy
+        valeu: 1
+      - type: Dummy
+        name: second
+        count: -1
+      - type: Dummy
+        name: ${NO_SUCH_VARIABLE}
+      - type: Process
+        name: none
+writers:
+  - type: Promethoys
+    password: the-secret-of-the-house
+"""
+
+PLUGIN = """
+from pollect.api import ConfigError, Program, Source, SourceSpec, hookimpl
+
+class PickySource(Source):
+    "Refuses its config when it is built."
+    def __init__(self, config, context):
+        super().__init__(config, context)
+        raise ConfigError("no such room", key="name", hint="rooms are attic and cellar")
+
+class FragileSource(Source):
+    "Has a programming error."
+    def __init__(self, config, context):
+        super().__init__(config, context)
+        {}["missing"]
+
+@hookimpl
+def pollect_sources():
+    return [
+        PickySource,
+        FragileSource,
+        SourceSpec("Bat", "odd:NoSuchSource", extra="sonar"),
+        SourceSpec("Owl", "odd:OwlSource", programs=(Program("pollect-owl", "owl-tools"),)),
+    ]
+
+class OwlSource(Source):
+    "Needs a program."
+"""
+EXTRAS = {"sonar": ["no-such-library>=2"]}
+
+
+def check(folder: Path, config: str, plugin: str = PLUGIN):
+    site = folder / "site"
+    write_distribution(site, "pollect-odd", modules={"odd.py": plugin}, plugin="odd", extras=EXTRAS)
+    (folder / "config.yml").write_text(config)
+    return call("check", "config.yml", folder=folder, environ={"PYTHONPATH": str(site)})
+
+
+def with_source(section: str) -> str:
+    return GOOD.replace("type: Dummy, value: 1", section)
+
+
+def test_config_without_mistakes_exits_with_0(tmp_path: Path) -> None:
+    done = check(tmp_path, GOOD)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == ("no mistakes in config.yml: 1 source in 1 executor, written by DryRun\n")
+
+
+def test_all_mistakes_are_told_at_once_with_their_place_and_no_secret(tmp_path: Path) -> None:
+    done = check(tmp_path, SEVEN_MISTAKES)
+    assert done.returncode == 2
+    places = re.findall(r"^config\.yml:\d+:\d+: (\S+): ", done.stderr, re.MULTILINE)
+    assert places == [
+        "tickTime",
+        "executors[0].sources[0].type",
+        "executors[0].sources[1].valeu",
+        "executors[0].sources[2].count",
+        "executors[0].sources[3].name",
+        "executors[0].sources[4].procRegex",
+        "writers[0].type",
+    ]
+    for hint in ("'LoadAvg'", "'value'", "NO_SUCH_VARIABLE", "'Prometheus'"):
+        assert hint in done.stderr
+    assert "the-secret" not in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("section", "code", "line"),
+    [
+        (
+            "type: Bat",
+            3,
+            "executors[0].sources[0].type: source Bat needs no-such-library>=2: "
+            "pip install 'pollect-odd[sonar]'",
+        ),
+        (
+            "type: Owl",
+            3,
+            "executors[0].sources[0].type: needs the program pollect-owl: apt install owl-tools",
+        ),
+        (
+            "type: Picky, name: x",
+            2,
+            "executors[0].sources[0].name: no such room (rooms are attic and cellar)",
+        ),
+        ("type: Fragile", 3, "executors[0].sources[0]: fails to start: KeyError: 'missing'"),
+        ("type: Nowhere", 3, "executors[0].sources[0].type: unknown source type 'Nowhere'"),
+        ("type: Dummy, vaule: 1", 2, "executors[0].sources[0].vaule: unknown option"),
+    ],
+    ids=lambda value: str(value).partition(",")[0] if isinstance(value, str) else "",
+)
+def test_exit_code_tells_a_mistake_from_something_missing(
+    tmp_path: Path, section: str, code: int, line: str
+) -> None:
+    done = check(tmp_path, with_source(section))
+    assert re.fullmatch(rf"config\.yml:4:\d+: {re.escape(line)}.*\n", done.stderr)
+    assert done.returncode == code
+
+
+def test_source_that_is_switched_off_needs_nothing(tmp_path: Path) -> None:
+    assert check(tmp_path, with_source("type: Owl, enabled: false")).stderr == ""
+
+
+def test_broken_plugin_that_the_config_does_not_name_is_told_and_no_mistake(
+    tmp_path: Path,
+) -> None:
+    done = check(tmp_path, GOOD, plugin="raise RuntimeError('no luck')")
+    assert done.returncode == 0
+    assert "plugin pollect-odd 1.0: odd fails at import: RuntimeError: no luck" in done.stderr
+
+
+def test_plugin_may_refuse_a_whole_config(tmp_path: Path) -> None:
+    hook = """
+@hookimpl
+def pollect_config_loaded(config):
+    if len(config["executors"]) == 1:
+        raise ConfigError("one executor is not enough", key="executors")
+"""
+    done = check(tmp_path, GOOD, plugin=PLUGIN + hook)
+    assert done.returncode == 2
+    assert done.stderr == "config.yml:1:1: executors: one executor is not enough\n"
+
+
+def test_config_that_is_not_there_says_what_was_tried(tmp_path: Path) -> None:
+    done = call("check", "nothing", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "no config file, tried nothing, nothing.yml, nothing.yaml, nothing.json\n"
+    )

@@ -1,0 +1,304 @@
+"""The daemon as its users start and stop it."""
+
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pollect.testing.waiting import wait_until
+from tests.e2e.command import POLLECT, call, scrape, start
+from tests.simulators.daemons import free_port
+from tests.tools.distributions import write_distribution
+
+CONFIG = """\
+tickTime: 0.2
+executors:
+  - collection: house
+    sources:
+      - {{type: Dummy, value: {value}, labels: {{room: attic}}}}
+writers:
+  - {{type: Prometheus, bind: 127.0.0.1, port: {port}}}
+"""
+
+#: A plugin whose sources hang: at every probe, at closing, in a thread that Python waits for.
+ODD_PLUGIN = """
+import threading, time
+from pollect.api import Source, hookimpl
+
+class HangSource(Source):
+    "Never returns."
+    def probe(self):
+        time.sleep(3600)
+
+class SlowCloseSource(Source):
+    "Does not close."
+    def probe(self):
+        return 1
+    def close(self):
+        time.sleep(3600)
+
+class ThreadSource(Source):
+    "Leaves a thread behind that nobody can end."
+    def open(self):
+        threading.Thread(target=time.sleep, args=(3600,), name="forgotten", daemon=False).start()
+    def probe(self):
+        return 1
+
+@hookimpl
+def pollect_sources():
+    return [HangSource, SlowCloseSource, ThreadSource]
+"""
+
+
+def write_config(folder: Path, *, value: float = 1, port: int = 0) -> Path:
+    file = folder / "config.yml"
+    file.write_text(CONFIG.format(value=value, port=port))
+    return file
+
+
+def install_odd_plugin(folder: Path) -> dict[str, str]:
+    """Install the plugin whose sources hang and return the environment that finds it."""
+    site = folder / "site"
+    write_distribution(site, "pollect-odd", modules={"odd.py": ODD_PLUGIN}, plugin="odd")
+    return {"PYTHONPATH": str(site)}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_run_serves_values_until_a_signal_and_exits_with_0(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    port = free_port()
+    write_config(tmp_path, port=port)
+    with start("run", folder=tmp_path) as daemon:
+        daemon.wait_for("listening on")
+        assert 'house_Dummy{room="attic"} 1.0' in scrape(port)
+        assert daemon.stop(number) == 0
+    assert "1 source in 1 executor, written by Prometheus" in daemon.output
+    assert f"127.0.0.1:{port}" in daemon.output
+    assert daemon.output.endswith("[pollect] stopped\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (POLLECT, "--config", "config.yml"),
+        (POLLECT, "-c", "config"),
+        (POLLECT,),
+        (sys.executable, "-m", "pollect", "run", "-c", "config.yml"),
+        (POLLECT, "--log-level", "debug", "run"),
+    ],
+    ids=lambda command: " ".join(Path(word).name for word in command),
+)
+def test_every_form_of_the_command_line_runs_the_config(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    write_config(tmp_path, port=free_port())
+    with start(folder=tmp_path, command=command) as daemon:
+        daemon.wait_for("listening on")
+        assert daemon.stop() == 0
+
+
+def test_dry_run_prints_what_1x_printed_and_goes_on_until_stopped(tmp_path: Path) -> None:
+    write_config(tmp_path, value=1.5)
+    with start("-c", "config", "--dry-run", "--log-level", "warning", folder=tmp_path) as daemon:
+        # Twice: it is no one-shot. And no log level hides what it was started for.
+        wait_until(lambda: daemon.output.count("Would write") >= 2, "the second tick")
+        assert daemon.stop() == 0
+    record = (
+        r"I \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[DryRunWriter\] \[PrometheusWriter\] Would write "
+        r"house\.Dummy \['room'\]\n\t1\.5 \(None, \['attic'\]\)\n"
+    )
+    assert re.match(record, daemon.output)
+
+
+def test_dry_run_does_not_need_the_writers_of_the_config(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    config.write_text(config.read_text().replace("Prometheus", "NoSuchWriter"))
+    done = call("run", "--dry-run", "--once", folder=tmp_path)
+    assert done.returncode == 0
+    assert "[NoSuchWriterWriter] Would write house.Dummy" in done.stdout
+
+
+def test_log_in_a_file_has_no_colours(tmp_path: Path) -> None:
+    write_config(tmp_path, port=free_port())
+    with start("run", "--debug", folder=tmp_path) as daemon:
+        daemon.wait_for("listening on")
+        assert daemon.stop() == 0
+    assert "\033" not in daemon.output
+
+
+def test_once_probes_every_source_once(tmp_path: Path) -> None:
+    write_config(tmp_path)
+    done = call("run", "--once", "--dry-run", folder=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.count("Would write") == 1
+
+
+def test_once_with_a_failing_source_exits_with_1(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    config.write_text(config.read_text().replace("value: 1", "fail: out of order"))
+    done = call("run", "--once", "--dry-run", folder=tmp_path)
+    assert done.returncode == 1
+    assert "out of order" in done.stdout
+
+
+def test_strict_refuses_what_is_only_a_warning_otherwise(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    config.write_text(config.read_text().replace("value: 1", "value: 1, valeu: 2"))
+    warned = call("run", "--once", "--dry-run", folder=tmp_path)
+    assert warned.returncode == 0
+    assert "executors[0].sources[0].valeu: unknown option" in warned.stdout
+    refused = call("run", "--once", "--dry-run", "--strict", folder=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        "config.yml:5:33: executors[0].sources[0].valeu: unknown option (did you mean 'value'?)\n"
+    )
+
+
+def test_port_in_use_is_one_clear_line_and_exit_code_1(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        write_config(tmp_path, port=port)
+        done = call("run", folder=tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("pollect: writer Prometheus: ")
+    assert str(port) in line
+    assert "Traceback" not in done.stdout
+
+
+def test_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    config = write_config(tmp_path, port=free_port())
+    config.write_text(config.read_text().replace("Dummy, value: 1", "SlowClose"))
+    with start("run", folder=tmp_path, environ=install_odd_plugin(tmp_path)) as daemon:
+        daemon.wait_for("listening on")
+        daemon.send(signal.SIGTERM)
+        daemon.wait_for("SIGTERM: stopping")
+        time.sleep(0.3)  # a second signal in the same breath counts as one
+        daemon.send(signal.SIGTERM)
+        assert daemon.wait() == 128 + signal.SIGTERM
+    assert daemon.output.endswith("pollect: second signal, leaving at once\n")
+
+
+def test_two_signals_in_one_breath_are_one(tmp_path: Path) -> None:
+    config = write_config(tmp_path, port=free_port())
+    config.write_text(config.read_text().replace("Dummy, value: 1", "SlowClose"))
+    with start("run", folder=tmp_path, environ=install_odd_plugin(tmp_path)) as daemon:
+        daemon.wait_for("listening on")
+        daemon.send(signal.SIGTERM)
+        daemon.send(signal.SIGINT)
+        assert daemon.wait() == 0
+
+
+def test_thread_that_a_plugin_left_behind_does_not_keep_the_process(tmp_path: Path) -> None:
+    config = write_config(tmp_path, port=free_port())
+    config.write_text(config.read_text().replace("Dummy, value: 1", "Thread"))
+    with start("run", folder=tmp_path, environ=install_odd_plugin(tmp_path)) as daemon:
+        daemon.wait_for("listening on")
+        assert daemon.stop() == 0
+    assert "these threads still run: forgotten" in daemon.output
+
+
+def test_ten_hanging_sources_take_nothing_from_another_nor_from_the_end(tmp_path: Path) -> None:
+    port = free_port()
+    hanging = "\n".join(
+        f"      - {{type: Hang, name: h{number}, timeout: 0.3}}" for number in range(10)
+    )
+    (tmp_path / "config.yml").write_text(
+        f"tickTime: 0.2\n"
+        f"writers: [{{type: Prometheus, bind: 127.0.0.1, port: {port}}}]\n"
+        f"executors:\n  - collection: house\n    threads: 3\n    sources:\n{hanging}\n"
+        f"      - {{type: Dummy, count: 1}}\n"
+    )
+    with start("run", folder=tmp_path, environ=install_odd_plugin(tmp_path)) as daemon:
+        daemon.wait_for("listening on")
+
+        def all_down_and_the_other_goes_on() -> bool:
+            page = scrape(port)
+            down = re.findall(r"^pollect_source_up\{.*Hang.*\} 0", page, re.MULTILINE)
+            probed = re.search(r'^house_Dummy\{i="0"\} (\S+)', page, re.MULTILINE)
+            return len(down) == 10 and probed is not None and float(probed[1]) > 3
+
+        wait_until(all_down_and_the_other_goes_on, "ten sources down", limit_seconds=20)
+        assert daemon.stop() == 0
+
+
+def test_broken_plugin_is_named_in_the_log_and_the_rest_runs(tmp_path: Path) -> None:
+    write_config(tmp_path, port=free_port())
+    site = tmp_path / "site"
+    broken = {"broken.py": "raise RuntimeError('no luck')\n"}
+    write_distribution(site, "pollect-broken", modules=broken, plugin="broken")
+    with start("run", folder=tmp_path, environ={"PYTHONPATH": str(site)}) as daemon:
+        daemon.wait_for("listening on")
+        assert daemon.stop() == 0
+    assert "pollect-broken 1.0: broken fails at import: RuntimeError: no luck" in daemon.output
+    assert "pip uninstall pollect-broken" in daemon.output
+
+
+def test_hangup_takes_up_the_changed_config(tmp_path: Path) -> None:
+    port = free_port()
+    write_config(tmp_path, value=1, port=port)
+    with start("run", folder=tmp_path) as daemon:
+        daemon.wait_for("listening on")
+        assert "} 1.0" in scrape(port)
+        write_config(tmp_path, value=2, port=port)
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("reloaded")
+        wait_until(lambda: 'house_Dummy{room="attic"} 2.0' in scrape(port), "the new value")
+        assert daemon.stop() == 0
+    assert daemon.output.count("listening on") == 1, "the endpoint did not change and stays open"
+
+
+def test_hangup_with_a_mistake_in_the_config_changes_nothing(tmp_path: Path) -> None:
+    port = free_port()
+    config = write_config(tmp_path, port=port)
+    with start("run", folder=tmp_path) as daemon:
+        daemon.wait_for("listening on")
+        config.write_text(config.read_text().replace("Dummy", "Dumy"))
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("the config was not reloaded, the old one goes on")
+        assert "unknown source type 'Dumy' (did you mean 'Dummy'?)" in daemon.output
+        assert 'house_Dummy{room="attic"} 1.0' in scrape(port)
+        assert daemon.stop() == 0
+
+
+def test_systemd_hears_of_start_reload_watchdog_and_end(tmp_path: Path) -> None:
+    write_config(tmp_path, port=free_port())
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.settimeout(20)
+        environ = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "200000"}
+        with start("run", folder=tmp_path, environ=environ) as daemon:
+            assert manager.recv(100) == b"READY=1"
+            assert manager.recv(100) == b"WATCHDOG=1"
+            daemon.send(signal.SIGHUP)
+            messages = [manager.recv(100)]
+            while messages[-1] != b"READY=1":
+                messages.append(manager.recv(100))
+            assert any(
+                re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=\d+", message) for message in messages
+            )
+            daemon.send(signal.SIGTERM)
+            while messages[-1] != b"STOPPING=1":
+                messages.append(manager.recv(100))
+            assert daemon.wait() == 0
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a process-id namespace")
+def test_process_1_of_a_container_stops_when_it_is_told_to(tmp_path: Path) -> None:
+    write_config(tmp_path, port=free_port())
+    command = ("unshare", "--fork", "--pid", "--mount-proc", "--kill-child", POLLECT)
+    with start("run", folder=tmp_path, command=command) as daemon:
+        daemon.wait_for("listening on")
+        children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children")
+        (child,) = children.read_text().split()
+        os.kill(int(child), signal.SIGTERM)
+        assert daemon.wait() == 0
+    assert "SIGTERM: stopping" in daemon.output
