@@ -106,6 +106,19 @@ SOURCES = [
         at=lambda host, port: {"host": f"{host}:{port}"},
         protocol="udp",
     ),
+    SourceCase(
+        section={
+            "type": "SnmpTable",
+            "host": "localhost",
+            "snmpVersion": "2c",
+            "communityString": "public",
+            "timeout": 0.2,
+            "preset": "interfaces",
+        },
+        target=snmp_agent,
+        at=lambda host, port: {"host": f"{host}:{port}"},
+        protocol="udp",
+    ),
 ]
 
 WRITERS = [

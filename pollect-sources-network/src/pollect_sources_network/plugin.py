@@ -26,6 +26,12 @@ def pollect_sources() -> list[SourceSpec]:
             extra="snmp",
         ),
         SourceSpec(
+            "SnmpTable",
+            f"{PACKAGE}.snmp.table:SnmpTableSource",
+            summary="Tables of one SNMP agent: interfaces, storage, UPS, sensors, or your own",
+            extra="snmp",
+        ),
+        SourceSpec(
             "TcpTime",
             f"{PACKAGE}.tcp_time:TcpTimeSource",
             summary="Time to connect to TCP ports, or to get an answer",

@@ -7,7 +7,6 @@ each of those restarts its own timer, hence the limit here.
 
 import asyncio
 import socket
-import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -171,7 +170,7 @@ class NativeTransport:
                 # `_connect` came before; a local name would keep the session in the traceback.
                 return await request(cast("SnmpSession", self._session))
         except (OSError, self._library.SnmpError) as error:
-            _release_frames(error)
+            _forget_tracebacks(error)
             raise self._mapped(error) from error
 
     def _mapped(self, error: Exception) -> ProbeError:
@@ -203,12 +202,12 @@ class NativeTransport:
         return ""
 
 
-def _release_frames(error: BaseException | None) -> None:
-    """Let go of what the frames below an error hold.
+def _forget_tracebacks(error: BaseException | None) -> None:
+    """Let an error go of the frames below it, which hold the session.
 
-    The library closes a socket with the last reference to its session, and an error is kept for
+    The library closes a socket with the last reference to its session, and errors are kept for
     status pages.
     """
     while error is not None:
-        traceback.clear_frames(error.__traceback__)
+        error.__traceback__ = None
         error = error.__cause__ or error.__context__

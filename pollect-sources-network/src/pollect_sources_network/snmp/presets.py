@@ -1,0 +1,282 @@
+"""Tables that most devices have, ready to be walked.
+
+`interfaces`: IF-MIB (RFC 2863). `storage`: HOST-RESOURCES-MIB (RFC 2790). `ups`: UPS-MIB (RFC
+1628). `sensors`: ENTITY-SENSOR-MIB (RFC 3433) with the names of ENTITY-MIB (RFC 6933).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pollect.api import Kind, Metric
+from pollect_sources_network.snmp.oids import OBJECTS
+from pollect_sources_network.snmp.rates import CounterBits
+
+#: Takes the cell and those of the columns it needs, None where one is missing.
+Compute = Callable[[float, Sequence[float | None]], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelColumn:
+    """A column whose cells label the rows; the first of `oids` that the device has counts."""
+
+    name: str
+    oids: tuple[str, ...]
+    #: Words for the numbers of an enumeration.
+    words: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ValueColumn:
+    """A column of values; the first of `oids` that the device has counts."""
+
+    metric: Metric
+    oids: tuple[str, ...]
+    #: Further columns that `compute` wants.
+    needs: tuple[str, ...] = ()
+    compute: Compute | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+    is_rate: bool = False
+    counter_bits: CounterBits = "auto"
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns that share an index, which is the first label unless `index_label` is empty."""
+
+    index_label: str
+    labels: tuple[LabelColumn, ...]
+    columns: tuple[ValueColumn, ...]
+
+
+def is_up(state: float, _: Sequence[float | None]) -> float:
+    """Return 1 for the state `up` of IF-MIB, 0 for all others."""
+    return float(state == 1)
+
+
+def times_units(value: float, needed: Sequence[float | None]) -> float | None:
+    """Return bytes from allocation units of HOST-RESOURCES-MIB.
+
+    The number of units is a signed 32-bit integer; net-snmp lets it overflow into the negative.
+    """
+    [unit_bytes] = needed
+    return None if unit_bytes is None else (value % (1 << 32)) * unit_bytes
+
+
+def scaled_sensor(value: float, needed: Sequence[float | None]) -> float | None:
+    """Return a sensor's value in its base unit; None while the sensor does not work.
+
+    Scale 9 stands for units, 8 for thousandths, 10 for thousands (EntitySensorDataScale).
+    """
+    scale, precision, status = needed
+    if status not in (None, 1):
+        return None
+    exponent = 3 * (int(scale or 9) - 9) - int(precision or 0)
+    return round(value * 10.0**exponent, 9)
+
+
+def _interface(name: str, help: str, *objects: str, unit: str = "") -> ValueColumn:
+    metric = Metric(
+        name, help=help, unit=unit, kind=Kind.COUNTER, labels=("index", "interface", "alias")
+    )
+    return ValueColumn(metric, tuple(OBJECTS[name] for name in objects))
+
+
+def _interface_gauge(
+    name: str, help: str, column: str, *, unit: str = "", scale: float = 1, up: bool = False
+) -> ValueColumn:
+    metric = Metric(name, help=help, unit=unit, labels=("index", "interface", "alias"))
+    return ValueColumn(metric, (OBJECTS[column],), compute=is_up if up else None, scale=scale)
+
+
+INTERFACES = Table(
+    "index",
+    (
+        LabelColumn("interface", (OBJECTS["ifName"], OBJECTS["ifDescr"])),
+        LabelColumn("alias", (OBJECTS["ifAlias"],)),
+    ),
+    (
+        _interface("in_bytes", "Bytes received.", "ifHCInOctets", "ifInOctets", unit="bytes"),
+        _interface("out_bytes", "Bytes sent.", "ifHCOutOctets", "ifOutOctets", unit="bytes"),
+        _interface("in_packets", "Unicast packets received.", "ifHCInUcastPkts", "ifInUcastPkts"),
+        _interface("out_packets", "Unicast packets sent.", "ifHCOutUcastPkts", "ifOutUcastPkts"),
+        _interface("in_errors", "Packets received that were broken.", "ifInErrors"),
+        _interface("out_errors", "Packets that could not be sent.", "ifOutErrors"),
+        _interface("in_discards", "Sound packets received and dropped.", "ifInDiscards"),
+        _interface("out_discards", "Sound packets dropped instead of sent.", "ifOutDiscards"),
+        _interface_gauge("up", "1 while the interface can pass packets.", "ifOperStatus", up=True),
+        _interface_gauge(
+            "admin_up", "1 while the interface is switched on.", "ifAdminStatus", up=True
+        ),
+        _interface_gauge(
+            "speed_bits_per_second",
+            "Speed of the interface in bits per second.",
+            "ifHighSpeed",
+            unit="bits per second",
+            scale=1e6,
+        ),
+    ),
+)
+
+
+def _storage(name: str, help: str, column: str) -> ValueColumn:
+    return ValueColumn(
+        Metric(name, help=help, unit="bytes", labels=("index", "storage")),
+        (OBJECTS[column],),
+        needs=(OBJECTS["hrStorageAllocationUnits"],),
+        compute=times_units,
+    )
+
+
+STORAGE = Table(
+    "index",
+    (LabelColumn("storage", (OBJECTS["hrStorageDescr"],)),),
+    (
+        _storage("size_bytes", "Size of a disk or of memory in bytes.", "hrStorageSize"),
+        _storage("used_bytes", "Bytes in use of a disk or of memory.", "hrStorageUsed"),
+    ),
+)
+
+#: EntitySensorDataType.
+_SENSOR_UNITS = {
+    "1": "other", "2": "unknown", "3": "volts_ac", "4": "volts_dc", "5": "amperes", "6": "watts",
+    "7": "hertz", "8": "celsius", "9": "percent_humidity", "10": "rpm", "11": "cmm", "12": "bool",
+}  # fmt: skip
+
+SENSORS = Table(
+    "index",
+    (
+        LabelColumn("sensor", (OBJECTS["entPhysicalName"], OBJECTS["entPhysicalDescr"])),
+        LabelColumn("unit", (OBJECTS["entPhySensorType"],), _SENSOR_UNITS),
+    ),
+    (
+        ValueColumn(
+            Metric(
+                "sensor",
+                help="Value of a sensor in the unit of its label.",
+                labels=("index", "sensor", "unit"),
+            ),
+            (OBJECTS["entPhySensorValue"],),
+            needs=(
+                OBJECTS["entPhySensorScale"],
+                OBJECTS["entPhySensorPrecision"],
+                OBJECTS["entPhySensorOperStatus"],
+            ),
+            compute=scaled_sensor,
+        ),
+    ),
+)
+
+
+def _ups(name: str, help: str, column: str, *, unit: str = "", scale: float = 1) -> ValueColumn:
+    return ValueColumn(Metric(name, help=help, unit=unit), (OBJECTS[column],), scale=scale)
+
+
+def _line(name: str, help: str, column: str, *, unit: str = "", scale: float = 1) -> ValueColumn:
+    metric = Metric(name, help=help, unit=unit, labels=("line",))
+    return ValueColumn(metric, (OBJECTS[column],), scale=scale)
+
+
+UPS = (
+    Table(
+        "",
+        (),
+        (
+            _ups(
+                "battery_status",
+                "State of the battery: 1 unknown, 2 normal, 3 low, 4 depleted.",
+                "upsBatteryStatus",
+            ),
+            _ups(
+                "on_battery_seconds",
+                "Seconds since the input failed, 0 while it is there.",
+                "upsSecondsOnBattery",
+                unit="seconds",
+            ),
+            _ups(
+                "runtime_remaining_seconds",
+                "Seconds until the battery is empty at the present load.",
+                "upsEstimatedMinutesRemaining",
+                unit="seconds",
+                scale=60,
+            ),
+            _ups(
+                "battery_charge_percent",
+                "Charge of the battery in percent.",
+                "upsEstimatedChargeRemaining",
+                unit="percent",
+            ),
+            _ups(
+                "battery_voltage_volts",
+                "Voltage of the battery in volts.",
+                "upsBatteryVoltage",
+                unit="volts",
+                scale=0.1,
+            ),
+            _ups(
+                "battery_temperature_celsius",
+                "Temperature of the battery in degrees Celsius.",
+                "upsBatteryTemperature",
+                unit="celsius",
+            ),
+            _ups(
+                "output_source",
+                "Where the output comes from: 1 other, 2 none, 3 normal, 4 bypass, 5 battery, "
+                "6 booster, 7 reducer.",
+                "upsOutputSource",
+            ),
+            _ups("alarms", "Alarms present.", "upsAlarmsPresent"),
+        ),
+    ),
+    Table(
+        "line",
+        (),
+        (
+            _line(
+                "input_frequency_hertz",
+                "Frequency of an input line in hertz.",
+                "upsInputFrequency",
+                unit="hertz",
+                scale=0.1,
+            ),
+            _line(
+                "input_voltage_volts",
+                "Voltage of an input line in volts.",
+                "upsInputVoltage",
+                unit="volts",
+            ),
+        ),
+    ),
+    Table(
+        "line",
+        (),
+        (
+            _line(
+                "output_voltage_volts",
+                "Voltage of an output line in volts.",
+                "upsOutputVoltage",
+                unit="volts",
+            ),
+            _line(
+                "output_power_watts",
+                "Power taken from an output line in watts.",
+                "upsOutputPower",
+                unit="watts",
+            ),
+            _line(
+                "output_load_percent",
+                "Load of an output line in percent of its capacity.",
+                "upsOutputPercentLoad",
+                unit="percent",
+            ),
+        ),
+    ),
+)
+
+PRESETS: dict[str, tuple[Table, ...]] = {
+    "interfaces": (INTERFACES,),
+    "storage": (STORAGE,),
+    "ups": UPS,
+    "sensors": (SENSORS,),
+}

@@ -1,0 +1,231 @@
+"""SnmpTable: rows, labels and presets, against simulated agents and Debian's snmpd."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pollect.api import BadResponse, ConfigError, Kind, TargetUnavailable
+from pollect.testing import FakeClock, build_source
+from pollect_sources_network.snmp.oids import OBJECTS
+from pollect_sources_network.snmp.table import SnmpTableSource
+from tests.simulators.snmp_agent import (
+    COUNTER32,
+    COUNTER64,
+    GAUGE32,
+    GET_BULK,
+    INTEGER,
+    OCTETS,
+    TICKS,
+    UPTIME,
+    SimulatedAgent,
+    Tagged,
+)
+from tests.simulators.snmpd import needs_snmpd, run_snmpd
+from tests.sources_network.driver import opened
+
+
+def table(**columns: list[Tagged]) -> dict[str, Tagged]:
+    """Return the objects of a table whose rows are counted from 1."""
+    return {
+        f"{OBJECTS[name]}.{row}": cell
+        for name, cells in columns.items()
+        for row, cell in enumerate(cells, start=1)
+    }
+
+
+SWITCH = {
+    UPTIME: (TICKS, 100_000),
+    **table(
+        ifName=[(OCTETS, b"lan1"), (OCTETS, b"lan2"), (OCTETS, b"wan")],
+        ifAlias=[(OCTETS, b"printer"), (OCTETS, b""), (OCTETS, b"uplink")],
+        ifHCInOctets=[(COUNTER64, 2**40), (COUNTER64, 5), (COUNTER64, 7)],
+        ifInOctets=[(COUNTER32, 1), (COUNTER32, 5), (COUNTER32, 7)],
+        ifOperStatus=[(INTEGER, 1), (INTEGER, 2), (INTEGER, 1)],
+        ifHighSpeed=[(GAUGE32, 1000), (GAUGE32, 0), (GAUGE32, 100)],
+    ),
+}
+
+
+@pytest.fixture
+def switch() -> Iterator[SimulatedAgent]:
+    with SimulatedAgent(SWITCH) as agent:
+        yield agent
+
+
+def section(agent: SimulatedAgent, **more: Any) -> dict[str, Any]:
+    return {"host": agent.address, "snmpVersion": "2c", "timeout": 0.3, **more}
+
+
+def series(agent: SimulatedAgent, **more: Any) -> dict[str, float]:
+    with opened(section(agent, **more), SnmpTableSource) as source:
+        return source.series()
+
+
+PORTS: dict[str, Any] = {
+    "columns": [{"name": "octets", "oid": "ifHCInOctets", "mode": "counter"}],
+    "rowLabels": {"port": "IF-MIB::ifName"},
+}
+
+
+def test_rows_are_labelled_by_index_and_by_another_column(switch: SimulatedAgent) -> None:
+    assert series(switch, **PORTS) == {
+        'octets{index="1",port="lan1"}': 2**40,
+        'octets{index="2",port="lan2"}': 5,
+        'octets{index="3",port="wan"}': 7,
+    }
+    assert {kind for kind, _ in switch.requests} == {GET_BULK}
+
+
+def test_the_index_may_be_left_out(switch: SimulatedAgent) -> None:
+    assert 'octets{port="wan"}' in series(switch, **PORTS, indexLabel="")
+
+
+def test_only_rows_that_match_are_kept(switch: SimulatedAgent) -> None:
+    kept = series(switch, **PORTS, only={"port": ["lan*", "dmz"]}, indexLabel="")
+    assert kept.keys() == {'octets{port="lan1"}', 'octets{port="lan2"}'}
+
+
+def test_counters_stay_counters(switch: SimulatedAgent) -> None:
+    with opened(section(switch, **PORTS), SnmpTableSource) as source:
+        assert {sample.metric.kind for sample in source.samples()} == {Kind.COUNTER}
+
+
+def test_rates_of_rows_come_with_the_second_probe_and_not_over_a_restart(
+    switch: SimulatedAgent,
+) -> None:
+    clock = FakeClock()
+    column = {"name": "rate", "oid": "ifInOctets", "mode": "rate", "scale": 8}
+    config = section(switch, columns=[column], indexLabel="if")
+    with opened(config, SnmpTableSource, clock=clock) as source:
+        assert source.series() == {}
+        clock.advance(10)
+        switch.values |= {UPTIME: (TICKS, 101_000), f"{OBJECTS['ifInOctets']}.2": (COUNTER32, 15)}
+        assert source.series() == {'rate{if="1"}': 0, 'rate{if="2"}': 8, 'rate{if="3"}': 0}
+        clock.advance(10)
+        switch.values |= {UPTIME: (TICKS, 500), f"{OBJECTS['ifInOctets']}.2": (COUNTER32, 1)}
+        assert source.series() == {}
+
+
+def test_more_rows_than_one_request_brings_are_all_read(switch: SimulatedAgent) -> None:
+    cells: list[Tagged] = [(COUNTER64, row) for row in range(300)]
+    switch.values |= table(ifHCInOctets=cells)
+    assert len(series(switch, **PORTS)) == 300
+    assert len(switch.requests) < 300 / 20
+
+
+@pytest.mark.parametrize("version", [1, "2c"])
+def test_the_interfaces_of_a_switch(switch: SimulatedAgent, version: int | str) -> None:
+    found = series(switch, preset="interfaces", snmpVersion=version)
+    row = '{index="1",interface="lan1",alias="printer"}'
+    in_bytes = 1 if version == 1 else 2**40  # version 1 has no 64-bit counters
+    assert {name: value for name, value in found.items() if name.endswith(row)} == {
+        f"in_bytes{row}": in_bytes,
+        f"up{row}": 1,
+        f"speed_bits_per_second{row}": 1e9,
+    }
+    assert found['up{index="2",interface="lan2",alias=""}'] == 0
+
+
+def test_the_storage_of_a_server() -> None:
+    values = table(
+        hrStorageDescr=[(OCTETS, b"/"), (OCTETS, b"/big")],
+        hrStorageAllocationUnits=[(INTEGER, 4096), (INTEGER, 4096)],
+        hrStorageSize=[(INTEGER, 1000), (INTEGER, -(2**31))],
+        hrStorageUsed=[(INTEGER, 10), (INTEGER, 20)],
+    )
+    with SimulatedAgent(values) as server:
+        assert series(server, preset="storage") == {
+            'size_bytes{index="1",storage="/"}': 4_096_000,
+            'size_bytes{index="2",storage="/big"}': 2**31 * 4096,
+            'used_bytes{index="1",storage="/"}': 40_960,
+            'used_bytes{index="2",storage="/big"}': 81_920,
+        }
+
+
+def test_the_sensors_of_a_device() -> None:
+    values = table(
+        entPhysicalName=[(OCTETS, b"cpu"), (OCTETS, b"12V"), (OCTETS, b"fan")],
+        entPhySensorType=[(INTEGER, 8), (INTEGER, 4), (INTEGER, 10)],
+        entPhySensorScale=[(INTEGER, 9), (INTEGER, 8), (INTEGER, 9)],
+        entPhySensorPrecision=[(INTEGER, 1), (INTEGER, 0), (INTEGER, 0)],
+        entPhySensorValue=[(INTEGER, 415), (INTEGER, 12_034), (INTEGER, 900)],
+        entPhySensorOperStatus=[(INTEGER, 1), (INTEGER, 1), (INTEGER, 3)],
+    )
+    with SimulatedAgent(values) as device:
+        assert series(device, preset="sensors") == {
+            'sensor{index="1",sensor="cpu",unit="celsius"}': 41.5,
+            'sensor{index="2",sensor="12V",unit="volts_dc"}': 12.034,
+        }
+
+
+def test_a_ups() -> None:
+    scalars = {
+        f"{OBJECTS['upsBatteryStatus']}.0": (INTEGER, 2),
+        f"{OBJECTS['upsSecondsOnBattery']}.0": (INTEGER, 0),
+        f"{OBJECTS['upsEstimatedMinutesRemaining']}.0": (INTEGER, 42),
+        f"{OBJECTS['upsBatteryVoltage']}.0": (INTEGER, 273),
+        f"{OBJECTS['upsAlarmsPresent']}.0": (GAUGE32, 1),
+    }
+    lines = table(
+        upsInputVoltage=[(INTEGER, 230), (INTEGER, 231)], upsOutputPercentLoad=[(INTEGER, 17)]
+    )
+    with SimulatedAgent(scalars | lines) as ups:
+        assert series(ups, preset="ups") == {
+            "battery_status": 2,
+            "on_battery_seconds": 0,
+            "runtime_remaining_seconds": 2520,
+            "battery_voltage_volts": 27.3,
+            "alarms": 1,
+            'input_voltage_volts{line="1"}': 230,
+            'input_voltage_volts{line="2"}': 231,
+            'output_load_percent{line="1"}': 17,
+        }
+
+
+def test_a_device_without_the_table_is_a_bad_response(switch: SimulatedAgent) -> None:
+    with pytest.raises(BadResponse, match="none of the columns"):
+        series(switch, preset="storage")
+
+
+def test_a_silent_agent_is_unavailable(switch: SimulatedAgent) -> None:
+    switch.drop = 1000
+    with pytest.raises(TargetUnavailable, match="no answer"):
+        series(switch, preset="interfaces", timeout=0.05)
+
+
+def test_a_lost_datagram_does_not_lose_rows(switch: SimulatedAgent) -> None:
+    switch.drop = 1
+    assert len(series(switch, **PORTS, timeout=0.1)) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({}, "columns"),
+        ({"preset": "ups", **PORTS}, "columns"),
+        ({"preset": "interfaces", "only": {"port": ["1"]}}, "only.port"),
+        ({**PORTS, "rowLabels": {"index": "ifName"}}, "rowLabels.index"),
+        ({"columns": [{"name": "n", "oid": "not an oid"}]}, "columns[0].oid"),
+    ],
+)
+def test_mistakes_in_the_config_name_their_key(change: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigError) as failure:
+        build_source({"host": "switch", **change}, SnmpTableSource)
+    assert failure.value.key == key
+
+
+@pytest.mark.integration
+@needs_snmpd
+@pytest.mark.parametrize("backend", ["native", "snmpget"])
+def test_the_tables_of_debians_snmpd(tmp_path: Path, backend: str) -> None:
+    with run_snmpd(tmp_path) as host:
+        config = {"host": host, "snmpVersion": "2c", "backend": backend}
+        with opened({**config, "preset": "interfaces"}, SnmpTableSource) as source:
+            found = source.series()
+            assert found['up{index="1",interface="lo",alias=""}'] == 1
+            assert found['in_bytes{index="1",interface="lo",alias=""}'] > 0
+        with opened({**config, "preset": "storage"}, SnmpTableSource) as source:
+            memory = 'size_bytes{index="1",storage="Physical memory"}'
+            assert source.series()[memory] > 64 * 1024 * 1024
