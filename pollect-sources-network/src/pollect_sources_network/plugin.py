@@ -24,6 +24,9 @@ def pollect_sources() -> list[SourceSpec]:
             f"{PACKAGE}.snmp.get:SnmpGetSource",
             summary="Values of one SNMP agent, raw or as change per second",
             extra="snmp",
+            "HttpIngress",
+            f"{PACKAGE}.http_ingress.source:HttpIngressSource",
+            summary="Values that other programs push over HTTP",
         ),
         SourceSpec(
             "SnmpTable",
