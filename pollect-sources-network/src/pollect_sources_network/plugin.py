@@ -20,13 +20,15 @@ def pollect_sources() -> list[SourceSpec]:
             summary="Response time of URLs, with phases, status and body checks",
         ),
         SourceSpec(
+            "HttpIngress",
+            f"{PACKAGE}.http_ingress.source:HttpIngressSource",
+            summary="Values that other programs push over HTTP",
+        ),
+        SourceSpec(
             "SnmpGet",
             f"{PACKAGE}.snmp.get:SnmpGetSource",
             summary="Values of one SNMP agent, raw or as change per second",
             extra="snmp",
-            "HttpIngress",
-            f"{PACKAGE}.http_ingress.source:HttpIngressSource",
-            summary="Values that other programs push over HTTP",
         ),
         SourceSpec(
             "SnmpTable",

@@ -14,7 +14,15 @@ from pollect.discovery.registry import Registry
 from pollect.engine.plan import CollectionPlan, Plan, SourcePlan
 from pollect.errors import ConfigError, InvalidConfig, PluginError, PluginLoadError
 from pollect.model import Batch, SourceId, SourceStatus, WriterStatus
-from pollect.plugin import Clock, Source, SourceContext, Writer, WriterContext
+from pollect.plugin import (
+    Clock,
+    MetricFilter,
+    Source,
+    SourceConfig,
+    SourceContext,
+    Writer,
+    WriterContext,
+)
 
 if TYPE_CHECKING:
     from pollect.engine.engine import Engine
@@ -138,7 +146,7 @@ class _Builder:
             source=source,
             interval=context.interval,
             static_labels=tuple(labels.items()),
-            filter=config.metrics,
+            filter=_filter_of(config),
             keep_stale=self._config.keep_stale if keep_stale is None else keep_stale,
         )
 
@@ -215,6 +223,11 @@ def _is_same(source: Source[Any] | None, section: SourceSection, context: Source
         and source.config == section.config
         and source.context == context
     )
+
+
+def _filter_of(config: SourceConfig) -> MetricFilter:
+    # A source may use the word for something else, as HttpIngress has from the beginning.
+    return config.metrics if isinstance(config.metrics, MetricFilter) else MetricFilter()
 
 
 def _unique(writers: Iterator[Writer[Any]]) -> list[Writer[Any]]:
