@@ -5,17 +5,19 @@ What a case starts comes from `tests/simulators/`; a promise that a type cannot 
 """
 
 import os
-import socket
 import tempfile
+import threading
+import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from pollect.testing import SourceCase, WriterCase, serve_http
 from tests.simulators.certificates import Authority
+from tests.simulators.daemons import free_port
 from tests.simulators.snmp_agent import COUNTER32, SimulatedAgent
-from tests.simulators.tcp import Peer, serve_tcp
+from tests.simulators.tcp import listen, serve_tcp
 
 IN_OCTETS = "1.3.6.1.2.1.2.2.1.10.1"
 
@@ -24,6 +26,39 @@ IN_OCTETS = "1.3.6.1.2.1.2.2.1.10.1"
 def web_page() -> Iterator[Mapping[str, Any]]:
     with serve_http({"*": "hello"}) as server:
         yield {"url": server.url}
+
+
+@contextmanager
+def tls_server() -> Iterator[Mapping[str, Any]]:
+    with tempfile.TemporaryDirectory() as folder:
+        tls = Authority(Path(folder)).server("127.0.0.1")
+        with serve_tcp(listen, tls=tls) as peer:
+            yield {"url": f"https://{peer.address}"}
+
+
+@contextmanager
+def pushed_value() -> Iterator[Mapping[str, Any]]:
+    """A client that pushes a value as soon as the port is open."""
+    port, over = free_port(), threading.Event()
+
+    def push() -> None:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/",
+            b'{"metrics": {"queue": {"value": 1, "labels": {"site": "n"}}}}',
+            {"Content-Type": "application/json", "Authorization": "Bearer a-token-of-the-test"},
+        )
+        while not over.wait(0.02):
+            with suppress(OSError):
+                urllib.request.urlopen(request, timeout=1).close()
+                return
+
+    client = threading.Thread(target=push)
+    client.start()
+    try:
+        yield {"port": port}
+    finally:
+        over.set()
+        client.join()
 
 
 @contextmanager
@@ -54,12 +89,7 @@ def post_office(option: str, path: str = "") -> Iterator[Mapping[str, Any]]:
 @contextmanager
 def patient_reader() -> Iterator[Mapping[str, Any]]:
     """A server that reads until the client is done."""
-
-    def read(connection: socket.socket, peer: Peer) -> None:
-        while connection.recv(65_536):
-            pass
-
-    with serve_tcp(read) as peer:
+    with serve_tcp(listen) as peer:
         yield {"host": peer.host, "port": peer.port}
 
 
@@ -70,6 +100,9 @@ def own_file() -> Iterator[Mapping[str, Any]]:
 
 
 A_FAILURE_IS_A_VALUE = "reports `success` 0 instead"
+A_CHECK_REPORTS = dict.fromkeys(
+    ("target_absent", "target_silent", "target_talks_rubbish"), A_FAILURE_IS_A_VALUE
+)
 
 SOURCES = [
     SourceCase(section={"type": "Dummy", "value": 1, "count": 2}),
@@ -83,11 +116,29 @@ SOURCES = [
         section={"type": "Http", "url": "http://localhost", "timeout": 1},
         target=web_page,
         at=lambda host, port: {"url": f"http://{host}:{port}"},
-        exempt={
-            "target_absent": A_FAILURE_IS_A_VALUE,
-            "target_silent": A_FAILURE_IS_A_VALUE,
-            "target_talks_rubbish": "any page will do",
+        exempt=A_CHECK_REPORTS,
+    ),
+    SourceCase(
+        section={
+            "type": "HttpIngress",
+            "bind": "127.0.0.1",
+            "port": 0,
+            "token": "a-token-of-the-test",
+            "metrics": {"queue": {"labels": ["site"]}},
         },
+        target=pushed_value,
+    ),
+    SourceCase(
+        section={"type": "TcpTime", "host": "localhost", "port": 1, "timeout": 1, "details": True},
+        target=patient_reader,
+        at=lambda host, port: {"host": host, "port": port},
+        exempt=A_CHECK_REPORTS,
+    ),
+    SourceCase(
+        section={"type": "Certificate", "url": "https://localhost", "timeout": 1, "details": True},
+        target=tls_server,
+        at=lambda host, port: {"url": f"https://{host}:{port}"},
+        exempt=A_CHECK_REPORTS,
     ),
     SourceCase(
         section={

@@ -84,6 +84,12 @@ def silent(connection: socket.socket, peer: Peer) -> None:
     peer.over.wait(_JOIN_SECONDS)
 
 
+def listen(connection: socket.socket, peer: Peer) -> None:
+    """Read until the client is done, and say nothing."""
+    while connection.recv(65536):
+        pass
+
+
 def hang_up(connection: socket.socket, peer: Peer) -> None:
     """Reset the connection at once."""
     linger_zero = b"\1\0\0\0\0\0\0\0"
