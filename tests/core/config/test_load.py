@@ -1,9 +1,13 @@
 """A config file is read whole: defaults and fallbacks as in 1.x, every mistake at its place."""
 
-from collections.abc import Mapping
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from pollect.api import Secret
 from pollect.config.load import find_config, load_config
@@ -52,6 +56,33 @@ def test_mistake_is_told_with_its_place(file: Path) -> None:
     message = "".join(f"{line}\n" for line in told(caught.value.problems))
     assert message == file.with_suffix(".txt").read_text(encoding="utf-8")
     assert not any(secret in message for secret in SECRETS)
+
+
+WORDS = st.sampled_from(
+    ["executors", "sources", "writers", "writer", "collection", "type", "Gauge", "Listen", "Broken",
+     "host", "label", "labels", "lines", "enabled", "tickTime", "metrics", "include", "${if}",
+     "${UNSET}", "${PORT}", "-1", "no"]
+)  # fmt: skip
+RUBBISH = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 5) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@given(RUBBISH)
+@example(
+    {"writer": {"type": "Listen"}, "executors": [{"sources": [{"type": "Gauge", "label": []}]}]}
+)
+def test_any_rubbish_is_a_config_or_a_list_of_mistakes(data: object) -> None:
+    problems: Sequence[ConfigError] = ()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            config: Config | None = load(Path(folder), json.dumps(data), "config.json")
+        except InvalidConfig as error:
+            config, problems = None, error.problems
+    assert config.executors if config else problems
+    assert all(problem.line and problem.column for problem in problems)
 
 
 def test_each_invalid_config_has_its_message() -> None:

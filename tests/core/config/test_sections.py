@@ -1,11 +1,13 @@
 """A section becomes a typed config, or the list of everything that is wrong with it."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Meta
 
 from pollect.api import ConfigError, MetricFilter, Secret, SourceConfig
@@ -33,7 +35,7 @@ class Flat(msgspec.Struct, frozen=True, kw_only=True, tag="flat", tag_field="kin
 
 
 class GaugeConfig(SourceConfig, frozen=True, kw_only=True):
-    host: Annotated[str, Meta(description="Host, with port if not 80.")]
+    host: Annotated[str, Meta(description="Host, with port if not 80. It may be a name.")]
     port: Annotated[Annotated[int, Meta(ge=1, le=65535)], Meta(description="TCP port.")] = 80
     ratio: float | None = None
     password: Secret | None = None
@@ -224,6 +226,43 @@ def test_unset_variable_is_a_mistake_where_it_is_read(tmp_path: Any) -> None:
         "hosts[1]: variable B is not set (set it, or write ${B:-default})",
         "anything.x[0]: variable C is not set (set it, or write ${C:-default})",
     ]
+
+
+def attempt(section: dict[str, object]) -> tuple[GaugeConfig | None, Sequence[ConfigError]]:
+    try:
+        return convert_section(GaugeConfig, section), ()
+    except InvalidConfig as error:
+        return None, error.problems
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner),
+    max_leaves=8,
+)
+OPTIONS = [field.encode_name for field in msgspec.structs.fields(GaugeConfig)]
+
+
+@given(st.dictionaries(st.sampled_from([*OPTIONS, "other", "name", "scaleFactor"]), ANYTHING))
+def test_any_rubbish_is_a_config_or_a_list_of_mistakes(section: dict[str, object]) -> None:
+    config, problems = attempt(section)
+    assert (config is None) == bool(problems)
+    assert all(problem.problem for problem in problems)
+
+
+@given(
+    st.recursive(
+        st.just("geheim"),
+        lambda inner: st.lists(inner, min_size=1) | st.dictionaries(st.text("ab"), inner),
+        max_leaves=4,
+    ),
+    st.sampled_from(["password", "keys", "passwort", "hosts", "registers", "labels", "metrics"]),
+)
+def test_secret_is_never_quoted_wherever_it_went(value: object, option: str) -> None:
+    config, problems = attempt({"type": "Gauge", "host": "h", option: value})
+    assert not any("geheim" in str(problem) for problem in problems)
+    if option in ("password", "keys"):
+        assert "geheim" not in repr(config)
 
 
 class OpenConfig(SourceConfig, frozen=True, kw_only=True):

@@ -81,7 +81,7 @@ class SectionReader:
             if value is None and not (name in section and allows_none(field.type)):
                 if field.required:
                     complete = False
-                    wanted = description(field.type).rstrip(".")
+                    wanted = description(field.type).partition(". ")[0].rstrip(".")
                     self._refuse(join_path(path, name), "required option missing", wanted)
                 continue
             converted = self._value(field.type, value, join_path(path, name))
