@@ -123,6 +123,12 @@ def test_keys_are_names_even_if_yaml_sees_a_boolean(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_merging_is_no_repetition_even_when_seen_twice(tmp_path: Path) -> None:
+    document = read(tmp_path, "a: &a {x: 1}\nb: &b\n  x: 2\n  <<: *a\nc: *b\nd:\n  <<: [*b, *a]\n")
+    assert document.data["c"] == document.data["d"] == {"x": 2}
+    assert document.duplicates == []
+
+
 def test_merge_keys_work_and_their_places_are_those_of_the_anchor(tmp_path: Path) -> None:
     document = read(tmp_path, "a: &a {x: 1, y: 2}\nb:\n  y: 3\n  <<: *a\n")
     assert document.data == {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}}
@@ -174,7 +180,7 @@ def test_key_written_twice_is_reported_and_the_last_one_counts(
         ("a: &x 1\nb: &x 2\n",
          "2:4: an anchor of this name is there already (give it another name)"),
         ("a: &x [1, *x]\n", "1:4: an anchor that contains itself"),
-        ("b: 1\na: \x01\n",
+        ("b: ü€\na: \x01\n",
          "2:4: a control character, which YAML does not allow"),
         ("[a]: 1\n", "1:1: a key must be plain text"),
         ("a: {b: [}\n", "1:9: did not find expected node content"),

@@ -107,7 +107,7 @@ class Environment:
             return (self._directory / name).read_text(encoding="utf-8").rstrip("\r\n")
         except OSError as error:
             raise _NotThere(f"cannot read {name}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
+        except ValueError as error:
             raise _NotThere(f"cannot read {name}: it is not UTF-8 text") from error
 
 

@@ -1,5 +1,6 @@
 """Config types and values in plain words, for messages and for the manual."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import inspect
@@ -72,9 +73,9 @@ def describe_value(value: object, written: str | None = None, *, quoted: bool = 
         return f"what {value.origin} holds"
     if value is None:
         return "nothing"
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | set | frozenset):
         return "a list"
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return "a mapping"
     if not isinstance(value, str):
         return written or scalar_text(value)

@@ -37,6 +37,8 @@ class YamlReader(Reader):
     """Composes the nodes with the YAML library and makes the data itself, to know the places."""
 
     def read(self) -> Document:
+        #: Mapping node -> its keys before anything was merged into it; an alias visits it again.
+        self._own_keys: dict[int, set[int]] = {}
         loader_type: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         try:
             self._loader = loader_type(self._text)
@@ -46,7 +48,9 @@ class YamlReader(Reader):
             finally:
                 self._loader.dispose()
         except yaml.reader.ReaderError as error:
-            place = place_of_offset(self._text, error.position)
+            # The error knows an offset, in bytes or in characters depending on the loader.
+            found = yaml.reader.Reader.NON_PRINTABLE.search(self._text)
+            place = place_of_offset(self._text, found.start() if found else 0)
             raise self._error("a control character, which YAML does not allow", place) from error
         except yaml.MarkedYAMLError as error:
             raise self._explain(error) from error
@@ -81,16 +85,16 @@ class YamlReader(Reader):
         return self._scalar(node, tag, path)
 
     def _mapping(self, node: Any, path: str, inside: tuple[int, ...]) -> dict[Key, Any]:
-        written = {id(key) for key, _ in node.value}
+        own_keys = self._own_keys.setdefault(id(node), {id(key) for key, _ in node.value})
         self._loader.flatten_mapping(node)  # `<<` puts what it merges in front, to be overridden
         data: dict[Key, Any] = {}
-        own = set()
+        seen = set()
         for key_node, value_node in node.value:
             key = self._key(key_node)
             inner = join_path(path, str(key))
-            self._note_key(inner, _place_of_mark(key_node.start_mark), repeated=key in own)
-            if id(key_node) in written:
-                own.add(key)
+            self._note_key(inner, _place_of_mark(key_node.start_mark), repeated=key in seen)
+            if id(key_node) in own_keys:
+                seen.add(key)
             data[key] = self._value(value_node, inner, inside)
         return data
 
