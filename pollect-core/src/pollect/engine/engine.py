@@ -4,12 +4,11 @@ import queue
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pollect.engine.collection import Collection
 from pollect.engine.delivery import DirectPort, Port, Routes
 from pollect.engine.guard import describe
-from pollect.engine.loop import EventLoopThread
 from pollect.engine.observers import Observers
 from pollect.engine.outbox import Outbox
 from pollect.engine.plan import CollectionPlan, Plan
@@ -19,6 +18,9 @@ from pollect.engine.selfmetrics import describe_sources, describe_writers
 from pollect.errors import EngineError, PollectError
 from pollect.model import Batch, ProbeResult, SourceStatus, WriterStatus
 from pollect.plugin import Clock, Writer
+
+if TYPE_CHECKING:
+    from pollect.engine.loop import EventLoopThread
 
 _Named = TypeVar("_Named", Collection, CollectionPlan)
 
@@ -224,8 +226,11 @@ class Engine:
         ports = [self._ports[id(writer)] for writer in plan.writers]
         return Routes(ports, self._plan.filters)
 
-    def _event_loop(self) -> EventLoopThread:
+    def _event_loop(self) -> "EventLoopThread":
         if self._loop is None:
+            # Ten megabytes of asyncio, for those who have a source that needs it.
+            from pollect.engine.loop import EventLoopThread
+
             self._loop = EventLoopThread()
         return self._loop
 

@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from pollect.engine.executor import Job
@@ -14,6 +13,8 @@ from pollect.model import Batch, Outcome, ProbeResult, SourceStatus
 from pollect.plugin import Clock
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from pollect.engine.delivery import Tick
 
 #: A value stays true for this many intervals without a new probe that works.
