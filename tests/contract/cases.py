@@ -62,17 +62,6 @@ def pushed_value() -> Iterator[Mapping[str, Any]]:
 
 
 @contextmanager
-def name_server() -> Iterator[Mapping[str, Any]]:
-    statistics = {
-        "boot-time": "2026-01-01T00:00:00Z",
-        "qtypes": {"A": 5},
-        "views": {"_default": {"resolver": {"stats": {}, "cachestats": {}, "cache": {"A": 1}}}},
-    }
-    with serve_http({"/json/v1/server": statistics}) as server:
-        yield {"url": server.url}
-
-
-@contextmanager
 def snmp_agent() -> Iterator[Mapping[str, Any]]:
     with SimulatedAgent({IN_OCTETS: (COUNTER32, 5)}) as agent:
         yield {"host": agent.address}
@@ -150,11 +139,6 @@ SOURCES = [
         target=tls_server,
         at=lambda host, port: {"url": f"https://{host}:{port}"},
         exempt=A_CHECK_REPORTS,
-    ),
-    SourceCase(
-        section={"type": "Bind", "url": "http://localhost", "timeout": 1, "details": True},
-        target=name_server,
-        at=lambda host, port: {"url": f"http://{host}:{port}"},
     ),
     SourceCase(
         section={

@@ -10,11 +10,6 @@ def pollect_sources() -> list[SourceSpec]:
     """Return every source of this distribution."""
     return [
         SourceSpec(
-            "Bind",
-            f"{PACKAGE}.bind.source:BindSource",
-            summary="Queries, resolver and cache of a BIND 9 name server",
-        ),
-        SourceSpec(
             "Certificate",
             f"{PACKAGE}.certificate.source:CertificateSource",
             summary="Days until TLS certificates expire, STARTTLS and files included",

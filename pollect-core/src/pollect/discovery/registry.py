@@ -77,7 +77,7 @@ class Registry:
         return self.plugins.hooks
 
     def source_type(self, type_name: str) -> type[Source[Any]]:
-        """Import and return the class of a source type; a type with a dot is an extension.
+        """Import and return the class of a source type.
 
         Raises `UnknownPlugin` with a way to get it, `DuplicatePlugin`, `PluginLoadError`, and
         `MissingDependency` when the extra it needs is not installed.
@@ -101,14 +101,6 @@ class Registry:
         if len(claims) > 1:
             raise DuplicatePlugin(type_name, kind, [entry.origin for entry in claims])
         return claims[0]
-
-    def words(self, kind: Kind) -> dict[str, Entry]:
-        """Return all words a config may use for types of one kind, aliases included."""
-        return {
-            word: claims[0]
-            for (claimed_kind, word), claims in sorted(self._claims.items())
-            if claimed_kind == kind and len(claims) == 1
-        }
 
     def known(self, kind: Kind, type_name: str) -> Entry | None:
         """Return a type that is installed, or that an uninstalled distribution of pollect has."""
@@ -134,10 +126,6 @@ class Registry:
         return self._loaded[kind, type_name]
 
     def _import(self, kind: Kind, type_name: str) -> Any:
-        if "." in type_name and (kind, type_name) not in self._claims:
-            from pollect.discovery.extensions import find_extension
-
-            return find_extension(type_name, kind, self.extension_paths)
         entry = self.find(kind, type_name)
         if entry.spec.extra:
             # Only now, and only for types with an extra: reading metadata takes time and memory.
@@ -152,8 +140,11 @@ class Registry:
         return entry.spec.load()
 
     def _types(self, kind: Kind) -> dict[str, Entry]:
-        words = self.words(kind)
-        return {word: entry for word, entry in words.items() if word == entry.spec.type}
+        return {
+            word: claims[0]
+            for (claimed_kind, word), claims in sorted(self._claims.items())
+            if claimed_kind == kind and len(claims) == 1 and word == claims[0].spec.type
+        }
 
     def _offered(self, kind: Kind) -> Iterator[Entry]:
         """Ask every plugin for its types of one kind."""
@@ -198,7 +189,7 @@ class Registry:
         other: Kind = "writer" if kind == "source" else "source"
         if self.known(other, type_name) is not None:
             return f"it is a {other}"
-        guess = closest(type_name, [*self.words(kind), *self.catalogue.words(kind)])
+        guess = closest(type_name, [*self._words(kind), *self.catalogue.words(kind)])
         if guess is None:
             return "'pollect plugins list' shows what is installed"
         known = self.known(kind, guess)
@@ -212,6 +203,9 @@ class Registry:
             return None
         culprits = (p for p in self.problems if p.culprit.split()[0] == home.distribution)
         return next(culprits, None)
+
+    def _words(self, kind: Kind) -> list[str]:
+        return [word for claimed_kind, word in self._claims if claimed_kind == kind]
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:

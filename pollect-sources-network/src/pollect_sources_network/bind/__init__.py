@@ -1,1 +1,0 @@
-"""BIND: the counters of a name server."""
