@@ -13,9 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pollect.testing import SourceCase, WriterCase, serve_http
+import dns.message
+
+from pollect.testing import SourceCase, WriterCase, serve_http, serve_udp
 from tests.simulators.certificates import Authority
 from tests.simulators.daemons import free_port
+from tests.simulators.ping import may_ping
 from tests.simulators.snmp_agent import COUNTER32, SimulatedAgent
 from tests.simulators.tcp import listen, serve_tcp
 
@@ -34,6 +37,15 @@ def tls_server() -> Iterator[Mapping[str, Any]]:
         tls = Authority(Path(folder)).server("127.0.0.1")
         with serve_tcp(listen, tls=tls) as peer:
             yield {"url": f"https://{peer.address}"}
+
+
+@contextmanager
+def resolver() -> Iterator[Mapping[str, Any]]:
+    def reply(query: bytes) -> bytes:
+        return dns.message.make_response(dns.message.from_wire(query)).to_wire()
+
+    with serve_udp(reply) as server:
+        yield {"server": server.host, "port": server.port}
 
 
 @contextmanager
@@ -59,6 +71,17 @@ def pushed_value() -> Iterator[Mapping[str, Any]]:
     finally:
         over.set()
         client.join()
+
+
+@contextmanager
+def name_server() -> Iterator[Mapping[str, Any]]:
+    statistics = {
+        "boot-time": "2026-01-01T00:00:00Z",
+        "qtypes": {"A": 5},
+        "views": {"_default": {"resolver": {"stats": {}, "cachestats": {}, "cache": {"A": 1}}}},
+    }
+    with serve_http({"/json/v1/server": statistics}) as server:
+        yield {"url": server.url}
 
 
 @contextmanager
@@ -135,10 +158,26 @@ SOURCES = [
         exempt=A_CHECK_REPORTS,
     ),
     SourceCase(
+        section={"type": "Dns", "server": "localhost", "query": "www.example.test", "timeout": 1},
+        target=resolver,
+        at=lambda host, port: {"server": host, "port": port},
+        protocol="udp",
+        exempt=A_CHECK_REPORTS,
+    ),
+    SourceCase(
+        section={"type": "Ping", "host": "127.0.0.1", "count": 2, "spacing": 0.01, "details": True},
+        exempt={} if may_ping() else {"samples_are_declared": "not allowed to ping here"},
+    ),
+    SourceCase(
         section={"type": "Certificate", "url": "https://localhost", "timeout": 1, "details": True},
         target=tls_server,
         at=lambda host, port: {"url": f"https://{host}:{port}"},
         exempt=A_CHECK_REPORTS,
+    ),
+    SourceCase(
+        section={"type": "Bind", "url": "http://localhost", "timeout": 1, "details": True},
+        target=name_server,
+        at=lambda host, port: {"url": f"http://{host}:{port}"},
     ),
     SourceCase(
         section={

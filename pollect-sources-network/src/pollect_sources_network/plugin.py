@@ -10,9 +10,20 @@ def pollect_sources() -> list[SourceSpec]:
     """Return every source of this distribution."""
     return [
         SourceSpec(
+            "Bind",
+            f"{PACKAGE}.bind.source:BindSource",
+            summary="Queries, resolver and cache of a BIND 9 name server",
+        ),
+        SourceSpec(
             "Certificate",
             f"{PACKAGE}.certificate.source:CertificateSource",
             summary="Days until TLS certificates expire, STARTTLS and files included",
+        ),
+        SourceSpec(
+            "Dns",
+            f"{PACKAGE}.dns:DnsSource",
+            summary="Answers of DNS resolvers, and how long they take",
+            extra="dns",
         ),
         SourceSpec(
             "Http",
@@ -23,6 +34,12 @@ def pollect_sources() -> list[SourceSpec]:
             "HttpIngress",
             f"{PACKAGE}.http_ingress.source:HttpIngressSource",
             summary="Values that other programs push over HTTP",
+        ),
+        SourceSpec(
+            "Ping",
+            f"{PACKAGE}.ping:PingSource",
+            summary="Round trip times, loss and jitter of ICMP echoes",
+            privileges="a group within net.ipv4.ping_group_range, or CAP_NET_RAW",
         ),
         SourceSpec(
             "SnmpGet",

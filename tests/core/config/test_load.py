@@ -216,6 +216,12 @@ executors:
     ]  # fmt: skip
 
 
+def test_address_of_the_schema_is_for_editors_and_no_mistake(tmp_path: Path) -> None:
+    text = '{"$schema": "pollect.schema.json", "writer": {"type": "Listen"}, "executors": ['
+    text += '{"collection": "c", "sources": [{"type": "Gauge", "host": "h"}]}]}'
+    assert load(tmp_path, text, "config.json").warnings == ()
+
+
 def test_placeholder_of_a_source_is_not_taken_from_the_environment(tmp_path: Path) -> None:
     text = MINIMAL.replace(
         "host: h", "host: '${HOST}', label: if, lines: ['1.${if}', '$${if}', '${PORT}']"

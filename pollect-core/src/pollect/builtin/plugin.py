@@ -48,5 +48,6 @@ def pollect_commands() -> "list[click.Command]":
         LazyCommand("check", "pollect.cli.check:check", "Find the mistakes of a config."),
         LazyCommand("probe", "pollect.cli.probe:probe", "Show what a source brings now."),
         LazyCommand("plugins", "pollect.cli.plugins:plugins", "List and explain plugins."),
+        LazyCommand("schema", "pollect.cli.schema:schema", "Print the JSON Schema of a config."),
         LazyCommand("deps", "pollect.cli.deps:deps", "Say what to install for a config."),
     ]

@@ -7,9 +7,12 @@ import click
 
 from pollect.cli.session import Session, log_options
 from pollect.cli.table import format_table
-from pollect.discovery.entry import Entry
+from pollect.discovery.entry import KINDS, Entry
 from pollect.discovery.registry import Registry
 from pollect.discovery.requirements import Readiness, State, judge
+from pollect.errors import PluginError, UnknownPlugin
+
+EXIT_MISSING = 3
 
 
 @click.group()
@@ -34,6 +37,46 @@ def list_plugins(session: Session, as_json: bool) -> None:
         print(json.dumps(_as_json(registry, rows), indent=2, ensure_ascii=False))
     else:
         _print_table(registry, rows)
+
+
+@plugins.command("show")
+@click.argument("type_name", metavar="TYPE")
+@log_options
+@click.pass_obj
+def show_plugin(session: Session, type_name: str) -> int:
+    """Print the manual of one source or writer type, made from its class.
+
+    For a type that is not installed it says how to get it; the exit code is then 3.
+    """
+    session.start_command_log()
+    registry = Registry()
+    entries = [entry for kind in KINDS if (entry := registry.words(kind).get(type_name))]
+    if not entries:
+        return _show_absent(registry, type_name)
+    from pollect.cli.manual import write_manual
+
+    print("\n\n\n".join(write_manual(entry, entry.spec.load()) for entry in entries))
+    return 0
+
+
+def _show_absent(registry: Registry, type_name: str) -> int:
+    """Say how to get a type that is not installed; raises `PluginError` if nobody has it."""
+    errors: list[PluginError] = []
+    for kind in KINDS:
+        try:
+            registry.find(kind, type_name)
+        except UnknownPlugin as error:
+            entry = registry.catalogue.find(kind, type_name)
+            if entry is not None:
+                print(f"{type_name}: {kind} of {entry.distribution}, which is not installed")
+                print(entry.spec.summary)
+                print(f"To get it: {entry.pip_command}")
+                return EXIT_MISSING
+            errors.append(error)
+        except PluginError as error:
+            errors.insert(0, error)
+    # Among sources and writers, the one with a suggestion is what was meant.
+    raise min(errors, key=lambda error: "did you mean" not in str(error))
 
 
 def _print_table(registry: Registry, rows: list[tuple[Entry, Readiness]]) -> None:

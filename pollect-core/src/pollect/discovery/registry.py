@@ -102,6 +102,14 @@ class Registry:
             raise DuplicatePlugin(type_name, kind, [entry.origin for entry in claims])
         return claims[0]
 
+    def words(self, kind: Kind) -> dict[str, Entry]:
+        """Return all words a config may use for types of one kind, aliases included."""
+        return {
+            word: claims[0]
+            for (claimed_kind, word), claims in sorted(self._claims.items())
+            if claimed_kind == kind and len(claims) == 1
+        }
+
     def known(self, kind: Kind, type_name: str) -> Entry | None:
         """Return a type that is installed, or that an uninstalled distribution of pollect has."""
         claims = self._claims.get((kind, type_name))
@@ -140,11 +148,8 @@ class Registry:
         return entry.spec.load()
 
     def _types(self, kind: Kind) -> dict[str, Entry]:
-        return {
-            word: claims[0]
-            for (claimed_kind, word), claims in sorted(self._claims.items())
-            if claimed_kind == kind and len(claims) == 1 and word == claims[0].spec.type
-        }
+        words = self.words(kind)
+        return {word: entry for word, entry in words.items() if word == entry.spec.type}
 
     def _offered(self, kind: Kind) -> Iterator[Entry]:
         """Ask every plugin for its types of one kind."""
@@ -189,7 +194,7 @@ class Registry:
         other: Kind = "writer" if kind == "source" else "source"
         if self.known(other, type_name) is not None:
             return f"it is a {other}"
-        guess = closest(type_name, [*self._words(kind), *self.catalogue.words(kind)])
+        guess = closest(type_name, [*self.words(kind), *self.catalogue.words(kind)])
         if guess is None:
             return "'pollect plugins list' shows what is installed"
         known = self.known(kind, guess)
@@ -203,9 +208,6 @@ class Registry:
             return None
         culprits = (p for p in self.problems if p.culprit.split()[0] == home.distribution)
         return next(culprits, None)
-
-    def _words(self, kind: Kind) -> list[str]:
-        return [word for claimed_kind, word in self._claims if claimed_kind == kind]
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from pollect.engine.delivery import Routes, Tick
 from pollect.engine.executor import Job, Workers
-from pollect.engine.loop import EventLoopThread
 from pollect.engine.plan import CollectionPlan, SourcePlan
 from pollect.engine.runner import Run, Runner
 from pollect.engine.scheduler import Scheduler, Ticks
 from pollect.model import Batch, ProbeResult
 from pollect.plugin import Clock
+
+if TYPE_CHECKING:
+    from pollect.engine.loop import EventLoopThread
 
 
 class Round:
@@ -31,7 +34,7 @@ class Collection:
         *,
         clock: Clock,
         scheduler: Scheduler,
-        event_loop: Callable[[], EventLoopThread],
+        event_loop: "Callable[[], EventLoopThread]",
         finished: Callable[[Runner, ProbeResult], None],
     ) -> None:
         self.name = plan.name

@@ -4,12 +4,11 @@ import queue
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pollect.engine.collection import Collection
 from pollect.engine.delivery import DirectPort, Port, Routes
 from pollect.engine.guard import describe
-from pollect.engine.loop import EventLoopThread
 from pollect.engine.observers import Observers
 from pollect.engine.outbox import Outbox
 from pollect.engine.plan import CollectionPlan, Plan
@@ -19,6 +18,9 @@ from pollect.engine.selfmetrics import describe_sources, describe_writers
 from pollect.errors import EngineError, PollectError
 from pollect.model import Batch, ProbeResult, SourceStatus, WriterStatus
 from pollect.plugin import Clock, Writer
+
+if TYPE_CHECKING:
+    from pollect.engine.loop import EventLoopThread
 
 _Named = TypeVar("_Named", Collection, CollectionPlan)
 
@@ -165,14 +167,11 @@ class Engine:
             collection.start(once=once)
 
     def _exchange_ports(self, plan: Plan, unused: Sequence[Port]) -> None:
-        """Open the new writers of `plan` after closing those that may stand in their way.
+        """Open the new writers of `plan` after closing the in-process ones it has no use for.
 
-        A new in-process one may well listen where the old one did, and a new one with other options
-        goes on with the spool of the old one.
+        In that order because the new one may well listen where the old one did.
         """
-        closed = [
-            port for port in unused if isinstance(port, DirectPort) or port.writer.config.spool
-        ]
+        closed = [port for port in unused if isinstance(port, DirectPort)]
         self._close_ports(closed)
         before = dict(self._ports)
         try:
@@ -183,8 +182,8 @@ class Engine:
             opened = [port for key, port in self._ports.items() if key not in before]
             self._close_ports(opened)
             self._ports = before
-            for port in closed:
-                self._add_port(port.writer)
+            for direct in closed:
+                self._add_port(direct.writer)
             raise
         for port in unused:
             del self._ports[id(port.writer)]
@@ -227,8 +226,11 @@ class Engine:
         ports = [self._ports[id(writer)] for writer in plan.writers]
         return Routes(ports, self._plan.filters)
 
-    def _event_loop(self) -> EventLoopThread:
+    def _event_loop(self) -> "EventLoopThread":
         if self._loop is None:
+            # Ten megabytes of asyncio, for those who have a source that needs it.
+            from pollect.engine.loop import EventLoopThread
+
             self._loop = EventLoopThread()
         return self._loop
 

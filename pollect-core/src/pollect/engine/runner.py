@@ -3,17 +3,19 @@
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from pollect.engine.executor import Job
 from pollect.engine.guard import Guard, describe
 from pollect.engine.plan import SourcePlan
 from pollect.engine.scheduler import Scheduler
+from pollect.errors import TargetUnavailable
 from pollect.model import Batch, Outcome, ProbeResult, SourceStatus
 from pollect.plugin import Clock
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from pollect.engine.delivery import Tick
 
 #: A value stays true for this many intervals without a new probe that works.
@@ -224,7 +226,7 @@ class Runner:
             self._deadline_watched = False
             # The run stays in place: the source is probed again only after the old call returned.
             run.over = True
-            error = TimeoutError(f"no answer within {seconds:g} s")
+            error = TargetUnavailable(f"no answer within {seconds:g} s")
             result = ProbeResult(
                 self.plan.id, Outcome.TIMED_OUT, (), self._clock.time(), seconds, error
             )

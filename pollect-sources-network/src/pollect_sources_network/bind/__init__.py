@@ -1,0 +1,1 @@
+"""BIND: the counters of a name server."""

@@ -1,0 +1,262 @@
+"""Source `Bind`: queries and cache of an ISC BIND 9 name server.
+
+Reads the statistics channel of named (`statistics-channels` in named.conf) by HTTP, JSON or XML,
+one request of about 3 kB per probe. Rates come with the second probe.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from msgspec import Meta
+
+from pollect.api import (
+    BadResponse,
+    Metric,
+    Sample,
+    Seconds,
+    Source,
+    SourceConfig,
+    SourceContext,
+    TargetUnavailable,
+)
+from pollect.support.http import HttpClient, check_url, redact_url
+from pollect.support.rates import Rates
+from pollect.support.troubles import Troubles
+from pollect_sources_network.bind.statistics import Statistics, View, parse_statistics
+
+#: In the order of their size; the last answers on every version that is still in use.
+PATHS = {"json": ("/json/v1/server",), "xml": ("/xml/v3/server", "/")}
+#: named's own view for questions about itself.
+INTERNAL_VIEW = "_bind"
+NOT_FOUND = 404
+DEFAULT_TIMEOUT_SECONDS = 5.0
+REPORT_SECONDS = 1.0
+
+SERVER_QUERIES = Metric(
+    "server.queries_per_sec", help="Incoming queries per second.", labels=("queryType",)
+)
+RESPONSES = Metric("server.responses_per_sec", help="Responses sent per second.", labels=("rcode",))
+REQUESTS = Metric(
+    "server.requests_per_sec", help="Requests received per second.", labels=("opcode",)
+)
+SERVER_EVENTS = Metric(
+    "server.events_per_sec",
+    help="What happened to queries, per second, in the words of BIND.",
+    labels=("event",),
+)
+RECURSIVE_CLIENTS = Metric(
+    "server.recursive_clients", help="Clients waiting for recursion at the moment."
+)
+BOOT_TIME = Metric(
+    "boot_time", help="When named was started, in seconds of Unix time.", unit="seconds"
+)
+CONFIG_TIME = Metric(
+    "config_time", help="When named last read its configuration, in seconds of Unix time.",
+    unit="seconds",
+)  # fmt: skip
+
+SERVER_EVENT_NAMES = (
+    "QrySuccess", "QryFailure", "QryDropped", "QryRecursion", "QryDuplicate", "RPZRewrites",
+    "RateDropped", "RateSlipped", "XfrReqDone", "TruncatedResp",
+)  # fmt: skip
+RESOLVER_EVENT_NAMES = (
+    "Lame", "Retry", "QueryTimeout", "EDNS0Fail", "ValOk", "ValFail", "QryRTT10", "QryRTT100",
+    "QryRTT500", "QryRTT800", "QryRTT1600", "QryRTT1600+",
+)  # fmt: skip
+
+
+class BindConfig(SourceConfig, frozen=True, kw_only=True):
+    url: Annotated[str, Meta(description="Statistics channel, as in http://192.168.1.10:8053.")]
+    views: Annotated[
+        tuple[str, ...] | None,
+        Meta(description="Views as named.conf writes them; default: all but `_bind`."),
+    ] = None
+    timeout: Annotated[Seconds | None, Meta(description="Seconds to wait for the answer.")] = (
+        DEFAULT_TIMEOUT_SECONDS
+    )
+    format: Annotated[
+        Literal["auto", "json", "xml"],
+        Meta(description="What to ask for if the `url` has no path; `auto` prefers JSON."),
+    ] = "auto"
+
+
+class BindSource(Source[BindConfig]):
+    """Queries, resolver and cache of one BIND 9; one HTTP request per probe."""
+
+    config_type = BindConfig
+    metrics = (
+        SERVER_QUERIES,
+        RESPONSES,
+        REQUESTS,
+        SERVER_EVENTS,
+        RECURSIVE_CLIENTS,
+        BOOT_TIME,
+        CONFIG_TIME,
+    )
+    dynamic_metrics = True
+
+    def __init__(self, config: BindConfig, context: SourceContext) -> None:
+        super().__init__(config, context)
+        check_url(config.url)
+        self._urls = list_urls(config.url, config.format)
+        self._rates: Rates[tuple[str, str]] = Rates()
+        self._boot_time = ""
+        self._troubles = Troubles(self.log)
+        self._view_metrics: dict[str, Metric] = {}
+        self._client: HttpClient | None = None
+
+    def open(self) -> None:
+        self.close()
+        self._client = HttpClient(timeout=self.config.timeout or DEFAULT_TIMEOUT_SECONDS)
+
+    def probe(self) -> Iterable[Sample]:
+        statistics = parse_statistics(self._fetch())
+        if statistics.boot_time != self._boot_time:
+            self._rates, self._boot_time = Rates(), statistics.boot_time
+        return [*self._server(statistics), *self._views(statistics)]
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def deadline_seconds(self) -> float:
+        timeout = self.config.timeout or DEFAULT_TIMEOUT_SECONDS
+        return max(self.context.interval, 10.0, timeout + REPORT_SECONDS)
+
+    def _fetch(self) -> bytes:
+        """Return the answer of the first URL that exists, and remember that one."""
+        if self._client is None:
+            raise TargetUnavailable(f"{redact_url(self.config.url)}: not open")
+        for url in self._urls:
+            answer = self._client.get(url, statuses=(200, NOT_FOUND))
+            if answer.status != NOT_FOUND:
+                self._urls = [url]
+                return answer.body
+        raise BadResponse(f"{redact_url(self.config.url)}: no statistics of BIND there")
+
+    def _server(self, statistics: Statistics) -> Iterator[Sample]:
+        yield from self._per_second(SERVER_QUERIES, lower_names(statistics.query_types))
+        if not self.config.details:
+            return
+        yield from self._per_second(RESPONSES, statistics.response_codes)
+        yield from self._per_second(REQUESTS, statistics.operations)
+        events = {name: statistics.server.get(name, 0) for name in SERVER_EVENT_NAMES}
+        yield from self._per_second(SERVER_EVENTS, events)
+        yield RECURSIVE_CLIENTS.sample(statistics.server.get("RecursClients", 0))
+        for metric, text in (
+            (BOOT_TIME, statistics.boot_time),
+            (CONFIG_TIME, statistics.config_time),
+        ):
+            if text:
+                yield metric.sample(parse_time(text))
+
+    def _views(self, statistics: Statistics) -> Iterator[Sample]:
+        wanted = self.config.views
+        for name in wanted if wanted is not None else statistics.views.keys() - {INTERNAL_VIEW}:
+            view = statistics.views.get(name)
+            if view is None:
+                known = ", ".join(sorted(statistics.views)) or "none"
+                self._troubles.failed(f"view {name}", f"not known to named, there are: {known}")
+                continue
+            self._troubles.works(f"view {name}")
+            yield from self._view(name.lower(), view)
+
+    def _view(self, name: str, view: View) -> Iterator[Sample]:
+        if view.cache is not None:
+            entries = split_cache(view.cache)
+            metric = self._metric(f"{name}.cache.rrsets", "RR sets in the cache.")
+            for query_type, count in entries[""].items():
+                yield metric.sample(count, query_type)
+            if self.config.details:
+                yield from self._marked_entries(name, entries)
+        if view.resolver is not None:
+            queries = {"v4": view.resolver.get("Queryv4", 0), "v6": view.resolver.get("Queryv6", 0)}
+            help = "Queries per second that the resolver sent."
+            yield from self._per_second(self._metric(f"{name}.queries_per_sec", help), queries)
+        if view.cache_statistics is not None:
+            accesses = {
+                "hits": view.cache_statistics.get("CacheHits", 0),
+                "misses": view.cache_statistics.get("CacheMisses", 0),
+            }
+            help = "Accesses to the cache per second."
+            yield from self._per_second(self._metric(f"{name}.cache_per_sec", help), accesses)
+        if self.config.details:
+            yield from self._view_details(name, view)
+
+    def _marked_entries(
+        self, name: str, entries: Mapping[str, Mapping[str, int]]
+    ) -> Iterator[Sample]:
+        for mark, word in (("!", "negative"), ("#", "stale")):
+            metric = self._metric(
+                f"{name}.cache.rrsets_{word}", f"RR sets in the cache that are {word}."
+            )
+            for query_type, count in entries[mark].items():
+                yield metric.sample(count, query_type)
+
+    def _view_details(self, name: str, view: View) -> Iterator[Sample]:
+        if view.resolver is not None:
+            metric = self._metric(
+                f"{name}.resolver_events_per_sec",
+                "What happened to the resolver's queries, per second, in the words of BIND.",
+                label="event",
+            )
+            events = {event: view.resolver.get(event, 0) for event in RESOLVER_EVENT_NAMES}
+            yield from self._per_second(metric, events)
+        if view.cache_statistics is not None:
+            metric = self._metric(
+                f"{name}.cache.memory_bytes", "Memory in use by the cache in bytes.", label="memory"
+            )
+            for memory, counter in (("tree", "TreeMemInUse"), ("heap", "HeapMemInUse")):
+                if counter in view.cache_statistics:
+                    yield metric.sample(view.cache_statistics[counter], memory)
+
+    def _per_second(self, metric: Metric, counters: Mapping[str, int]) -> Iterator[Sample]:
+        now = self.context.clock.monotonic()
+        for name, counter in counters.items():
+            rate = self._rates.update((metric.name or "", name), now, (counter,))
+            if rate is not None:
+                yield metric.sample(rate[0], name)
+
+    def _metric(self, name: str, help: str, *, label: str = "queryType") -> Metric:
+        metric = self._view_metrics.get(name)
+        if metric is None:
+            metric = self._view_metrics[name] = Metric(name, help=help, labels=(label,))
+        return metric
+
+
+def list_urls(url: str, wanted: str) -> list[str]:
+    """Return where to look for the statistics, in this order; a URL with a path is the only one."""
+    if urlsplit(url).path.strip("/"):
+        return [url]
+    formats = PATHS if wanted == "auto" else {wanted: PATHS[wanted]}
+    return [url.rstrip("/") + path for paths in formats.values() for path in paths]
+
+
+def lower_names(counters: Mapping[str, int]) -> dict[str, int]:
+    """Return the counters by their names in lower case."""
+    return {name.lower(): counter for name, counter in counters.items()}
+
+
+def split_cache(cache: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """Return the entries of a cache by type in lower case, under their mark or none.
+
+    `!` is a negative entry, `#` a stale one, `~` one about to be removed.
+    """
+    entries: dict[str, dict[str, int]] = {"": {}, "!": {}, "#": {}, "~": {}}
+    for name, count in cache.items():
+        # A stale negative entry has both marks; what it is first decides.
+        mark = name[:1] if name[:1] in "!#~" else ""
+        query_type = name.lstrip("!#~").lower()
+        entries[mark][query_type] = entries[mark].get(query_type, 0) + count
+    return entries
+
+
+def parse_time(text: str) -> float:
+    """Return Unix time in seconds of a time of BIND; raises `BadResponse`."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError as error:
+        raise BadResponse(f"expected a time like 2026-01-01T00:00:00Z, got {text!r}") from error

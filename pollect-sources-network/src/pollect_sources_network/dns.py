@@ -1,0 +1,302 @@
+"""Source `Dns`: does a resolver answer, how fast, and with what.
+
+One query per server, name and record type and probe, side by side. UDP goes over to TCP when an
+answer is truncated (RFC 1035, section 4.2); `tcp` and `tls` (RFC 7858) use nothing else. Whatever
+goes wrong `success` is 0 and the time is withdrawn. Needs dnspython (extra `dns`).
+"""
+
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+from msgspec import Meta
+
+from pollect.api import (
+    ConfigError,
+    Metric,
+    MissingDependency,
+    Sample,
+    Seconds,
+    Source,
+    SourceConfig,
+    SourceContext,
+)
+from pollect.support.tls import build_ssl_context
+from pollect_sources_network.connect import ROOM_SECONDS, SHORTEST_SECONDS
+from pollect_sources_network.parallel import side_by_side
+
+if TYPE_CHECKING:
+    from dns.message import Message
+
+DNS_PORT = 53
+DNS_OVER_TLS_PORT = 853
+#: What fits in one packet on any path (DNS Flag Day 2020).
+EDNS_PAYLOAD_BYTES = 1232
+
+RecordType: TypeAlias = Literal[
+    "A", "AAAA", "ANY", "CAA", "CNAME", "DNSKEY", "DS", "HTTPS", "MX", "NAPTR", "NS", "PTR", "SOA",
+    "SRV", "SSHFP", "SVCB", "TLSA", "TXT", "URI",
+]  # fmt: skip
+#: As their assigned numbers, RFC 6895.
+RCODES = {"NOERROR": 0, "FORMERR": 1, "SERVFAIL": 2, "NXDOMAIN": 3, "NOTIMP": 4, "REFUSED": 5}
+
+_LABELS = ("server", "query", "record_type")
+
+SUCCESS = Metric(
+    "success", help="1 when the resolver answered as expected, 0 when not.", labels=_LABELS
+)
+QUERY_TIME = Metric(
+    "query_seconds",
+    help="Seconds from the query to its answer, connecting included.",
+    unit="seconds",
+    labels=_LABELS,
+)
+RCODE = Metric(
+    "rcode",
+    help="Response code: 0 no error, 2 server failure, 3 no such name, 5 refused.",
+    labels=_LABELS,
+)
+ANSWERS = Metric("answers", help="Number of records of the type asked for.", labels=_LABELS)
+TTL = Metric(
+    "ttl_seconds",
+    help="Smallest time to live of the answer in seconds.",
+    unit="seconds",
+    labels=_LABELS,
+)
+SERIAL = Metric("soa_serial", help="Serial number of the zone, for SOA queries.", labels=_LABELS)
+AUTHENTICATED = Metric(
+    "authenticated", help="1 when the resolver vouches for the answer by DNSSEC.", labels=_LABELS
+)
+AUTHORITATIVE = Metric(
+    "authoritative", help="1 when the server answers for its own zone.", labels=_LABELS
+)
+
+
+class DnsConfig(SourceConfig, frozen=True, kw_only=True):
+    server: Annotated[
+        str | tuple[str, ...],
+        Meta(description="Name or address of the resolver, or a list; with `port` if not 53."),
+    ]
+    query: Annotated[
+        str | tuple[str, ...], Meta(description="Name to ask for, or a list of names.")
+    ]
+    record_type: Annotated[
+        RecordType | tuple[RecordType, ...],
+        Meta(description="Record type to ask for, or a list of them."),
+    ] = "A"
+    port: Annotated[
+        Annotated[int, Meta(ge=1, le=65535)] | None,
+        Meta(description="Port of the resolver; default: 53, or 853 with `tls`."),
+    ] = None
+    transport: Annotated[
+        Literal["udp", "tcp", "tls"], Meta(description="How to talk to the resolver.")
+    ] = "udp"
+    timeout: Annotated[Seconds, Meta(description="Seconds one query may take.")] = 5.0
+    rcode: Annotated[
+        Literal["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"] | None,
+        Meta(description="Response code that counts as success; null for any."),
+    ] = "NOERROR"
+    match: Annotated[
+        str, Meta(description="Regular expression that at least one record must match.")
+    ] = ""
+    recursive: Annotated[
+        bool, Meta(description="Whether to ask the server to find out, not only what it has.")
+    ] = True
+    dnssec: Annotated[bool, Meta(description="Whether to ask for DNSSEC.")] = False
+    server_name: Annotated[
+        str | None,
+        Meta(description="Name expected in the certificate with `tls`; default: the server."),
+    ] = None
+    verify: Annotated[
+        bool, Meta(description="Whether to verify the server's certificate with `tls`.")
+    ] = True
+    ca_file: Annotated[
+        str | None,
+        Meta(description="File of the authorities to trust instead of those of the system."),
+    ] = None
+    parallel: Annotated[
+        Annotated[int, Meta(ge=1)], Meta(description="Number of queries at the same time.")
+    ] = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One query of a probe."""
+
+    server: str
+    name: str
+    record_type: str
+
+    @property
+    def labels(self) -> tuple[str, str, str]:
+        """Label values of everything that is reported about it."""
+        return self.server, self.name, self.record_type
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer and how long it took."""
+
+    message: "Message"
+    seconds: float
+
+
+class DnsSource(Source[DnsConfig]):
+    """Answers of resolvers and how long they take; one query per server, name and type."""
+
+    config_type = DnsConfig
+    metrics = (SUCCESS, QUERY_TIME, RCODE, ANSWERS, TTL, SERIAL, AUTHENTICATED, AUTHORITATIVE)
+
+    def __init__(self, config: DnsConfig, context: SourceContext) -> None:
+        super().__init__(config, context)
+        self._questions = [
+            Question(server, name, record_type)
+            for server in _several(config.server, "server")
+            for name in _several(config.query, "query")
+            for record_type in _several(config.record_type, "recordType")
+        ]
+        for question in self._questions:
+            _check_name(question.name)
+        self._expected_rcode = RCODES[config.rcode] if config.rcode else None
+        try:
+            self._match = re.compile(config.match) if config.match else None
+        except re.error as error:
+            raise ConfigError(f"expected a regular expression: {error}", key="match") from error
+        self._tls: ssl.SSLContext | None = None
+
+    def open(self) -> None:
+        try:
+            import dns.query  # noqa: F401 - the first of all that is needed later
+        except ImportError as error:
+            raise MissingDependency(
+                "Dns needs the library dnspython: pip install 'pollect-sources-network[dns]'",
+                requirement="pollect-sources-network[dns]",
+            ) from error
+        if self.config.transport == "tls":
+            ca_file = self.config.ca_file
+            self._tls = build_ssl_context(
+                verify=self.config.verify,
+                ca_file=self.context.config_dir / ca_file if ca_file else None,
+            )
+
+    def probe(self) -> Iterable[Sample]:
+        replies = side_by_side(self._ask, self._questions, self.config.parallel)
+        return [
+            sample
+            for question, reply in zip(self._questions, replies, strict=True)
+            for sample in self._report(question, reply)
+        ]
+
+    def deadline_seconds(self) -> float:
+        rounds = -(-len(self._questions) // self.config.parallel)
+        return rounds * self.config.timeout + ROOM_SECONDS
+
+    def _ask(self, question: Question) -> Reply | None:
+        import dns.exception
+
+        begin = time.monotonic()
+        try:
+            message = self._exchange(question)
+        except (OSError, EOFError, dns.exception.DNSException) as error:
+            self.log.debug("%s: %s: %s", question, type(error).__name__, error)
+            return None
+        return Reply(message, time.monotonic() - begin)
+
+    def _exchange(self, question: Question) -> "Message":
+        import dns.query
+
+        config = self.config
+        query = _build_query(question, config)
+        end = time.monotonic() + config.timeout
+        usual = DNS_OVER_TLS_PORT if config.transport == "tls" else DNS_PORT
+        address, port = _find_server(question.server, config.port or usual)
+        left = max(end - time.monotonic(), SHORTEST_SECONDS)
+        if config.transport == "tls":
+            name = config.server_name or question.server
+            return dns.query.tls(
+                query, address, left, port, ssl_context=self._tls, server_hostname=name
+            )
+        if config.transport == "tcp":
+            return dns.query.tcp(query, address, left, port)
+        message = dns.query.udp(query, address, left, port)
+        if _is_truncated(message):
+            left = max(end - time.monotonic(), SHORTEST_SECONDS)
+            message = dns.query.tcp(query, address, left, port)
+        return message
+
+    def _report(self, question: Question, reply: Reply | None) -> Iterable[Sample]:
+        labels = question.labels
+        if reply is None:
+            yield SUCCESS.sample(0, *labels)
+            return
+        message = reply.message
+        records = [rrset for rrset in message.answer if rrset.rdtype.name == question.record_type]
+        texts = [record.to_text() for rrset in records for record in rrset]
+        yield SUCCESS.sample(self._is_expected(message, texts), *labels)
+        yield QUERY_TIME.sample(reply.seconds, *labels)
+        if not self.config.details:
+            return
+        import dns.flags
+
+        yield RCODE.sample(int(message.rcode()), *labels)
+        yield ANSWERS.sample(len(texts), *labels)
+        if message.answer:
+            yield TTL.sample(min(rrset.ttl for rrset in message.answer), *labels)
+        for rrset in records:
+            if question.record_type == "SOA":
+                yield SERIAL.sample(rrset[0].serial, *labels)
+        yield AUTHENTICATED.sample(bool(message.flags & dns.flags.AD), *labels)
+        yield AUTHORITATIVE.sample(bool(message.flags & dns.flags.AA), *labels)
+
+    def _is_expected(self, message: "Message", texts: Sequence[str]) -> bool:
+        if self._expected_rcode not in (None, message.rcode()):
+            return False
+        return self._match is None or any(self._match.search(text) for text in texts)
+
+
+def _several(value: str | tuple[str, ...], key: str) -> list[str]:
+    values = [value] if isinstance(value, str) else list(dict.fromkeys(value))
+    if not values or not all(values):
+        raise ConfigError("expected at least one, and none of them empty", key=key)
+    return values
+
+
+def _check_name(name: str) -> None:
+    try:
+        if name != ".":
+            name.encode("idna")
+    except UnicodeError as error:
+        raise ConfigError(f"expected a name of DNS, got {name!r}", key="query") from error
+
+
+def _build_query(question: Question, config: DnsConfig) -> "Message":
+    import dns.flags
+    import dns.message
+
+    query = dns.message.make_query(
+        question.name,
+        question.record_type,
+        use_edns=0,
+        payload=EDNS_PAYLOAD_BYTES,
+        want_dnssec=config.dnssec,
+    )
+    if not config.recursive:
+        query.flags &= ~dns.flags.RD
+    return query
+
+
+def _find_server(server: str, port: int) -> tuple[str, int]:
+    """Return address and port of the resolver; raises `socket.gaierror`."""
+    found: list[Any] = socket.getaddrinfo(server, port, type=socket.SOCK_DGRAM)
+    address = found[0][4]
+    return address[0], address[1]
+
+
+def _is_truncated(message: "Message") -> bool:
+    import dns.flags
+
+    return bool(message.flags & dns.flags.TC)

@@ -1,0 +1,258 @@
+"""Source `Ping`: round trip times, loss and jitter of ICMP echoes to one or many hosts.
+
+All hosts are asked at the same time, `count` requests each, `spacing` seconds apart, over one
+socket per version of IP; a probe takes (count - 1) x spacing + `replyTimeout` at most, and less
+when all replies are there. Without root, see `pollect_sources_network.icmp`. Needs no library.
+"""
+
+import contextlib
+import itertools
+import os
+import selectors
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Self
+
+from msgspec import Meta
+
+from pollect.api import ConfigError, Metric, Sample, Seconds, Source, SourceConfig, SourceContext
+from pollect_sources_network.connect import ROOM_SECONDS, IpProtocol
+from pollect_sources_network.icmp import Address, EchoSocket
+from pollect_sources_network.parallel import side_by_side
+
+#: At the begin of every payload: a raw socket gets the replies of other programs as well.
+_MARK_BYTES = 8
+#: Sequence numbers have 16 bits.
+MAX_REQUESTS = 65_535
+#: Names resolved at the same time.
+_RESOLVERS = 8
+_FAMILIES = {"any": socket.AF_UNSPEC, "4": socket.AF_INET, "6": socket.AF_INET6}
+
+SUCCESS = Metric("success", help="1 when at least one reply came, 0 when none.", labels=("host",))
+LOSS = Metric(
+    "loss_ratio",
+    help="Part of the requests without a reply, 0 to 1.",
+    unit="ratio",
+    labels=("host",),
+)
+RTT = Metric(
+    "rtt_seconds",
+    help="Round trip time in seconds, as min, mean and max over one probe.",
+    unit="seconds",
+    labels=("host", "stat"),
+)
+JITTER = Metric(
+    "jitter_seconds",
+    help="Mean difference between one round trip time and the next in seconds.",
+    unit="seconds",
+    labels=("host",),
+)
+SENT = Metric("sent", help="Requests sent in one probe.", labels=("host",))
+RECEIVED = Metric("received", help="Replies received in one probe.", labels=("host",))
+STDDEV = Metric(
+    "rtt_stddev_seconds",
+    help="Standard deviation of the round trip time in seconds.",
+    unit="seconds",
+    labels=("host",),
+)
+TTL = Metric("ttl", help="Hop limit of the last reply as it arrived.", labels=("host",))
+RESOLVE = Metric(
+    "resolve_seconds",
+    help="Seconds that resolving the name took.",
+    unit="seconds",
+    labels=("host",),
+)
+IP_PROTOCOL = Metric("ip_protocol", help="4 or 6, the version of IP used.", labels=("host",))
+
+
+class PingConfig(SourceConfig, frozen=True, kw_only=True):
+    host: Annotated[
+        str | tuple[str, ...], Meta(description="Name or address to ping, or a list of them.")
+    ]
+    count: Annotated[
+        Annotated[int, Meta(ge=1, le=1000)], Meta(description="Requests per host and probe.")
+    ] = 4
+    spacing: Annotated[
+        Annotated[float, Meta(ge=0.01)], Meta(description="Seconds between two requests.")
+    ] = 0.25
+    reply_timeout: Annotated[
+        Seconds, Meta(description="Seconds to wait for replies after the last request.")
+    ] = 2.0
+    size: Annotated[
+        Annotated[int, Meta(ge=_MARK_BYTES, le=65_000)], Meta(description="Bytes of payload.")
+    ] = 56
+    ip_protocol: Annotated[IpProtocol, Meta(description="Version of IP to use.")] = "any"
+
+
+@dataclass(slots=True)
+class Target:
+    """One host during one probe; times in seconds."""
+
+    host: str
+    #: As `getaddrinfo` gives it; empty when the name is unknown.
+    address: Address = ()
+    family: socket.AddressFamily = socket.AF_INET
+    resolve_seconds: float = 0.0
+    sent: int = 0
+    #: Sequence number of the request -> round trip time.
+    round_trips: dict[int, float] = field(default_factory=dict)
+    ttl: int | None = None
+
+
+class PingSource(Source[PingConfig]):
+    """Round trip times of ICMP echoes; `count` packets per host and probe."""
+
+    config_type = PingConfig
+    metrics = (SUCCESS, LOSS, RTT, JITTER, SENT, RECEIVED, STDDEV, TTL, RESOLVE, IP_PROTOCOL)
+
+    def __init__(self, config: PingConfig, context: SourceContext) -> None:
+        super().__init__(config, context)
+        hosts = (config.host,) if isinstance(config.host, str) else config.host
+        if not hosts or not all(hosts):
+            raise ConfigError("expected at least one host, and none of them empty", key="host")
+        self._hosts = tuple(dict.fromkeys(hosts))
+        if len(self._hosts) * config.count > MAX_REQUESTS:
+            raise ConfigError(f"expected at most {MAX_REQUESTS} requests per probe", key="count")
+
+    def open(self) -> None:
+        # Nothing is kept, but who lacks the permission should hear of it at the start.
+        family = socket.AF_INET6 if self.config.ip_protocol == "6" else socket.AF_INET
+        with contextlib.suppress(OSError):
+            EchoSocket(family).close()
+
+    def probe(self) -> Iterable[Sample]:
+        targets = side_by_side(self._resolve, self._hosts, _RESOLVERS)
+        with _Round(self.config, [target for target in targets if target.address]) as echoes:
+            echoes.run(self.context.stopping.is_set)
+        return [sample for target in targets for sample in self._report(target)]
+
+    def deadline_seconds(self) -> float:
+        config = self.config
+        sending = (config.count - 1) * config.spacing
+        resolving = ROOM_SECONDS * -(-len(self._hosts) // _RESOLVERS)
+        return max(sending + config.reply_timeout + resolving, config.timeout or 0.0)
+
+    def _resolve(self, host: str) -> Target:
+        target = Target(host)
+        begin = time.monotonic()
+        family = _FAMILIES[self.config.ip_protocol]
+        try:
+            found = socket.getaddrinfo(host, None, family, socket.SOCK_DGRAM)
+        except (socket.gaierror, UnicodeError) as error:
+            self.log.debug("%s: %s", host, error)
+            return target
+        target.resolve_seconds = time.monotonic() - begin
+        target.family, target.address = found[0][0], found[0][4]
+        return target
+
+    def _report(self, target: Target) -> Iterator[Sample]:
+        host = target.host
+        times = [target.round_trips[number] for number in sorted(target.round_trips)]
+        lost = 1 - len(times) / target.sent if target.sent else 1.0
+        yield SUCCESS.sample(bool(times), host)
+        yield LOSS.sample(lost, host)
+        if times:
+            mean = sum(times) / len(times)
+            yield RTT.sample(min(times), host, "min")
+            yield RTT.sample(mean, host, "mean")
+            yield RTT.sample(max(times), host, "max")
+            if len(times) > 1:
+                yield JITTER.sample(mean_difference(times), host)
+        if not self.config.details:
+            return
+        yield SENT.sample(target.sent, host)
+        yield RECEIVED.sample(len(times), host)
+        if target.address:
+            yield RESOLVE.sample(target.resolve_seconds, host)
+            yield IP_PROTOCOL.sample(6 if target.family == socket.AF_INET6 else 4, host)
+        if times:
+            variance = sum((each - mean) ** 2 for each in times) / len(times)
+            yield STDDEV.sample(variance**0.5, host)
+        if target.ttl is not None:
+            yield TTL.sample(target.ttl, host)
+
+
+class _Round:
+    """The echoes of one probe: requests in step, replies as they come."""
+
+    def __init__(self, config: PingConfig, targets: Sequence[Target]) -> None:
+        self._config = config
+        self._targets = targets
+        self._mark = os.urandom(_MARK_BYTES)
+        self._payload = self._mark.ljust(config.size, b"p")
+        #: Sequence number -> whose request it is and when it left.
+        self._waiting: dict[int, tuple[Target, float]] = {}
+        self._closing = contextlib.ExitStack()
+        self._selector = self._closing.enter_context(selectors.DefaultSelector())
+        self._sockets: dict[socket.AddressFamily, EchoSocket] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            for family in {target.family for target in self._targets}:
+                # Without IPv6 on this host, say, its requests are lost.
+                with contextlib.suppress(OSError):
+                    echo = self._closing.enter_context(contextlib.closing(EchoSocket(family)))
+                    self._selector.register(echo, selectors.EVENT_READ, echo)
+                    self._sockets[family] = echo
+        except BaseException:
+            self._closing.close()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._closing.close()
+
+    def run(self, is_stopping: Callable[[], bool]) -> None:
+        """Return when every request has its reply, or had its time."""
+        begin = time.monotonic()
+        last = begin
+        for number in range(self._config.count):
+            self._receive_until(begin + number * self._config.spacing, wait_for_all=False)
+            if is_stopping():
+                return
+            last = time.monotonic()
+            self._send(number)
+        self._receive_until(last + self._config.reply_timeout, wait_for_all=True)
+
+    def _send(self, number: int) -> None:
+        for index, target in enumerate(self._targets):
+            sequence = index * self._config.count + number
+            target.sent += 1
+            self._waiting[sequence] = (target, time.perf_counter())
+            # A network that is down, or an error that an earlier request brought back: it is lost.
+            with contextlib.suppress(OSError, KeyError):
+                self._sockets[target.family].send(target.address, sequence, self._payload)
+
+    def _receive_until(self, end: float, *, wait_for_all: bool) -> None:
+        while (left := end - time.monotonic()) > 0:
+            if wait_for_all and not self._waiting:
+                return
+            if not self._sockets:
+                return
+            for key, _ in self._selector.select(left):
+                self._take_replies(key.data)
+
+    def _take_replies(self, echo: EchoSocket) -> None:
+        while True:
+            try:
+                reply = echo.receive()
+            except BlockingIOError:
+                return
+            except OSError:  # an unreachable host, told to the socket: there is no reply
+                continue
+            arrived = time.perf_counter()
+            if reply is None or not reply.payload.startswith(self._mark):
+                continue
+            # The second copy of a reply finds nobody waiting.
+            target, left_at = self._waiting.pop(reply.sequence, (None, 0.0))
+            if target is not None:
+                target.round_trips[reply.sequence] = arrived - left_at
+                target.ttl = reply.ttl
+
+
+def mean_difference(times: Sequence[float]) -> float:
+    """Return the mean of how much each time differs from the one before."""
+    pairs = list(itertools.pairwise(times))
+    return sum(abs(later - earlier) for earlier, later in pairs) / len(pairs)

@@ -1,0 +1,220 @@
+"""Bind against Debian's named, and against servers that are none."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from pollect.api import BadResponse, ConfigError, TargetUnavailable
+from pollect.testing import FakeClock, HttpResponse, Misbehaviour, build_source, serve_http
+from pollect_sources_network.bind.source import BindSource, split_cache
+from pollect_sources_network.bind.statistics import parse_statistics
+from tests.simulators.named import ZONE, ask, free_port, needs_named, run_named
+from tests.sources_network.driver import OpenSource, opened
+
+AAAA, MX = 28, 15
+
+
+class Named(NamedTuple):
+    url: str
+    dns_port: int
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Named]:
+    """A resolver with two views, which asks a server that knows one zone."""
+    folder = tmp_path_factory.mktemp("named")
+    server_port, resolver_port, statistics_port = free_port(), free_port(), free_port()
+    (folder / "server").mkdir()
+    (folder / "server" / "example").write_text(ZONE)
+    zone = 'zone "example" { type primary; file "example"; };'
+    forward = (
+        f"forward only; forwarders {{ 127.0.0.1 port {server_port}; }}; recursion yes; "
+        "match-clients { %s; };"
+    )
+    views = (
+        f'view "Internal" {{ {forward % "127.0.0.1"} }};\n'
+        f'view "authoritative" {{ match-clients {{ none; }}; recursion no; }};'
+    )
+    with (
+        run_named(folder / "server", zone, dns_port=server_port, statistics_port=free_port()),
+        run_named(
+            folder / "resolver", views, dns_port=resolver_port, statistics_port=statistics_port
+        ),
+    ):
+        yield Named(f"http://127.0.0.1:{statistics_port}", resolver_port)
+
+
+@pytest.mark.integration
+@needs_named
+@pytest.mark.parametrize("form", ["json", "xml"])
+def test_queries_cache_and_resolver_of_a_real_named(named: Named, form: str) -> None:
+    clock = FakeClock()
+    config = {"url": named.url, "views": ["Internal"], "format": form}
+    ask(named.dns_port, "www.example")
+    ask(named.dns_port, "www.example", MX)
+    with opened(config, BindSource, clock=clock) as source:
+        first = source.series()
+        assert first.keys() >= {'internal.cache.rrsets{queryType="a"}'}
+        assert not any("per_sec" in name for name in first)
+        for _ in range(5):
+            ask(named.dns_port, "www.example")
+        ask(named.dns_port, f"{form}.example", AAAA)
+        clock.advance(10)
+        second = source.series()
+    assert second['server.queries_per_sec{queryType="a"}'] == 0.5
+    assert second['server.queries_per_sec{queryType="mx"}'] == 0
+    assert second['internal.queries_per_sec{queryType="v4"}'] == pytest.approx(0.1, abs=0.1)
+    assert second['internal.queries_per_sec{queryType="v6"}'] == 0
+    assert second['internal.cache_per_sec{queryType="hits"}'] >= 0.5
+    assert 'internal.cache_per_sec{queryType="misses"}' in second
+
+
+@pytest.mark.integration
+@needs_named
+def test_all_views_but_the_internal_one_are_the_default(named: Named) -> None:
+    with opened({"url": named.url}, BindSource, clock=(clock := FakeClock())) as source:
+        source.series()
+        clock.advance(10)
+        views = {name.partition(".")[0] for name in source.series()}
+    assert views == {"server", "internal", "authoritative"}
+
+
+@pytest.mark.integration
+@needs_named
+def test_details_of_a_real_named(named: Named) -> None:
+    config = {"url": named.url, "details": True}
+    with opened(config, BindSource, clock=(clock := FakeClock())) as source:
+        source.series()
+        ask(named.dns_port, "www.example")
+        clock.advance(10)
+        found = source.series()
+    assert found['server.requests_per_sec{opcode="QUERY"}'] == 0.1
+    assert found['server.responses_per_sec{rcode="NOERROR"}'] == 0.1
+    assert found['server.events_per_sec{event="QrySuccess"}'] == 0.1
+    assert found["boot_time"] > 1_700_000_000
+    assert found['internal.cache.memory_bytes{memory="tree"}'] > 0
+    assert 'internal.resolver_events_per_sec{event="Lame"}' in found
+
+
+STATISTICS: dict[str, Any] = {
+    "boot-time": "2026-01-01T00:00:00.000Z",
+    "qtypes": {"A": 10},
+    "views": {
+        "_default": {
+            "resolver": {
+                "stats": {"Queryv4": 5},
+                "cachestats": {"CacheHits": 1, "CacheMisses": 2},
+                "cache": {"A": 7, "!A": 3, "#A": 2, "~A": 1, "NXDOMAIN": 4, "!TXT": 1},
+            }
+        },
+        "small": {"resolver": {}},
+        "_bind": {"resolver": {"cache": {"A": 1}}},
+    },
+}
+
+
+def test_a_is_the_count_of_positive_entries() -> None:
+    with serve_http({"/json/v1/server": STATISTICS}) as server:
+        with opened({"url": server.url}, BindSource) as source:
+            assert source.series() == {
+                '_default.cache.rrsets{queryType="a"}': 7,
+                '_default.cache.rrsets{queryType="nxdomain"}': 4,
+            }
+        with opened({"url": server.url, "details": True}, BindSource) as source:
+            found = source.series()
+    assert found['_default.cache.rrsets_negative{queryType="a"}'] == 3
+    assert found['_default.cache.rrsets_stale{queryType="a"}'] == 2
+    assert split_cache({"": 1, "A": 1, "!#A": 2})["!"] == {"a": 2}
+
+
+def test_a_restarted_named_gives_no_rate() -> None:
+    clock = FakeClock()
+    with serve_http({"*": STATISTICS}) as server:
+
+        def probe(source: OpenSource, **changes: Any) -> dict[str, float]:
+            clock.advance(10)
+            server.routes = {"*": {**STATISTICS, **changes, "views": {}}}
+            return source.series()
+
+        with opened({"url": server.url}, BindSource, clock=clock) as source:
+            probe(source)
+            rate = 'server.queries_per_sec{queryType="a"}'
+            assert probe(source, qtypes={"A": 30, "MX": 1}) == {rate: 2}
+            assert probe(source, **{"boot-time": "2026-02-01T00:00:00Z"}) == {}
+            assert probe(source, **{"boot-time": "2026-02-01T00:00:00Z"}) == {rate: 0}
+
+
+def test_an_unknown_view_is_named_once_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        serve_http({"*": STATISTICS}) as server,
+        opened({"url": server.url, "views": ["_DEFAULT", "_default"]}, BindSource) as source,
+    ):
+        assert source.series() == source.series()
+    [record] = caplog.records
+    assert record.message == (
+        "view _DEFAULT: not known to named, there are: _bind, _default, small"
+    )
+
+
+def test_what_the_server_does_not_have_is_asked_for_once() -> None:
+    xml = '<statistics version="3.8"><server><boot-time>2026-01-01T00:00:00Z</boot-time></server>'
+    page = HttpResponse(f"{xml}</statistics>", headers={"Content-Type": "text/xml"})
+    with serve_http({"/xml/v3/server": page}) as server:
+        with opened({"url": server.url}, BindSource) as source:
+            source.series()
+            source.series()
+        paths = [request.path for request in server.requests]
+    assert paths == ["/json/v1/server", "/xml/v3/server", "/xml/v3/server"]
+
+
+def test_a_url_with_a_path_is_used_as_it_is() -> None:
+    with serve_http({"/stats/json": STATISTICS}) as server:
+        with opened({"url": f"{server.url}/stats/json"}, BindSource) as source:
+            assert source.series()
+        assert {request.path for request in server.requests} == {"/stats/json"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"hello",
+        b"{",
+        b"[1]",
+        b"{}",
+        b'{"boot-time": "x", "qtypes": 5}',
+        b'{"boot-time": "x", "views": {"a": 1}}',
+        b"<statistics/>",
+        b"<statistics><server>",
+        b'<!DOCTYPE s [<!ENTITY a "aaaa">]><statistics><server>&a;</server></statistics>',
+    ],
+)
+def test_rubbish_is_a_bad_response(body: bytes) -> None:
+    with pytest.raises(BadResponse, match="of BIND, got"):
+        parse_statistics(body)
+
+
+def test_a_server_without_statistics_is_a_bad_response() -> None:
+    with (
+        serve_http({}) as server,
+        opened({"url": server.url}, BindSource) as source,
+        pytest.raises(BadResponse, match="no statistics of BIND there"),
+    ):
+        source.series()
+
+
+@pytest.mark.parametrize("how", [Misbehaviour.SILENT, Misbehaviour.TRICKLE])
+def test_a_server_that_hangs_is_unavailable_in_time(how: Misbehaviour) -> None:
+    with (
+        serve_http({"*": how}) as server,
+        opened({"url": server.url, "timeout": 0.2}, BindSource) as source,
+        pytest.raises(TargetUnavailable, match=r"no answer within 0\.2 s"),
+    ):
+        source.series()
+
+
+def test_a_url_without_a_scheme_is_a_config_error() -> None:
+    with pytest.raises(ConfigError) as failure:
+        build_source({"url": "192.168.1.10:8053"}, BindSource)
+    assert failure.value.key == "url"

@@ -1,0 +1,215 @@
+"""`Dns` against a real unbound, and against servers that misbehave."""
+
+import socket
+import sys
+import time
+from collections.abc import Iterator
+
+import dns.flags
+import dns.message
+import msgspec
+import pytest
+
+from pollect.api import ConfigError, MissingDependency
+from pollect.testing import build_source, serve_udp
+from pollect_sources_network.dns import DnsSource
+from tests.simulators.certificates import Authority
+from tests.simulators.daemons import find_program, free_port, run_daemon
+from tests.simulators.tcp import Peer, hang_up, rubbish, serve_tcp, silent, trickle
+from tests.sources_network.samples import probe
+
+SHORT_SECONDS = 0.4
+LABELS = "{server=127.0.0.1,query=www.example.test,record_type=A}"
+
+
+def ask(**section: object) -> dict[str, float]:
+    section = {"server": "127.0.0.1", "query": "www.example.test", "timeout": 5, **section}
+    return probe(build_source(section, DnsSource))
+
+
+@pytest.fixture(scope="module")
+def unbound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int | str]]:
+    program = find_program("unbound", "unbound")
+    folder = tmp_path_factory.mktemp("unbound")
+    authority = Authority(folder)
+    authority.issue("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+        folder / "server.pem"
+    )
+    plain, tls = free_port(), free_port()
+    many = "\n".join(
+        f"""  local-data: 'many.example.test. 60 IN TXT "{number:03} {"x" * 200}"'"""
+        for number in range(40)
+    )
+    config = folder / "unbound.conf"
+    config.write_text(
+        f"""
+server:
+  interface: 127.0.0.1@{plain}
+  interface: 127.0.0.1@{tls}
+  tls-port: {tls}
+  tls-service-pem: {folder}/server.pem
+  tls-service-key: {folder}/server.pem
+  do-daemonize: no
+  use-syslog: no
+  username: ""
+  chroot: ""
+  directory: {folder}
+  pidfile: ""
+  local-zone: example.test. static
+  local-data: "example.test. 300 IN SOA ns.example.test. admin.example.test. 2026112201 2 3 4 5"
+  local-data: "www.example.test. 120 IN A 192.0.2.1"
+  local-data: "www.example.test. 120 IN A 192.0.2.2"
+  local-data: "www.example.test. 60 IN AAAA 2001:db8::1"
+{many}
+remote-control:
+  control-enable: no
+"""
+    )
+    with run_daemon([program, "-d", "-c", str(config)], folder, plain, tls):
+        yield {"plain": plain, "tls": tls, "ca": str(authority.ca_file)}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_answer_is_timed_and_described(unbound, transport: str) -> None:
+    found = ask(port=unbound["plain"], transport=transport, details=True)
+    assert found[f"success{LABELS}"] == 1
+    assert 0 < found[f"query_seconds{LABELS}"] < 5
+    assert found[f"rcode{LABELS}"] == 0
+    assert found[f"answers{LABELS}"] == 2
+    assert found[f"ttl_seconds{LABELS}"] == 120
+    assert found[f"authoritative{LABELS}"] == 1
+    assert found[f"authenticated{LABELS}"] == 0
+
+
+@pytest.mark.integration
+def test_without_details_there_is_success_and_time(unbound) -> None:
+    assert ask(port=unbound["plain"]).keys() == {f"success{LABELS}", f"query_seconds{LABELS}"}
+
+
+@pytest.mark.integration
+def test_tls_is_verified_unless_told_otherwise(unbound) -> None:
+    section = {"port": unbound["tls"], "transport": "tls"}
+    assert ask(**section, caFile=unbound["ca"])[f"success{LABELS}"] == 1
+    assert ask(**section, verify=False)[f"success{LABELS}"] == 1
+    assert ask(**section) == {f"success{LABELS}": 0}
+    assert ask(**section, caFile=unbound["ca"], serverName="other") == {f"success{LABELS}": 0}
+
+
+@pytest.mark.integration
+def test_every_server_name_and_type_is_asked(unbound) -> None:
+    found = ask(
+        port=unbound["plain"],
+        server=["127.0.0.1", "localhost"],
+        query=["www.example.test", "example.test"],
+        recordType=["AAAA", "SOA"],
+        ipProtocol="4",
+        details=True,
+    )
+    assert len([name for name in found if name.startswith("success")]) == 8
+    soa = "{server=127.0.0.1,query=example.test,record_type=SOA}"
+    assert found[f"soa_serial{soa}"] == 2026112201
+
+
+@pytest.mark.integration
+def test_missing_name_fails_unless_it_is_expected(unbound) -> None:
+    labels = "{server=127.0.0.1,query=no.example.test,record_type=A}"
+    section = {"port": unbound["plain"], "query": "no.example.test", "details": True}
+    found = ask(**section)
+    assert (found[f"success{labels}"], found[f"rcode{labels}"]) == (0, 3)
+    assert ask(**section, rcode="NXDOMAIN")[f"success{labels}"] == 1
+    assert ask(**section, rcode=None)[f"success{labels}"] == 1
+
+
+@pytest.mark.integration
+def test_records_are_matched(unbound) -> None:
+    assert ask(port=unbound["plain"], match=r"^192\.0\.2\.2$")[f"success{LABELS}"] == 1
+    assert ask(port=unbound["plain"], match="^10\\.")[f"success{LABELS}"] == 0
+
+
+@pytest.mark.integration
+def test_truncated_answer_is_fetched_by_tcp(unbound) -> None:
+    found = ask(port=unbound["plain"], query="many.example.test", recordType="TXT", details=True)
+    labels = "{server=127.0.0.1,query=many.example.test,record_type=TXT}"
+    assert found[f"answers{labels}"] == 40
+
+
+def of_somebody_else(data: bytes) -> bytes:
+    """Answer with the identifier of another query."""
+    return bytes([data[0] ^ 1]) + data[1:2] + b"\x81\x80" + data[4:]
+
+
+def cut_short(data: bytes) -> bytes:
+    return dns.message.make_response(dns.message.from_wire(data)).to_wire()[:15]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [lambda data: None, lambda data: b"\xff rubbish", of_somebody_else, cut_short],
+    ids=["silent", "rubbish", "of somebody else", "cut short"],
+)
+def test_broken_udp_servers_are_no_success_in_time(reply) -> None:
+    with serve_udp(reply) as server:
+        begin = time.monotonic()
+        assert ask(port=server.port, timeout=SHORT_SECONDS) == {f"success{LABELS}": 0}
+        assert time.monotonic() - begin < SHORT_SECONDS + 2
+
+
+def half_open(connection: socket.socket, peer: Peer) -> None:
+    connection.recv(4096)
+    connection.sendall(b"\x00\x40half")
+    peer.over.wait(10)
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+@pytest.mark.parametrize(
+    "peer",
+    [silent, trickle(b"\x00\x40"), rubbish, hang_up, half_open],
+    ids=["silent", "slow loris", "rubbish", "reset", "half open"],
+)
+def test_broken_tcp_servers_are_no_success_in_time(transport: str, peer) -> None:
+    with serve_tcp(peer) as server:
+        begin = time.monotonic()
+        found = ask(port=server.port, transport=transport, timeout=SHORT_SECONDS)
+        assert found == {f"success{LABELS}": 0}
+        assert time.monotonic() - begin < SHORT_SECONDS + 2
+
+
+def test_answer_that_stays_truncated_uses_one_time_limit() -> None:
+    def truncated(data: bytes) -> bytes:
+        response = dns.message.make_response(dns.message.from_wire(data))
+        response.flags |= dns.flags.TC
+        return response.to_wire()
+
+    with serve_udp(truncated) as server:
+        assert ask(port=server.port, timeout=SHORT_SECONDS) == {f"success{LABELS}": 0}
+
+
+def test_absent_and_unknown_servers_are_no_success() -> None:
+    assert ask(port=free_port(socket.SOCK_DGRAM), timeout=SHORT_SECONDS) == {f"success{LABELS}": 0}
+    (value,) = ask(server="nowhere.invalid").values()
+    assert value == 0
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [({"query": []}, "query"), ({"query": "a..b"}, "query"), ({"server": ""}, "server"),
+     ({"match": "("}, "match")],
+)  # fmt: skip
+def test_mistakes_are_named(section: dict[str, object], key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build_source({"server": "h", "query": "n", **section}, DnsSource)
+    assert caught.value.key == key
+
+
+def test_unknown_record_types_and_codes_are_refused() -> None:
+    for section in ({"recordType": "AAA"}, {"rcode": "NO"}):
+        with pytest.raises((msgspec.ValidationError, ConfigError)):
+            build_source({"server": "h", "query": "n", **section}, DnsSource)
+
+
+def test_absent_library_is_a_missing_dependency(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dns.query", None)
+    source = build_source({"server": "h", "query": "n"}, DnsSource)
+    with pytest.raises(MissingDependency, match=r"pollect-sources-network\[dns\]"):
+        source.open()
