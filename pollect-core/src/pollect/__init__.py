@@ -1,3 +1,21 @@
 """pollect: a metrics daemon in which a plugin is a pip package."""
 
+import sys
+from importlib.machinery import ModuleSpec
+
 __version__ = "2.0.0"
+
+
+class _OldImportPaths:
+    """Answers for modules of pollect 1.x; last in line, so asked only when nobody has a module."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if not name.startswith("pollect."):
+            return None
+        from pollect.legacy import paths
+
+        return paths.find_spec(name)
+
+
+sys.meta_path.append(_OldImportPaths)

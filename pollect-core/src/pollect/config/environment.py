@@ -186,6 +186,9 @@ class Options(Mapping[str, Any]):
             return [self._open(item, join_path(path, i)) for i, item in enumerate(value)]
         return value
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._data
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._data)
 

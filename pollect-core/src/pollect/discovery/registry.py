@@ -77,7 +77,7 @@ class Registry:
         return self.plugins.hooks
 
     def source_type(self, type_name: str) -> type[Source[Any]]:
-        """Import and return the class of a source type.
+        """Import and return the class of a source type; a type with a dot is an extension.
 
         Raises `UnknownPlugin` with a way to get it, `DuplicatePlugin`, `PluginLoadError`, and
         `MissingDependency` when the extra it needs is not installed.
@@ -134,6 +134,10 @@ class Registry:
         return self._loaded[kind, type_name]
 
     def _import(self, kind: Kind, type_name: str) -> Any:
+        if "." in type_name and (kind, type_name) not in self._claims:
+            from pollect.discovery.extensions import find_extension
+
+            return find_extension(type_name, kind, self.extension_paths)
         entry = self.find(kind, type_name)
         if entry.spec.extra:
             # Only now, and only for types with an extra: reading metadata takes time and memory.

@@ -1,0 +1,8 @@
+"""`python -m pollect.Pollect`, the way pollect 1.x was started, and still its container image."""
+
+from pollect.cli.main import main
+
+__all__ = ["main"]
+
+if __name__ == "__main__":
+    main()
