@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def deps(
     session.start_command_log()
     needs = _read_needs(config_name)
     if check:
-        return _check(needs.units())
+        return _check(needs)
     if install:
         return _install(needs, ask=not yes)
     _print_needs(needs, missing=missing, expand=expand, system=system)
@@ -125,8 +126,9 @@ def _install(needs: Needs, *, ask: bool) -> int:
     return EXIT_MISSING if needs.unusable else 0
 
 
-def _check(units: Sequence[Unit]) -> int:
+def _check(needs: Needs) -> int:
     """Let pip resolve everything without installing it, and name those that disagree."""
+    units = needs.units()
     complaints: dict[tuple[Unit, ...], str] = {}
 
     def fits(chosen: Sequence[Unit]) -> bool:
@@ -137,36 +139,37 @@ def _check(units: Sequence[Unit]) -> int:
 
     if fits(units):
         print(f"everything fits together: {', '.join(merge_lines(units)) or 'nothing to install'}")
-        return 0
+        return EXIT_MISSING if needs.unusable else 0
     culprits = find_conflict(units, fits)
-    reason = complaints[tuple(culprits)]
-    if len(culprits) == 1:
-        print(f"{culprits[0]} cannot be installed:\n{reason}", file=sys.stderr)
-    else:
-        names = " and ".join(map(str, culprits))
-        print(f"{names} cannot be installed together:\n{reason}", file=sys.stderr)
+    names = " and ".join(map(str, culprits))
+    together = " together" if len(culprits) > 1 else ""
+    # pip tells of the last combination it tried, which need not be the one that matters.
+    reason = "\n".join(needs.disagreements(culprits)) or complaints[tuple(culprits)]
+    print(f"{names} cannot be installed{together}:", file=sys.stderr)
+    print(textwrap.indent(reason, "    "), file=sys.stderr)
     return EXIT_MISSING
 
 
 def _resolve(units: Iterable[Unit]) -> str:
     """Ask pip whether requirements fit together; return what it says against it, or nothing."""
-    options = ["install", "--dry-run", "--quiet", "--no-input", "--disable-pip-version-check"]
+    options = ["install", "--dry-run", "--no-input", "--disable-pip-version-check"]
     done = subprocess.run(
         [*_pip(), *options, *(unit.line for unit in units)],
         check=False,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,  # it explains a conflict on the one and calls it one on the other
         text=True,
     )
-    return "" if done.returncode == 0 else _explain(done.stderr)
+    return "" if done.returncode == 0 else _explain(done.stdout)
 
 
 def _explain(output: str) -> str:
-    """Return the part of pip's complaint that says who wants what."""
+    """Return the part of pip's output that says who wants what, else its errors."""
     _, found, cause = output.partition("The conflict is caused by:\n")
     if found:
-        return cause.partition("\n\n")[0].rstrip()
-    errors = [line for line in output.splitlines() if line.startswith("ERROR:")]
-    return "\n".join(f"    {line.removeprefix('ERROR: ')}" for line in errors) or output.strip()
+        return textwrap.dedent(cause.partition("\n\n")[0]).rstrip()
+    errors = [line for line in output.splitlines() if line.startswith("ERROR: ")]
+    return "\n".join(line.removeprefix("ERROR: ") for line in errors) or output.strip()
 
 
 def _pip() -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pollect.discovery.entry import Entry, Kind, minimum, with_extras
+from pollect.discovery.loading import CORE
 from pollect.discovery.registry import Registry
 from pollect.discovery.requirements import expand, find_missing, find_program
 from pollect.errors import PluginError, UnknownPlugin
@@ -90,11 +91,30 @@ class Needs:
         return found
 
     def behind(self, unit: Unit) -> list[str]:
-        """Return what a unit requires from third parties."""
+        """Return what a unit requires from third parties; the core's own needs are no news."""
+        if unit.distribution == CORE:
+            return []
         extras = [unit.extra] if unit.extra else []
         if unit.version:
             return expand(unit.distribution, extras)
         return self._registry.catalogue.requirements(unit.distribution, extras)
+
+    def disagreements(self, units: Iterable[Unit]) -> list[str]:
+        """Return what units ask for when another of them asks for the same in another version."""
+        from packaging.requirements import Requirement
+        from packaging.utils import canonicalize_name
+
+        asked: dict[str, dict[str, list[Unit]]] = {}
+        for unit in units:
+            for line in self.behind(unit):
+                name = canonicalize_name(Requirement(line).name)
+                asked.setdefault(name, {}).setdefault(line, []).append(unit)
+        return [
+            f"{', '.join(unit.requirement for unit in askers)} needs {line}"
+            for lines in asked.values()
+            if len(lines) > 1
+            for line, askers in lines.items()
+        ]
 
     def _find(self, part: Named) -> Entry:
         """Return an installed type, or one that an uninstalled distribution of pollect has."""

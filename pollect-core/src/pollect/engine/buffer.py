@@ -16,6 +16,8 @@ class Buffer(Protocol):
 
     #: Samples that wait, the pinned ones included.
     samples: int
+    #: Samples that can no longer be read, because their disk is broken.
+    unreadable: int
 
     def __len__(self) -> int:
         """Return how many batches wait."""
@@ -44,6 +46,8 @@ class Buffer(Protocol):
 
 class MemoryBuffer:
     """The queue in memory. See `Buffer`."""
+
+    unreadable = 0
 
     def __init__(self, *, samples: int, age: float, clock: Clock) -> None:
         self.samples = 0

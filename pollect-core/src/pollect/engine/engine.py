@@ -167,11 +167,14 @@ class Engine:
             collection.start(once=once)
 
     def _exchange_ports(self, plan: Plan, unused: Sequence[Port]) -> None:
-        """Open the new writers of `plan` after closing the in-process ones it has no use for.
+        """Open the new writers of `plan` after closing those that may stand in their way.
 
-        In that order because the new one may well listen where the old one did.
+        A new in-process one may well listen where the old one did, and a new one with other options
+        goes on with the spool of the old one.
         """
-        closed = [port for port in unused if isinstance(port, DirectPort)]
+        closed = [
+            port for port in unused if isinstance(port, DirectPort) or port.writer.config.spool
+        ]
         self._close_ports(closed)
         before = dict(self._ports)
         try:
@@ -182,8 +185,8 @@ class Engine:
             opened = [port for key, port in self._ports.items() if key not in before]
             self._close_ports(opened)
             self._ports = before
-            for direct in closed:
-                self._add_port(direct.writer)
+            for port in closed:
+                self._add_port(port.writer)
             raise
         for port in unused:
             del self._ports[id(port.writer)]

@@ -39,7 +39,7 @@ class Outbox:
         self.name = writer.context.name
         self._clock = clock
         self._report_lost = lost
-        self._buffer = buffer if buffer is not None else memory_buffer(writer, clock)
+        self._buffer = buffer if buffer is not None else build_buffer(writer, clock)
         self._log = writer.log
         self._changed = threading.Condition()
         self._stopping = False
@@ -97,7 +97,7 @@ class Outbox:
                 up=not self._reason,
                 reason=self._reason,
                 buffered_samples=self._buffer.samples,
-                lost_samples=self._lost,
+                lost_samples=self._lost + self._buffer.unreadable,
                 written_samples=self._written,
             )
 
@@ -215,11 +215,19 @@ class Outbox:
                 self._report_lost(self.name, batch, error)
 
 
-def memory_buffer(writer: Writer[Any], clock: Clock) -> MemoryBuffer:
+def build_buffer(writer: Writer[Any], clock: Clock) -> Buffer:
     """Return the buffer that the writer's config asks for."""
-    kind = LatestBuffer if writer.latest_only else MemoryBuffer
     limits = writer.config.buffer
-    return kind(samples=limits.samples, age=limits.age, clock=clock)
+    if writer.latest_only:
+        # What was the latest before a crash is outdated after it: nothing to keep on disk.
+        return LatestBuffer(samples=limits.samples, age=limits.age, clock=clock)
+    if not writer.config.spool:
+        return MemoryBuffer(samples=limits.samples, age=limits.age, clock=clock)
+    from pollect.engine.spool import SpoolBuffer, spool_file  # SQLite only for those who use it
+
+    return SpoolBuffer(
+        spool_file(writer), samples=limits.samples, age=limits.age, clock=clock, log=writer.log
+    )
 
 
 def _size(batches: Sequence[Batch]) -> int:
