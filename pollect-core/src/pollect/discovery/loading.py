@@ -12,9 +12,9 @@ from types import ModuleType
 from typing import Any
 
 import pluggy
-from stevedore.extension import ExtensionManager
 
 from pollect import hookspecs
+from pollect.discovery.extension_manager import ExtensionManager
 from pollect.errors import PluginLoadError
 
 GROUP = "pollect.plugins"
