@@ -15,7 +15,9 @@ from typing import Any
 
 import dns.message
 
+from pollect.api import Roots
 from pollect.testing import SourceCase, WriterCase, serve_http, serve_udp
+from pollect.testing.programs import stand_in
 from tests.simulators.certificates import Authority
 from tests.simulators.daemons import free_port
 from tests.simulators.ping import may_ping
@@ -122,6 +124,15 @@ def own_file() -> Iterator[Mapping[str, Any]]:
         yield {"path": f"{folder}/file"}
 
 
+@contextmanager
+def answering(stdout: str) -> Iterator[Mapping[str, Any]]:
+    """A program that prints this, whatever it is asked."""
+    with stand_in("program", stdout=stdout) as program:
+        yield {"command": str(program.path)}
+
+
+FAKE_HOST = Roots(proc=Path(__file__).parent / "host" / "proc")
+
 A_FAILURE_IS_A_VALUE = "reports `success` 0 instead"
 A_CHECK_REPORTS = dict.fromkeys(
     ("target_absent", "target_silent", "target_talks_rubbish"), A_FAILURE_IS_A_VALUE
@@ -135,6 +146,27 @@ SOURCES = [
     SourceCase(section={"type": "LoadAvg"}),
     SourceCase(section={"type": "MemoryUsage"}),
     SourceCase(section={"type": "Process", "procRegex": f"python.*pytest|{os.getpid()}"}),
+    SourceCase(section={"type": "Cpu", "perCore": True}),
+    SourceCase(section={"type": "Swap"}),
+    SourceCase(section={"type": "Uptime"}),
+    SourceCase(section={"type": "Pressure"}),
+    SourceCase(section={"type": "MdRaid"}, roots=FAKE_HOST),
+    SourceCase(
+        section={"type": "Sensors"},
+        target=lambda: answering('{"acpitz-acpi-0": {"temp1": {"temp1_input": 27.8}}}'),
+    ),
+    SourceCase(
+        section={"type": "SmartCtl", "devices": ["null"]},
+        target=lambda: answering('{"smartctl": {}, "temperature": {"current": 30}}'),
+    ),
+    SourceCase(
+        section={"type": "SystemdUnit", "units": ["nginx"]},
+        target=lambda: answering("Id=nginx.service\nActiveState=active\nNRestarts=0\n"),
+    ),
+    SourceCase(
+        section={"type": "Zfs"},
+        target=lambda: answering("tank\t1000\t400\t600\t12\t40\t1.00\tONLINE\n"),
+    ),
     SourceCase(
         section={"type": "Http", "url": "http://localhost", "timeout": 1},
         target=web_page,

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from pollect.api import Sample, Source
 
-Readings = dict[tuple[str | None, ...], float]
+Readings = dict[tuple[Any, ...], float]
 
 
 def read(source: Source[Any]) -> Readings:

@@ -65,4 +65,17 @@ def pollect_sources() -> list[SourceSpec]:
             summary="Temperatures, voltages, fans and power",
             programs=(Program("sensors", "lm-sensors"),),
         ),
+        SourceSpec(
+            "Zfs",
+            f"{PACKAGE}.zfs.source:ZfsSource",
+            summary="Space, health and activity of ZFS pools",
+            programs=(Program("zpool", "zfsutils-linux"),),
+        ),
+        SourceSpec(
+            "SystemdUnit",
+            f"{PACKAGE}.systemd_unit:SystemdUnitSource",
+            summary="State, restarts and resources of services",
+            programs=(Program("systemctl", "systemd"),),
+            platforms=LINUX,
+        ),
     ]

@@ -76,10 +76,12 @@ class Command:
                 package=package,
             )
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, merge_errors: bool = False) -> subprocess.Popen[str]:
         """Start the program with pipes for stdout and stderr; end it with `end_process`.
 
-        Raises `MissingDependency`, or `TargetUnavailable` when it cannot be started.
+        With `merge_errors` stderr goes where stdout goes: a pipe that nobody reads stalls a
+        program that runs on. Raises `MissingDependency`, or `TargetUnavailable` when the program
+        cannot be started.
         """
         self.require()
         try:
@@ -87,7 +89,7 @@ class Command:
                 [*self._words, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=subprocess.STDOUT if merge_errors else subprocess.PIPE,
                 encoding="utf-8",
                 errors="replace",
                 env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": search_path()},

@@ -1,0 +1,25 @@
+"""Growing pauses between attempts."""
+
+import random
+
+#: Share of a pause that is left to chance, so that many clients do not come back at once.
+_JITTER = 0.1
+
+
+class Backoff:
+    """Pauses in seconds that double from `first` to `longest`, a little at random."""
+
+    def __init__(self, first: float = 1.0, longest: float = 60.0) -> None:
+        self._first = first
+        self._longest = longest
+        self._next = first
+
+    def pause(self) -> float:
+        """Return how long to wait before the next attempt."""
+        pause = self._next
+        self._next = min(pause * 2, self._longest)
+        return pause * (1 - _JITTER * random.random())  # noqa: S311, nobody guards a secret here
+
+    def reset(self) -> None:
+        """Begin anew, after an attempt that worked."""
+        self._next = self._first

@@ -1,0 +1,157 @@
+"""What `zpool`, `zfs` and the kernel's ARC statistics print: pure parsing.
+
+Scripted output (`-H -p`) is tab-separated with exact numbers; `-` stands for unknown, and old
+versions leave `%` and `x` behind percentages and ratios.
+"""
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pollect.api import BadResponse
+
+#: Columns of `zpool list -o`, in this order.
+POOL_COLUMNS = (
+    "name",
+    "size",
+    "allocated",
+    "free",
+    "fragmentation",
+    "capacity",
+    "dedupratio",
+    "health",
+)
+#: Columns of `zfs list -o`.
+DATASET_COLUMNS = ("name", "type", "used", "available", "referenced", "quota")
+NO_POOLS = "no pools available"
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """One line of `zpool list`; None for what it does not know."""
+
+    name: str
+    size: float | None
+    allocated: float | None
+    free: float | None
+    fragmentation_percent: float | None
+    dedup_ratio: float | None
+    health: str
+
+
+class Activity(NamedTuple):
+    """One line of `zpool iostat`: what a pool did per second during an interval."""
+
+    read_operations: float
+    write_operations: float
+    read_bytes: float
+    write_bytes: float
+
+
+class Dataset(NamedTuple):
+    """One line of `zfs list`, in bytes."""
+
+    name: str
+    type: str
+    used: float | None
+    available: float | None
+    referenced: float | None
+    quota: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """What `zpool status` tells of one pool."""
+
+    pool: str
+    read: float
+    write: float
+    checksum: float
+    #: Unix time in seconds of the end of the last scrub; None if there was none.
+    last_scrub: float | None
+
+
+def parse_pools(text: str) -> list[Pool]:
+    """Return the pools of `zpool list -Hp -o POOL_COLUMNS`; raises `BadResponse`."""
+    rows = (line.split("\t") for line in text.splitlines() if line.strip() and line != NO_POOLS)
+    return [_make_pool(_check(row, len(POOL_COLUMNS))) for row in rows]
+
+
+def _make_pool(row: Sequence[str]) -> Pool:
+    # The column `capacity` says in percent what two others say in bytes.
+    size, allocated, free, fragmentation, _, dedup = (parse_number(cell) for cell in row[1:-1])
+    return Pool(row[0], size, allocated, free, fragmentation, dedup, row[-1])
+
+
+def parse_activity(line: str) -> tuple[str, Activity | None]:
+    """Return the pool of a line of `zpool iostat -Hp`, and what it did if that is known.
+
+    Raises `BadResponse` for anything else the program says.
+    """
+    row = _check(line.rstrip("\n").split("\t"), 7)
+    numbers = [parse_number(cell) for cell in row[3:]]
+    if any(number is None for number in numbers):
+        return row[0], None
+    return row[0], Activity(*(number or 0.0 for number in numbers))
+
+
+def parse_datasets(text: str) -> list[Dataset]:
+    """Return the datasets of `zfs list -Hp -o DATASET_COLUMNS`; raises `BadResponse`."""
+    rows = (_check(line.split("\t"), len(DATASET_COLUMNS)) for line in text.splitlines() if line)
+    return [Dataset(row[0], row[1], *(parse_number(cell) for cell in row[2:])) for row in rows]
+
+
+def parse_arc(text: str) -> dict[str, float]:
+    """Return the counters of `/proc/spl/kstat/zfs/arcstats`: two lines of heading, then rows of
+    name, type and value.
+    """
+    rows = (line.split() for line in text.splitlines()[2:])
+    return {row[0]: float(row[2]) for row in rows if len(row) == 3 and row[2].isdigit()}
+
+
+_POOL_LINE = re.compile(r"^\s*pool: (?P<pool>\S+)$", re.MULTILINE)
+_SCRUB_LINE = re.compile(r"^\s*scan: scrub repaired .* errors on (?P<when>.+)$", re.MULTILINE)
+
+
+def parse_status(text: str) -> list[Errors]:
+    """Return the errors and last scrubs of `zpool status -p`; raises `BadResponse`.
+
+    A pool's numbers stand in the row of its name; scrubs end at a time as ctime(3) prints it.
+    """
+    found = []
+    _, *parts = _POOL_LINE.split(text)
+    for pool, part in zip(parts[::2], parts[1::2], strict=True):
+        row = re.search(
+            rf"^\s*{re.escape(pool)}\s+[A-Z]+\s+(\S+)\s+(\S+)\s+(\S+)", part, re.MULTILINE
+        )
+        if row is None:
+            raise BadResponse(f"expected the errors of pool {pool}, got {part.strip()[:80]!r}")
+        scrub = _SCRUB_LINE.search(part)
+        read, write, checksum = (parse_number(cell) or 0.0 for cell in row.groups())
+        last_scrub = parse_ctime(scrub["when"]) if scrub else None
+        found.append(Errors(pool, read, write, checksum, last_scrub))
+    return found
+
+
+def parse_ctime(text: str) -> float:
+    """Return the Unix time of `Sun Nov  8 00:24:02 2026`, which is local time."""
+    try:
+        return time.mktime(time.strptime(text.strip(), "%a %b %d %H:%M:%S %Y"))
+    except ValueError as error:
+        raise BadResponse(f"expected the time of a scrub, got {text[:80]!r}") from error
+
+
+def parse_number(cell: str) -> float | None:
+    """Return the number in a cell; None for `-`, `none` and the like."""
+    try:
+        return float(cell.rstrip("%x"))
+    except ValueError:
+        return None
+
+
+def _check(row: Sequence[str], columns: int) -> Sequence[str]:
+    if len(row) != columns:
+        raise BadResponse(f"expected {columns} columns, got {' '.join(row)[:80]!r}")
+    return row

@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import pytest
+
+from pollect.api import BadResponse, ConfigError, NoData, TargetUnavailable
+from pollect.testing import build_source
+from pollect.testing.programs import stand_in
+from pollect_sources_system.systemd_unit import SystemdUnitSource, parse_units
+from tests.sources_system.readings import Readings, read
+
+SHOWN = """Id=nginx.service
+ActiveState=active
+SubState=running
+NRestarts=2
+MemoryCurrent=12345678
+CPUUsageNSec=2500000000
+TasksCurrent=5
+
+Id=backup.timer
+ActiveState=active
+SubState=waiting
+
+Id=broken.service
+ActiveState=failed
+SubState=failed
+NRestarts=5
+MemoryCurrent=[not set]
+CPUUsageNSec=18446744073709551615
+TasksCurrent=[not set]
+"""
+
+
+def probe(**section: object) -> Readings:
+    source = build_source(section, SystemdUnitSource)
+    source.open()
+    return read(source)
+
+
+def test_units_are_asked_for_in_one_call() -> None:
+    with stand_in("systemctl", stdout=SHOWN) as systemctl:
+        probe(units=["nginx", "backup.timer", "broken*"])
+        calls = systemctl.calls
+    assert len(calls) == 1
+    assert calls[0][0] == "show"
+    assert calls[0][-4:] == ["--", "nginx", "backup.timer", "broken*"]
+
+
+def test_state_restarts_memory_and_cpu_time_are_reported() -> None:
+    with stand_in("systemctl", stdout=SHOWN):
+        found = probe(units="*")
+    assert found["active", "nginx.service"] == 1
+    assert found["restarts_total", "nginx.service"] == 2
+    assert found["memory_bytes", "nginx.service"] == 12345678
+    assert found["cpu_seconds_total", "nginx.service"] == 2.5
+    assert found["tasks", "nginx.service"] == 5
+    assert found["active", "broken.service"] == 0
+    assert found["state", "broken.service", "failed"] == 1
+    assert found["state", "broken.service", "active"] == 0
+
+
+def test_what_systemd_does_not_account_for_is_left_out() -> None:
+    with stand_in("systemctl", stdout=SHOWN):
+        found = probe(units="*")
+    assert {name for name, unit, *_ in found if unit == "backup.timer"} == {"active", "state"}
+    assert ("memory_bytes", "broken.service") not in found
+    assert ("cpu_seconds_total", "broken.service") not in found
+
+
+def test_pattern_that_finds_nothing_has_no_data() -> None:
+    with stand_in("systemctl"), pytest.raises(NoData, match="no such unit"):
+        probe(units="nothing*")
+
+
+def test_host_without_systemd_is_told_in_its_words() -> None:
+    said = "System has not been booted with systemd as init system (PID 1). Can't operate.\n"
+    with (
+        stand_in("systemctl", stderr=said, exit_code=1),
+        pytest.raises(TargetUnavailable, match="System has not been booted with systemd"),
+    ):
+        probe(units="nginx")
+
+
+def test_command_can_be_replaced(tmp_path: Path) -> None:
+    with stand_in("other", stdout=SHOWN) as other:
+        assert probe(units="nginx", command=f"{other.path} --user")
+        assert other.calls[0][:2] == ["--user", "show"]
+
+
+@pytest.mark.parametrize("units", [[], [""], ""])
+def test_units_are_needed(units: object) -> None:
+    with pytest.raises(ConfigError, match="expected the names of units"):
+        build_source({"units": units}, SystemdUnitSource)
+
+
+def test_rubbish_is_a_bad_response() -> None:
+    with pytest.raises(BadResponse, match="expected the properties of a unit"):
+        parse_units("hello\n")
