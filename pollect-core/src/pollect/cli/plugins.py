@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from pollect.cli.lazy import LazyCommand
 from pollect.cli.session import Session, log_options
 from pollect.cli.table import format_table
 from pollect.discovery.entry import KINDS, Entry
@@ -57,6 +58,9 @@ def show_plugin(session: Session, type_name: str) -> int:
 
     print("\n\n\n".join(write_manual(entry, entry.spec.load()) for entry in entries))
     return 0
+
+
+plugins.add_command(LazyCommand("new", "pollect.cli.new:new", "Begin a plugin of your own."))
 
 
 def _show_absent(registry: Registry, type_name: str) -> int:

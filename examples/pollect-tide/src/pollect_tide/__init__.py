@@ -1,0 +1,1 @@
+"""Source `Tide` for pollect."""
