@@ -20,6 +20,7 @@ from pollect.testing import SourceCase, WriterCase, serve_http, serve_udp
 from pollect.testing.programs import stand_in
 from tests.simulators.certificates import Authority
 from tests.simulators.daemons import free_port
+from tests.simulators.fritz_box import FritzBox
 from tests.simulators.ping import may_ping
 from tests.simulators.snmp_agent import COUNTER32, SimulatedAgent
 from tests.simulators.tcp import listen, serve_tcp
@@ -73,6 +74,12 @@ def pushed_value() -> Iterator[Mapping[str, Any]]:
     finally:
         over.set()
         client.join()
+
+
+@contextmanager
+def fritz_box() -> Iterator[Mapping[str, Any]]:
+    with FritzBox() as box:
+        yield {"ip": box.host, "port": box.port}
 
 
 @contextmanager
@@ -205,6 +212,17 @@ SOURCES = [
         target=tls_server,
         at=lambda host, port: {"url": f"https://{host}:{port}"},
         exempt=A_CHECK_REPORTS,
+    ),
+    SourceCase(
+        section={
+            "type": "Fritz",
+            "timeout": 1,
+            "details": True,
+            "user": "fritz1234",
+            "password": "secret of the box",
+        },
+        target=fritz_box,
+        at=lambda host, port: {"ip": host, "port": port},
     ),
     SourceCase(
         section={"type": "Bind", "url": "http://localhost", "timeout": 1, "details": True},

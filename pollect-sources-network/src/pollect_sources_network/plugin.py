@@ -26,6 +26,13 @@ def pollect_sources() -> list[SourceSpec]:
             extra="dns",
         ),
         SourceSpec(
+            "Fritz",
+            f"{PACKAGE}.fritz.source:FritzSource",
+            summary="Internet traffic and state of a FRITZ!Box",
+            aliases=("Fritzbox",),
+            extra="fritz",
+        ),
+        SourceSpec(
             "Http",
             f"{PACKAGE}.http:HttpSource",
             summary="Response time of URLs, with phases, status and body checks",

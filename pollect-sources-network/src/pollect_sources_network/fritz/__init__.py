@@ -1,0 +1,1 @@
+"""FRITZ!Box: traffic and state of an AVM router."""

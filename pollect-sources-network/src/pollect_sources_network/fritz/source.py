@@ -1,0 +1,201 @@
+"""Source `Fritz` (alias `Fritzbox`): internet traffic of an AVM FRITZ!Box.
+
+TR-064 and UPnP IGD, which are SOAP over HTTP on port 49000 (49443 with TLS), through the library
+fritzconnection (extra `fritz`). Connecting reads about 40 descriptions from the box, a probe is one
+request, or about ten with `details`. The traffic needs no password, most details do.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from pollect.api import (
+    AuthenticationFailed,
+    BadResponse,
+    ConfigError,
+    Sample,
+    Seconds,
+    Secret,
+    Source,
+    SourceConfig,
+    SourceContext,
+    TargetUnavailable,
+)
+from pollect_sources_network.fritz.actions import (
+    CONNECTED,
+    CONNECTION_UPTIME,
+    DETAILS,
+    DSL_ATTENUATION,
+    DSL_ERRORS,
+    DSL_NOISE_MARGIN,
+    DSL_RATE,
+    HOSTS,
+    LINK_UP,
+    MAX_BITRATE,
+    RECEIVED,
+    RECEIVED_RATE,
+    SENT,
+    SENT_RATE,
+    UPDATE_AVAILABLE,
+    UPTIME,
+    WLAN_CLIENTS,
+    WRAP_32,
+    Fields,
+    parse_detail,
+    parse_totals_64,
+)
+from pollect_sources_network.fritz.client import FritzClient
+
+#: What a box without a configuration answers to as well.
+DEFAULT_ADDRESS = "169.254.1.1"
+PORT, TLS_PORT = 49000, 49443
+DEFAULT_TIMEOUT_SECONDS = 10.0
+#: Connecting is some 40 requests of 40 ms each, and a busy box takes longer.
+CONNECT_SECONDS = 30.0
+TRAFFIC_SERVICE = "WANCommonIFC1"
+
+
+class FritzConfig(SourceConfig, frozen=True, kw_only=True):
+    ip: Annotated[str | None, Meta(description="Address of the box; default 169.254.1.1.")] = None
+    host: Annotated[str | None, Meta(description="The same as `ip`.")] = None
+    address: Annotated[str | None, Meta(description="The same as `ip`.")] = None
+    port: Annotated[
+        Annotated[int, Meta(ge=1, le=65535)] | None,
+        Meta(description="Port of TR-064; default 49000, with `tls` 49443."),
+    ] = None
+    user: Annotated[
+        str | None,
+        Meta(description="User; default: FRITZ_USERNAME, else the last who logged in to the box."),
+    ] = None
+    pass_: Annotated[
+        Secret | None, Meta(description="Password; default: FRITZ_PASSWORD. Quote it.")
+    ] = field(name="pass", default=None)
+    password: Annotated[Secret | None, Meta(description="The same as `pass`.")] = None
+    tls: Annotated[bool, Meta(description="Encrypt; the certificate is not verified.")] = False
+    timeout: Annotated[Seconds | None, Meta(description="Seconds to wait for one answer.")] = (
+        DEFAULT_TIMEOUT_SECONDS
+    )
+
+
+class FritzSource(Source[FritzConfig]):
+    """Internet traffic of a FRITZ!Box; one request per probe."""
+
+    config_type = FritzConfig
+    metrics = (
+        RECEIVED,
+        SENT,
+        RECEIVED_RATE,
+        SENT_RATE,
+        LINK_UP,
+        CONNECTED,
+        CONNECTION_UPTIME,
+        MAX_BITRATE,
+        DSL_RATE,
+        DSL_NOISE_MARGIN,
+        DSL_ATTENUATION,
+        DSL_ERRORS,
+        WLAN_CLIENTS,
+        HOSTS,
+        UPTIME,
+        UPDATE_AVAILABLE,
+    )
+
+    def __init__(self, config: FritzConfig, context: SourceContext) -> None:
+        super().__init__(config, context)
+        addresses = [text for text in (config.ip, config.host, config.address) if text]
+        if len(addresses) > 1:
+            raise ConfigError("`ip`, `host` and `address` are the same option", key="ip")
+        if config.pass_ is not None and config.password is not None:
+            raise ConfigError("`pass` and `password` are the same option", key="password")
+        self._address = addresses[0] if addresses else DEFAULT_ADDRESS
+        self._password = config.pass_ if config.pass_ is not None else config.password
+        self._client: FritzClient | None = None
+        self._counts_64_bits = True
+        self._refused: set[tuple[str, str]] = set()
+        #: Time, bytes received and bytes sent of the last probe.
+        self._last: tuple[float, int, int] | None = None
+
+    def open(self) -> None:
+        self.close()
+        config = self.config
+        self._client = FritzClient(
+            self._address,
+            port=config.port or (TLS_PORT if config.tls else PORT),
+            user=config.user,
+            password=self._password,
+            tls=config.tls,
+            timeout_seconds=config.timeout or DEFAULT_TIMEOUT_SECONDS,
+        )
+        self._counts_64_bits = True
+        self._refused.clear()
+
+    def probe(self) -> Iterable[Sample]:
+        if self._client is None:
+            self.open()
+        try:
+            samples = self._traffic()
+        except BadResponse:
+            # New firmware may have other services: read the descriptions again.
+            self.close()
+            raise
+        if self.config.details:
+            samples += self._details()
+        return samples
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def deadline_seconds(self) -> float:
+        # `timeout` is the time for one answer.
+        return max(self.context.interval, CONNECT_SECONDS)
+
+    def _traffic(self) -> list[Sample]:
+        totals, wrap = self._fetch_totals()
+        now = self.context.clock.monotonic()
+        samples = [RECEIVED.sample(totals[0]), SENT.sample(totals[1])]
+        last, self._last = self._last, (now, *totals)
+        if last is None or now <= last[0]:
+            return samples
+        for metric, before, after in zip((RECEIVED_RATE, SENT_RATE), last[1:], totals, strict=True):
+            change = after - before if after >= before else after - before + wrap
+            # Wide counters do not wrap: they went back because the box was restarted.
+            if change >= 0:
+                samples.append(metric.sample(change / (now - last[0])))
+        return samples
+
+    def _fetch_totals(self) -> tuple[tuple[int, int], int]:
+        """Return bytes received and sent, and what to add to a difference that is negative."""
+        if self._counts_64_bits:
+            totals = parse_totals_64(self._call(TRAFFIC_SERVICE, "GetAddonInfos"))
+            if totals is not None:
+                return totals, 0
+            self._counts_64_bits = False
+            self._last = None
+        received = self._call(TRAFFIC_SERVICE, "GetTotalBytesReceived")["NewTotalBytesReceived"]
+        sent = self._call(TRAFFIC_SERVICE, "GetTotalBytesSent")["NewTotalBytesSent"]
+        return (int(received), int(sent)), WRAP_32
+
+    def _details(self) -> list[Sample]:
+        samples: list[Sample] = []
+        for detail in DETAILS:
+            name = (detail.service, detail.action)
+            if name in self._refused:
+                continue
+            try:
+                samples += parse_detail(detail, self._call(*name))
+            except AuthenticationFailed as error:
+                # Asking again and again would make the box lock the user out for a while.
+                self._refused.add(name)
+                self.log.warning("left out from now on: %s", error)
+            except BadResponse as error:
+                self._refused.add(name)
+                self.log.info("left out from now on: %s", error)
+        return samples
+
+    def _call(self, service: str, action: str) -> Fields:
+        if self._client is None:
+            raise TargetUnavailable(f"{self._address}: not connected")
+        return self._client.call(service, action)

@@ -1,0 +1,212 @@
+"""Fritz against a simulated box."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pollect.api import BadResponse, ConfigError, TargetUnavailable
+from pollect.testing import (
+    FakeClock,
+    HttpResponse,
+    Misbehaviour,
+    absent_port,
+    build_source,
+    serve_http,
+)
+from pollect_sources_network.fritz.source import FritzSource
+from tests.simulators.fritz_box import PASSWORD, USER, FritzBox, soap_fault
+from tests.sources_network.driver import opened
+
+TRAFFIC = "WANCommonIFC1"
+
+
+@pytest.fixture
+def box(monkeypatch: pytest.MonkeyPatch) -> Iterator[FritzBox]:
+    for name in ("FRITZ_USERNAME", "FRITZ_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    with FritzBox() as box:
+        yield box
+
+
+def section(box: FritzBox, **more: Any) -> dict[str, Any]:
+    return {"ip": box.host, "port": box.port, "timeout": 1, **more}
+
+
+def set_totals(box: FritzBox, received: int | str, sent: int | str) -> None:
+    addons = box.values[TRAFFIC]["GetAddonInfos"]
+    addons["NewX_AVM_DE_TotalBytesReceived64"] = ("string", received)
+    addons["NewX_AVM_DE_TotalBytesSent64"] = ("string", sent)
+
+
+def test_totals_are_64_bits_wide_and_rates_come_with_the_second_probe(box: FritzBox) -> None:
+    clock = FakeClock()
+    with opened(section(box), FritzSource, clock=clock) as source:
+        assert source.series() == {"recv_bytes": 70_000_000_000, "sent_bytes": 5_000_000_000}
+        clock.advance(10)
+        set_totals(box, 70_000_001_000, 5_000_000_010)
+        assert source.series() == {
+            "recv_bytes": 70_000_001_000,
+            "sent_bytes": 5_000_000_010,
+            "recv_bytes_sec": 100,
+            "sent_bytes_sec": 1,
+        }
+
+
+def test_a_probe_is_one_request_and_needs_no_password(box: FritzBox) -> None:
+    with opened(section(box), FritzSource) as source:
+        before = len(box.requests)
+        source.series()
+        source.series()
+        assert len(box.requests) == before + 2
+
+
+def test_a_restarted_box_gives_no_rate(box: FritzBox) -> None:
+    clock = FakeClock()
+    with opened(section(box), FritzSource, clock=clock) as source:
+        source.series()
+        clock.advance(10)
+        set_totals(box, 1000, 1000)
+        assert source.series() == {"recv_bytes": 1000, "sent_bytes": 1000}
+
+
+def test_narrow_counters_of_old_boxes_wrap(box: FritzBox) -> None:
+    clock = FakeClock()
+    set_totals(box, "", "")
+    with opened(section(box), FritzSource, clock=clock) as source:
+        assert source.series() == {"recv_bytes": 4294967000, "sent_bytes": 1000}
+        clock.advance(10)
+        box.values[TRAFFIC]["GetTotalBytesReceived"]["NewTotalBytesReceived"] = ("ui4", 704)
+        found = source.series()
+        assert (found["recv_bytes_sec"], found["sent_bytes_sec"]) == (100, 0)
+        assert box.calls.count(f"{TRAFFIC}/GetAddonInfos") == 1
+
+
+DETAILS = {
+    "link_up": 1,
+    "connected": 1,
+    "connection_uptime": 86400,
+    'max_bitrate{direction="down"}': 250e6,
+    'max_bitrate{direction="up"}': 40e6,
+}
+PROTECTED_DETAILS = {
+    'dsl_rate{direction="down"}': 240e6,
+    'dsl_rate{direction="up"}': 39e6,
+    'dsl_noise_margin_db{direction="down"}': 10.5,
+    'dsl_noise_margin_db{direction="up"}': 8.0,
+    'dsl_attenuation_db{direction="down"}': 14.0,
+    'dsl_attenuation_db{direction="up"}': 7.3,
+    'dsl_errors{type="fec"}': 12,
+    'dsl_errors{type="crc"}': 3,
+    'wlan_clients{radio="2.4ghz"}': 4,
+    'wlan_clients{radio="5ghz"}': 7,
+    "hosts": 42,
+    "uptime": 1_000_000,
+    "update_available": 1,
+}
+TOTALS = {"recv_bytes": 70_000_000_000, "sent_bytes": 5_000_000_000}
+
+
+@pytest.mark.parametrize("user", [{"user": USER}, {}], ids=["named", "last-to-log-in"])
+@pytest.mark.parametrize("key", ["pass", "password"])
+def test_details_of_all_services(box: FritzBox, user: dict[str, str], key: str) -> None:
+    config = section(box, details=True, **user, **{key: PASSWORD})
+    with opened(config, FritzSource) as source:
+        assert source.series() == TOTALS | DETAILS | PROTECTED_DETAILS
+
+
+def test_a_service_the_box_does_not_have_is_asked_for_once(box: FritzBox) -> None:
+    with opened(section(box, details=True, password=PASSWORD), FritzSource) as source:
+        source.series()
+        del box.values["Hosts1"]["GetHostNumberOfEntries"]
+        assert "hosts" not in source.series()
+        assert "hosts" not in source.series()
+    assert box.calls.count("Hosts1/GetHostNumberOfEntries") == 2
+
+
+def test_a_wrong_password_costs_the_details_and_does_not_hammer_the_login(
+    box: FritzBox, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = section(box, details=True, user=USER, password="wrong word")
+    with opened(config, FritzSource) as source:
+        assert source.series() == TOTALS | DETAILS
+        refused = box.refused_logins
+        assert source.series() == TOTALS | DETAILS
+        assert box.refused_logins == refused
+    assert "user or password" in caplog.text
+    assert "wrong word" not in caplog.text
+
+
+def test_a_box_that_comes_back_is_read_again(box: FritzBox) -> None:
+    with opened(section(box), FritzSource) as source:
+        source.series()
+        box.stop()
+        with pytest.raises(TargetUnavailable):
+            source.series()
+        box.start()
+        assert source.series() == TOTALS
+
+
+def test_a_box_with_new_firmware_is_described_again(box: FritzBox) -> None:
+    with opened(section(box), FritzSource) as source:
+        source.series()
+        routes, box.routes = box.routes, {"*": HttpResponse(soap_fault(501, "no"), status=500)}
+        with pytest.raises(BadResponse):
+            source.series()
+        box.routes = routes
+        before = len(box.requests)
+        assert source.series() == TOTALS
+        assert len(box.requests) > before + 10
+
+
+def test_an_absent_box_is_unavailable(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        absent_port() as port,
+        pytest.raises(TargetUnavailable, match="refused"),
+        opened({"ip": "127.0.0.1", "port": port}, FritzSource),
+    ):
+        pass
+    assert caplog.text == ""
+
+
+def test_a_silent_box_is_unavailable() -> None:
+    with (
+        serve_http({"*": Misbehaviour.SILENT}) as server,
+        pytest.raises(TargetUnavailable, match=r"no answer within 0\.2 s"),
+        opened({"ip": server.host, "port": server.port, "timeout": 0.2}, FritzSource),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("page", ["", "hello", "<html>", "<root/>", '{"a": 1}'])
+def test_another_kind_of_device_is_a_bad_response(page: str) -> None:
+    with (
+        serve_http({"*": page}) as server,
+        opened({"ip": "127.0.0.1", "port": server.port, "timeout": 1}, LateSource) as source,
+        pytest.raises(BadResponse),
+    ):
+        source.series()
+
+
+class LateSource(FritzSource):
+    """Connects at the first probe, as a source does whose box was not there at the start."""
+
+    def open(self) -> None:
+        if self._opens:
+            super().open()
+        self._opens += 1
+
+    _opens = 0
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        ({"ip": "10.0.0.1", "host": "10.0.0.1"}, "ip"),
+        ({"pass": "a", "password": "a"}, "password"),
+    ],
+)
+def test_two_words_for_one_option_are_a_config_error(config: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigError) as failure:
+        build_source(config, FritzSource)
+    assert failure.value.key == key
