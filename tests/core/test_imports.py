@@ -1,0 +1,129 @@
+"""The direction of imports: who may know whom. Reads every module, runs none."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CORE = ROOT / "pollect-core" / "src" / "pollect"
+FAMILIES = sorted(
+    package
+    for package in ROOT.glob("pollect-*/src/*")
+    if package != CORE and (package / "__init__.py").exists()
+)
+
+#: Part of the core -> the parts it may import, besides itself.
+MAY_IMPORT = {
+    "errors": set(),
+    "model": set(),
+    "hooks": set(),
+    "plugin": {"errors", "model"},
+    "hookspecs": {"hooks", "model", "plugin"},
+    "api": {"errors", "hooks", "model", "plugin"},
+    "support": {"api", "errors", "model", "plugin"},
+    "config": {"errors", "model", "plugin"},
+    "engine": {"errors", "model", "plugin"},
+    # An extension of 1.x is wrapped, and the word for a type is looked up; both only when met.
+    "discovery": {"errors", "hookspecs", "model", "plugin", "legacy"},
+    "legacy": {"errors", "model", "plugin", "config", "discovery"},
+    # The core's own plugin; its commands are those of the command line.
+    "builtin": {"api", "support", "cli"},
+    "testing": {"errors", "model", "plugin", "config", "discovery", "engine"},
+    "cli": {
+        *("api", "errors", "hooks", "hookspecs", "model", "plugin", "support"),
+        *("builtin", "config", "discovery", "engine"),
+    },
+    "Pollect": {"cli"},
+    "__init__": {"legacy"},
+    "__main__": {"cli"},
+}
+#: What a family may import of the core.
+FOR_FAMILIES = ("pollect.api", "pollect.support")
+
+
+def modules_of(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"))
+
+
+def imports_of(file: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and full name of everything a module imports when it runs."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in _running(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno}: imports are absolute"
+            for alias in node.names:
+                yield node.lineno, f"{node.module}.{alias.name}"
+
+
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
+    """Walk a tree without what stands under `if TYPE_CHECKING`."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node = ast.Module(body=node.orelse, type_ignores=[])
+        yield node
+        yield from _running(node)
+
+
+def part_of(name: str) -> str:
+    """Return the part of the core that `pollect.part.module.name` is in; empty for another."""
+    first, _, rest = name.partition(".")
+    return rest.partition(".")[0] if first == "pollect" else ""
+
+
+def relative(file: Path) -> str:
+    return str(file.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("file", modules_of(CORE), ids=relative)
+def test_the_core_keeps_its_directions(file) -> None:
+    parts = file.relative_to(CORE).with_suffix("").parts
+    allowed = MAY_IMPORT[parts[0]] | {parts[0], "", "__version__"}
+    wrong = [
+        f"{relative(file)}:{line}: imports {name}"
+        for line, name in imports_of(file)
+        if part_of(name) not in allowed or name.startswith("pollect_")
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    "file", [file for family in FAMILIES for file in modules_of(family)], ids=relative
+)
+def test_a_family_knows_the_api_the_helpers_and_itself(file) -> None:
+    own = file.relative_to(ROOT).parts[2]
+    wrong = [
+        f"{relative(file)}:{line}: imports {name}"
+        for line, name in imports_of(file)
+        if name.startswith("pollect")
+        and not name.startswith((f"{own}.", *(f"{part}." for part in FOR_FAMILIES)))
+    ]
+    assert not wrong
+
+
+def test_the_table_names_every_part_of_the_core() -> None:
+    parts = {path.stem for path in CORE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert parts - {"__pycache__", "py"} <= set(MAY_IMPORT) | {""}
+    assert len(FAMILIES) >= 3
+
+
+def test_imports_are_read_wherever_they_run(tmp_path) -> None:
+    file = tmp_path / "module.py"
+    file.write_text(
+        "import os.path\n"
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n"
+        "    import pollect.engine\n"
+        "else:\n"
+        "    import json\n"
+        "def open():\n"
+        "    from pollect.engine import guard\n"
+    )
+    names = [name for _, name in imports_of(file)]
+    assert names == ["os.path", "typing.TYPE_CHECKING", "json", "pollect.engine.guard"]
+    assert part_of("pollect.engine.guard") == "engine"
+    assert part_of("pollect_writers.mqtt") == ""
