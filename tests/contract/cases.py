@@ -138,7 +138,8 @@ def answering(stdout: str) -> Iterator[Mapping[str, Any]]:
         yield {"command": str(program.path)}
 
 
-FAKE_HOST = Roots(proc=Path(__file__).parent / "host" / "proc")
+HOST = Path(__file__).parent / "host"
+FAKE_HOST = Roots(proc=HOST / "proc", sys=HOST / "sys")
 
 A_FAILURE_IS_A_VALUE = "reports `success` 0 instead"
 A_CHECK_REPORTS = dict.fromkeys(
@@ -158,6 +159,7 @@ SOURCES = [
     SourceCase(section={"type": "Uptime"}),
     SourceCase(section={"type": "Pressure"}),
     SourceCase(section={"type": "MdRaid"}, roots=FAKE_HOST),
+    SourceCase(section={"type": "Container"}, roots=FAKE_HOST),
     SourceCase(
         section={"type": "Sensors"},
         target=lambda: answering('{"acpitz-acpi-0": {"temp1": {"temp1_input": 27.8}}}'),

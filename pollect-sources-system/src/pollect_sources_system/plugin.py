@@ -78,4 +78,10 @@ def pollect_sources() -> list[SourceSpec]:
             programs=(Program("systemctl", "systemd"),),
             platforms=LINUX,
         ),
+        SourceSpec(
+            "Container",
+            f"{PACKAGE}.container.source:ContainerSource",
+            summary="CPU, memory and I/O of Docker, Podman and containerd containers",
+            platforms=LINUX,
+        ),
     ]
