@@ -42,13 +42,18 @@ class LineWriter(Writer):
 
 
 @pytest.fixture(autouse=True)
-def fresh_imports(monkeypatch):
-    """Undo what a test imports, and what it does to the import path."""
+def fresh_imports(monkeypatch, tmp_path):
+    """Undo what a test imports from its folder, and what it does to the import path.
+
+    Libraries stay: half of their modules imported a second time would not fit the other half.
+    """
     before = dict(sys.modules)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield
     for name in set(sys.modules) - set(before):
-        if not name.startswith("pollect."):
+        module = sys.modules[name]
+        places = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
+        if any(str(place).startswith(str(tmp_path)) for place in places):
             del sys.modules[name]
 
 
