@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pollect.api import ConfigError, Source
+from pollect.api import ConfigError, Source, TargetUnavailable
 from pollect.testing import FakeClock, build_source
 from pollect_sources_network.certificate.source import CertificateSource, whole_days
 from tests.simulators.certificates import Authority
@@ -187,6 +187,11 @@ def test_file_is_read_in_pem_and_der(pem: Path, tmp_path: Path) -> None:
     der.write_bytes(ssl.PEM_cert_to_DER_cert(first))
     assert days_of(probe(build(file=str(der)))) == DAYS - 1
     assert probe(build(file=str(tmp_path / "absent.pem"))) == {"success": 0}
+
+
+def test_absent_file_of_authorities_is_named() -> None:
+    with pytest.raises(TargetUnavailable, match=r"absent\.pem: no such file"):
+        build(host="h", caFile="absent.pem").open()
 
 
 def starttls_server(*steps: tuple[bytes, bytes], tls: ssl.SSLContext):

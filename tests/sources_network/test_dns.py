@@ -10,7 +10,7 @@ import dns.message
 import msgspec
 import pytest
 
-from pollect.api import ConfigError, MissingDependency
+from pollect.api import ConfigError, MissingDependency, TargetUnavailable
 from pollect.testing import build_source, serve_udp
 from pollect_sources_network.dns import DnsSource
 from tests.simulators.certificates import Authority
@@ -206,6 +206,11 @@ def test_unknown_record_types_and_codes_are_refused() -> None:
     for section in ({"recordType": "AAA"}, {"rcode": "NO"}):
         with pytest.raises((msgspec.ValidationError, ConfigError)):
             build_source({"server": "h", "query": "n", **section}, DnsSource)
+
+
+def test_absent_file_of_authorities_is_named() -> None:
+    with pytest.raises(TargetUnavailable, match=r"absent\.pem: No such file"):
+        ask(transport="tls", caFile="absent.pem")
 
 
 def test_absent_library_is_a_missing_dependency(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from pollect.api import (
     Source,
     SourceConfig,
     SourceContext,
+    TargetUnavailable,
 )
 from pollect.support.tls import build_ssl_context
 from pollect_sources_network.connect import ROOM_SECONDS, SHORTEST_SECONDS
@@ -177,11 +178,12 @@ class DnsSource(Source[DnsConfig]):
                 requirement="pollect-sources-network[dns]",
             ) from error
         if self.config.transport == "tls":
-            ca_file = self.config.ca_file
-            self._tls = build_ssl_context(
-                verify=self.config.verify,
-                ca_file=self.context.config_dir / ca_file if ca_file else None,
-            )
+            name = self.config.ca_file
+            ca_file = self.context.config_dir / name if name else None
+            try:
+                self._tls = build_ssl_context(verify=self.config.verify, ca_file=ca_file)
+            except OSError as error:
+                raise TargetUnavailable(f"{ca_file}: {error.strerror}") from error
 
     def probe(self) -> Iterable[Sample]:
         replies = side_by_side(self._ask, self._questions, self.config.parallel)

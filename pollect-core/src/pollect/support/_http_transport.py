@@ -191,6 +191,7 @@ class _Adapter(HTTPAdapter):
             ca_file=options.ca_file,
             client_cert=options.client_cert,
             client_key=options.client_key,
+            alpn=("http/1.1",),
         )
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:

@@ -274,6 +274,8 @@ class HttpClient:
                 raise TargetUnavailable(f"{where}: TLS failed: {_tls_reason(cause)}") from cause
             if isinstance(cause, OSError) and self._transport.is_of_network(cause):
                 reason = cause.strerror or str(cause) or type(cause).__name__
+                if cause.filename:  # one of the TLS files
+                    reason = f"{cause.filename}: {reason}"
                 raise TargetUnavailable(f"{where}: {reason}") from cause
             raise BadResponse(f"{where}: {self._transport.describe(cause)}") from cause
 

@@ -24,6 +24,7 @@ from pollect.api import (
     Source,
     SourceConfig,
     SourceContext,
+    TargetUnavailable,
 )
 from pollect.support.http import check_url
 from pollect_sources_network.certificate.handshake import (
@@ -174,6 +175,11 @@ class CertificateSource(Source[CertificateConfig]):
         #: Label values -> where it is; None is the file.
         self._targets = self._build_targets()
         self._ca_file = context.config_dir / config.ca_file if config.ca_file else None
+
+    def open(self) -> None:
+        # Only the verdict needs it, which would be missing without a word.
+        if self._ca_file is not None and not self._ca_file.exists():
+            raise TargetUnavailable(f"{self._ca_file}: no such file")
 
     def probe(self) -> Iterable[Sample]:
         checks = side_by_side(self._check, list(self._targets.values()), self.config.parallel)

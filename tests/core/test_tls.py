@@ -1,0 +1,51 @@
+"""Whom a client trusts."""
+
+import ssl
+from pathlib import Path
+
+import pytest
+
+from pollect.support.tls import build_ssl_context
+from tests.simulators.certificates import Authority
+
+
+def test_contexts_that_trust_the_same_are_one(tmp_path: Path) -> None:
+    file = Authority(tmp_path).ca_file
+    context = build_ssl_context(ca_file=file)
+    assert build_ssl_context(ca_file=file) is context
+    assert build_ssl_context(ca_file=file, alpn=("dot",)) is not context
+    assert len(context.get_ca_certs()) == 1
+
+
+def test_renewed_bundle_is_read_again(tmp_path: Path) -> None:
+    file = Authority(tmp_path).ca_file
+    before = build_ssl_context(ca_file=file).get_ca_certs()
+    file.write_bytes(Authority(tmp_path).ca_file.read_bytes())
+    assert build_ssl_context(ca_file=file).get_ca_certs() != before
+
+
+def test_context_with_a_client_certificate_is_not_shared(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    client = tmp_path / "client.pem"
+    authority.issue("client").private_key_and_cert_chain_pem.write_to_path(client)
+    context = build_ssl_context(ca_file=authority.ca_file, client_cert=client)
+    assert build_ssl_context(ca_file=authority.ca_file) is not context
+
+
+def test_bundle_may_be_a_folder(tmp_path: Path) -> None:
+    assert build_ssl_context(ca_file=tmp_path).verify_mode is ssl.CERT_REQUIRED
+
+
+def test_absent_bundle_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        build_ssl_context(ca_file=tmp_path / "absent.pem")
+
+
+def test_without_authorities_of_the_system_those_of_certifi_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nothing = ssl.DefaultVerifyPaths(None, None, "", "", "", "")  # type: ignore[arg-type]
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: nothing)
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(variable, raising=False)
+    assert len(build_ssl_context().get_ca_certs()) > 50
