@@ -5,6 +5,7 @@ What a case starts comes from `tests/simulators/`; a promise that a type cannot 
 """
 
 import os
+import socket
 import tempfile
 import threading
 import urllib.request
@@ -141,6 +142,26 @@ def answering(stdout: str) -> Iterator[Mapping[str, Any]]:
 HOST = Path(__file__).parent / "host"
 FAKE_HOST = Roots(proc=HOST / "proc", sys=HOST / "sys")
 
+
+@contextmanager
+def local_traffic() -> Iterator[Mapping[str, Any]]:
+    """Datagrams from this host to itself, while the source counts."""
+    over = threading.Event()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+
+        def send() -> None:
+            while not over.wait(0.02):
+                sender.sendto(b"hello", ("127.0.0.1", 9))
+
+        traffic = threading.Thread(target=send)
+        traffic.start()
+        try:
+            yield {}
+        finally:
+            over.set()
+            traffic.join()
+
+
 A_FAILURE_IS_A_VALUE = "reports `success` 0 instead"
 A_CHECK_REPORTS = dict.fromkeys(
     ("target_absent", "target_silent", "target_talks_rubbish"), A_FAILURE_IS_A_VALUE
@@ -154,6 +175,11 @@ SOURCES = [
     SourceCase(section={"type": "LoadAvg"}),
     SourceCase(section={"type": "MemoryUsage"}),
     SourceCase(section={"type": "Process", "procRegex": f"python.*pytest|{os.getpid()}"}),
+    SourceCase(
+        section={"type": "K8sNamespaceTraffic", "hideLocalhostTraffic": False},
+        target=local_traffic,
+        exempt={} if os.geteuid() == 0 else {"samples_are_declared": "needs root"},
+    ),
     SourceCase(section={"type": "Cpu", "perCore": True}),
     SourceCase(section={"type": "Swap"}),
     SourceCase(section={"type": "Uptime"}),
