@@ -22,6 +22,7 @@ from pollect.testing.programs import stand_in
 from tests.simulators.certificates import Authority
 from tests.simulators.daemons import free_port
 from tests.simulators.fritz_box import FritzBox
+from tests.simulators.mosquitto import Broker, running
 from tests.simulators.ping import may_ping
 from tests.simulators.snmp_agent import COUNTER32, SimulatedAgent
 from tests.simulators.tcp import listen, serve_tcp
@@ -107,6 +108,12 @@ def certificate() -> Iterator[Mapping[str, Any]]:
         leaf = Authority(Path(folder)).issue("127.0.0.1")
         leaf.private_key_and_cert_chain_pem.write_to_path(file)
         yield {"cert": str(file), "key": str(file)}
+
+
+@contextmanager
+def mqtt_broker() -> Iterator[Mapping[str, Any]]:
+    with tempfile.TemporaryDirectory() as folder, running(Broker(Path(folder))) as broker:
+        yield {"host": "127.0.0.1", "port": broker.port}
 
 
 ENDPOINT = {"bind": "127.0.0.1", "port": 0, "auth": {"token": "a-token-of-the-test"}}
@@ -297,6 +304,12 @@ WRITERS = [
     WriterCase(
         section={"type": "PrometheusSsl", "cert": "absent.pem", "key": "absent.pem", **ENDPOINT},
         target=certificate,
+    ),
+    WriterCase(
+        section={"type": "Mqtt", "user": "me", "password": "hush-password"},
+        target=mqtt_broker,
+        at=lambda host, port: {"host": host, "port": port},
+        protocol="tcp",
     ),
     WriterCase(
         section={"type": "Otel", "timeout": 0.3, "headers": {"Authorization": "hush-header"}},

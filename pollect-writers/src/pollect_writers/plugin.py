@@ -31,6 +31,12 @@ def pollect_writers() -> list[WriterSpec]:
             extra="otel",
         ),
         WriterSpec(
+            "Mqtt",
+            f"{PACKAGE}.mqtt.writer:MqttWriter",
+            summary="Retained MQTT messages, with discovery for Home Assistant",
+            extra="mqtt",
+        ),
+        WriterSpec(
             "InfluxDb",
             f"{PACKAGE}.influx_db:InfluxDbWriter",
             summary="InfluxDB 1, 2 and 3",

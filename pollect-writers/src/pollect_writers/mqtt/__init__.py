@@ -1,0 +1,1 @@
+"""Writer `Mqtt`: the latest value of every series as a retained message."""
