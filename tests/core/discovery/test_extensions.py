@@ -50,11 +50,15 @@ def fresh_imports(monkeypatch, tmp_path):
     before = dict(sys.modules)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield
-    for name in set(sys.modules) - set(before):
-        module = sys.modules[name]
-        places = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
-        if any(str(place).startswith(str(tmp_path)) for place in places):
-            del sys.modules[name]
+    # A namespace package reads its parent's path: first look at all, then forget.
+    for name in [name for name in set(sys.modules) - set(before) if _is_in(tmp_path, name)]:
+        del sys.modules[name]
+
+
+def _is_in(folder, module_name):
+    module = sys.modules[module_name]
+    places = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
+    return any(str(place).startswith(str(folder)) for place in places)
 
 
 def write(file: Path, text: str) -> Path:

@@ -10,7 +10,7 @@ from pollect.cli.session import Session, log_options
 from pollect.cli.table import format_table
 from pollect.discovery.entry import KINDS, Entry
 from pollect.discovery.registry import Registry
-from pollect.discovery.requirements import Readiness, State, judge
+from pollect.discovery.requirements import Installed, Readiness, State, judge
 from pollect.errors import PluginError, UnknownPlugin
 
 EXIT_MISSING = 3
@@ -30,7 +30,8 @@ def list_plugins(session: Session, as_json: bool) -> None:
     session.start_command_log()
     registry = Registry()
     entries = [*registry.sources.values(), *registry.writers.values()]
-    rows = [(entry, judge(entry)) for entry in entries]
+    installed = Installed()
+    rows = [(entry, judge(entry, installed)) for entry in entries]
     for entry, rival in registry.rivals:
         reason = f"also registered by {rival.origin}"
         rows.append((entry, Readiness(State.BROKEN, reason=reason)))

@@ -58,12 +58,47 @@ class Readiness:
     reason: str = ""
 
 
-def judge(entry: Entry) -> Readiness:
-    """Say whether a type can be used, from metadata alone."""
+class Installed:
+    """The metadata of what is installed, each distribution's read once."""
+
+    def __init__(self) -> None:
+        self._versions: dict[str, str | None] = {}
+        self._requirements: dict[str, list[Requirement]] = {}
+
+    def version(self, name: str) -> str | None:
+        """Return the version of a distribution, None if it is not installed."""
+        # Reading metadata is wanted by few commands, and its import is not for free.
+        from importlib_metadata import PackageNotFoundError, version
+
+        if name not in self._versions:
+            try:
+                self._versions[name] = version(name)
+            except PackageNotFoundError:
+                self._versions[name] = None
+        return self._versions[name]
+
+    def requirements(self, name: str, extras: Iterable[str]) -> "list[Requirement]":
+        """Return what a distribution asks for on this platform; nothing if it is not installed."""
+        if name not in self._requirements:
+            self._requirements[name] = _read_requirements(name)
+        return [
+            requirement
+            for requirement in self._requirements[name]
+            if requirement.marker is None
+            or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras))
+        ]
+
+
+def judge(entry: Entry, installed: Installed | None = None) -> Readiness:
+    """Say whether a type can be used, from metadata alone.
+
+    Whoever judges many hands over one `Installed` for all.
+    """
     if not entry.installed:
         return Readiness(State.NOT_INSTALLED, reason=entry.pip_command)
     spec = entry.spec
-    packages = tuple(find_missing(entry.distribution, [spec.extra] if spec.extra else []))
+    extras = [spec.extra] if spec.extra else []
+    packages = tuple(find_missing(entry.distribution, extras, installed))
     programs = tuple(program for program in spec.programs if find_program(program.name) is None)
     if packages:
         needs = ", ".join(map(str, packages))
@@ -90,14 +125,14 @@ def apt_command(programs: Iterable[Program]) -> str:
     return "apt install " + " ".join(sorted({program.package for program in programs}))
 
 
-def find_missing(distribution: str, extras: Iterable[str] = ()) -> list[Missing]:
+def find_missing(
+    distribution: str, extras: Iterable[str] = (), installed: Installed | None = None
+) -> list[Missing]:
     """Return what an installed distribution and its extras require and do not find.
 
     The extras of a requirement count as well: `pollect-core[http]` also needs what `http` does.
     """
-    # Reading metadata is wanted by few commands, and not for free.
-    from importlib_metadata import PackageNotFoundError, version
-
+    installed = installed or Installed()
     missing: dict[str, Missing] = {}
     seen: set[tuple[str, tuple[str, ...]]] = set()
     todo = [(distribution, tuple(extras))]
@@ -106,14 +141,12 @@ def find_missing(distribution: str, extras: Iterable[str] = ()) -> list[Missing]
         if step in seen:
             continue
         seen.add(step)
-        for requirement in _requirements(*step):
-            try:
-                installed = version(requirement.name)
-            except PackageNotFoundError:
+        for requirement in installed.requirements(*step):
+            version = installed.version(requirement.name)
+            if version is None:
                 missing[requirement.name] = Missing(_text(requirement))
-                continue
-            if not requirement.specifier.contains(installed, prereleases=True):
-                missing[requirement.name] = Missing(_text(requirement), installed)
+            elif not requirement.specifier.contains(version, prereleases=True):
+                missing[requirement.name] = Missing(_text(requirement), version)
             elif requirement.extras:
                 todo.append((requirement.name, tuple(sorted(requirement.extras))))
     return list(missing.values())
@@ -124,19 +157,19 @@ def expand(distribution: str, extras: Iterable[str]) -> list[str]:
 
     A requirement on another distribution of pollect is what its extras stand for.
     """
+    installed = Installed()
     found = []
-    for requirement in _requirements(distribution, tuple(extras)):
+    for requirement in installed.requirements(distribution, extras):
         if not requirement.name.startswith(OWN_PREFIX):
             found.append(_text(requirement))
         elif requirement.extras:
-            behind = _requirements(requirement.name, tuple(requirement.extras))
-            plain = {_text(known) for known in _requirements(requirement.name, ())}
-            found += [text for known in behind if (text := _text(known)) not in plain]
+            behind = installed.requirements(requirement.name, requirement.extras)
+            plain = installed.requirements(requirement.name, ())
+            found += [_text(known) for known in behind if known not in plain]
     return found
 
 
-def _requirements(distribution: str, extras: tuple[str, ...]) -> "list[Requirement]":
-    """Return what the metadata asks for on this platform; nothing for what is not installed."""
+def _read_requirements(distribution: str) -> "list[Requirement]":
     from importlib_metadata import PackageNotFoundError, requires
     from packaging.requirements import InvalidRequirement, Requirement
 
@@ -147,12 +180,9 @@ def _requirements(distribution: str, extras: tuple[str, ...]) -> "list[Requireme
     found = []
     for line in lines:
         try:
-            requirement = Requirement(line)
+            found.append(Requirement(line))
         except InvalidRequirement:
-            continue  # a package with such metadata is installed all the same: pip judged it
-        marker = requirement.marker
-        if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
-            found.append(requirement)
+            continue  # it is installed all the same: pip judged it by its own lights
     return found
 
 
