@@ -26,6 +26,7 @@ from tests.simulators.mosquitto import Broker, running
 from tests.simulators.ping import may_ping
 from tests.simulators.snmp_agent import COUNTER32, SimulatedAgent
 from tests.simulators.tcp import listen, serve_tcp
+from tests.simulators.tp_link_eap import AccessPoint, new_data
 
 IN_OCTETS = "1.3.6.1.2.1.2.2.1.10.1"
 
@@ -82,6 +83,12 @@ def pushed_value() -> Iterator[Mapping[str, Any]]:
 def fritz_box() -> Iterator[Mapping[str, Any]]:
     with FritzBox() as box:
         yield {"ip": box.host, "port": box.port}
+
+
+@contextmanager
+def access_point() -> Iterator[Mapping[str, Any]]:
+    with AccessPoint(new_data()) as point:
+        yield {"url": point.url}
 
 
 @contextmanager
@@ -258,6 +265,18 @@ SOURCES = [
         },
         target=fritz_box,
         at=lambda host, port: {"ip": host, "port": port},
+    ),
+    SourceCase(
+        section={
+            "type": "TpLinkEap",
+            "url": "http://localhost",
+            "user": "admin",
+            "password": "eap secret",
+            "timeout": 1,
+            "details": True,
+        },
+        target=access_point,
+        at=lambda host, port: {"url": f"http://{host}:{port}"},
     ),
     SourceCase(
         section={"type": "Bind", "url": "http://localhost", "timeout": 1, "details": True},

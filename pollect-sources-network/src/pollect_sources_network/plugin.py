@@ -65,4 +65,9 @@ def pollect_sources() -> list[SourceSpec]:
             f"{PACKAGE}.tcp_time:TcpTimeSource",
             summary="Time to connect to TCP ports, or to get an answer",
         ),
+        SourceSpec(
+            "TpLinkEap",
+            f"{PACKAGE}.tp_link_eap.source:TpLinkEapSource",
+            summary="Clients and radio traffic of a TP-Link EAP access point",
+        ),
     ]

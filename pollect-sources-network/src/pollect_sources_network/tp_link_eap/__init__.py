@@ -1,0 +1,1 @@
+"""TP-Link EAP: a stand-alone wireless access point."""

@@ -1,0 +1,84 @@
+"""The web interface of a TP-Link EAP: its session and its login.
+
+There is no document of the maker; the facts are those observed by the projects ringseu/eap_test and
+AlexandrErohin/TP-Link-Archer-C6U on GitHub. `GET /` gives a cookie, `POST /` logs in with the
+upper-case MD5 of the password, and every request for data needs a `Referer` of the same origin. The
+access point has one session for administrators, and too many wrong logins lock it.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from pollect.api import AuthenticationFailed, BadResponse, Secret
+from pollect.support.http import HttpClient, redact_url
+
+LOCKED = 3
+
+
+class LoggedOut(AuthenticationFailed):
+    """The session is not, or no longer, one of a user who logged in."""
+
+
+class EapClient:
+    """One access point, over one HTTP session."""
+
+    def __init__(self, url: str, *, timeout_seconds: float, verify: bool) -> None:
+        self._url = url.rstrip("/")
+        self._where = redact_url(self._url)
+        self._http = HttpClient(timeout=timeout_seconds, verify=verify)
+        parts = urlsplit(self._url)
+        self._headers = {"Referer": f"{parts.scheme}://{parts.netloc}/"}
+
+    def log_in(self, user: str, password: Secret) -> None:
+        """Begin a session; raises `AuthenticationFailed` when the login is rejected."""
+        self._http.cookies.clear()
+        self._http.get(f"{self._url}/", headers=self._headers)
+        digest = hashlib.md5(password.reveal().encode(), usedforsecurity=False).hexdigest()
+        self._http.post(
+            f"{self._url}/",
+            headers=self._headers,
+            data={"username": user, "password": digest.upper()},
+        )
+        try:
+            state = self._fetch("login", {}).get("error")
+        except BadResponse:
+            # Without this page the first request for data tells whether the login worked.
+            return
+        except LoggedOut:
+            state = 1
+        if state:
+            why = "is locked after wrong logins" if state == LOCKED else "rejects the password"
+            raise AuthenticationFailed(f"{self._where}: the access point {why} (user {user!r})")
+
+    def log_out(self) -> None:
+        """End the session, so that somebody else may log in."""
+        self._http.get(f"{self._url}/logout.html", headers=self._headers, statuses=None)
+        self._http.cookies.clear()
+
+    def get(self, name: str, **query: str) -> Any:
+        """Return the `data` of one answer, None if it has none.
+
+        Raises `LoggedOut`, or `BadResponse` when the access point has no such data.
+        """
+        answer = self._fetch(name, query)
+        if answer.get("error") or answer.get("success") is False:
+            raise BadResponse(f"{self._where}: {name}: error {answer.get('error')!r}")
+        return answer.get("data")
+
+    def close(self) -> None:
+        """Close the connections; the session on the access point ends by itself."""
+        self._http.close()
+
+    def _fetch(self, name: str, query: Mapping[str, str]) -> dict[str, Any]:
+        # Written out, since the firmware wants the colons of an address as %3A.
+        text = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
+        url = f"{self._url}/data/{name}.json" + (f"?{text}" if text else "")
+        answer = self._http.get_json(url, headers=self._headers)
+        if not isinstance(answer, dict):
+            raise BadResponse(f"{self._where}: {name}: expected an object, got {answer!r:.80}")
+        # Text or boolean, by firmware.
+        if str(answer.get("timeout", "false")).lower() != "false":
+            raise LoggedOut(f"{self._where}: the session is over")
+        return answer

@@ -1,0 +1,90 @@
+"""What the data of an access point says, as samples. Pure; missing parts yield no value."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pollect.api import Kind, Metric, Sample
+
+TOTAL_CLIENTS = Metric("total_clients", help="Clients of all radios together.")
+_RADIO_LABELS = ("wifi", "direction")
+PACKETS = Metric("packets", help="Packets of a radio.", kind=Kind.COUNTER, labels=_RADIO_LABELS)
+BYTES = Metric(
+    "bytes", help="Bytes of a radio.", unit="bytes", kind=Kind.COUNTER, labels=_RADIO_LABELS
+)
+ERRORS = Metric("errors", help="Errors of a radio.", kind=Kind.COUNTER, labels=_RADIO_LABELS)
+DROPPED = Metric(
+    "dropped", help="Packets that a radio dropped.", kind=Kind.COUNTER, labels=_RADIO_LABELS
+)
+CLIENTS = Metric("clients", help="Clients of a radio.", labels=("wifi",))
+CHANNEL = Metric("channel", help="Channel of a radio.", labels=("wifi",))
+TX_POWER = Metric(
+    "tx_power_dbm", help="Transmission power of a radio in dBm.", unit="dBm", labels=("wifi",)
+)
+CPU = Metric("cpu_percent", help="Load of the processor in percent.", unit="percent")
+MEMORY = Metric("memory_percent", help="Memory in use in percent.", unit="percent")
+UPTIME = Metric("uptime", help="Seconds since the access point started.", unit="seconds")
+
+#: In the order of the firmware's numbers.
+RADIOS = ("2ghz", "5ghz", "5ghz2", "6ghz")
+
+_UPTIME = re.compile(r"(?:(\d+) days? )?(\d+):(\d+):(\d+)")
+_LEADING_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+
+
+def parse_traffic(data: Mapping[str, Any], radio: str, *, details: bool) -> Iterator[Sample]:
+    """Yield the counters of one radio."""
+    metrics = [(PACKETS, "packets"), (BYTES, "bytes"), (ERRORS, "errors")]
+    if details:
+        metrics.append((DROPPED, "dropped"))
+    for metric, name in metrics:
+        for direction in ("rx", "tx"):
+            number = leading_number(data.get(f"{direction}_{name}"))
+            if number is not None:
+                yield metric.sample(number, radio, direction)
+
+
+def parse_users(users: list[Any]) -> Iterator[Sample]:
+    """Yield the clients of each radio from the list of all."""
+    radios = (radio_of(user.get("Radio")) for user in users if isinstance(user, Mapping))
+    for radio, count in Counter(radios).items():
+        if radio:
+            yield CLIENTS.sample(count, radio)
+
+
+def parse_radio(data: Mapping[str, Any], radio: str) -> Iterator[Sample]:
+    """Yield channel and power; the channel reads `44  / 5220MHz`."""
+    for metric, key in ((CHANNEL, "channel"), (TX_POWER, "power")):
+        number = leading_number(data.get(key))
+        if number is not None:
+            yield metric.sample(number, radio)
+
+
+def parse_device(data: Mapping[str, Any]) -> Iterator[Sample]:
+    """Yield load and uptime; the uptime reads `0 days 05:49:13`."""
+    for metric, key in ((CPU, "cpu"), (MEMORY, "memory")):
+        number = leading_number(data.get(key))
+        if number is not None:
+            yield metric.sample(number)
+    match = _UPTIME.match(str(data.get("uptime", "")))
+    if match:
+        days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+        yield UPTIME.sample(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+
+
+def leading_number(value: object) -> float | None:
+    """Return the number a value is or begins with, None if there is none."""
+    if isinstance(value, int | float):
+        return float(value)
+    match = _LEADING_NUMBER.match(str(value).strip())
+    return float(match[0]) if match else None
+
+
+def radio_of(value: object) -> str:
+    """Return our name of a radio, given as its number or as its band; empty if unknown."""
+    text = str(value).strip().lower()
+    if text in ("0", "1", "2", "3"):
+        return RADIOS[int(text)]
+    band = text[:1]
+    return {"2": "2ghz", "5": "5ghz2" if "-2" in text else "5ghz", "6": "6ghz"}.get(band, "")
