@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,11 +27,12 @@ from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
 from pollect.engine.plan import CollectionPlan, Plan, SourcePlan
 from pollect.errors import EngineError
-from pollect.testing import FakeClock, build_source
+from pollect.testing import FakeClock, build_source, build_writer
 from tests.core.engine.rig import (
     VALUE,
     Gate,
     MergingWriter,
+    RecordingWriter,
     plan_of,
     recording,
     scripted,
@@ -443,6 +445,26 @@ def test_reload_that_cannot_open_a_writer_keeps_the_old_plan_running(run: Run) -
         engine.replace(plan_of([source], [new], interval=0.05))
     seen = len(old.batches)
     wait_until(lambda: len(old.batches) > seen + 1)
+
+
+class RemoteRecorder(RecordingWriter):
+    in_process = False
+
+
+def test_reload_that_fails_leaves_a_writer_with_a_spool_delivering(
+    run: Run, tmp_path: Path
+) -> None:
+    spooling = build_writer({"spool": True}, RemoteRecorder, state_dir=tmp_path)
+    broken = recording()
+    broken.open = failing(Rejected("port 9 is in use"))  # type: ignore[method-assign]
+    assert isinstance(spooling, RemoteRecorder)
+    engine = run(plan_of([scripted()], [spooling], interval=0.05))
+    wait_until(lambda: spooling.batches)
+    with pytest.raises(EngineError):
+        engine.replace(plan_of([scripted()], [broken], interval=0.05))
+    seen = len(spooling.batches)
+    wait_until(lambda: len(spooling.batches) > seen + 1)
+    assert all(status.up and not status.lost_samples for status in engine.writer_statuses())
 
 
 def test_run_once_probes_each_source_once_and_writes(gate: Gate) -> None:

@@ -187,6 +187,8 @@ class Engine:
             self._ports = before
             for port in closed:
                 self._add_port(port.writer)
+            for section, collection in zip(self._plan.collections, self._collections, strict=True):
+                collection.routes = self._routes(section)
             raise
         for port in unused:
             del self._ports[id(port.writer)]
