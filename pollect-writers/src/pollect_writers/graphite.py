@@ -8,6 +8,7 @@ proof that it has read all lines. Needs no third-party library.
 
 import re
 import socket
+import time
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
@@ -51,16 +52,17 @@ class GraphiteWriter(Writer[GraphiteWriterConfig]):
             self._deliver(lines.encode())
 
     def _deliver(self, data: bytes) -> None:
-        config, clock = self.config, self.context.clock
-        deadline = clock.monotonic() + config.timeout
+        config = self.config
+        # Real time, as that of the socket is, whatever clock the engine goes by.
+        deadline = time.monotonic() + config.timeout
         target = f"{config.host}:{config.port}"
         try:
             with socket.create_connection((config.host, config.port), config.timeout) as connection:
                 # For sendall the time-out is one for all of the data.
-                connection.settimeout(_remaining(deadline, clock.monotonic()))
+                connection.settimeout(_remaining(deadline))
                 connection.sendall(data)
                 connection.shutdown(socket.SHUT_WR)
-                connection.settimeout(_remaining(deadline, clock.monotonic()))
+                connection.settimeout(_remaining(deadline))
                 answer = connection.recv(_QUOTED_BYTES)
         except TimeoutError as error:
             raise Retryable(f"{target} did not take the data in {config.timeout:g} s") from error
@@ -85,9 +87,9 @@ def format_lines(batches: Iterable[Batch], *, prefix: str = "", tags: bool = Tru
             for name, value in batch.labels_of(sample):
                 if value:
                     path += _format_tag(name, value) if tags else _format_levels(name, value)
-            time = batch.time if sample.time is None else sample.time
+            moment = batch.time if sample.time is None else sample.time
             # Carbon stores whole seconds.
-            lines.append(f"{path} {sample.value!r} {int(time)}\n")
+            lines.append(f"{path} {sample.value!r} {int(moment)}\n")
     return lines
 
 
@@ -101,7 +103,8 @@ def _format_levels(name: str, value: str) -> str:
     return f".{_NOT_IN_A_LEVEL.sub('_', name)}.{_NOT_IN_A_LEVEL.sub('_', value)}"
 
 
-def _remaining(deadline: float, now: float) -> float:
-    if now >= deadline:
+def _remaining(deadline: float) -> float:
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
         raise TimeoutError
-    return deadline - now
+    return seconds

@@ -1,0 +1,401 @@
+"""What remote writers deliver to, well-behaved or not, as a test decides.
+
+Each backend tells which numbers arrived, in order: the suite sends one series whose value is the
+number of its tick.
+"""
+
+import contextlib
+import gzip
+import json
+import socket
+import socketserver
+import sqlite3
+import struct
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import cramjam
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+
+from pollect_writers.prometheus_remote_write.payload import STALE_MARKER
+
+REQUEST_SECONDS = 0.2
+_LISTEN_POLL_SECONDS = 0.01
+_LOCK_SECONDS = 0.05
+
+
+class Backend:
+    """A target that can be down, hang, or be slow."""
+
+    #: The type of its writer.
+    writer: str
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.slow_seconds = 0.0
+
+    @property
+    def section(self) -> Mapping[str, Any]:
+        """The options that lead the writer here."""
+        raise NotImplementedError
+
+    def arrived(self) -> list[int]:
+        """Return the numbers that arrived, in order."""
+        raise NotImplementedError
+
+    def come_up(self) -> None:
+        raise NotImplementedError
+
+    def go_down(self) -> None:
+        raise NotImplementedError
+
+    def hang(self) -> None:
+        """Take connections from now on, and do nothing with them."""
+        raise NotImplementedError
+
+    def recover(self) -> None:
+        """Let go of what hangs: those who waited get no answer."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.recover()
+        self.go_down()
+
+
+class NetworkBackend(Backend):
+    """A server on a port that stays the same when it goes and comes back."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = int(listener.getsockname()[1])
+        self.numbers: list[int] = []
+        self._free = threading.Event()
+        self._free.set()
+        self._server: socketserver.BaseServer | None = None
+        self._thread: threading.Thread | None = None
+        self._connections: set[socket.socket] = set()
+
+    def arrived(self) -> list[int]:
+        return list(self.numbers)
+
+    def come_up(self) -> None:
+        self._server = self.build_server()
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_LISTEN_POLL_SECONDS,)
+        )
+        self._thread.start()
+
+    def go_down(self) -> None:
+        if self._server is None or self._thread is None:
+            return
+        self._server.shutdown()
+        self._thread.join()
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._server.server_close()
+        self._server = None
+
+    def hang(self) -> None:
+        self._free.clear()
+
+    def recover(self) -> None:
+        self._free.set()
+
+    def serve(self) -> bool:
+        """Hang or be slow; return whether to go on."""
+        hung = not self._free.is_set()
+        self._free.wait(20)
+        time.sleep(self.slow_seconds)
+        return not hung
+
+    @contextlib.contextmanager
+    def connected(self, connection: socket.socket) -> Iterator[None]:
+        self._connections.add(connection)
+        try:
+            yield
+        finally:
+            self._connections.discard(connection)
+
+    def build_server(self) -> socketserver.BaseServer:
+        raise NotImplementedError
+
+
+class HttpBackend(NetworkBackend):
+    """A server for posts; `errors` are answered first, one each: status, headers, body."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.errors: list[tuple[int, Mapping[str, str], bytes]] = []
+        self.requests = 0
+
+    def decode(self, body: bytes) -> list[int]:
+        """Return the numbers in a request."""
+        raise NotImplementedError
+
+    def partial_answer(self, lost: int) -> tuple[int, bytes]:
+        """Return status and body that say that so many numbers were refused."""
+        raise NotImplementedError
+
+    def build_server(self) -> socketserver.BaseServer:
+        backend = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle(self) -> None:
+                with backend.connected(self.connection), contextlib.suppress(OSError):
+                    super().handle()
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if not backend.serve():
+                    self.close_connection = True
+                    return
+                backend.requests += 1
+                if backend.errors:
+                    status, headers, answer = backend.errors.pop(0)
+                else:
+                    status, headers, answer = 200, {}, b""
+                    if self.headers["Content-Encoding"] == "gzip":
+                        body = gzip.decompress(body)
+                    backend.numbers += backend.decode(body)
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = False
+
+        return Server(("127.0.0.1", self.port), Handler)
+
+
+class OtlpBackend(HttpBackend):
+    writer = "Otel"
+
+    @property
+    def section(self) -> Mapping[str, Any]:
+        endpoint = f"http://127.0.0.1:{self.port}/v1/metrics"
+        return {"endpoint": endpoint, "timeout": REQUEST_SECONDS}
+
+    def decode(self, body: bytes) -> list[int]:
+        request = ExportMetricsServiceRequest.FromString(body)
+        return [
+            int(point.as_double)
+            for resource in request.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            for point in metric.gauge.data_points
+        ]
+
+    def partial_answer(self, lost: int) -> tuple[int, bytes]:
+        answer = ExportMetricsServiceResponse()
+        answer.partial_success.rejected_data_points = lost
+        answer.partial_success.error_message = "no more"
+        return 200, answer.SerializeToString()
+
+
+class InfluxBackend(HttpBackend):
+    writer = "InfluxDb"
+
+    @property
+    def section(self) -> Mapping[str, Any]:
+        url = f"http://127.0.0.1:{self.port}"
+        return {"url": url, "bucket": "b", "timeout": REQUEST_SECONDS}
+
+    def decode(self, body: bytes) -> list[int]:
+        return [int(float(line.split()[1].split("=")[1])) for line in body.decode().splitlines()]
+
+    def partial_answer(self, lost: int) -> tuple[int, bytes]:
+        answer = {"error": f"partial write: points beyond retention policy dropped={lost}"}
+        return 400, json.dumps(answer).encode()
+
+
+class RemoteWriteBackend(HttpBackend):
+    writer = "PrometheusRemoteWrite"
+
+    @property
+    def section(self) -> Mapping[str, Any]:
+        url = f"http://127.0.0.1:{self.port}/api/v1/write"
+        return {"url": url, "timeout": REQUEST_SECONDS}
+
+    def decode(self, body: bytes) -> list[int]:
+        request = WriteRequest.FromString(bytes(cramjam.snappy.decompress_raw(body)))
+        samples = [sample for series in request.timeseries for sample in series.samples]
+        return [
+            int(sample.value)
+            for sample in sorted(samples, key=lambda sample: sample.timestamp)
+            if struct.pack("<d", sample.value) != STALE_MARKER
+        ]
+
+
+class GraphiteBackend(NetworkBackend):
+    writer = "Graphite"
+
+    @property
+    def section(self) -> Mapping[str, Any]:
+        return {"host": "127.0.0.1", "port": self.port, "timeout": REQUEST_SECONDS}
+
+    def build_server(self) -> socketserver.BaseServer:
+        backend = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                with backend.connected(self.request), contextlib.suppress(OSError):
+                    if not backend.serve():
+                        return
+                    lines = self.rfile.read().decode().splitlines()
+                    backend.numbers += [int(float(line.split()[1])) for line in lines]
+
+        class Server(socketserver.ThreadingTCPServer):
+            allow_reuse_address = True
+
+        return Server(("127.0.0.1", self.port), Handler)
+
+
+class FileBackend(Backend):
+    """A file in a folder; while the target is down there is something else in its place."""
+
+    @property
+    def place(self) -> Path:
+        return self.folder / "place"
+
+    @property
+    def file(self) -> Path:
+        return self.place / "file"
+
+    def come_up(self) -> None:
+        if self.place.is_file():
+            self.place.unlink()
+        stored = self.folder / "stored"
+        if stored.exists():
+            stored.rename(self.place)
+        else:
+            self.place.mkdir(exist_ok=True)  # the writer may have been quicker
+
+    def go_down(self) -> None:
+        if self.place.is_dir():
+            self.place.rename(self.folder / "stored")
+        self.place.touch()
+
+    def recover(self) -> None:
+        pass
+
+
+class JsonLinesBackend(FileBackend):
+    writer = "JsonLines"
+
+    @property
+    def section(self) -> Mapping[str, Any]:
+        return {"path": str(self.file)}
+
+    def arrived(self) -> list[int]:
+        if not self.file.exists():
+            return []
+        return [json.loads(line)["value"] for line in self.file.read_text().splitlines()]
+
+
+class SqliteBackend(FileBackend):
+    """Hangs by being locked; is down by being locked, too, once it is there."""
+
+    writer = "Sql"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._lock: sqlite3.Connection | None = None
+
+    @property
+    def section(self) -> Mapping[str, Any]:
+        return {"path": str(self.file), "timeout": _LOCK_SECONDS}
+
+    def arrived(self) -> list[int]:
+        if not self.file.is_file() or not self.file.stat().st_size:
+            return []
+        with contextlib.closing(sqlite3.connect(self.file)) as database:
+            try:
+                rows = database.execute("SELECT value FROM pollect_points ORDER BY time_ms")
+            except sqlite3.OperationalError:
+                return []
+            return [int(value) for (value,) in rows]
+
+    def hang(self) -> None:
+        self._lock = sqlite3.connect(self.file, isolation_level=None)
+        self._lock.execute("BEGIN IMMEDIATE")
+
+    def recover(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def come_up(self) -> None:
+        self.recover()
+        if not self.place.is_dir():
+            super().come_up()
+
+    def go_down(self) -> None:
+        if self.file.exists():
+            self.hang()
+        else:
+            super().go_down()
+
+    def close(self) -> None:
+        self.recover()
+
+
+BACKENDS: Mapping[str, type[Backend]] = {
+    backend.writer: backend
+    for backend in (
+        OtlpBackend,
+        InfluxBackend,
+        RemoteWriteBackend,
+        GraphiteBackend,
+        JsonLinesBackend,
+        SqliteBackend,
+    )
+}
+
+
+def _build_write_request() -> Any:
+    """Build the message class from its definition, so that our encoder is not its own judge."""
+    kinds = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="prompb.proto", package="t", syntax="proto3")
+    fields: Mapping[str, list[tuple[str, int, Any, str]]] = {
+        "Label": [("name", 1, kinds.TYPE_STRING, ""), ("value", 2, kinds.TYPE_STRING, "")],
+        "Sample": [("value", 1, kinds.TYPE_DOUBLE, ""), ("timestamp", 2, kinds.TYPE_INT64, "")],
+        "TimeSeries": [("labels", 1, None, "Label"), ("samples", 2, None, "Sample")],
+        "WriteRequest": [("timeseries", 1, None, "TimeSeries")],
+    }
+    for name, members in fields.items():
+        message = file.message_type.add(name=name)
+        for member, number, kind, of in members:
+            if kind is None:
+                message.field.add(
+                    name=member,
+                    number=number,
+                    label=kinds.LABEL_REPEATED,
+                    type=kinds.TYPE_MESSAGE,
+                    type_name=f".t.{of}",
+                )
+            else:
+                message.field.add(name=member, number=number, label=kinds.LABEL_OPTIONAL, type=kind)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("t.WriteRequest"))
+
+
+WriteRequest = _build_write_request()
