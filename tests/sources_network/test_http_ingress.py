@@ -381,12 +381,22 @@ def test_nothing_acknowledged_is_lost_among_concurrent_clients_and_probes() -> N
     assert all(found[f"jobs{{client={number}}}"] == pushes for number in range(clients))
 
 
+def test_client_that_asks_for_it_is_told_that_the_connection_ends() -> None:
+    with listening() as (_, client):
+        client.http.request("GET", "/", headers={"Connection": "close"})
+        response = client.http.getresponse()
+        assert response.headers["Connection"] == "close"
+        assert response.read() == b'{"status": "alive"}'
+
+
 @pytest.mark.integration
-def test_load_of_wrk_is_counted_to_the_last_push(tmp_path: Path) -> None:
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+def test_load_of_wrk_is_counted_to_the_last_push(tmp_path: Path, connection: str) -> None:
     wrk = find_program("wrk", "wrk")
     script = tmp_path / "push.lua"
     script.write_text(
         'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
+        f'wrk.headers["Connection"] = "{connection}"\n'
         'wrk.body = \'{"metrics": {"jobs": {"value": 1}}}\'\n'
     )
     connections = 16
