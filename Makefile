@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 DISTS  := $(patsubst %/pyproject.toml,%,$(wildcard pollect-*/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint type bench build services catalogue bpf clean setup
+.PHONY: help run test lint type bench build services docs catalogue bpf clean setup
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -27,6 +27,9 @@ bench: $(VENV)/.tools .bench/1x/.installed ## Measure the figures, beside 1.x an
 
 build: $(VENV)/.tools ## Build the wheel and source archive of every distribution into dist/
 	@set -e; for dist in $(DISTS); do $(BIN)/python -m build --no-isolation --outdir dist $$dist; done
+
+docs: $(VENV)/.tools ## Write docs/reference.md anew from the code
+	@$(BIN)/python -m tests.tools.reference
 
 catalogue: $(VENV)/.tools ## Write anew what `pollect deps` knows of distributions that are not installed
 	@$(BIN)/python -m tests.tools.catalogue
