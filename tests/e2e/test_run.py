@@ -274,20 +274,38 @@ def test_systemd_hears_of_start_reload_watchdog_and_end(tmp_path: Path) -> None:
         manager.bind(address)
         manager.settimeout(20)
         environ = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "200000"}
+
+        def wait_for(beginning: bytes) -> bytes:
+            while not (message := manager.recv(200)).startswith(beginning):
+                pass
+            return message
+
         with start("run", folder=tmp_path, environ=environ) as daemon:
-            assert manager.recv(100) == b"READY=1"
-            assert manager.recv(100) == b"WATCHDOG=1"
+            assert wait_for(b"READY=1").endswith(b"1 source in 1 executor, written by Prometheus")
+            wait_for(b"WATCHDOG=1")
             daemon.send(signal.SIGHUP)
-            messages = [manager.recv(100)]
-            while messages[-1] != b"READY=1":
-                messages.append(manager.recv(100))
-            assert any(
-                re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=\d+", message) for message in messages
-            )
+            assert re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=\d+", wait_for(b"RELOADING=1"))
+            wait_for(b"READY=1")
             daemon.send(signal.SIGTERM)
-            while messages[-1] != b"STOPPING=1":
-                messages.append(manager.recv(100))
+            wait_for(b"STOPPING=1")
             assert daemon.wait() == 0
+
+
+def test_signal_during_the_start_stops_it_in_order(tmp_path: Path) -> None:
+    write_config(tmp_path, port=free_port())
+    slow = {"slow.py": "import time\ntime.sleep(0.5)\n"}
+    site = tmp_path / "site"
+    write_distribution(site, "pollect-slow", modules=slow, plugin="slow")
+    with start("run", folder=tmp_path, environ={"PYTHONPATH": str(site)}) as daemon:
+        wait_until(lambda: _catches(daemon.process.pid, signal.SIGTERM), "its handlers")
+        assert daemon.stop() == 0
+    assert daemon.output.endswith("[pollect] stopped\n")
+
+
+def _catches(pid: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = re.search(r"^SigCgt:\s*([0-9a-f]+)", status, re.MULTILINE)
+    return caught is not None and bool(int(caught[1], 16) & 1 << (number - 1))
 
 
 @pytest.mark.root

@@ -13,8 +13,8 @@ def test_messages_reach_the_socket_of_the_manager(tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address)
-        Systemd({"NOTIFY_SOCKET": address}).ready()
-        assert manager.recv(100) == b"READY=1"
+        Systemd({"NOTIFY_SOCKET": address}).ready("2 sources")
+        assert manager.recv(100) == b"READY=1\nSTATUS=2 sources"
 
 
 def test_abstract_socket_is_written_with_an_at_sign() -> None:
@@ -26,8 +26,8 @@ def test_abstract_socket_is_written_with_an_at_sign() -> None:
 
 
 def test_manager_that_went_away_is_no_error(tmp_path: Path) -> None:
-    Systemd({"NOTIFY_SOCKET": str(tmp_path / "gone")}).ready()
-    Systemd({}).ready()
+    Systemd({"NOTIFY_SOCKET": str(tmp_path / "gone")}).ready("")
+    Systemd({}).ready("")
 
 
 @pytest.mark.parametrize(

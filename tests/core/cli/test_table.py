@@ -16,6 +16,16 @@ def test_columns_are_aligned_and_numbers_to_the_right() -> None:
     ]
 
 
+def test_last_column_is_wrapped_to_the_width_of_the_terminal() -> None:
+    rows = [("a", "one two three four five six seven")]
+    assert format_table(("N", "MEANING"), rows, width=30).splitlines() == [
+        "N  MEANING",
+        "a  one two three four five six",
+        "   seven",
+    ]
+    assert len(format_table(("N", "MEANING"), rows).splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(1.0, "1"), (2.5, "2.5"), (25276514304.0, "25276514304"), (1e20, "1e+20"), (True, "1")],

@@ -3,7 +3,6 @@
 `I 2026-11-22 15:33:45 [pollect/LoadAvg] message`; colours on a terminal only.
 """
 
-import json
 import logging
 import os
 import sys
@@ -51,6 +50,8 @@ class JsonFormatter(logging.Formatter):
     """Time as RFC 3339 with milliseconds, level, logger, message, and the traceback if any."""
 
     def format(self, record: logging.LogRecord) -> str:
+        import json
+
         fields = {
             "time": f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{record.msecs:03.0f}"
             + self.formatTime(record, "%z"),

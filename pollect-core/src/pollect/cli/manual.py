@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from pollect.cli.table import format_table
+from pollect.cli.table import format_table, terminal_width
 from pollect.config.describe import OptionRow, describe_options
 from pollect.discovery.entry import Entry
 from pollect.discovery.requirements import State, find_program, judge
@@ -92,7 +92,13 @@ def _option_table(rows: Iterable[OptionRow]) -> str:
         )
         for row in rows
     ]
-    return format_table(("NAME", "TYPE", "DEFAULT", "MEANING"), lines) if lines else ""
+    return _table(("NAME", "TYPE", "DEFAULT", "MEANING"), lines)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table that fits the terminal in spite of the indent it will get."""
+    width = terminal_width()
+    return format_table(header, rows, width=width and width - len(INDENT)) if rows else ""
 
 
 def _metrics(plugin: type[Source[Any]]) -> str:
@@ -106,7 +112,7 @@ def _metrics(plugin: type[Source[Any]]) -> str:
         )
         for metric in plugin.metrics
     ]
-    text = format_table(("NAME", "KIND", "UNIT", "LABELS", "MEANING"), rows) if rows else ""
+    text = _table(("NAME", "KIND", "UNIT", "LABELS", "MEANING"), rows)
     if plugin.dynamic_metrics:
         text += "\nThe device or the config decides on further values."
     return text.strip()

@@ -7,7 +7,7 @@ import click
 
 from pollect.cli.lazy import LazyCommand
 from pollect.cli.session import Session, log_options
-from pollect.cli.table import format_table
+from pollect.cli.table import format_table, terminal_width
 from pollect.discovery.entry import KINDS, Entry
 from pollect.discovery.registry import Registry
 from pollect.discovery.requirements import Installed, Readiness, State, judge
@@ -92,7 +92,8 @@ def _print_table(registry: Registry, rows: list[tuple[Entry, Readiness]]) -> Non
         (problem.subject, "plugin", problem.culprit, f"broken: {problem.what} ({problem.cure})")
         for problem in registry.problems
     ]
-    print(format_table(("TYPE", "KIND", "DISTRIBUTION", "STATE"), lines))
+    header = ("TYPE", "KIND", "DISTRIBUTION", "STATE")
+    print(format_table(header, lines, width=terminal_width()))
 
 
 def _state(readiness: Readiness) -> str:

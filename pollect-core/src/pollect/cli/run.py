@@ -1,7 +1,6 @@
 """`pollect run`: collects until it is told to stop."""
 
 import logging
-import signal
 import threading
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from pollect import __version__
 from pollect.cli.assemble import Board, assemble
 from pollect.cli.loaded import Loaded, load, log_warnings, reload
 from pollect.cli.session import Session, config_option, log_options
-from pollect.cli.signals import Signals
+from pollect.cli.signals import STOPPING, Signals
 from pollect.cli.systemd import Systemd
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
@@ -51,10 +50,17 @@ def run_daemon(
     cannot start.
     """
     session.start_daemon_log()
+    if once:
+        return _prepare(config_name, dry_run=dry_run, strict=strict).run_once()
+    # From here on a signal waits until the daemon runs, and then stops it in order.
+    with Signals() as signals:
+        return _prepare(config_name, dry_run=dry_run, strict=strict).run(signals)
+
+
+def _prepare(config_name: str, *, dry_run: bool, strict: bool) -> "Daemon":
     loaded = load(config_name, dry_run=dry_run, strict=strict)
     log_warnings(loaded.config, loaded.registry)
-    daemon = Daemon(loaded, dry_run=dry_run, strict=strict)
-    return daemon.run_once() if once else daemon.run()
+    return Daemon(loaded, dry_run=dry_run, strict=strict)
 
 
 class Daemon:
@@ -77,28 +83,28 @@ class Daemon:
         results = self._engine.run_once()
         return 0 if all(result.outcome.up for result in results) else 1
 
-    def run(self) -> int:
+    def run(self, signals: Signals) -> int:
         """Run until a signal says stop; return the exit code."""
         systemd = Systemd()
-        with Signals() as signals:
-            log.info("pollect %s runs %s", __version__, describe_plan(self._plan, self._file))
-            self._engine.start()
-            systemd.ready()
-            while True:
-                received = signals.wait(systemd.watchdog_seconds)
-                if received is None:
-                    systemd.alive()
-                elif received == signal.SIGHUP:
-                    systemd.reloading()
-                    self._reload()
-                    systemd.ready()
-                else:
-                    break
-            systemd.stopping()
-            log.info("%s: stopping", received.name)
-            self._engine.stop()
+        log.info("pollect %s runs %s", __version__, self._summary)
+        self._engine.start()
+        systemd.ready(self._summary)
+        while (received := signals.wait(systemd.watchdog_seconds)) not in STOPPING:
+            if received is None:
+                systemd.alive()
+            else:
+                systemd.reloading()
+                self._reload()
+                systemd.ready(self._summary)
+        systemd.stopping()
+        log.info("%s: stopping", received.name)
+        self._engine.stop()
         log.info("stopped")
         return 0
+
+    @property
+    def _summary(self) -> str:
+        return describe_plan(self._plan, self._file)
 
     def _assemble(self, loaded: Loaded, previous: Plan | None = None) -> Plan:
         return assemble(
@@ -122,7 +128,7 @@ class Daemon:
         self._plan = self._board.plan = plan
         for warning in config.warnings:
             log.warning("%s", warning)
-        log.info("reloaded: now runs %s", describe_plan(plan, self._file))
+        log.info("reloaded: now runs %s", self._summary)
 
 
 def describe_plan(plan: Plan, file: Path) -> str:

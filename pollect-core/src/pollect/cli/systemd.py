@@ -18,9 +18,9 @@ class Systemd:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self.watchdog_seconds = _watchdog_seconds(environ) if address else None
 
-    def ready(self) -> None:
-        """Say that the daemon is up, or that a reload is done."""
-        self._send("READY=1")
+    def ready(self, status: str) -> None:
+        """Say that the daemon is up or has reloaded; `systemctl status` shows `status`."""
+        self._send(f"READY=1\nSTATUS={status}")
 
     def reloading(self) -> None:
         """Say that the config is read anew."""
@@ -34,10 +34,6 @@ class Systemd:
         """Feed the watchdog."""
         if self.watchdog_seconds is not None:
             self._send("WATCHDOG=1")
-
-    def status(self, text: str) -> None:
-        """Set the line that `systemctl status` shows."""
-        self._send(f"STATUS={text}")
 
     def _send(self, message: str) -> None:
         if not self._address:
