@@ -13,7 +13,9 @@ TICKS = 4
 
 OURS_CONFIG = """\
 tickTime: 5
-writer: {{type: Prometheus, port: {{port}}}}
+writer:
+  type: Prometheus
+  port: {{port}}
 executors:
   - collection: bench
     sources:
@@ -24,7 +26,9 @@ executors:
 
 OLD_CONFIG = """\
 tickTime: 5
-writer: {{type: Prometheus, port: {{port}}}}
+writer:
+  type: Prometheus
+  port: {{port}}
 executors:
   - collection: bench
     sources:

@@ -41,7 +41,7 @@ class DummySource(Source[DummyConfig]):
         ]
         if config.value is not None:
             self._constant.append(VALUE.sample(config.value))
-        self._numbers = [str(number) for number in range(config.count)]
+        self._numbers = [(str(number),) for number in range(config.count)]
         self._probes = 0
 
     def probe(self) -> Iterable[Sample]:
@@ -53,7 +53,7 @@ class DummySource(Source[DummyConfig]):
             raise NoData("neither value, values nor count is set")
         self._probes += 1
         numbered = [
-            NUMBERED.sample(value, number)
-            for value, number in enumerate(self._numbers, start=self._probes)
+            Sample(NUMBERED, value, labels)
+            for value, labels in enumerate(self._numbers, start=self._probes)
         ]
         return self._constant + numbered
