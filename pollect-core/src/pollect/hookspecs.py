@@ -13,7 +13,7 @@ import click
 
 from pollect.hooks import hookspec
 from pollect.model import Batch, ProbeResult, SourceId
-from pollect.plugin import Source, SourceSpec, Writer, WriterSpec
+from pollect.plugin import Roots, Source, SourceSpec, Suggestion, Writer, WriterSpec
 
 BatchFilter: TypeAlias = Callable[[Batch], Batch | None]
 
@@ -38,6 +38,17 @@ def pollect_commands() -> Iterable[click.Command]:  # type: ignore[empty-body]
 
     Called when the command line is read; a command's own imports belong inside its function. A
     name that pollect or an earlier plugin uses is refused with a warning.
+    """
+
+
+@hookspec
+def pollect_suggestions(roots: Roots) -> Iterable[Suggestion]:  # type: ignore[empty-body]
+    """Return sections of a config that suit this host, in the order a reader wants them.
+
+    Called by `pollect init` only. Look at the host (below `roots`, and at ports of the loopback
+    interface) for at most a second; change nothing, start nothing. Return nothing for what is not
+    there. Imports belong inside the function. A section whose type lacks an extra or a program is
+    written as a comment that says so.
     """
 
 

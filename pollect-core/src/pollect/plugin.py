@@ -10,7 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, Protocol, Self, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, Self, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -318,6 +318,22 @@ class Program:
 
     name: str
     package: str
+    #: It is used where it is installed; without it the plugin works too, less well.
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A section of a config that suits this host, for `pollect init` to write."""
+
+    kind: Literal["source", "writer"]
+    #: As in a config, `type` included.
+    section: Mapping[str, Any]
+    #: What it shows and which option is worth a look, in a sentence or two for newcomers.
+    comment: str
+    #: Why it should not run as it is: a missing privilege, a decision that is the operator's. Such
+    #: a section is written as a comment. What is not installed need not be told here.
+    caveat: str = ""
 
 
 #: Inside a spec the word `type` is a field.

@@ -69,14 +69,20 @@ def write_entry(entry: Entry) -> dict[str, Any]:
     }
     facts |= {name: getattr(spec, name) for name in _FACTS if getattr(spec, name)}
     if spec.programs:
-        facts["programs"] = {program.name: program.package for program in spec.programs}
+        facts["programs"] = {
+            program.name: [program.package, *(["optional"] if program.optional else [])]
+            for program in spec.programs
+        }
     return facts
 
 
 def _read_entry(facts: Mapping[str, Any]) -> Entry:
     spec_type = SourceSpec if facts["kind"] == "source" else WriterSpec
     known = {name: _frozen(facts[name]) for name in _FACTS if name in facts}
-    programs = tuple(Program(*pair) for pair in facts.get("programs", {}).items())
+    programs = tuple(
+        Program(name, package, optional=bool(optional))
+        for name, (package, *optional) in facts.get("programs", {}).items()
+    )
     spec = spec_type(facts["type"], facts["target"], programs=programs, **known)
     return Entry(spec, facts["distribution"])
 

@@ -99,7 +99,11 @@ def judge(entry: Entry, installed: Installed | None = None) -> Readiness:
     spec = entry.spec
     extras = [spec.extra] if spec.extra else []
     packages = tuple(find_missing(entry.distribution, extras, installed))
-    programs = tuple(program for program in spec.programs if find_program(program.name) is None)
+    programs = tuple(
+        program
+        for program in spec.programs
+        if not program.optional and find_program(program.name) is None
+    )
     if packages:
         needs = ", ".join(map(str, packages))
         state, reason = State.EXTRA_MISSING, f"needs {needs}: {entry.pip_command}"
