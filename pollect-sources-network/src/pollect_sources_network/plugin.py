@@ -1,6 +1,6 @@
 """The sources of this distribution, one a line."""
 
-from pollect.api import SourceSpec, hookimpl
+from pollect.api import SourceSpec, Suggestion, hookimpl
 
 PACKAGE = "pollect_sources_network"
 
@@ -71,3 +71,11 @@ def pollect_sources() -> list[SourceSpec]:
             summary="Clients and radio traffic of a TP-Link EAP access point",
         ),
     ]
+
+
+@hookimpl
+def pollect_suggestions() -> list[Suggestion]:
+    """Return what suits this host, for `pollect init`."""
+    from pollect_sources_network.suggestions import suggest
+
+    return list(suggest())

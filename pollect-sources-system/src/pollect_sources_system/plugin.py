@@ -1,6 +1,6 @@
 """The sources of this distribution, one a line."""
 
-from pollect.api import Program, SourceSpec, hookimpl
+from pollect.api import Program, Roots, SourceSpec, Suggestion, hookimpl
 
 PACKAGE = "pollect_sources_system"
 LINUX = ("linux",)
@@ -63,7 +63,7 @@ def pollect_sources() -> list[SourceSpec]:
             "Sensors",
             f"{PACKAGE}.sensors.source:SensorsSource",
             summary="Temperatures, voltages, fans and power",
-            programs=(Program("sensors", "lm-sensors"),),
+            programs=(Program("sensors", "lm-sensors", optional=True),),
         ),
         SourceSpec(
             "Zfs",
@@ -85,3 +85,11 @@ def pollect_sources() -> list[SourceSpec]:
             platforms=LINUX,
         ),
     ]
+
+
+@hookimpl
+def pollect_suggestions(roots: Roots) -> list[Suggestion]:
+    """Return what suits this host, for `pollect init`."""
+    from pollect_sources_system.suggestions import suggest
+
+    return list(suggest(roots))

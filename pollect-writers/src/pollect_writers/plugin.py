@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pollect.api import WriterSpec, hookimpl
+from pollect.api import Suggestion, WriterSpec, hookimpl
 
 if TYPE_CHECKING:
     import click
@@ -72,3 +72,11 @@ def pollect_commands() -> list["click.Command"]:
     from pollect_writers.commands import hash_password
 
     return [hash_password]
+
+
+@hookimpl
+def pollect_suggestions() -> list[Suggestion]:
+    """Return what suits this host, for `pollect init`."""
+    from pollect_writers.suggestions import suggest
+
+    return list(suggest())

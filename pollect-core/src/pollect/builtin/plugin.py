@@ -49,5 +49,6 @@ def pollect_commands() -> "list[click.Command]":
         LazyCommand("probe", "pollect.cli.probe:probe", "Show what a source brings now."),
         LazyCommand("plugins", "pollect.cli.plugins:plugins", "List and explain plugins."),
         LazyCommand("schema", "pollect.cli.schema:schema", "Print the JSON Schema of a config."),
+        LazyCommand("init", "pollect.cli.init:init", "Write a config that suits this host."),
         LazyCommand("deps", "pollect.cli.deps:deps", "Say what to install for a config."),
     ]
