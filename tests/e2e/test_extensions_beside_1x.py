@@ -1,0 +1,131 @@
+"""One extension, written against the old import paths only, under 1.x and under pollect."""
+
+import contextlib
+import os
+import subprocess
+from pathlib import Path
+
+from pollect.testing.waiting import wait_until
+from tests.e2e.command import LIMIT_SECONDS, scrape, start
+from tests.e2e.test_beside_1x import OLD_PYTHON, pytestmark
+from tests.simulators.daemons import free_port
+
+__all__ = ["pytestmark"]
+
+EXTENSION = """
+from pollect.core import Helper, OSEnv
+from pollect.core.events.Event import Event
+from pollect.core.Log import Log
+from pollect.core.ValueCache import ValueCache
+from pollect.core.ValueSet import Value, ValueSet
+from pollect.libs import Utils
+from pollect.libs.Units import Unit, ValueWithUnit
+from pollect.sources.Source import Source
+
+
+class Meter(Log):
+    def __init__(self):
+        super().__init__('meter')
+        self.measured = Event()
+
+
+class RoomsSource(Source):
+    def __init__(self, data):
+        super().__init__(data)
+        self.include = Helper.remove_empty_list(data.get('include', []))
+        self.rooms = data['rooms']
+        self.place = data.get('place')['town']
+        self.cache = ValueCache()
+        self.meter = Meter()
+        self.meter.measured += self.take
+
+    def setup_source(self, global_conf):
+        super().setup_source(global_conf)
+        self.ready = global_conf.tick_time > 0
+
+    def take(self, room, milliwatts):
+        power = ValueWithUnit(milliwatts, Unit.milli('W')).get_as_base_unit()
+        self.cache.add(Value(power, [room, self.place], 'power'), True)
+
+    def _probe(self):
+        found = {}
+        for room in self.rooms:
+            if Helper.accept(self.include, ['cellar'], room['name']):
+                Utils.put_if_absent(found, room['name'], room['milliwatts'])
+        for chunk in Utils.chunks(list(found.items()), 2):
+            for name, milliwatts in chunk:
+                self.meter.measured.fire(name, milliwatts)
+                self.meter.measured.fire(name, milliwatts * 3)
+        powers = ValueSet(labels=['room', 'town'])
+        powers.values.extend(self.cache.flush_values())
+        state = ValueSet()
+        state.add(Value(self.ready and OSEnv.is_linux(), name='ready'))
+        state.add(Value(str(self) == self._get_suffix()))
+        return [powers, state]
+"""
+
+CONFIG = """\
+tickTime: 1
+writer:
+  type: Prometheus
+  port: {port}
+executors:
+  - collection: the.house
+    sources:
+      - type: extensions.Rooms
+        name: all-rooms
+        labels: {{site: "${{SITE}}"}}
+        place: {{town: "${{SITE}}ville"}}
+        timeout: 3
+        metrics: [some, thing]
+        rooms:
+          - {{name: kitchen, milliwatts: 2000}}
+          - {{name: cellar, milliwatts: 1}}
+          - {{name: "attic \\"2\\"", milliwatts: 1000}}
+"""
+
+SERIES = [
+    'the_house_extensions_Rooms_all_rooms_power{room="attic \\"2\\"",site="x",town="xville"} 2.0',
+    'the_house_extensions_Rooms_all_rooms_power{room="kitchen",site="x",town="xville"} 4.0',
+    'the_house_extensions_Rooms_all_rooms_ready{site="x"} 1.0',
+    'the_house_extensions_Rooms_all_rooms{site="x"} 1.0',
+]
+
+
+def lines_of(port: int) -> set[str]:
+    """Return the lines of the extension as soon as there are some."""
+
+    def scraped() -> set[str]:
+        with contextlib.suppress(OSError):
+            return {line for line in scrape(port).splitlines() if line.startswith("the_house")}
+        return set()
+
+    return wait_until(scraped, "the values of the extension", limit_seconds=LIMIT_SECONDS)
+
+
+def test_an_extension_of_1x_gives_the_same_series_and_values(tmp_path: Path) -> None:
+    (tmp_path / "extensions").mkdir()
+    (tmp_path / "extensions" / "RoomsSource.py").write_text(EXTENSION)
+    old_port, new_port = free_port(), free_port()
+    old_file, new_file = tmp_path / "old.yml", tmp_path / "new.yml"
+    old_file.write_text(CONFIG.format(port=old_port))
+    new_file.write_text(CONFIG.format(port=new_port))
+    environ = {"SITE": "x"}
+
+    old = subprocess.Popen(
+        [OLD_PYTHON, "-m", "pollect.Pollect", "--config", old_file],
+        cwd=tmp_path,
+        env={**os.environ, **environ},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        expected = lines_of(old_port)
+    finally:
+        old.terminate()
+        old.wait(LIMIT_SECONDS)
+    assert expected == set(SERIES)
+
+    with start("run", "-c", new_file, folder=tmp_path, environ=environ) as daemon:
+        assert lines_of(new_port) == expected, daemon.output
+        assert daemon.stop() == 0
