@@ -3,6 +3,7 @@
 Values are `(tag, value)` by OID; a real UDP server in a thread of its own.
 """
 
+import bisect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -36,6 +37,8 @@ class SimulatedAgent(UdpServer):
         self.silent_above = 10_000
         #: Datagrams to drop before the next answer.
         self.drop = 0
+        #: The names in the order of a walk; made anew when there are more or fewer.
+        self._order: list[tuple[tuple[int, ...], str]] = []
         #: In place of an answer, given the right one.
         self.mangle: Callable[[bytes], Iterator[bytes]] | None = None
 
@@ -85,10 +88,12 @@ class SimulatedAgent(UdpServer):
         return self.values.get(oid, (NO_SUCH_OBJECT, None))
 
     def _next(self, oid: str) -> tuple[str, Tagged]:
-        later = [name for name in self.values if oid_key(name) > oid_key(oid)]
-        if not later:
+        if len(self._order) != len(self.values):
+            self._order = sorted((oid_key(name), name) for name in self.values)
+        place = bisect.bisect_right(self._order, oid_key(oid), key=lambda entry: entry[0])
+        if place == len(self._order):
             return oid, (END_OF_VIEW, None)
-        name = min(later, key=oid_key)
+        name = self._order[place][1]
         return name, self.values[name]
 
     def _bulk(self, oids: list[str], repetitions: int) -> list[tuple[str, Tagged]]:
@@ -99,6 +104,29 @@ class SimulatedAgent(UdpServer):
             if value[0] == END_OF_VIEW:
                 break
         return found
+
+
+def read_recording(text: str) -> dict[str, Tagged]:
+    """Return the objects in a recording of snmpsim (`.snmprec`): `OID|TAG|VALUE`, a line each.
+
+    The tag is the one of BER in decimal; `x` behind it means that the value is in hex.
+    """
+    values: dict[str, Tagged] = {}
+    for line in text.splitlines():
+        oid, _, rest = line.partition("|")
+        kind, _, value = rest.partition("|")
+        tag = int(kind.removesuffix("x")) if kind.removesuffix("x").isdigit() else 0
+        if not tag:  # a comment, or a value that changes with time
+            continue
+        content: Any = bytes.fromhex(value) if kind.endswith("x") else value.encode()
+        if tag in (INTEGER, COUNTER32, GAUGE32, TICKS, COUNTER64):
+            content = int(value)
+        elif tag == OID:
+            content = value.lstrip(".")
+        elif tag == IP_ADDRESS:
+            content = ".".join(map(str, content)) if kind.endswith("x") else value
+        values[oid] = (tag, content)
+    return values
 
 
 def oid_key(oid: str) -> tuple[int, ...]:

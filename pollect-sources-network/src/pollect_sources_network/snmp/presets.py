@@ -17,7 +17,7 @@ Compute = Callable[[float, Sequence[float | None]], float | None]
 
 @dataclass(frozen=True, slots=True)
 class LabelColumn:
-    """A column whose cells label the rows; the first of `oids` that the device has counts."""
+    """A column whose cells label the rows; in each the first of `oids` that is not empty counts."""
 
     name: str
     oids: tuple[str, ...]

@@ -213,17 +213,31 @@ class SnmpTableSource(Source[SnmpTableConfig]):
     async def _read_table(self, agent: Agent, table: Table) -> list[Sample]:
         read: dict[str, Cells] = {}
 
+        async def walked(oid: str) -> Cells:
+            """Walk a column, each at most once."""
+            if oid not in read:
+                rows = await agent.walk(oid)
+                read[oid] = {index_of(cell, oid): value for cell, value in rows.items()}
+            return read[oid]
+
         async def cells_of(oids: Sequence[str]) -> Cells:
-            """Walk the first of the columns that has cells, each at most once."""
+            """Return the first of the columns that has cells."""
             for oid in oids:
-                if oid not in read:
-                    rows = await agent.walk(oid)
-                    read[oid] = {index_of(cell, oid): value for cell, value in rows.items()}
-                if read[oid]:
-                    return read[oid]
+                if cells := await walked(oid):
+                    return cells
             return {}
 
-        label_cells = [await cells_of(column.oids) for column in table.labels]
+        async def texts_of(oids: Sequence[str]) -> dict[str, str]:
+            """Return for every row the first text that is not empty."""
+            texts: dict[str, str] = {}
+            for oid in oids:
+                for index, value in (await walked(oid)).items():
+                    texts[index] = texts.get(index) or text_of(value)
+                if texts and all(texts.values()):
+                    break
+            return texts
+
+        label_texts = [await texts_of(column.oids) for column in table.labels]
         samples: list[Sample] = []
         kept: dict[str, tuple[str, ...] | None] = {}
         for column in table.columns:
@@ -232,7 +246,7 @@ class SnmpTableSource(Source[SnmpTableConfig]):
             needed = [await cells_of((oid,)) for oid in column.needs] if cells else []
             for index, value in cells.items():
                 if index not in kept:
-                    kept[index] = self._labels(table, label_cells, index)
+                    kept[index] = self._labels(table, label_texts, index)
                 labels = kept[index]
                 number = self._number(column, index, value, needed, now)
                 if labels is not None and number is not None:
@@ -240,12 +254,12 @@ class SnmpTableSource(Source[SnmpTableConfig]):
         return samples
 
     def _labels(
-        self, table: Table, label_cells: Sequence[Cells], index: str
+        self, table: Table, label_texts: Sequence[Mapping[str, str]], index: str
     ) -> tuple[str, ...] | None:
         """Return the labels of a row; None for one that `only` leaves out."""
         labels = [index] if table.index_label else []
-        for column, cells in zip(table.labels, label_cells, strict=True):
-            text = text_of(cells.get(index))
+        for column, texts in zip(table.labels, label_texts, strict=True):
+            text = texts.get(index, "")
             labels.append(column.words.get(text, text))
         names = table.columns[0].metric.labels
         for name, text in zip(names, labels, strict=True):
