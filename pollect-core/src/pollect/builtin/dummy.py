@@ -12,8 +12,10 @@ NUMBERED = Metric(help="The number of the series plus the number of the probe.",
 
 
 class DummyConfig(SourceConfig, frozen=True, kw_only=True):
-    value: Annotated[float | None, Meta(description="A value without name and labels.")] = None
-    values: Annotated[dict[str, float], Meta(description="Values by name.")] = field(
+    value: Annotated[int | float | None, Meta(description="A value without name and labels.")] = (
+        None
+    )
+    values: Annotated[dict[str, int | float], Meta(description="Values by name.")] = field(
         default_factory=dict
     )
     count: Annotated[
