@@ -11,6 +11,7 @@ PARTS = {
     "daemons": "six sources at a 1 s tick",
     "series": "one source of many series at a 5 s tick",
     "lateness": "the engine",
+    "writers": "remote writers",
     "commands": "commands",
 }
 
