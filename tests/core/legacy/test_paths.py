@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from pollect import __version__
 from pollect.legacy.paths import KEPT, REMOVED
 
 
@@ -70,3 +71,17 @@ def test_nothing_of_legacy_is_loaded_until_an_old_path_is_asked_for() -> None:
         assert "pollect.legacy.adapter" not in sys.modules
     """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "output"),
+    [
+        (["--version"], 0, f"pollect {__version__}\n"),
+        (["--config", "nowhere"], 2, "no config file, tried nowhere, "),
+    ],
+)
+def test_the_old_way_to_start_passes_the_exit_code_on(arguments, code, output, tmp_path) -> None:
+    command = [sys.executable, "-m", "pollect.Pollect", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == code
+    assert (done.stdout + done.stderr).startswith(output)
