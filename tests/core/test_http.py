@@ -18,6 +18,7 @@ from pollect.api import (
     TargetUnavailable,
 )
 from pollect.support.http import HttpClient, check_url, fetch_json, fetch_text, redact_url
+from pollect.testing import HttpRequest, HttpResponse, serve_http
 from tests.simulators.certificates import Authority
 from tests.simulators.tcp import (
     closed_port,
@@ -30,7 +31,6 @@ from tests.simulators.tcp import (
     silent,
     trickle,
 )
-from tests.simulators.web import Answer, Request, Route, serve_http
 
 SHORT_SECONDS = 0.4
 #: What a request may take beyond its limit on a busy machine.
@@ -43,12 +43,12 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 def test_text_and_json_come_back_decoded() -> None:
-    pages: dict[str, Route] = {
-        "/text": Answer(
+    pages: dict[str, object] = {
+        "/text": HttpResponse(
             "Größe".encode("latin-1"), headers={"Content-Type": "text/plain; charset=latin-1"}
         ),
         "/json": '{"watts": 3.5}',
-        "/zipped": Answer(gzip.compress(b"[1, 2]"), headers={"Content-Encoding": "gzip"}),
+        "/zipped": HttpResponse(gzip.compress(b"[1, 2]"), headers={"Content-Encoding": "gzip"}),
     }
     with serve_http(pages) as server:
         assert fetch_text(f"{server.url}/text") == "Größe"
@@ -57,9 +57,9 @@ def test_text_and_json_come_back_decoded() -> None:
 
 
 def test_connection_and_cookies_are_kept() -> None:
-    pages: dict[str, Route] = {
-        "/": Answer(headers={"Set-Cookie": "session=1"}),
-        "/next": lambda request: Answer(request.headers["Cookie"]),
+    pages: dict[str, object] = {
+        "/": HttpResponse(headers={"Set-Cookie": "session=1"}),
+        "/next": lambda request: HttpResponse(request.headers["Cookie"]),
     }
     with serve_http(pages) as server, HttpClient() as client:
         first = client.get(f"{server.url}/")
@@ -98,9 +98,9 @@ def test_timeout_limits_a_trickling_body() -> None:
 
 
 def test_timeout_limits_all_redirects_together() -> None:
-    def slow_redirect(request: Request) -> Answer:
+    def slow_redirect(request: HttpRequest) -> HttpResponse:
         time.sleep(0.15)
-        return Answer(status=302, headers={"Location": "/"})
+        return HttpResponse(status=302, headers={"Location": "/"})
 
     with serve_http({"/": slow_redirect}) as server, HttpClient(timeout=SHORT_SECONDS) as client:
         with pytest.raises(TargetUnavailable, match="no answer within"):
@@ -166,7 +166,7 @@ def test_body_limit_stops_an_endless_body() -> None:
 
 
 def test_status_decides_the_error_unless_allowed() -> None:
-    pages: dict[str, Route] = {"/401": Answer(status=401), "/500": Answer(status=500)}
+    pages: dict[str, object] = {"/401": HttpResponse(status=401), "/500": HttpResponse(status=500)}
     with serve_http(pages) as server, HttpClient() as client:
         with pytest.raises(AuthenticationFailed, match="status 401"):
             client.get(f"{server.url}/401")
@@ -192,8 +192,8 @@ def test_errors_show_neither_user_information_nor_query_values() -> None:
 
 
 def test_credentials_are_sent() -> None:
-    pages: dict[str, Route] = {
-        "/": lambda request: Answer(request.headers.get("Authorization", ""))
+    pages: dict[str, object] = {
+        "/": lambda request: HttpResponse(request.headers.get("Authorization", ""))
     }
     with serve_http(pages) as server:
         assert fetch_text(f"{server.url}/", user="a", password=Secret("b")) == "Basic YTpi"
@@ -236,12 +236,12 @@ def test_plain_text_where_tls_is_expected_is_unavailable() -> None:
 
 
 def test_phases_are_measured_over_redirects(authority: Authority) -> None:
-    def slow(request: Request) -> Answer:
+    def slow(request: HttpRequest) -> HttpResponse:
         time.sleep(0.1)
-        return Answer("done")
+        return HttpResponse("done")
 
-    pages: dict[str, Route] = {
-        "/": Answer(status=302, headers={"Location": "/slow"}),
+    pages: dict[str, object] = {
+        "/": HttpResponse(status=302, headers={"Location": "/slow"}),
         "/slow": slow,
     }
     with serve_http(pages, tls=authority.server("127.0.0.1")) as server:
@@ -255,8 +255,8 @@ def test_phases_are_measured_over_redirects(authority: Authority) -> None:
 
 
 def test_empty_proxy_means_none_even_after_a_redirect(monkeypatch: pytest.MonkeyPatch) -> None:
-    pages: dict[str, Route] = {
-        "/": Answer(status=302, headers={"Location": "/there"}),
+    pages: dict[str, object] = {
+        "/": HttpResponse(status=302, headers={"Location": "/there"}),
         "/there": "arrived",
     }
     with closed_port() as port, serve_http(pages) as server:

@@ -5,11 +5,10 @@ import time
 import pytest
 
 from pollect.api import ConfigError
-from pollect.testing import build_source
+from pollect.testing import HttpRequest, HttpResponse, build_source, serve_http
 from pollect_sources_network.http import HttpSource, parse_statuses
 from tests.simulators.certificates import Authority
 from tests.simulators.tcp import closed_port, hang_up, rubbish, serve_tcp, silent, trickle
-from tests.simulators.web import Answer, Request, Route, serve_http
 from tests.sources_network.samples import probe
 
 SHORT_SECONDS = 0.4
@@ -21,9 +20,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 def test_one_url_gives_the_time_in_milliseconds_without_a_label() -> None:
-    def slow(request: Request) -> Answer:
+    def slow(request: HttpRequest) -> HttpResponse:
         time.sleep(0.05)
-        return Answer("fine")
+        return HttpResponse("fine")
 
     with serve_http({"/": slow}) as server:
         found = probe(build_source({"url": server.url + "/"}, HttpSource))
@@ -86,7 +85,7 @@ def test_refused_unknown_and_tls_failures_are_told_apart(authority: Authority) -
     ],
 )
 def test_status_decides_about_success(status: int, wanted, success: int) -> None:
-    with serve_http({"/": Answer(status=status)}) as server:
+    with serve_http({"/": HttpResponse(status=status)}) as server:
         section = {"url": server.url, "statusCode": wanted, "details": True}
         found = probe(build_source(section, HttpSource))
     assert found["success"] == success
@@ -95,10 +94,10 @@ def test_status_decides_about_success(status: int, wanted, success: int) -> None
 
 
 def test_redirects_are_followed_counted_and_limited() -> None:
-    pages: dict[str, Route] = {
-        "/": Answer(status=301, headers={"Location": "/end"}),
+    pages: dict[str, object] = {
+        "/": HttpResponse(status=301, headers={"Location": "/end"}),
         "/end": "fine",
-        "/loop": Answer(status=302, headers={"Location": "/loop"}),
+        "/loop": HttpResponse(status=302, headers={"Location": "/loop"}),
     }
     with serve_http(pages) as server:
         found = probe(build_source({"url": server.url, "details": True}, HttpSource))
@@ -112,10 +111,10 @@ def test_redirects_are_followed_counted_and_limited() -> None:
 
 
 def test_details_describe_the_answer_and_its_phases(authority: Authority) -> None:
-    def slow(request: Request) -> Answer:
+    def slow(request: HttpRequest) -> HttpResponse:
         time.sleep(0.1)
         modified = "Thu, 01 Jan 1970 00:01:40 GMT"
-        return Answer("twelve bytes", headers={"Last-Modified": modified})
+        return HttpResponse("twelve bytes", headers={"Last-Modified": modified})
 
     with serve_http({"/": slow}, tls=authority.server("127.0.0.1", days=30)) as server:
         section = {"url": server.url, "details": True, "caFile": str(authority.ca_file)}
@@ -166,7 +165,7 @@ def test_engine_leaves_room_to_report_the_failure() -> None:
 
 
 def test_every_probe_connects_anew_and_forgets_cookies() -> None:
-    page = Answer("fine", headers={"Set-Cookie": "visits=1"})
+    page = HttpResponse("fine", headers={"Set-Cookie": "visits=1"})
     with serve_http({"/": page}) as server:
         source = build_source({"url": server.url, "details": True}, HttpSource)
         for _ in range(2):
