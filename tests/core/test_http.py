@@ -1,6 +1,7 @@
 """`pollect.support.http` against real servers, well-behaved and otherwise."""
 
 import gzip
+import socket
 import ssl
 import subprocess
 import sys
@@ -119,6 +120,17 @@ def test_timeout_limits_connecting() -> None:
             client.get(f"http://127.0.0.1:{port}/")
 
 
+def test_address_that_swallows_everything_leaves_time_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with full_backlog() as dead, serve_http({"/": "fine"}) as server:
+        stream = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        found = [(*stream, ("127.0.0.1", port)) for port in (dead, server.port)]
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "getaddrinfo", lambda *_: found)
+            assert fetch_text("http://two.example/", timeout=SHORT_SECONDS) == "fine"
+
+
 @pytest.mark.parametrize(
     ("peer", "error", "words"),
     [
@@ -201,6 +213,23 @@ def test_credentials_are_sent() -> None:
         assert fetch_text(server.url.replace("//", "//a:b@")) == "Basic YTpi"
 
 
+def test_digest_authentication_answers_the_challenge() -> None:
+    challenge = {"WWW-Authenticate": 'Digest realm="box", nonce="n", qop="auth"'}
+
+    def page(request: HttpRequest) -> HttpResponse:
+        given = request.headers.get("Authorization", "")
+        if not given.startswith('Digest username="reader"'):
+            return HttpResponse("who?", status=401, headers=challenge)
+        return HttpResponse("fine")
+
+    with serve_http({"/": page}) as server:
+        options = {"user": "reader", "password": Secret("hunter2")}
+        assert fetch_text(server.url, **options, digest=True) == "fine"
+        with pytest.raises(AuthenticationFailed, match="status 401"):
+            fetch_text(server.url, **options)
+        assert not any("hunter2" in str(request.headers) for request in server.requests)
+
+
 def test_certificate_is_verified_unless_told_otherwise(authority: Authority) -> None:
     with serve_http({"/": "fine"}, tls=authority.server("127.0.0.1")) as server:
         assert fetch_text(server.url, ca_file=authority.ca_file) == "fine"
@@ -247,8 +276,9 @@ def test_phases_are_measured_over_redirects(authority: Authority) -> None:
     with serve_http(pages, tls=authority.server("127.0.0.1")) as server:
         with HttpClient(ca_file=authority.ca_file) as client:
             first, second = client.get(server.url).exchanges
-    assert first.address == "127.0.0.1"
-    assert first.tls_seconds > 0
+    assert first.address == second.address == "127.0.0.1"
+    assert first.tls_seconds > 0 == second.tls_seconds
+    assert first.tls_version == second.tls_version
     assert first.tls_version.startswith("TLS")
     assert ssl.DER_cert_to_PEM_cert(first.certificates[0])
     assert second.processing_seconds >= 0.1

@@ -1,5 +1,6 @@
 """`TcpTime` against real listeners."""
 
+import socket
 import time
 
 import pytest
@@ -57,6 +58,19 @@ def test_unanswered_connection_ends_in_time() -> None:
         found = check(host="127.0.0.1", port=port, timeout=SHORT_SECONDS)
         assert time.monotonic() - begin < SHORT_SECONDS + 2
     assert (found[""], found["success"], found["result_code"]) == (400, 0, 1)
+
+
+def test_address_that_swallows_everything_leaves_time_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with full_backlog() as dead, serve_tcp(silent) as server:
+        stream = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        found = [(*stream, ("127.0.0.1", port)) for port in (dead, server.port)]
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "getaddrinfo", lambda *_: found)
+            answer = check(host="two.example", port=1, timeout=SHORT_SECONDS)
+    assert answer["success"] == 1
+    assert 200 <= answer[""] < 400
 
 
 def test_several_hosts_are_told_apart() -> None:

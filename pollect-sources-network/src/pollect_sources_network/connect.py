@@ -65,10 +65,13 @@ def connect(
         raise socket.gaierror(socket.EAI_NONAME, "not a usable host name") from error
     resolved = time.monotonic()
     failure: OSError = OSError("the name has no address")
-    for family, kind, protocol, _, address in found:
+    for untried, (family, kind, protocol, _, address) in zip(
+        range(len(found), 0, -1), found, strict=True
+    ):
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(deadline.left())
+            # An address that swallows everything leaves the next one its share.
+            sock.settimeout(deadline.left() / untried)
             sock.connect(address)
         except OSError as error:
             sock.close()

@@ -270,17 +270,20 @@ class _Measured(HTTPConnection):
         exchange.resolve_seconds = time.monotonic() - begin
         sock = self._connect_any(found, end)
         exchange.connect_seconds = time.monotonic() - begin - exchange.resolve_seconds
-        exchange.address = sock.getpeername()[0]
         return sock
 
     def _connect_any(self, found: list[Any], end: float | None) -> socket.socket:
         failure: OSError = OSError("the name has no address")
-        for family, kind, protocol, _, address in found:
-            left = None if end is None else max(end - time.monotonic(), _SHORTEST_SECONDS)
+        for untried, (family, kind, protocol, _, address) in zip(
+            range(len(found), 0, -1), found, strict=True
+        ):
             sock = socket.socket(family, kind, protocol)
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.settimeout(left)
+                if end is not None:
+                    # An address that swallows everything leaves the next one its share.
+                    share = (end - time.monotonic()) / untried
+                    sock.settimeout(max(share, _SHORTEST_SECONDS))
                 sock.connect(address)
                 # What is left is for the handshake, which TLS limits as a whole.
                 if end is not None:
@@ -289,6 +292,7 @@ class _Measured(HTTPConnection):
                 sock.close()
                 failure = error
             else:
+                self._exchange.address = str(address[0])
                 return sock
         if isinstance(failure, TimeoutError):
             raise exceptions.ConnectTimeoutError(self, "no connection in time") from failure
@@ -304,7 +308,13 @@ class _Measured(HTTPConnection):
         self._ready_at = time.monotonic()
 
     def getresponse(self) -> Any:
-        exchange, self._exchange = self._exchange, Exchange(address=self._exchange.address)
+        exchange = self._exchange
+        # The next one on this connection connects no more.
+        self._exchange = Exchange(
+            address=exchange.address,
+            tls_version=exchange.tls_version,
+            certificates=exchange.certificates,
+        )
         response_class: Any = functools.partial(
             _Response if self._options.keep_alive else _LastResponse, exchange, self._ready_at
         )

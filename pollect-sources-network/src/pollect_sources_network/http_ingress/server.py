@@ -141,7 +141,11 @@ class IngressServer(socketserver.TCPServer):
         )
         with self._lock:
             self._open[connection] = thread
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more threads
+            self.log.warning("turned %s away: no thread for it", address[0])
+            self._forget(connection)
 
     def _talk(self, connection: socket.socket, address: Any) -> None:
         try:
@@ -152,11 +156,14 @@ class IngressServer(socketserver.TCPServer):
         except OSError as error:
             self.log.debug("connection of %s: %s", address[0], error)
         finally:
-            _shut_down(connection)
-            connection.close()
-            with self._lock:
-                del self._open[connection]
-            self._places.release()
+            self._forget(connection)
+
+    def _forget(self, connection: socket.socket) -> None:
+        _shut_down(connection)
+        connection.close()
+        with self._lock:
+            del self._open[connection]
+        self._places.release()
 
     def _turn_away(self, connection: socket.socket) -> None:
         self.count_answer(503)
