@@ -28,8 +28,8 @@ bench: $(VENV)/.tools .bench/1x/.installed ## Measure the figures, beside 1.x an
 build: $(VENV)/.tools ## Build the wheel and source archive of every distribution into dist/
 	@set -e; for dist in $(DISTS); do $(BIN)/python -m build --no-isolation --outdir dist $$dist; done
 
-docs: $(VENV)/.tools ## Write docs/reference.md anew from the code
-	@$(BIN)/python -m tests.tools.reference
+docs: $(VENV)/.tools ## Write docs/reference.md and the tables of sources anew from the code
+	@$(BIN)/python -m tests.tools.reference && $(BIN)/python -m tests.tools.source_tables
 
 catalogue: $(VENV)/.tools ## Write anew what `pollect deps` knows of distributions that are not installed
 	@$(BIN)/python -m tests.tools.catalogue
