@@ -9,7 +9,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from pollect.api import Batch, Metric, SourceId
+from pollect.api import Batch, Metric, Sample, SourceId
 from pollect_writers.prometheus.writer import PrometheusWriter
 from tests.writers.prometheus_scraper import (
     PROMETHEUS_2_42,
@@ -42,6 +42,25 @@ def test_self_metrics_are_those_of_the_moment_of_the_scrape() -> None:
 def test_self_metrics_can_be_switched_off() -> None:
     with serving(with_self_metrics(build_prometheus(selfMetrics=False))) as writer:
         assert request(writer).text == ""
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [UP.sample(1, "too few"), UP.sample("no number", "a", "b", "c"), UP.sample(1, "a", "b", 3)],  # type: ignore[arg-type]
+)
+def test_a_plugin_that_adds_nonsense_takes_nothing_else_away(
+    broken: Sample, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = build_prometheus()
+    good = Batch(SourceId("pollect", "source"), [UP.sample(1, "a", "b", "c")], 0.0)
+    batches = [Batch(SourceId("pollect", "broken"), [broken], 0.0), good]
+    writer.context = replace(writer.context, self_batches=lambda: batches)
+    with serving(writer):
+        for _ in range(2):
+            text = request(writer).text
+            assert "pollect_source_up{" in text
+            assert "pollect_broken" not in text
+    assert len(caplog.records) == 1
 
 
 def families(text: str) -> dict[str, tuple[str, str, set[tuple[str, tuple[str, ...]]]]]:

@@ -57,6 +57,7 @@ class PrometheusWriter(Writer[PrometheusConfig]):
         self._scrape_lock = threading.Lock()
         self._process = Renderer(None)
         self._self_renderers: dict[SourceId, Renderer] = {}
+        self._refused: set[SourceId] = set()
         self._server: HttpServer | None = None
         self._waited = False
         tls = self._tls_config()
@@ -147,9 +148,11 @@ class PrometheusWriter(Writer[PrometheusConfig]):
 
     def _blocks(self) -> list[Block]:
         blocks = self._exposition.blocks()
+        wanted = self.config.self_metrics
+        shows_self = self.self_metrics if wanted is None else wanted
+        own = self.context.self_batches() if shows_self else ()
         with self._scrape_lock:
-            if self.self_metrics if self.config.self_metrics is None else self.config.self_metrics:
-                blocks += map(self._self_block, self.context.self_batches())
+            blocks += map(self._self_block, own)
             if self.config.process_metrics:
                 samples = [*process_samples(), *python_samples()]
                 blocks.append(self._process.render(samples)[0])
@@ -159,7 +162,14 @@ class PrometheusWriter(Writer[PrometheusConfig]):
         renderer = self._self_renderers.get(batch.source)
         if renderer is None:
             renderer = self._self_renderers[batch.source] = Renderer(batch.source)
-        return renderer.render(batch.samples, batch.static_labels)[0]
+        try:
+            return renderer.render(batch.samples, batch.static_labels)[0]
+        except (TypeError, ValueError) as error:
+            # Plugins add batches here that nobody has looked at; theirs must not take the others.
+            if batch.source not in self._refused:
+                self._refused.add(batch.source)
+                self.log.error("self metrics %s left out: %s", batch.source, error)
+            return []
 
 
 class PrometheusSslWriter(PrometheusWriter):
