@@ -103,7 +103,6 @@ def test_every_server_name_and_type_is_asked(unbound) -> None:
         server=["127.0.0.1", "localhost"],
         query=["www.example.test", "example.test"],
         recordType=["AAAA", "SOA"],
-        ipProtocol="4",
         details=True,
     )
     assert len([name for name in found if name.startswith("success")]) == 8

@@ -173,6 +173,13 @@ def test_every_probe_connects_anew_and_forgets_cookies() -> None:
         assert "Cookie" not in server.requests[1].headers
 
 
+@pytest.mark.parametrize(("version", "success"), [(4, 1), ("4", 1), (6, 0), ("any", 1)])
+def test_version_of_ip_can_be_chosen(version: object, success: int) -> None:
+    with serve_http({"/": "fine"}) as server:
+        section = {"url": f"http://localhost:{server.port}/", "ipProtocol": version}
+        assert probe(build_source(section, HttpSource))["success"] == success
+
+
 def test_request_is_as_configured() -> None:
     with serve_http({"/": "fine"}) as server:
         section = {

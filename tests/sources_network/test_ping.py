@@ -88,7 +88,7 @@ def test_loopback_answers_over_both_versions_of_ip() -> None:
 @needs_permission
 def test_names_of_the_same_address_are_told_apart() -> None:
     hosts = ["localhost", "127.0.0.1", "nowhere.invalid"]
-    section = {"host": hosts, "ipProtocol": "4", **FAST}
+    section = {"host": hosts, "ipProtocol": 4, **FAST}
     begin = time.monotonic()
     found = probe(build_source(section, PingSource))
     assert [found[f"success{{host={host}}}"] for host in hosts] == [1, 1, 0]

@@ -11,9 +11,9 @@ SHORTEST_SECONDS = 0.001
 #: Name resolution has no limit of its own, and gives up after 5 s by default.
 ROOM_SECONDS = 6.0
 
-IpProtocol: TypeAlias = Literal["any", "4", "6"]
+IpProtocol: TypeAlias = Literal["any", 4, 6]
 
-_FAMILIES = {"any": socket.AF_UNSPEC, "4": socket.AF_INET, "6": socket.AF_INET6}
+_FAMILIES = {"any": socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 @dataclass(slots=True)

@@ -249,7 +249,7 @@ class HttpSource(Source[HttpConfig]):
             proxy=config.proxy,
             max_body_bytes=config.max_body_size,
             max_redirects=config.max_redirects,
-            ip_version=None if config.ip_protocol == "any" else int(config.ip_protocol),
+            ip_version=None if config.ip_protocol == "any" else config.ip_protocol,
             # A kept connection would hide what it takes to get one.
             keep_alive=False,
         )

@@ -28,7 +28,7 @@ _MARK_BYTES = 8
 MAX_REQUESTS = 65_535
 #: Names resolved at the same time.
 _RESOLVERS = 8
-_FAMILIES = {"any": socket.AF_UNSPEC, "4": socket.AF_INET, "6": socket.AF_INET6}
+_FAMILIES = {"any": socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
 
 SUCCESS = Metric("success", help="1 when at least one reply came, 0 when none.", labels=("host",))
 LOSS = Metric(
@@ -118,7 +118,7 @@ class PingSource(Source[PingConfig]):
 
     def open(self) -> None:
         # Nothing is kept, but who lacks the permission should hear of it at the start.
-        family = socket.AF_INET6 if self.config.ip_protocol == "6" else socket.AF_INET
+        family = socket.AF_INET6 if self.config.ip_protocol == 6 else socket.AF_INET
         with contextlib.suppress(OSError):
             EchoSocket(family).close()
 
