@@ -10,7 +10,7 @@ from pollect import __version__
 from pollect.cli.assemble import Board, assemble
 from pollect.cli.loaded import Loaded, load, log_warnings, reload
 from pollect.cli.session import Session, config_option, log_options
-from pollect.cli.signals import STOPPING, Signals
+from pollect.cli.signals import RELOADING, STOPPING, Signals
 from pollect.cli.systemd import Systemd
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
@@ -92,7 +92,7 @@ class Daemon:
         while (received := signals.wait(systemd.watchdog_seconds)) not in STOPPING:
             if received is None:
                 systemd.alive()
-            else:
+            elif received is RELOADING:
                 systemd.reloading()
                 self._reload()
                 systemd.ready(self._summary)

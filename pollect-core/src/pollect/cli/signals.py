@@ -12,6 +12,7 @@ import time
 from types import FrameType, TracebackType
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+RELOADING = signal.SIGHUP
 #: `timeout` and some supervisors signal a process and its group in one breath; within this many
 #: seconds two signals to stop are one.
 SAME_BREATH_SECONDS = 0.25
@@ -32,7 +33,7 @@ class Signals:
     def __enter__(self) -> "Signals":
         self._old_wakeup = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
         self._old = {
-            number: signal.signal(number, self._handle) for number in (*STOPPING, signal.SIGHUP)
+            number: signal.signal(number, self._handle) for number in (*STOPPING, RELOADING)
         }
         return self
 
@@ -49,7 +50,10 @@ class Signals:
         self._sender.close()
 
     def wait(self, timeout: float | None) -> signal.Signals | None:
-        """Return the next signal, or None after `timeout` seconds."""
+        """Return the next signal, or None after `timeout` seconds.
+
+        A plugin that handles further signals brings those here too.
+        """
         if not select.select([self._receiver], [], [], timeout)[0]:
             return None
         number = self._receiver.recv(1)[0]
