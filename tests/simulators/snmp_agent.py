@@ -24,9 +24,13 @@ class SimulatedAgent(UdpServer):
     """Answers on a port of 127.0.0.1 while the `with` block lasts."""
 
     def __init__(
-        self, values: Mapping[str, Tagged] | None = None, *, community: str = "public"
+        self,
+        values: Mapping[str, Tagged] | None = None,
+        *,
+        community: str = "public",
+        host: str = "127.0.0.1",
     ) -> None:
-        super().__init__(self._reply)
+        super().__init__(self._reply, host=host)
         self.values: dict[str, Tagged] = dict(values or {})
         self.community = community
         #: Requests as (PDU tag, OIDs), in order.

@@ -197,6 +197,25 @@ def test_details_add_uptime_and_response_time(agent: SimulatedAgent) -> None:
     assert 0 < values["response_ms"] < 300
 
 
+def test_without_metrics_the_agent_tells_how_long_it_runs(agent: SimulatedAgent) -> None:
+    assert probe_once(agent).keys() == {"sys_uptime_seconds", "response_ms"}
+
+
+def test_agents_are_read_over_ipv6_as_well() -> None:
+    with SimulatedAgent(PORTS, host="::1") as agent:
+        assert probe_once(agent, one(f"{IN_OCTETS}.1")) == {"value": 1000}
+
+
+def test_a_hash_that_1x_showed_as_privacy_protocol_is_taken_for_aes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    phrases = {"authPassPhrase": "authphrase", "privacyPassPhrase": "privphrase"}
+    user = {"snmpVersion": 3, "username": "u", "privacyProtocol": "SHA", **phrases}
+    source: Any = build_source(section("127.0.0.1", one(UPTIME), **user), SnmpGetSource)
+    assert source._security.privacy_protocol == "AES"
+    assert "taken for AES" in caplog.text
+
+
 class Ticking:
     """A source with a rate, and the device it reads."""
 
@@ -508,8 +527,8 @@ def test_every_way_to_write_a_version_is_understood(version: int | str) -> None:
         ("10.0.0.1:1161", "udp:10.0.0.1:1161"),
         ("udp:switch:1161", "udp:switch:1161"),
         ("udp6:[fe80::1]:1161", "udp6:[fe80::1]:1161"),
-        ("[fe80::1]", "udp:[fe80::1]:161"),
-        ("fe80::1", "udp:[fe80::1]:161"),
+        ("[fe80::1]", "udp6:[fe80::1]:161"),
+        ("fe80::1", "udp6:[fe80::1]:161"),
         ("tcp:switch:1161", "tcp:switch:1161"),
         ("unix:/run/snmpd", "unix:/run/snmpd"),
     ],

@@ -1,6 +1,7 @@
 """SnmpGet against Debian's snmpd: every version, security level and backend."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,14 @@ def test_every_security_level_and_protocol_of_version_3(
 @needs_programs
 def test_other_transports_take_the_program(host: str) -> None:
     check(section(f"tcp:{host}", snmpVersion="2c"))
+
+
+@needs_programs
+def test_without_the_library_the_program_does_its_work(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gufo.snmp", None)
+    check(section(host, snmpVersion="2c"))
 
 
 @needs_programs

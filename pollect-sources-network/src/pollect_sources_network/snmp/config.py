@@ -1,6 +1,7 @@
 """What the config says about an SNMP agent, checked and brought into one form."""
 
 import ipaddress
+import logging
 import re
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
@@ -113,8 +114,11 @@ class Address:
         return self.is_udp and self.transport.endswith("6")
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.transport}:{host}:{self.port}" if self.port else f"{self.transport}:{host}"
+        """Return the address as net-snmp's programs take it."""
+        if ":" in self.host:
+            transport = "udp6" if self.is_udp else self.transport
+            return f"{transport}:[{self.host}]:{self.port}"
+        return f"{self.transport}:{self.host}" + (f":{self.port}" if self.port else "")
 
 
 _NO_SECRET = Secret("")
@@ -158,7 +162,7 @@ def parse_address(host: str, port: int | None = None) -> Address:
     return Address(transport, match[1] or match[3], int(own_port or port or SNMP_PORT))
 
 
-def build_security(config: AgentConfig) -> Security:
+def build_security(config: AgentConfig, log: logging.Logger) -> Security:
     """Return version and credentials of the config; raises `ConfigError`."""
     version = str(config.snmp_version).strip().lower().removeprefix("v")
     if version in ("1", "2", "2c"):
@@ -181,7 +185,7 @@ def build_security(config: AgentConfig) -> Security:
         level=level,
         auth_protocol=_protocol(config.auth_protocol, AUTH_PROTOCOLS, "authProtocol"),
         auth_pass_phrase=auth or _NO_SECRET,
-        privacy_protocol=_privacy_protocol(config.privacy_protocol),
+        privacy_protocol=_privacy_protocol(config.privacy_protocol, log),
         privacy_pass_phrase=privacy or _NO_SECRET,
         context=config.context_name,
     )
@@ -196,9 +200,10 @@ def _check_pass_phrase(phrase: Secret | None, key: str, level: str) -> None:
         raise ConfigError("expected text without line breaks or control characters", key=key)
 
 
-def _privacy_protocol(text: str) -> str:
-    # The manual of 1.x named hashes here, and its program ignored them in favour of AES.
+def _privacy_protocol(text: str, log: logging.Logger) -> str:
+    # The manual of 1.x showed the names of hashes here.
     if text.upper() in ("SHA", "MD5"):
+        log.warning("privacyProtocol: %s encrypts nothing, taken for AES", text)
         return "AES"
     return _protocol(text, PRIVACY_PROTOCOLS, "privacyProtocol")
 

@@ -98,9 +98,10 @@ class MetricEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 class SnmpGetConfig(AgentConfig, frozen=True, kw_only=True):
     # The key is older than the filter of the same name that other sources have.
-    metrics: Annotated[  # type: ignore[assignment]
-        tuple[MetricEntry, ...], Meta(description="The values to read.", min_length=1)
-    ]
+    metrics: Annotated[
+        tuple[MetricEntry, ...],
+        Meta(description="The values to read; default: only uptime and response time."),
+    ] = ()  # type: ignore[assignment]
     reboot_check: Annotated[
         bool,
         Meta(
@@ -146,8 +147,9 @@ class SnmpGetSource(Source[SnmpGetConfig]):
     def __init__(self, config: SnmpGetConfig, context: SourceContext) -> None:
         super().__init__(config, context)
         self._address = parse_address(config.host, config.port)
-        self._security = build_security(config)
+        self._security = build_security(config, self.log)
         check_backend(config, self._address, self._security)
+        self._shows_details = config.details or not config.metrics
         self._keyed_oids: list[tuple[str, str]] = []
         self._readings = self._build_readings()
         self._oids: list[str] = []
@@ -160,7 +162,7 @@ class SnmpGetSource(Source[SnmpGetConfig]):
         self._use_numbers(await translate_names(self._keyed_oids, self.config.mib_dirs))
         wanted = [oid for reading in self._readings for oid in (*reading.oids, *reading.label_oids)]
         has_rates = any(reading.entry.mode == "rate" for reading in self._readings)
-        if self.config.details or (has_rates and self.config.reboot_check):
+        if self._shows_details or (has_rates and self.config.reboot_check):
             wanted.insert(0, SYS_UPTIME)
         self._oids = list(dict.fromkeys(wanted))
         self._agent = build_agent(
@@ -181,7 +183,7 @@ class SnmpGetSource(Source[SnmpGetConfig]):
             raise BadResponse(f"{self._address}: none of the {len(self._oids)} OIDs has a value")
         self._note_uptime(agent, answer)
         samples = self._samples(answer)
-        if self.config.details:
+        if self._shows_details:
             samples += self._details(agent, answer)
         return samples
 

@@ -104,7 +104,7 @@ class SnmpTableSource(Source[SnmpTableConfig]):
     def __init__(self, config: SnmpTableConfig, context: SourceContext) -> None:
         super().__init__(config, context)
         self._address = parse_address(config.host, config.port)
-        self._security = build_security(config)
+        self._security = build_security(config, self.log)
         check_backend(config, self._address, self._security)
         if (config.preset is None) == (not config.columns):
             raise ConfigError("expected either `preset` or `columns`", key="columns")
