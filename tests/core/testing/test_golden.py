@@ -5,21 +5,21 @@ from pollect.testing import Running, build_source, compare_with_file, format_sam
 
 
 def test_samples_become_sorted_text() -> None:
-    section = {"name": "my-name", "values": {"b": 1}, "value": 2, "count": 2}
+    section = {"name": "my-name", "values": {"b": 1.5}, "value": 2.5, "count": 2}
     source = build_source(section, DummySource)
     with Running(source) as running:
         text = format_samples(source, running.probe())
     assert text.splitlines() == [
         "# HELP pollect_Dummy_my_name The value of the config.",
         "# TYPE pollect_Dummy_my_name gauge",
-        "pollect_Dummy_my_name 2.0",
+        "pollect_Dummy_my_name 2.5",
         "# HELP pollect_Dummy_my_name The number of the series plus the number of the probe.",
         "# TYPE pollect_Dummy_my_name gauge",
         'pollect_Dummy_my_name{i="0"} 1',
         'pollect_Dummy_my_name{i="1"} 2',
         "# HELP pollect_Dummy_my_name_b A value of the config.",
         "# TYPE pollect_Dummy_my_name_b gauge",
-        "pollect_Dummy_my_name_b 1.0",
+        "pollect_Dummy_my_name_b 1.5",
     ]
 
 
