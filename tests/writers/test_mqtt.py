@@ -206,6 +206,18 @@ def test_a_source_without_values_is_offline_and_comes_back(broker: Broker) -> No
 
 
 @integration
+def test_it_says_everything_anew_after_it_was_closed(broker: Broker) -> None:
+    writer = build(broker.port, topicPrefix="Anew/", hassAutodiscovery=True)
+    for value in (1, 2):
+        with listening(broker.port) as listener, opened(writer):
+            listener.messages.clear()
+            writer.write([load(short=value)])
+            listener.wait_for(f"Anew/{SHORT}", str(value))
+            assert listener.latest()[f"Anew/{STATUS}"] == "online"
+            assert [t for t in listener.latest() if t.startswith("homeassistant/")]
+
+
+@integration
 def test_stopping_says_offline(broker: Broker) -> None:
     with listening(broker.port) as listener:
         with opened(build(broker.port, topicPrefix="stop/")) as writer:
@@ -344,6 +356,9 @@ def test_tls_with_a_client_certificate(tmp_path: Path) -> None:
             writer.write([load(short=1)])
             options = ["--cafile", str(authority.ca_file), "--cert", client["cert"]]
             wait_retained(broker.port, SHORT, "1", *options, "--key", client["key"])
+        with opened(build(broker.port, tls={"insecure": True, **client})) as careless:
+            careless.write([load(short=2)])
+            wait_retained(broker.port, SHORT, "2", *options, "--key", client["key"])
 
 
 def test_an_unreadable_certificate_is_worth_another_try() -> None:

@@ -29,7 +29,7 @@ _FIRST_PATIENCE = 2.0
 #: The same after it. The longer, the sooner values flow when the broker comes back: the pause after
 #: a failed call would not notice.
 _PATIENCE = 20.0
-#: Seconds the broker may take to accept what was published.
+#: Seconds the broker may take for one message more.
 _PUBLISH_SECONDS = 10.0
 #: Seconds for the farewell at the end.
 _CLOSE_SECONDS = 2.0
@@ -154,8 +154,8 @@ class Session:
 
     def _wait_for(self, pending: "list[MQTTMessageInfo]") -> None:
         """Wait until all messages were sent, or with a quality of service acknowledged."""
-        until = time.monotonic() + _PUBLISH_SECONDS
         for info in pending:
+            until = time.monotonic() + _PUBLISH_SECONDS
             while not _is_published(info):
                 if not self._connected:
                     raise self._away()

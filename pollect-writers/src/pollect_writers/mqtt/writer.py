@@ -67,7 +67,9 @@ class MqttWriter(Writer[MqttConfig]):
 
         config = self.config
         client_id = config.client_id or self._own_client_id()
-        status_topic = clean_topic(f"{config.topic_prefix}pollect/{client_id}/status".lower())
+        status_topic = clean_topic(f"{config.topic_prefix}pollect/{client_id}/status")
+        self._series.clear()
+        self._topics.clear()
         self._session = Session(
             config, client_id, status_topic, stopping=self.context.stopping, log=self.log
         )
@@ -131,7 +133,8 @@ class MqttWriter(Writer[MqttConfig]):
         series = self._series.get(source, {})
         known = {status.source for status in self.context.sources()}
         if known and source not in known:
-            del self._series[source], self._topics[source]
+            self._series.pop(source, None)
+            self._topics.pop(source, None)
             news = {**self._clear(session, series), status_topic: b""}
         else:
             # Its announcements stay, and its values too, said to be out of date.
