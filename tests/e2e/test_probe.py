@@ -103,6 +103,12 @@ def test_source_that_fails_says_why_and_exits_with_1() -> None:
     assert done.stderr == "pollect/Dummy: failed: out of order\n"
 
 
+def test_text_on_the_command_line_stays_as_it_is_written() -> None:
+    words = ("value=1", "labels.room=007", "labels.open=yes")
+    (found,) = json.loads(call("probe", "--json", "Dummy", *words).stdout)
+    assert found["samples"][0]["labels"] == {"room": "007", "open": "yes"}
+
+
 def test_config_is_probed_whole_or_by_source_and_without_its_writers(tmp_path: Path) -> None:
     (tmp_path / "config.yml").write_text(CONFIG)
     whole = call("probe", "-c", "config", folder=tmp_path)
@@ -152,6 +158,7 @@ def test_source_that_never_returns_is_given_up(environ: dict[str, str]) -> None:
         (("Dummy", "value=x"), 2, "value: expected a number, got 'x'\n"),
         (("Dumy",), 3, "type: unknown source type 'Dumy' (did you mean 'Dummy'?)\n"),
         (("Dummy", "value"), 2, "expected KEY=VALUE behind the type, got 'value'"),
+        (("Dummy", "labels=x", "labels.a=1"), 2, "'labels' is given with and without options"),
         ((), 2, "name a TYPE to probe, or a config with -c FILE"),
     ],
 )

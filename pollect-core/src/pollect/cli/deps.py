@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from pollect.cli import exit_codes
 from pollect.cli.session import DEFAULT_CONFIG, Session, extension_paths, log_options
 from pollect.config.document import Document, read_document
 from pollect.config.environment import Environment
@@ -18,9 +19,6 @@ from pollect.config.load import find_config
 from pollect.discovery.needs import Needs, Unit, find_conflict, merge_lines, named_types
 from pollect.discovery.registry import Registry
 from pollect.errors import ConfigError, EngineError, MissingDependency
-
-EXIT_FAILURE = 1
-EXIT_MISSING = 3
 
 
 @click.command()
@@ -55,7 +53,7 @@ def deps(
     if install:
         return _install(needs, ask=not yes)
     _print_needs(needs, missing=missing, expand=expand, system=system)
-    return EXIT_MISSING if needs.unusable else 0
+    return exit_codes.MISSING if needs.unusable else 0
 
 
 def print_dependencies(config_name: str) -> int:
@@ -115,15 +113,15 @@ def _install(needs: Needs, *, ask: bool) -> int:
         )
     if not lines:
         print("nothing to install")
-        return EXIT_MISSING if needs.unusable else 0
+        return exit_codes.MISSING if needs.unusable else 0
     command = [*_pip(), "install", *lines]
     print(shlex.join(command), flush=True)
     if ask and not click.confirm("Install?"):
-        return EXIT_FAILURE
+        return exit_codes.FAILURE
     failed = subprocess.run(command, check=False).returncode != 0
     if failed:
         raise EngineError("pip did not install it, see above")
-    return EXIT_MISSING if needs.unusable else 0
+    return exit_codes.MISSING if needs.unusable else 0
 
 
 def _check(needs: Needs) -> int:
@@ -139,7 +137,7 @@ def _check(needs: Needs) -> int:
 
     if fits(units):
         print(f"everything fits together: {', '.join(merge_lines(units)) or 'nothing to install'}")
-        return EXIT_MISSING if needs.unusable else 0
+        return exit_codes.MISSING if needs.unusable else 0
     culprits = find_conflict(units, fits)
     names = " and ".join(map(str, culprits))
     together = " together" if len(culprits) > 1 else ""
@@ -147,7 +145,7 @@ def _check(needs: Needs) -> int:
     reason = "\n".join(needs.disagreements(culprits)) or complaints[tuple(culprits)]
     print(f"{names} cannot be installed{together}:", file=sys.stderr)
     print(textwrap.indent(reason, "    "), file=sys.stderr)
-    return EXIT_MISSING
+    return exit_codes.MISSING
 
 
 def _resolve(units: Iterable[Unit]) -> str:

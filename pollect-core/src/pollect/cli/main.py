@@ -10,15 +10,11 @@ from collections.abc import Sequence
 import click
 
 from pollect import __version__
+from pollect.cli import exit_codes
 from pollect.cli.old_distribution import refuse_old_distribution
 from pollect.cli.session import DEFAULT_CONFIG, Session, log_options
 from pollect.errors import ConfigError, InvalidConfig, PluginError, PollectError
 
-EXIT_FAILURE = 1
-EXIT_USAGE = 2
-EXIT_MISSING = 3
-#: What a shell reports for a program that Ctrl-C ended.
-EXIT_INTERRUPTED = 130
 #: Seconds that threads of plugins get to end by themselves.
 THREAD_GRACE_SECONDS = 0.3
 
@@ -92,7 +88,7 @@ def pollect(
 
     if config_name is None and not _has_config():
         click.echo(ctx.get_help())
-        return EXIT_USAGE
+        return exit_codes.USAGE
     session = ctx.ensure_object(Session)
     return run_daemon(config_name or DEFAULT_CONFIG, session, dry_run=dry_run)
 
@@ -131,11 +127,11 @@ def call(arguments: Sequence[str]) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return EXIT_INTERRUPTED
+        return exit_codes.INTERRUPTED
     except BrokenPipeError:
         # The reader, `head` for example, has seen enough. Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILURE
+        return exit_codes.FAILURE
     except PollectError as error:
         if session.debug:
             traceback.print_exc()
@@ -151,17 +147,17 @@ def call(arguments: Sequence[str]) -> int:
                 "(please report it, with what the same command says with --debug)",
                 file=sys.stderr,
             )
-        return EXIT_FAILURE
+        return exit_codes.FAILURE
 
 
 def exit_code(error: PollectError) -> int:
     """Return the exit code that tells scripts what kind of error it was."""
     if isinstance(error, InvalidConfig):
         missing = all(isinstance(problem.__cause__, PluginError) for problem in error.problems)
-        return EXIT_MISSING if missing else EXIT_USAGE
+        return exit_codes.MISSING if missing else exit_codes.USAGE
     if isinstance(error, ConfigError):
-        return EXIT_USAGE
-    return EXIT_MISSING if isinstance(error, PluginError) else EXIT_FAILURE
+        return exit_codes.USAGE
+    return exit_codes.MISSING if isinstance(error, PluginError) else exit_codes.FAILURE
 
 
 def print_error(error: PollectError) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from pollect.cli import exit_codes
 from pollect.cli.lazy import LazyCommand
 from pollect.cli.session import Session, log_options
 from pollect.cli.table import format_table, terminal_width
@@ -12,8 +13,6 @@ from pollect.discovery.entry import KINDS, Entry
 from pollect.discovery.registry import Registry
 from pollect.discovery.requirements import Installed, Readiness, State, judge
 from pollect.errors import PluginError, UnknownPlugin
-
-EXIT_MISSING = 3
 
 
 @click.group()
@@ -76,7 +75,7 @@ def _show_absent(registry: Registry, type_name: str) -> int:
                 print(f"{type_name}: {kind} of {entry.distribution}, which is not installed")
                 print(entry.spec.summary)
                 print(f"To get it: {entry.pip_command}")
-                return EXIT_MISSING
+                return exit_codes.MISSING
             errors.append(error)
         except PluginError as error:
             errors.insert(0, error)

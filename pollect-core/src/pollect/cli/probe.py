@@ -119,23 +119,26 @@ class Look:
         return self._result
 
     def _run(self) -> None:
-        self._result = asyncio.run(self._look_async()) if self._guard.is_async else self._look()
+        if self._guard.is_async:
+            asyncio.run(self._look_async())
+        else:
+            self._look()
 
-    def _look(self) -> ProbeResult:
+    def _look(self) -> None:
         result = self._guard.probe()
         if self._wants_another(result):
             time.sleep(self._pause)
             result = self._guard.probe()
+        self._result = result
         self._guard.close()
-        return result
 
-    async def _look_async(self) -> ProbeResult:
+    async def _look_async(self) -> None:
         result = await self._guard.probe_async()
         if self._wants_another(result):
             await asyncio.sleep(self._pause)
             result = await self._guard.probe_async()
+        self._result = result
         await self._guard.close_async()
-        return result
 
     def _wants_another(self, result: ProbeResult) -> bool:
         """Whether to probe again; if so, the second probe gets its own time."""
@@ -171,11 +174,15 @@ def _put(section: dict[str, Any], keys: Sequence[str], value: Any) -> None:
     *outer, last = keys
     for key in outer:
         section = section.setdefault(key, {})
+        if not isinstance(section, dict):
+            raise click.UsageError(f"{key!r} is given with and without options inside")
     section[last] = value
 
 
 def _value(text: str) -> Any:
-    """Read a value as a config file would: numbers, `true`, `[a, b]`; else it is text."""
+    """Read a list or mapping as a config file would; all else is text, as `007` should stay."""
+    if not text.startswith(("[", "{")):
+        return text
     import yaml
 
     try:
