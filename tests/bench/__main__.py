@@ -12,6 +12,7 @@ PARTS = {
     "series": "one source of many series at a 5 s tick",
     "lateness": "the engine",
     "writers": "remote writers",
+    "snmp": "SNMP agents",
     "commands": "commands",
 }
 
