@@ -205,6 +205,31 @@ def test_a_device_that_is_away_is_down_and_a_mistake_is_a_bug() -> None:
         probed(away)
 
 
+def test_what_a_failed_setup_left_is_shut_down_before_the_next_try() -> None:
+    calls: list[str] = []
+
+    class Moody(Source):
+        def __init__(self, data):
+            super().__init__(data)
+            calls.append("made")
+
+        def setup_source(self, global_conf):
+            if calls.count("made") == 1:
+                raise ConnectionResetError("not now")
+
+        def _probe(self):
+            return 1
+
+        def shutdown(self):
+            calls.append("shutdown")
+
+    with Running(built(Moody)) as running:
+        with pytest.raises(TargetUnavailable, match="not now"):
+            running.probe()
+        running.probe()
+    assert calls == ["made", "shutdown", "made", "shutdown"]
+
+
 def test_bad_values_cost_only_themselves() -> None:
     values = value_set(Value("text", [1]), Value(None, [True]), Value(7, [None]), labels=["site"])
     result = outcome_of(built(old_source(values)))

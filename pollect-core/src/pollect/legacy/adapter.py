@@ -27,6 +27,9 @@ from pollect.plugin import (
     WriterContext,
 )
 
+#: What a probe gets at least, as with a new-style source that sets no `timeout`.
+DEADLINE_SECONDS = 10.0
+
 
 class OldSourceConfig(SourceConfig, frozen=True, kw_only=True):
     """Any option at all: what 1.x knows nothing of may mean anything to an extension."""
@@ -98,6 +101,7 @@ class AdaptedSource(Source[OldSourceConfig]):
         self._metrics: dict[tuple[str | None, tuple[str, ...]], Metric] = {}
 
     def open(self) -> None:
+        self.close()  # what a failed try left
         old = self._call(lambda: self.old_class(section_of(self.config)))
         self._old = old
         overridden = type(old).probe is not OldSource.probe
@@ -120,7 +124,7 @@ class AdaptedSource(Source[OldSourceConfig]):
             old.shutdown()
 
     def deadline_seconds(self) -> float:
-        return max(self.context.interval, 10.0)
+        return max(self.context.interval, DEADLINE_SECONDS)
 
     def _sample(self, found: ValueSet, value: Value) -> Sample:
         key = value.name, tuple(found.labels)
