@@ -228,6 +228,12 @@ def test_version_that_does_not_know_json_is_told(programs: Path) -> None:
         probe()
 
 
+def test_program_that_hangs_is_killed_before_the_deadline(programs: Path) -> None:
+    write_program(programs, "sensors", "import time; time.sleep(60)")
+    with pytest.raises(TargetUnavailable, match=r"sensors: no answer within 0\.45 s, killed"):
+        probe(timeout=0.5)
+
+
 @pytest.mark.parametrize("text", ["", "coretemp-isa-0000\nCore 0: +40.0°C\n", "[1]"])
 def test_rubbish_is_a_bad_response(text: str) -> None:
     with pytest.raises(BadResponse, match="expected the JSON of `sensors -j`"):

@@ -1,11 +1,12 @@
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from pollect.api import BadResponse, ConfigError, MissingDependency, NoData, TargetUnavailable
 from pollect.plugin import Roots
-from pollect.testing import build_source
+from pollect.testing import FakeClock, build_source
 from pollect_sources_system.smart_ctl.payload import parse_raw_value, parse_report
 from pollect_sources_system.smart_ctl.source import SmartCtlSource
 from tests.sources_system.readings import read
@@ -26,6 +27,9 @@ try:
 except FileNotFoundError:
     print("smartctl: no such device", file=sys.stderr)
     sys.exit(2)
+if text == "hangs":
+    import time
+    time.sleep(60)
 print(text)
 sys.exit(json.loads(text)["smartctl"].get("exit_status", 0) if text.startswith("{") else 0)
 """
@@ -221,6 +225,22 @@ def test_failing_drive_leaves_the_others_and_is_told_once(
     drives.answer("sda", ata(("A", "1")))
     assert {key[-1] for key in read(source)} == {"sda", "sdb"}
     assert caplog.messages[-1] == "sda: works again"
+
+
+class RealTime(FakeClock):
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+def test_hanging_drive_is_killed_and_asked_last_the_next_time(drives: FakeDrives) -> None:
+    drives.add("sda", "hangs")
+    drives.add("sdb", ata(("A", "1")))
+    section = {"devices": ["sd"], "timeout": 1}
+    roots = Roots(dev=drives.dev)
+    source = build_source(section, SmartCtlSource, roots=roots, clock=RealTime())
+    with pytest.raises(TargetUnavailable, match=r"sda: .*no answer within .* s, killed"):
+        read(source)  # it took all the time there was
+    assert {key[-1] for key in read(source)} == {"sdb"}
 
 
 def test_nothing_but_failing_drives_is_a_failure(drives: FakeDrives) -> None:

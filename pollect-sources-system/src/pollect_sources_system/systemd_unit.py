@@ -22,7 +22,7 @@ from pollect.api import (
     SourceConfig,
     SourceContext,
 )
-from pollect.support.process import Command, CommandOverride
+from pollect.support.process import Command, CommandOverride, program_timeout
 
 SYSTEMCTL = Program("systemctl", "systemd")
 PROPERTIES = (
@@ -99,8 +99,9 @@ class SystemdUnitSource(Source[SystemdUnitConfig]):
 
     def probe(self) -> Iterable[Sample]:
         wanted = f"--property={','.join(PROPERTIES)}"
-        shown = self._command.run("show", wanted, "--no-pager", "--", *self._units).stdout
-        units = parse_units(shown)
+        arguments = ("show", wanted, "--no-pager", "--", *self._units)
+        timeout = program_timeout(self.deadline_seconds())
+        units = parse_units(self._command.run(*arguments, timeout=timeout).stdout)
         if not units:
             raise NoData("no such unit is loaded", withdraw=True)
         return [sample for unit in units.values() for sample in unit_samples(unit)]

@@ -25,6 +25,8 @@ CommandOverride: TypeAlias = tuple[str, ...] | str | None
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 _SBIN = ("/usr/sbin", "/sbin")
+#: Share of a probe's deadline that its programs may take; the rest is for telling that they did.
+_SHARE_OF_DEADLINE = 0.9
 #: How often a running program is looked at for the daemon's end.
 _SLICE_SECONDS = 0.2
 #: How long the pipes of a killed program may stay open, held by somebody it left behind.
@@ -110,7 +112,8 @@ class Command:
         status that is not among `statuses` (None allows all), and `NoData` when the daemon stops.
         """
         process = self.start(*arguments)
-        name = " ".join([self._words[0], *arguments])[:_QUOTED_CHARACTERS]
+        # `zpool list` or `smartctl`: the options would only bury what went wrong.
+        name = " ".join([self._words[0], *(word for word in arguments[:1] if word[:1] != "-")])
         try:
             stdout, stderr = self._communicate(process, name, timeout)
         finally:
@@ -130,7 +133,7 @@ class Command:
                 raise NoData(f"{name}: killed because pollect stops")
             with suppress(subprocess.TimeoutExpired):
                 return process.communicate(timeout=min(left, _SLICE_SECONDS))
-        raise TargetUnavailable(f"{name}: no answer within {timeout:g} s, killed")
+        raise TargetUnavailable(f"{name}: no answer within {timeout:.3g} s, killed")
 
 
 def end_process(process: subprocess.Popen[str]) -> None:
@@ -145,6 +148,11 @@ def end_process(process: subprocess.Popen[str]) -> None:
         process.wait(_REAP_SECONDS)
     for pipe in pipes:
         pipe.close()
+
+
+def program_timeout(deadline_seconds: float, programs: int = 1) -> float:
+    """Return how long each of some programs may run for a probe to end before its deadline."""
+    return min(DEFAULT_TIMEOUT_SECONDS, _SHARE_OF_DEADLINE * deadline_seconds / programs)
 
 
 def search_path() -> str:

@@ -31,5 +31,8 @@ class Troubles:
         for part in self._failing.keys() - parts:
             del self._failing[part]
 
+    def __contains__(self, part: str) -> bool:
+        return part in self._failing
+
     def __str__(self) -> str:
         return "; ".join(f"{part}: {reason}" for part, reason in self._failing.items())

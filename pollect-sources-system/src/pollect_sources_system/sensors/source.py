@@ -22,7 +22,7 @@ from pollect.api import (
     TargetUnavailable,
 )
 from pollect.support.filters import NameFilter, Names
-from pollect.support.process import Command, CommandOverride
+from pollect.support.process import Command, CommandOverride, program_timeout
 from pollect_sources_system.sensors.hwmon import read_hwmon
 from pollect_sources_system.sensors.payload import (
     LIMITS,
@@ -112,7 +112,8 @@ class SensorsSource(Source[SensorsConfig]):
         return samples.values()
 
     def _run_program(self) -> list[Feature]:
-        finished = self._command.run("-j", statuses=None)
+        timeout = program_timeout(self.deadline_seconds())
+        finished = self._command.run("-j", timeout=timeout, statuses=None)
         if finished.status and not finished.stdout.strip("{} \n"):
             # 1 is also the status of an old version that does not know -j.
             if "no sensors found" in finished.stderr.lower() or "{" in finished.stdout:

@@ -36,6 +36,7 @@ SMARTCTL = Program("smartctl", "smartmontools")
 DRIVE_TIMEOUT_SECONDS = 30.0
 #: What all drives together may take, unless the interval or the config allows more.
 PROBE_TIMEOUT_SECONDS = 60.0
+SHARE_OF_DEADLINE = 0.9
 #: Exit status asked for when the drive sleeps; every other bit has a meaning of its own.
 ASLEEP_STATUS = 0
 #: smartctl finds these types by itself; naming `scsi` would hide the ATA drive behind it.
@@ -184,12 +185,16 @@ class SmartCtlSource(Source[SmartCtlConfig]):
     def probe(self) -> Iterable[Sample]:
         # What is left of the deadline goes to each drive in turn, so that one that hangs does
         # not take away what the others said.
-        until = self.context.clock.monotonic() + 0.9 * self.deadline_seconds()
-        drives = self._find_drives()
+        until = self.context.clock.monotonic() + SHARE_OF_DEADLINE * self.deadline_seconds()
+        # What failed last time comes last: a drive that hangs keeps nobody waiting again.
+        drives = sorted(self._find_drives(), key=lambda drive: drive.label in self._troubles)
         samples: list[Sample] = []
         read = 0
         for drive in drives:
             left = until - self.context.clock.monotonic()
+            if left <= 0:
+                self.log.debug("%s: no time left, its turn is earlier the next time", drive.label)
+                break
             try:
                 samples += self._read_drive(drive, min(left, DRIVE_TIMEOUT_SECONDS))
             except (TargetUnavailable, BadResponse) as error:
@@ -225,8 +230,6 @@ class SmartCtlSource(Source[SmartCtlConfig]):
                 yield _make_drive(path, self.config.types.get(name, ""), name)
 
     def _read_drive(self, drive: Drive, timeout: float) -> list[Sample]:
-        if timeout <= 0:
-            raise TargetUnavailable("not read, the drives before it took all the time")
         arguments = ["--json", "-a"]
         if self.config.nocheck != "never":
             arguments = ["-n", f"{self.config.nocheck},{ASLEEP_STATUS}", *arguments]

@@ -23,7 +23,13 @@ from pollect.api import (
     TargetUnavailable,
 )
 from pollect.support.filters import NameFilter, Names
-from pollect.support.process import Command, CommandOverride, Finished
+from pollect.support.process import (
+    DEFAULT_TIMEOUT_SECONDS,
+    Command,
+    CommandOverride,
+    Finished,
+    program_timeout,
+)
 from pollect.support.troubles import Troubles
 from pollect_sources_system.zfs.iostat import IostatReader
 from pollect_sources_system.zfs.payload import (
@@ -42,6 +48,8 @@ from pollect_sources_system.zfs.payload import (
 
 ZPOOL = Program("zpool", "zfsutils-linux")
 ZFS = Program("zfs", "zfsutils-linux")
+#: zpool list, zfs list and zpool status, one after another.
+PROGRAMS_PER_PROBE = 3
 HEALTH_STATES = ("ONLINE", "DEGRADED", "FAULTED", "OFFLINE", "UNAVAIL", "REMOVED", "SUSPENDED")
 
 CAPACITY = Metric(
@@ -172,8 +180,13 @@ class ZfsSource(Source[ZfsConfig]):
         self._wanted = NameFilter(config.pools)
         self._datasets = NameFilter(config.datasets)
         self._iostat = IostatReader(self._zpool, config.interval, context.clock, self.log)
+        self._program_timeout = program_timeout(self.deadline_seconds(), PROGRAMS_PER_PROBE)
         self._watched: set[str] = set()
         self._troubles = Troubles(self.log)
+
+    def deadline_seconds(self) -> float:
+        enough = (PROGRAMS_PER_PROBE + 1) * DEFAULT_TIMEOUT_SECONDS
+        return self.config.timeout or max(self.context.interval, enough)
 
     def open(self) -> None:
         self._zpool.require()
@@ -222,7 +235,7 @@ class ZfsSource(Source[ZfsConfig]):
 
     def _list(self, *arguments: str) -> Finished:
         """Run `zpool`; that there is no pool is an error for some versions."""
-        finished = self._zpool.run(*arguments, statuses=None)
+        finished = self._zpool.run(*arguments, timeout=self._program_timeout, statuses=None)
         if finished.status and NO_POOLS not in finished.stdout + finished.stderr:
             reason = finished.first_error_line or "no message"
             raise TargetUnavailable(
@@ -237,7 +250,8 @@ class ZfsSource(Source[ZfsConfig]):
 
     def _read_datasets(self) -> list[Sample]:
         columns = ",".join(DATASET_COLUMNS)
-        listed = self._zfs.run("list", "-Hp", "-t", "filesystem,volume", "-o", columns)
+        arguments = ("list", "-Hp", "-t", "filesystem,volume", "-o", columns)
+        listed = self._zfs.run(*arguments, timeout=self._program_timeout)
         return [
             sample
             for dataset in parse_datasets(listed.stdout)
