@@ -155,7 +155,7 @@ def test_source_that_never_returns_is_given_up(environ: dict[str, str]) -> None:
     ("words", "code", "message"),
     [
         (("Dummy", "valeu=1"), 2, "valeu: unknown option (did you mean 'value'?)\n"),
-        (("Dummy", "value=x"), 2, "value: expected a number, got 'x'\n"),
+        (("Dummy", "count=x"), 2, "count: expected a whole number"),
         (("Dumy",), 3, "type: unknown source type 'Dumy' (did you mean 'Dummy'?)\n"),
         (("Dummy", "value"), 2, "expected KEY=VALUE behind the type, got 'value'"),
         (("Dummy", "labels=x", "labels.a=1"), 2, "'labels' is given with and without options"),
