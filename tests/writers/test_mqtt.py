@@ -17,6 +17,7 @@ from pollect.api import (
     Batch,
     ConfigError,
     Metric,
+    MissingDependency,
     Retryable,
     Sample,
     SourceId,
@@ -359,6 +360,12 @@ def test_tls_with_a_client_certificate(tmp_path: Path) -> None:
         with opened(build(broker.port, tls={"insecure": True, **client})) as careless:
             careless.write([load(short=2)])
             wait_retained(broker.port, SHORT, "2", *options, "--key", client["key"])
+
+
+def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
+    with pytest.raises(MissingDependency, match=r"pollect-writers\[mqtt\]"):
+        build(1883).open()
 
 
 def test_an_unreadable_certificate_is_worth_another_try() -> None:
