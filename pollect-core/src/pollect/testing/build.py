@@ -4,13 +4,15 @@ import functools
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pollect.config.sections import convert_section
-from pollect.discovery.registry import Registry
 from pollect.model import SourceId
 from pollect.plugin import Clock, Roots, Source, SourceContext, Writer, WriterContext
 from pollect.testing.clock import FakeClock
+
+if TYPE_CHECKING:
+    from pollect.discovery.registry import Registry
 
 
 def build_source(
@@ -68,6 +70,9 @@ def build_writer(
 
 
 @functools.cache
-def installed_types() -> Registry:
+def installed_types() -> "Registry":
     """Return the types of all installed plugins, looked up once."""
+    # Every run of pytest imports this module, wherever pollect-core is installed.
+    from pollect.discovery.registry import Registry
+
     return Registry()
