@@ -207,3 +207,17 @@ def test_metric_without_a_name_has_an_empty_one(tmp_path: Path) -> None:
     row = database.execute("SELECT metric, source, name FROM pollect_series").fetchone()
     database.close()
     assert row == ("c_T", "", "")
+
+
+@pytest.mark.integration
+def test_connection_that_the_server_cut_is_made_anew(postgresql_url: str) -> None:
+    database = Database({"url": postgresql_url}, postgresql_url)
+    database.drop()
+    writer = database.writer()
+    writer.write([numbered(SOURCE, 1)])
+    others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type LIKE 'client%'"
+    assert database.ask(f"SELECT pg_terminate_backend(pid) {others}") == [(True,)]
+    writer.write([numbered(SOURCE, 2)])
+    writer.close()
+    assert [row[3] for row in database.ask(QUERY)] == [1, 2]
+    database.close()

@@ -10,7 +10,6 @@ import email.utils
 import gzip
 import re
 import time
-import urllib.request
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,13 +23,13 @@ from msgspec import Meta
 from pollect.api import (
     Clock,
     ConfigError,
-    MissingDependency,
     Rejected,
     Retryable,
     Seconds,
     Secret,
     WriterConfig,
 )
+from pollect_writers.optional import missing_library
 
 if TYPE_CHECKING:
     import urllib3
@@ -352,14 +351,9 @@ def send_parts(
     return lost, reason
 
 
-def missing_library(library: str, requirement: str) -> MissingDependency:
-    """Return the error for a library of an extra that is not installed."""
-    return MissingDependency(
-        f"{library} is not installed; install {requirement!r}", requirement=requirement
-    )
-
-
 def _find_proxy(url: str) -> str | None:
+    import urllib.request  # half an HTTP client: only for those who open a connection
+
     parts = urlsplit(url)
     if not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
         return None

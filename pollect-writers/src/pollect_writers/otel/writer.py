@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from pollect.api import Batch, Rejected, Writer, WriterContext
 from pollect_writers import __version__
-from pollect_writers.http import HttpRefused, HttpSender, missing_library, send_parts
+from pollect_writers.http import HttpRefused, HttpSender, send_parts
+from pollect_writers.optional import missing_library
 from pollect_writers.otel.payload import Point, Starts, build_points, build_request
 from pollect_writers.otel.settings import (
     OtelWriterConfig,

@@ -18,9 +18,9 @@ from pollect_writers.http import (
     HttpWriterConfig,
     build_authorization,
     build_endpoint,
-    missing_library,
     send_parts,
 )
+from pollect_writers.optional import missing_library
 from pollect_writers.prometheus_remote_write.payload import (
     Known,
     Point,

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pollect.api import MissingDependency, Rejected, Retryable, Secret
-from pollect_writers.http import missing_library
+from pollect_writers.optional import missing_library
 from pollect_writers.sql.rows import IDENTITY_DIGITS, POINTS_TABLE, SERIES_TABLE, Points
 
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from pollect.api import (
     WriterConfig,
     WriterContext,
 )
-from pollect_writers.sql.alchemy import AlchemyStore
 from pollect_writers.sql.rows import Store, build_points
 from pollect_writers.sql.sqlite import SqliteStore
 
@@ -65,6 +64,8 @@ class SqlWriter(Writer[SqlWriterConfig]):
                 file = context.config_dir / config.path
             self._store = SqliteStore(file, config.timeout)
         elif config.path is None:
+            from pollect_writers.sql.alchemy import AlchemyStore
+
             self._store = AlchemyStore(config.url, config.timeout)
         else:
             raise ConfigError("expected a path or a url, got both", key="path")
