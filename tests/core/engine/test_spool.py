@@ -70,7 +70,7 @@ STEPS = st.one_of(
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(steps=st.lists(STEPS, max_size=40), limit=st.integers(1, 15))
 def test_spool_does_what_the_queue_in_memory_does(
