@@ -7,7 +7,6 @@ goes wrong `success` is 0 and the time is withdrawn. Needs dnspython (extra `dns
 
 import re
 import socket
-import ssl
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,11 +25,12 @@ from pollect.api import (
     SourceContext,
     TargetUnavailable,
 )
-from pollect.support.tls import build_ssl_context
 from pollect_sources_network.connect import ROOM_SECONDS, SHORTEST_SECONDS
 from pollect_sources_network.parallel import side_by_side
 
 if TYPE_CHECKING:
+    import ssl
+
     from dns.message import Message
 
 DNS_PORT = 53
@@ -178,6 +178,8 @@ class DnsSource(Source[DnsConfig]):
                 requirement="pollect-sources-network[dns]",
             ) from error
         if self.config.transport == "tls":
+            from pollect.support.tls import build_ssl_context
+
             name = self.config.ca_file
             ca_file = self.context.config_dir / name if name else None
             try:

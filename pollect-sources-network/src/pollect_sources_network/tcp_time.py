@@ -9,11 +9,10 @@ connecting; the value stays the time to connect. With `details` the phases are r
 import enum
 import re
 import socket
-import ssl
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from msgspec import Meta
 
@@ -26,6 +25,9 @@ from pollect_sources_network.connect import (
     split_host_port,
 )
 from pollect_sources_network.parallel import side_by_side
+
+if TYPE_CHECKING:
+    import ssl
 
 MILLISECONDS = 1000.0
 #: More of an answer is not looked at.
@@ -163,19 +165,21 @@ class TcpTimeSource(Source[TcpTimeConfig]):
         check.connect_seconds = connection.resolve_seconds + connection.connect_seconds
         # The socket may change into one of TLS on the way; both are closed by the inner one.
         sock = connection.sock
+        step = ResultCode.TLS_ERROR
         try:
             if self.config.tls:
                 begin = time.monotonic()
                 sock.settimeout(deadline.left())
                 sock = _tls_context().wrap_socket(sock, server_hostname=target[0])
                 check.phases["tls"] = time.monotonic() - begin
+            step = ResultCode.READ_FAILED
             if self.config.send or self._expect is not None:
                 begin = time.monotonic()
                 check.code = self._talk(sock, deadline)
                 check.phases["response"] = time.monotonic() - begin
         except OSError as error:
             self.log.debug("%s port %d: %s", *target, error)
-            check.code = _classify(error, ResultCode.READ_FAILED)
+            check.code = _classify(error, step)
         finally:
             sock.close()
         return check
@@ -208,8 +212,6 @@ def _classify(error: OSError, otherwise: ResultCode) -> ResultCode:
         return ResultCode.TIMEOUT
     if isinstance(error, socket.gaierror):
         return ResultCode.DNS_ERROR
-    if isinstance(error, ssl.SSLError):
-        return ResultCode.TLS_ERROR
     return otherwise
 
 
@@ -220,7 +222,9 @@ def _parse_target(text: str, key: str) -> tuple[str, int]:
         raise ConfigError(f"expected host:port, got {text!r}", key=key) from error
 
 
-def _tls_context() -> ssl.SSLContext:
+def _tls_context() -> "ssl.SSLContext":
+    import ssl  # 4 MB, and most checks do without
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
