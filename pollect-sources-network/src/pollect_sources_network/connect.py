@@ -1,5 +1,6 @@
 """TCP connections with one time limit, measured; shared by the sources that only knock."""
 
+import contextlib
 import socket
 import time
 from dataclasses import dataclass
@@ -72,7 +73,9 @@ def connect(
         try:
             # An address that swallows everything leaves the next one its share.
             sock.settimeout(deadline.left() / untried)
-            sock.connect(address)
+            # A reset, unlike a refusal, comes from a peer that had accepted.
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                sock.connect(address)
         except OSError as error:
             sock.close()
             failure = error
