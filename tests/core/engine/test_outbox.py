@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pollect.api import Batch, Metric, Rejected, Retryable, SourceId, Writer, WriterConfig
+from pollect.api import (
+    Batch,
+    Metric,
+    MissingDependency,
+    Rejected,
+    Retryable,
+    SourceId,
+    Writer,
+    WriterConfig,
+)
 from pollect.engine import outbox as outbox_module
 from pollect.engine.clock import SystemClock
 from pollect.engine.outbox import Outbox
@@ -271,3 +280,33 @@ def test_end_during_an_outage_makes_one_more_try_and_counts_the_rest() -> None:
     assert writer.attempts == 2
     assert outbox.status().lost_samples == 3
     assert writer.closed.is_set()
+
+
+def test_reason_is_logged_once_however_many_samples_it_costs(caplog) -> None:
+    writer = remote()
+    writer.then = "refuse"
+    outbox = Outbox(writer, clock=SystemClock())
+    outbox.start()
+    for size in range(1, 6):
+        outbox.deliver([batch(*range(size))])
+        wait_until(lambda: outbox.status().buffered_samples == 0)
+    wait_until(lambda: outbox.status().reason == "bad request")
+    outbox.stop()
+    outbox.join(5)
+    assert [record.message for record in caplog.records] == ["1 samples refused: bad request"]
+
+
+def test_library_that_is_missing_is_named_without_a_traceback(caplog) -> None:
+    class Bare(RemoteWriter):
+        def open(self) -> None:
+            raise MissingDependency("urllib3 is not installed; install 'pollect-writers[otel]'")
+
+    outbox = Outbox(remote(Bare), clock=SystemClock())
+    outbox.start()
+    outbox.deliver([batch(1)])
+    wait_until(lambda: outbox.status().reason)
+    outbox.stop()
+    outbox.join(5)
+    (record,) = caplog.records
+    assert record.message.startswith("1 samples lost: urllib3 is not installed")
+    assert record.exc_info is None

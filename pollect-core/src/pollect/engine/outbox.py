@@ -11,7 +11,7 @@ from typing import Any
 
 from pollect.engine.buffer import Buffer, LatestBuffer, MemoryBuffer
 from pollect.engine.guard import describe
-from pollect.errors import Rejected, Retryable
+from pollect.errors import PollectError, Rejected, Retryable
 from pollect.model import Batch, WriterStatus
 from pollect.plugin import Clock, Writer
 
@@ -141,12 +141,12 @@ class Outbox:
             total = _size(batches)
             lost = total if error.lost is None else min(error.lost, total)
             self._delivered(total - lost, lost)
-            self._complain(f"{lost} samples refused: {describe(error)}")
+            self._complain(f"{lost} samples refused", error)
             self._lose(batches, error)
         except Exception as error:  # noqa: BLE001 - a mistake in the writer stays the writer's
             # The same call would fail again.
             self._delivered(0, _size(batches))
-            self._complain(f"{_size(batches)} samples lost: {describe(error)}", error)
+            self._complain(f"{_size(batches)} samples lost", error)
             self._lose(batches, error)
         else:
             self._delivered(_size(batches), 0)
@@ -194,13 +194,15 @@ class Outbox:
             self._reason = ""
             self._dropping = 0
 
-    def _complain(self, problem: str, error: Exception | None = None) -> None:
-        """Log a problem once until something was delivered."""
-        if self._reason != problem:
-            self._log.error("%s", problem, exc_info=error)
+    def _complain(self, loss: str, error: Exception) -> None:
+        """Log a reason once until something was delivered, a mistake in the writer as such."""
+        reason = describe(error)
+        if self._reason != reason:
+            mistake = None if isinstance(error, PollectError) else error
+            self._log.error("%s: %s", loss, reason, exc_info=mistake)
         self._down_since = None
         with self._changed:
-            self._reason = problem
+            self._reason = reason
 
     def _count_dropped(self, dropped: Sequence[Batch]) -> None:
         lost = _size(dropped)
