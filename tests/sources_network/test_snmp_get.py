@@ -297,31 +297,39 @@ def test_a_restart_during_a_long_silence_is_seen(ticking: Ticking) -> None:
     assert ticking.probe(10, seconds=600) == {}
 
 
-def test_objects_that_do_not_exist_are_named_once_and_left_out(
+def test_objects_that_do_not_exist_are_named_once_and_read_as_soon_as_they_do(
     agent: SimulatedAgent, caplog: pytest.LogCaptureFixture
 ) -> None:
-    metrics = (one(f"{IN_OCTETS}.1"), one("1.3.6.1.4.1.9.1", name="no"))
-    clock = FakeClock()
-    with opened(section(agent, *metrics), SnmpGetSource, clock=clock) as source:
+    metrics = (one(f"{IN_OCTETS}.1"), one("1.3.6.1.4.1.9.1", name="late"))
+    with opened(section(agent, *metrics), SnmpGetSource) as source:
         assert [source.series(), source.series()] == [{"value": 1000}] * 2
-        clock.advance(601)
         agent.values["1.3.6.1.4.1.9.1"] = (INTEGER, 3)
-        assert source.series() == {"value": 1000, "no": 3}
-    assert [len(oids) for _, oids in agent.requests] == [2, 1, 2]
+        assert source.series() == {"value": 1000, "late": 3}
+    assert [len(oids) for _, oids in agent.requests] == [2, 2, 2]
     assert [r.message for r in caplog.records if r.levelno >= logging.WARNING] == [
         "the agent has no value for 1.3.6.1.4.1.9.1"
     ]
 
 
-def test_version_1_survives_objects_that_do_not_exist(agent: SimulatedAgent) -> None:
+def test_version_1_survives_objects_that_do_not_exist(
+    agent: SimulatedAgent, caplog: pytest.LogCaptureFixture
+) -> None:
     agent.values["1.3.6.1.2.1.31.1.1.1.6.1"] = (COUNTER64, 5)  # unknown to version 1
-    metrics = [every_port(50), one("1.3.6.1.2.1.31.1.1.1.6.1"), one("1.3.6.1.4.1.9.1")]
-    config = section(agent, *metrics, snmpVersion=1)
-    with opened(config, SnmpGetSource) as source:
+    late = one("1.3.6.1.4.1.9.1", name="late")
+    metrics = [every_port(50), one("1.3.6.1.2.1.31.1.1.1.6.1"), late]
+    clock = FakeClock()
+    with opened(section(agent, *metrics, snmpVersion=1), SnmpGetSource, clock=clock) as source:
         assert len(source.series()) == 50
-        before = len(agent.requests)
+        agent.requests.clear()
         assert len(source.series()) == 50
-    assert len(agent.requests) == before + 1
+        assert len(agent.requests) == 1
+        agent.values["1.3.6.1.4.1.9.1"] = (INTEGER, 3)
+        clock.advance(601)
+        assert source.series()["late"] == 3
+        agent.requests.clear()
+        assert len(source.series()) == 51
+        assert len(agent.requests) == 1
+    assert len([r for r in caplog.records if "has no value for" in r.message]) == 1
 
 
 @pytest.mark.parametrize("version", [1, "2c"])
@@ -345,9 +353,18 @@ def test_a_request_dropped_for_its_size_is_tried_with_half(agent: SimulatedAgent
     assert [len(oids) for _, oids in agent.requests] == [50, 50]
 
 
-def test_no_object_at_all_is_a_bad_response(agent: SimulatedAgent) -> None:
-    with pytest.raises(BadResponse, match="none of the 1 OIDs has a value"):
-        probe_once(agent, one("1.3.6.1.4.1.9.1"))
+@pytest.mark.parametrize("version", [1, "2c"])
+def test_no_object_at_all_is_a_bad_response(agent: SimulatedAgent, version: int | str) -> None:
+    absent = {"name": "absent", "oid": "1.3.6.1.4.1.9.${n}"}
+    numbers = {"from": 1, "to": 64, "label": "n"}
+    config = section(agent, {**absent, "range": numbers}, snmpVersion=version)
+    with opened(config, SnmpGetSource) as source:
+        with pytest.raises(BadResponse, match="none of the 64 OIDs has a value"):
+            source.series()
+        agent.requests.clear()
+        with pytest.raises(BadResponse):
+            source.series()
+        assert len(agent.requests) <= 2
 
 
 def test_a_value_of_unknown_type_does_not_spoil_the_others(agent: SimulatedAgent) -> None:

@@ -10,7 +10,7 @@ from pollect.api import AuthenticationFailed, BadResponse, Clock, ProbeError, Ta
 from pollect_sources_network.snmp.oids import SYS_UPTIME
 from pollect_sources_network.snmp.values import Value
 
-#: How long an object that does not exist is left out of the requests.
+#: How long an object is left out of the requests that would spoil them.
 MISSING_SECONDS = 600.0
 #: Below this size it is not the size of a request that keeps it from being answered.
 SMALL_REQUEST = 16
@@ -91,9 +91,10 @@ class Agent:
         self._clock = clock
         self._log = log
         self._down = False
-        #: Objects the agent does not have, and the monotonic time until which to believe it.
-        self._missing: dict[str, float] = {}
-        self._misses = 0
+        #: Objects the agent does not have, or not in a form that can be read.
+        self._missing: set[str] = set()
+        #: Those of them that spoil a request, and the monotonic time until which to believe it.
+        self._left_out: dict[str, float] = {}
         #: Seconds from the first request of the last round to its last answer.
         self.response_seconds = 0.0
 
@@ -104,7 +105,8 @@ class Agent:
         """
         started = time.perf_counter()
         now = self._clock.monotonic()
-        wanted = [oid for oid in oids if self._missing.get(oid, 0.0) <= now]
+        self._left_out = {oid: until for oid, until in self._left_out.items() if until > now}
+        wanted = [oid for oid in oids if oid not in self._left_out]
         known_missing = set(self._missing)
         answer = Answer()
         try:
@@ -118,7 +120,8 @@ class Agent:
             raise
         self._down = False
         self.response_seconds = time.perf_counter() - started
-        self._name_missing(set(self._missing) - known_missing)
+        self._missing.difference_update(answer.values)
+        self._name_missing(self._missing - known_missing)
         return answer
 
     async def walk(self, oid: str) -> dict[str, Value]:
@@ -134,6 +137,7 @@ class Agent:
     def forget_missing(self) -> None:
         """Ask for every object again, since the device may be another one now."""
         self._missing.clear()
+        self._left_out.clear()
 
     async def close(self) -> None:
         await self._transport.close()
@@ -166,7 +170,7 @@ class Agent:
             return
         except Undecodable:
             if len(oids) == 1:
-                self._note_missing(oids)
+                self._leave_out(oids[0])
                 return
             # A value of an unknown type spoils the message around it; a peer that talks rubbish
             # cannot tell its uptime either.
@@ -174,17 +178,38 @@ class Agent:
             await self._get_halves(oids, answer)
             return
         answer.add(values, self._clock.monotonic())
-        if values and not self._one_missing_spoils_all:
-            self._note_missing([oid for oid in oids if oid not in values])
-        elif not values and len(oids) == 1:
-            self._note_missing(oids)
-        elif not values:
-            before = self._misses
+        if values:
+            if not self._one_missing_spoils_all:
+                self._missing.update(oid for oid in oids if oid not in values)
+        elif self._one_missing_spoils_all:
+            await self._bisect(oids, answer)
+        else:
+            await self._ask_beside_uptime(oids, answer)
+
+    async def _bisect(self, oids: Sequence[str], answer: Answer) -> None:
+        """Find out which of the objects SNMP 1 refused a whole request for."""
+        if len(oids) == 1:
+            self._leave_out(oids[0])
+            return
+        before = len(self._left_out)
+        await self._get_halves(oids, answer)
+        if len(self._left_out) == before:
+            self._shrink(len(oids) // 2)
+
+    async def _ask_beside_uptime(self, oids: Sequence[str], answer: Answer) -> None:
+        """Tell an agent that has none of the objects from one that refused the request.
+
+        Every agent has an uptime, so its absence means a refusal.
+        """
+        values = await self._tried(lambda: self._transport.get([SYS_UPTIME, *oids]))
+        if SYS_UPTIME in values:
+            answer.add(values, self._clock.monotonic())
+            self._missing.update(oid for oid in oids if oid not in values)
+        elif len(oids) == 1:
+            self._leave_out(oids[0])
+        else:
             await self._get_halves(oids, answer)
-            if self._misses == before:
-                self._shrink(len(oids) // 2)
-        for oid in values:
-            self._missing.pop(oid, None)
+            self._shrink(len(oids) // 2)
 
     async def _get_halves(self, oids: Sequence[str], answer: Answer) -> None:
         half = len(oids) // 2
@@ -219,10 +244,9 @@ class Agent:
             self._max_oids = max(size, 1)
             self._log.debug("asking for %d OIDs at once from now on", self._max_oids)
 
-    def _note_missing(self, oids: Sequence[str]) -> None:
-        self._misses += len(oids)
-        until = self._clock.monotonic() + MISSING_SECONDS
-        self._missing.update(dict.fromkeys(oids, until))
+    def _leave_out(self, oid: str) -> None:
+        self._missing.add(oid)
+        self._left_out[oid] = self._clock.monotonic() + MISSING_SECONDS
 
     def _name_missing(self, oids: set[str]) -> None:
         if not oids:

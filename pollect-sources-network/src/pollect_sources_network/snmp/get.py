@@ -1,8 +1,8 @@
 """Source `SnmpGet`: objects of one SNMP agent, raw or as change per second.
 
 SNMP versions 1, 2c and 3 (RFC 1157, RFC 3416, RFC 3414 and RFC 7860) over UDP; one GET for up to
-100 objects, of which those that do not exist are named once and left out for ten minutes. Needs the
-extra `snmp` (gufo-snmp), or the programs of the Debian package `snmp` with `backend: snmpget`.
+100 objects, of which those that do not exist are named once. Needs the extra `snmp` (gufo-snmp), or
+the programs of the Debian package `snmp` with `backend: snmpget`.
 """
 
 import asyncio
@@ -179,7 +179,7 @@ class SnmpGetSource(Source[SnmpGetConfig]):
                 answer = await agent.get(self._oids)
         except TimeoutError as error:
             raise TargetUnavailable(f"{self._address}: no end after {limit:g} s") from error
-        if not answer.values:
+        if not answer.values.keys() - {SYS_UPTIME} and self._readings:
             raise BadResponse(f"{self._address}: none of the {len(self._oids)} OIDs has a value")
         self._note_uptime(agent, answer)
         samples = self._samples(answer)
