@@ -251,13 +251,14 @@ def test_details_tell_when_and_how_often() -> None:
 def test_counters_survive_a_restart_when_asked(tmp_path: Path) -> None:
     metrics = {"jobs": {"type": "counter"}}
     for total in (1, 2):
-        with listening(metrics=metrics, persist=True, state_dir=tmp_path) as (source, client):
+        section = {"name": "../up", "metrics": metrics, "persist": True}
+        with listening(**section, state_dir=tmp_path) as (source, client):
             client.push({"jobs": {"value": 1}})
             assert values(source.probe())["jobs"] == total
     (file,) = tmp_path.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     file.write_text("damaged")
-    with listening(metrics=metrics, persist=True, state_dir=tmp_path) as (source, client):
+    with listening(**section, state_dir=tmp_path) as (source, client):
         client.push({"jobs": {"value": 1}})
         assert values(source.probe())["jobs"] == 1
 

@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
@@ -197,7 +198,8 @@ class HttpIngressSource(Source[HttpIngressConfig]):
 
     @property
     def _state_file(self) -> Path:
-        return self.context.state_dir / f"http-ingress-{self.context.id.dotted}.json"
+        place = quote(self.context.id.dotted, safe=" ")
+        return self.context.state_dir / f"http-ingress-{place}.json"
 
     def _accept(self, method: str, body: bytes) -> str:
         updates = parse_push(body, self._definitions)
