@@ -37,7 +37,7 @@ writers:
 """
 
 PLUGIN = """
-from pollect.api import ConfigError, Program, Source, SourceSpec, hookimpl
+from pollect.api import ConfigError, Program, Source, SourceConfig, SourceSpec, hookimpl
 
 class PickySource(Source):
     "Refuses its config when it is built."
@@ -58,10 +58,15 @@ def pollect_sources():
         FragileSource,
         SourceSpec("Bat", "odd:NoSuchSource", extra="sonar"),
         SourceSpec("Owl", "odd:OwlSource", programs=(Program("pollect-owl", "owl-tools"),)),
+        SourceSpec("Owlet", "odd:OwlSource", programs=(Program("owlet", "owl", optional=True),)),
     ]
+
+class OwlConfig(SourceConfig, frozen=True, kw_only=True):
+    command: str | None = None
 
 class OwlSource(Source):
     "Needs a program."
+    config_type = OwlConfig
 """
 EXTRAS = {"sonar": ["no-such-library>=2"]}
 
@@ -137,6 +142,11 @@ def test_exit_code_tells_a_mistake_from_something_missing(
 
 def test_source_that_is_switched_off_needs_nothing(tmp_path: Path) -> None:
     assert check(tmp_path, with_source("type: Owl, enabled: false")).stderr == ""
+
+
+@pytest.mark.parametrize("section", ["type: Owl, command: /opt/owl", "type: Owlet"])
+def test_program_that_is_replaced_or_optional_is_not_missed(tmp_path: Path, section: str) -> None:
+    assert check(tmp_path, with_source(section)).stderr == ""
 
 
 def test_broken_plugin_that_the_config_does_not_name_is_told_and_no_mistake(

@@ -91,7 +91,7 @@ def test_busy_child_loads_one_cpu_and_a_sleeper_none(start: Start, mark: str) ->
     second = read(source)
     loads = dict(zip(sorted((sleeper.pid, busy.pid)), ("0", "1"), strict=True))
     assert second["load_percent", loads[busy.pid]] > 10
-    assert second["load_percent", loads[sleeper.pid]] == 0.0
+    assert second["load_percent", loads[sleeper.pid]] < 10
 
 
 def test_load_is_cpu_seconds_by_wall_seconds(start: Start, mark: str) -> None:

@@ -18,6 +18,7 @@ from pollect.discovery.registry import Registry
 from pollect.discovery.requirements import State, judge
 from pollect.engine.clock import SystemClock
 from pollect.errors import ConfigError, InvalidConfig, MissingDependency
+from pollect.plugin import SourceConfig
 
 
 @click.command()
@@ -71,8 +72,15 @@ def _missing_programs(config: Config, registry: Registry) -> Iterator[ConfigErro
             if entry is None:
                 continue  # an extension, which nothing is known of
             readiness = judge(entry)
+            # `command` replaces the program by one that only the operator knows.
+            if readiness.state is State.PROGRAM_MISSING and _has_own_command(section.config):
+                continue
             if readiness.state is not State.READY:
                 yield _located(document, f"{section.path}.type", readiness.reason)
+
+
+def _has_own_command(config: SourceConfig) -> bool:
+    return bool(getattr(config, "command", None))
 
 
 def _located(document: Document, path: str, reason: str) -> ConfigError:
