@@ -3,7 +3,9 @@
 import logging
 import math
 import random
+import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
@@ -21,6 +23,15 @@ ERRORS = Metric("errors_total", help="Errors so far.", kind=Kind.COUNTER, labels
 INTERFACE = SourceId("pollect", "Interface", "lan")
 
 log = logging.getLogger("prometheus-test")
+
+
+@pytest.fixture
+def nervous_threads() -> Iterator[None]:
+    """Let threads take turns far more often than usual."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
 
 
 @pytest.fixture
@@ -209,6 +220,25 @@ def test_a_series_of_two_sources_is_shown_once_until_the_first_gives_it_up(
     shown.put(Batch(first, [], 0.0))
     shown.put(Batch(second, [metric.sample(2, "a"), metric.sample(2, "b")], 0.0))
     assert list(series_of(shown).values()) == [2.0, 2.0]
+
+
+@pytest.mark.usefixtures("nervous_threads")
+def test_a_series_of_two_sources_is_shown_once_when_both_come_at_the_same_moment() -> None:
+    series = [Metric(labels=("n",)).sample(1, str(number)) for number in range(200)]
+    for _ in range(20):
+        shown = Exposition(log)
+        together = threading.Barrier(4)
+
+        def probe(number: int, shown=shown, together=together) -> None:
+            together.wait()
+            shown.put(Batch(SourceId("pollect", "Http", None, number), series, 0.0))
+
+        probes = [threading.Thread(target=probe, args=(number,)) for number in range(4)]
+        for thread in probes:
+            thread.start()
+        for thread in probes:
+            thread.join()
+        assert len(series_of(shown)) == len(series)
 
 
 def test_names_that_become_equal_are_shown_once(

@@ -9,6 +9,7 @@ takes what is there and never waits for a probe.
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, islice
 from typing import NamedTuple, TypeAlias
 
@@ -63,11 +64,18 @@ class Layout(NamedTuple):
 
 
 class Renderer:
-    """Renders the batches of one source."""
+    """Renders the batches of one source.
 
-    def __init__(self, source: SourceId | None) -> None:
+    Renderers that share `layout_lock` make their layouts one after the other, so that of two with
+    the same series the second one sees the first.
+    """
+
+    def __init__(
+        self, source: SourceId | None, layout_lock: AbstractContextManager[object] | None = None
+    ) -> None:
         self.lock = threading.Lock()
         self.layout = _EMPTY
+        self._layout_lock = layout_lock or nullcontext()
         self._source = source
         self._described: dict[Metric, _Described] = {}
 
@@ -93,8 +101,9 @@ class Renderer:
             and layout.labels == labels
             and layout.static == static
         ):
-            layout, repeated = self._lay_out(metrics, labels, static, taken)
-            self.layout = layout
+            with self._layout_lock:
+                layout, repeated = self._lay_out(metrics, labels, static, taken)
+                self.layout = layout
         if layout.order is not None:
             values = tuple([values[index] for index in layout.order])
         # All in C: prefix, number, prefix, number ...
@@ -172,6 +181,7 @@ class Exposition:
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
         self._lock = threading.Lock()
+        self._layout_lock = threading.Lock()
         self._renderers: dict[SourceId, Renderer] = {}
         self._blocks: dict[SourceId, Block] = {}
         self._complained: set[str] = set()
@@ -182,7 +192,7 @@ class Exposition:
         with self._lock:
             renderer = self._renderers.get(source)
             if renderer is None:
-                renderer = self._renderers[source] = Renderer(source)
+                renderer = self._renderers[source] = Renderer(source, self._layout_lock)
         with renderer.lock:
             block, repeated = renderer.render(
                 batch.samples, batch.static_labels, lambda names: self._taken(source, names)

@@ -134,9 +134,9 @@ class HttpServer:
                 self._admit(connection)
 
     def _admit(self, plain: socket.socket) -> None:
-        plain.settimeout(REQUEST_SECONDS)
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
+            plain.settimeout(REQUEST_SECONDS)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             secure = self._wrap(plain) if self._wrap is not None else None
         except OSError as error:  # gone again, or the certificate cannot be read
             log.warning("connection refused: %s", error)
