@@ -9,7 +9,6 @@ import json
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import urllib.error
@@ -22,25 +21,10 @@ from typing import Any
 import pytest
 
 from tests.core.engine.rig import wait_until
+from tests.simulators.daemons import answers, find_program, free_port
 
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
-
-
-def find_program(name: str, *folders: Path) -> str:
-    """Return the path of a program, or skip the test."""
-    for folder in folders:
-        if (folder / name).exists():
-            return str(folder / name)
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is not installed (see .ci/services)")
-    return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def fetch(url: str, *, data: Mapping[str, str] | None = None) -> Any:
@@ -52,15 +36,6 @@ def fetch(url: str, *, data: Mapping[str, str] | None = None) -> Any:
     except (OSError, urllib.error.URLError):
         return None
     return json.loads(text) if text else {}
-
-
-def accepts(port: int) -> bool:
-    """Return whether something listens."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), 1):
-            return True
-    except OSError:
-        return False
 
 
 @contextlib.contextmanager
@@ -91,7 +66,7 @@ class Influx:
     database = "history"
 
     def __init__(self, folder: Path) -> None:
-        self._program = find_program("influxd")
+        self._program = find_program("influxd", "influxdb")
         self._folder = folder
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
@@ -149,7 +124,7 @@ class Prometheus:
 
 @contextlib.contextmanager
 def prometheus(folder: Path) -> Iterator[Prometheus]:
-    program = find_program("prometheus")
+    program = find_program("prometheus", "prometheus")
     config = folder / "prometheus.yml"
     config.write_text("global: {}\n")
     url = f"http://127.0.0.1:{free_port()}"
@@ -182,7 +157,7 @@ class VictoriaMetrics(Prometheus):
 
 @contextlib.contextmanager
 def victoria_metrics(folder: Path) -> Iterator[VictoriaMetrics]:
-    program = find_program("victoria-metrics")
+    program = find_program("victoria-metrics", "victoria-metrics")
     address, graphite_port = f"127.0.0.1:{free_port()}", free_port()
     command = [
         program,
@@ -191,7 +166,7 @@ def victoria_metrics(folder: Path) -> Iterator[VictoriaMetrics]:
         f"-httpListenAddr={address}",
         f"-graphiteListenAddr=127.0.0.1:{graphite_port}",
     ]
-    with running(command, lambda: accepts(graphite_port), log=folder / "victoria.log"):
+    with running(command, lambda: answers(graphite_port), log=folder / "victoria.log"):
         yield VictoriaMetrics(f"http://{address}", graphite_port)
 
 
@@ -208,7 +183,7 @@ class Carbon:
         if len(files) != 1:
             return []
         command = [
-            find_program("whisper-fetch"),
+            find_program("whisper-fetch", "graphite-carbon"),
             "--json",
             f"--from={since}",
             f"--until={until}",
@@ -220,7 +195,7 @@ class Carbon:
 
 @contextlib.contextmanager
 def carbon(folder: Path) -> Iterator[Carbon]:
-    program = find_program("carbon-cache")
+    program = find_program("carbon-cache", "graphite-carbon")
     port = free_port()
     (folder / "storage-schemas.conf").write_text("[all]\npattern = .*\nretentions = 1s:1d\n")
     config = folder / "carbon.conf"
@@ -247,15 +222,17 @@ TAG_HASH_FILENAMES = False
 """
     )
     command = [program, f"--config={config}", "--nodaemon", "start"]
-    with running(command, lambda: accepts(port), log=folder / "carbon.log"):
+    with running(command, lambda: answers(port), log=folder / "carbon.log"):
         yield Carbon(port, folder)
 
 
 @contextlib.contextmanager
 def postgresql() -> Iterator[str]:
     """Give the SQLAlchemy URL of a fresh database, run by a user that is not root."""
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    initdb, server = find_program("initdb", *folders), find_program("postgres", *folders)
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    if not versions:
+        pytest.skip("needs postgres of Debian's postgresql")
+    server, initdb = str(versions[-1]), str(versions[-1].with_name("initdb"))
     user = "postgres" if os.geteuid() == 0 else None
     # Not pytest's folder: nobody else may enter that one.
     folder = Path(tempfile.mkdtemp(prefix="pollect-postgresql-"))
@@ -304,7 +281,7 @@ class Rotel:
 @contextlib.contextmanager
 def rotel(folder: Path) -> Iterator[Rotel]:
     package = pytest.importorskip("rotel", reason="rotel has no wheel for this platform")
-    program = find_program("rotel-agent", Path(package.__file__).parent)
+    program = str(Path(package.__file__).with_name("rotel-agent"))
     port, log = free_port(), folder / "rotel.log"
     command = [
         program, "start",
@@ -314,5 +291,5 @@ def rotel(folder: Path) -> Iterator[Rotel]:
         "--debug-log", "metrics",
         "--debug-log-verbosity", "detailed",
     ]  # fmt: skip
-    with running(command, lambda: accepts(port), log=log):
+    with running(command, lambda: answers(port), log=log):
         yield Rotel(f"http://127.0.0.1:{port}/v1/metrics", log)
