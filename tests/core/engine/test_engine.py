@@ -18,6 +18,7 @@ from pollect.api import (
     NoData,
     Outcome,
     Rejected,
+    Retryable,
     Source,
     SourceConfig,
     TargetUnavailable,
@@ -465,6 +466,27 @@ def test_reload_that_fails_leaves_a_writer_with_a_spool_delivering(
     seen = len(spooling.batches)
     wait_until(lambda: len(spooling.batches) > seen + 1)
     assert all(status.up and not status.lost_samples for status in engine.writer_statuses())
+
+
+def test_reload_with_other_options_goes_on_with_what_waits_in_the_spool(
+    run: Run, tmp_path: Path
+) -> None:
+    """An outage is when somebody changes a time-out or a buffer."""
+    old = build_writer({"spool": True}, RemoteRecorder, state_dir=tmp_path)
+    old.open = failing(Retryable("away"))  # type: ignore[method-assign]
+    section = {"spool": True, "buffer": {"samples": 5000}}
+    new = build_writer(section, RemoteRecorder, state_dir=tmp_path)
+    assert isinstance(new, RemoteRecorder)
+    source = scripted()
+    engine = run(plan_of([source], [old], interval=0.05, self_metrics=False))
+    wait_until(lambda: engine.writer_statuses()[0].buffered_samples >= 3)
+    reloaded = time.time()
+    engine.replace(plan_of([source], [new], interval=0.05))
+    wait_until(lambda: len(new.batches) > 4)
+    times = [batch.time for batch in new.batches]
+    assert times == sorted(times)
+    assert times[0] < reloaded, "what the old one could not deliver comes first"
+    assert len(list((tmp_path / "spool").glob("*.sqlite"))) == 1
 
 
 def test_run_once_probes_each_source_once_and_writes(gate: Gate) -> None:
