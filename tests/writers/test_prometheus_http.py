@@ -127,6 +127,14 @@ def test_a_port_in_use_names_the_address_and_the_cure(endpoint) -> None:
     second.close()
 
 
+def test_two_endpoints_show_what_is_written_to_each(endpoint) -> None:
+    other = Batch(SourceId("other", "LoadAvg"), [Metric("y").sample(2)], 0.0)
+    with serving(build_prometheus()) as second:
+        second.write([other])
+        assert "other_" not in request(endpoint).text
+        assert "pollect_" not in request(second).text
+
+
 def test_an_address_that_is_not_ours_is_a_write_error() -> None:
     with pytest.raises(WriteError, match=r"cannot listen on 192\.0\.2\.1 port 0"):
         build_prometheus(bind="192.0.2.1").open()

@@ -22,7 +22,7 @@ def pollect_writers() -> list[WriterSpec]:
         WriterSpec(
             "PrometheusSsl",
             f"{PACKAGE}.prometheus.writer:PrometheusSslWriter",
-            summary="The same over TLS",
+            summary="The endpoint of Prometheus, over TLS",
         ),
         WriterSpec(
             "Otel",

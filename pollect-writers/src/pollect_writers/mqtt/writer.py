@@ -32,7 +32,7 @@ _REQUIREMENT = "pollect-writers[mqtt]"
 
 
 class MqttWriter(Writer[MqttConfig]):
-    """Publishes every value; behind the outbox, where only the latest of each source waits."""
+    """Publishes every value; while the broker is away, the latest of each source waits."""
 
     config_type = MqttConfig
     accepts_partial = True

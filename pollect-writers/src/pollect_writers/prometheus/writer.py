@@ -173,7 +173,7 @@ class PrometheusWriter(Writer[PrometheusConfig]):
 
 
 class PrometheusSslWriter(PrometheusWriter):
-    """The same over TLS, with the options of pollect 1.x."""
+    """The endpoint of `Prometheus` over TLS, with the options of pollect 1.x."""
 
     config_type = PrometheusSslConfig
     config: PrometheusSslConfig
