@@ -47,7 +47,10 @@ def item_types(kind: Type) -> list[Type] | None:
 
 def describe_type(kind: Type, *, limits: bool = True) -> str:
     """Return what a value must be: `a number above 0`, `text or a list of texts`."""
-    return " or ".join(dict.fromkeys(_one(choice, limits) for choice in choices(kind)))
+    words = dict.fromkeys(_one(choice, limits) for choice in choices(kind))
+    if "a number" in words:
+        words.pop("a whole number", None)
+    return " or ".join(words)
 
 
 def is_secret(kind: Type) -> bool:

@@ -11,7 +11,8 @@ from pollect.plugin import Clock
 class Buffer(Protocol):
     """A first-in first-out queue of batches. Not safe for threads: the outbox holds a lock.
 
-    Batches given out by `peek` are pinned: nothing pushes them out until `ack` or `release`.
+    Batches given out by `peek` are pinned until `ack` or `release`: nothing pushes them out, and
+    they do not count, or a slow delivery would cost the newest samples instead of the oldest.
     """
 
     #: Samples that wait, the pinned ones included.
@@ -34,8 +35,8 @@ class Buffer(Protocol):
     def ack(self) -> None:
         """Forget the pinned batches: they are dealt with."""
 
-    def release(self) -> None:
-        """Unpin the batches: they will be tried again."""
+    def release(self) -> Sequence[Batch]:
+        """Unpin the batches, to be tried again; return the ones that are too many now."""
 
     def clear(self) -> Sequence[Batch]:
         """Drop and return everything that cannot be kept beyond the end of the process."""
@@ -56,6 +57,7 @@ class MemoryBuffer:
         self._clock = clock
         self._queue: deque[tuple[float, Batch]] = deque()
         self._pinned = 0
+        self._pinned_samples = 0
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -63,10 +65,7 @@ class MemoryBuffer:
     def put(self, batch: Batch) -> list[Batch]:
         self._queue.append((self._clock.monotonic(), batch))
         self.samples += len(batch)
-        dropped = []
-        while self.samples > self._limit and len(self._queue) > self._pinned:
-            dropped.append(self._drop_oldest())
-        return dropped
+        return self._drop_excess()
 
     def expire(self) -> list[Batch]:
         limit = self._clock.monotonic() - self._age
@@ -79,29 +78,37 @@ class MemoryBuffer:
         chosen: list[Batch] = []
         total = 0
         for _, batch in self._queue:
-            total += len(batch)
-            if chosen and total > samples:
+            if chosen and total + len(batch) > samples:
                 break
+            total += len(batch)
             chosen.append(batch)
-        self._pinned = len(chosen)
+        self._pinned, self._pinned_samples = len(chosen), total
         return chosen
 
     def ack(self) -> None:
         for _ in range(self._pinned):
-            self.samples -= len(self._queue.popleft()[1])
-        self._pinned = 0
+            self._queue.popleft()
+        self.samples -= self._pinned_samples
+        self._pinned = self._pinned_samples = 0
 
-    def release(self) -> None:
-        self._pinned = 0
+    def release(self) -> list[Batch]:
+        self._pinned = self._pinned_samples = 0
+        return self._drop_excess()
 
     def clear(self) -> list[Batch]:
         left = [batch for _, batch in self._queue]
         self._queue.clear()
-        self.samples = self._pinned = 0
+        self.samples = self._pinned = self._pinned_samples = 0
         return left
 
     def close(self) -> None:
         pass
+
+    def _drop_excess(self) -> list[Batch]:
+        dropped = []
+        while self.samples - self._pinned_samples > self._limit:
+            dropped.append(self._drop_oldest())
+        return dropped
 
     def _drop_oldest(self) -> Batch:
         batch = self._queue[self._pinned][1]

@@ -176,7 +176,10 @@ class Outbox:
         until = self._clock.monotonic() + pause
         with self._changed:
             self._reason = describe(error)
-            self._buffer.release()
+            dropped = self._buffer.release()
+            self._count_dropped(dropped)
+        self._lose(dropped, None)
+        with self._changed:
             while not self._stopping:
                 left = until - self._clock.monotonic()
                 if left <= 0:

@@ -173,11 +173,11 @@ class SpoolBuffer:
     def peek(self, samples: int) -> list[Batch]:
         total = chosen = 0
         for entry in self._queue:
-            total += entry.samples
-            if chosen and total > samples:
+            if chosen and total + entry.samples > samples:
                 break
+            total += entry.samples
             chosen += 1
-        self._pinned = chosen
+        self._pinned, self._pinned_samples = chosen, total
         return self._read(0, chosen)
 
     def ack(self) -> None:
@@ -187,15 +187,16 @@ class SpoolBuffer:
             entry = self._queue.popleft()
             self._delivered_up_to = entry.number
             self._count_out(entry)
-        self._pinned = 0
+        self._pinned = self._pinned_samples = 0
         # On a full disk the next change that succeeds makes up for it.
         with contextlib.suppress(_DiskFull):
             self._run(self._delete_delivered)
         if self._confined and not self._queue:
             self._release_if_room()
 
-    def release(self) -> None:
-        self._pinned = 0
+    def release(self) -> list[Batch]:
+        self._pinned = self._pinned_samples = 0
+        return self._drop(self._count_excess())
 
     def clear(self) -> list[Batch]:
         """Leave what is on disk to the next process; drop and return what is not."""
@@ -211,7 +212,7 @@ class SpoolBuffer:
         """Begin with nothing."""
         self.samples = 0
         self._queue: deque[_Entry] = deque()
-        self._pinned = 0
+        self._pinned = self._pinned_samples = 0
         self._bytes = 0
         self._next_batch = 1
         #: Batches up to this one are dealt with, even if the disk does not know it yet.
@@ -235,7 +236,8 @@ class SpoolBuffer:
 
     def _count_excess(self) -> int:
         """Return how many of the oldest batches have to go to keep the limits."""
-        samples, size, excess = self.samples, self._bytes + self._dictionary_bytes, 0
+        samples, excess = self.samples - self._pinned_samples, 0
+        size = self._bytes + self._dictionary_bytes
         for entry in itertools.islice(self._queue, self._pinned, None):
             if samples <= self._limit and size <= self._size_limit:
                 break
