@@ -17,7 +17,9 @@ def clean(value: Any, wanted: MetricFilter | None = None) -> list[Sample]:
     return normalizer.clean(value)
 
 
-@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf"), "text", None, []])
+@pytest.mark.parametrize(
+    "number", [float("nan"), float("inf"), -float("inf"), 10**400, "text", None, []]
+)
 def test_value_that_is_no_measurement_is_left_out_and_said_once(number: Any, caplog) -> None:
     normalizer = Normalizer((PLAIN,), MetricFilter(), logging.getLogger("test"))
     for _ in range(3):

@@ -4,6 +4,8 @@ One bad value costs only itself: it is left out, counted, and logged once per me
 """
 
 import logging
+import math
+import sys
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from numbers import Real
@@ -12,7 +14,8 @@ from typing import Any
 from pollect.model import Metric, Sample
 from pollect.plugin import MetricFilter, ProbeValue
 
-INFINITY = float("inf")
+#: The largest number a writer can take; integers may be larger.
+LARGEST = sys.float_info.max
 #: Iterable, but never what a probe means to return.
 _TEXT: tuple[type[Any], ...] = (str, bytes)
 
@@ -42,7 +45,7 @@ class Normalizer:
                 # Joining proves in one call of C that every label is text.
                 well_formed = (
                     type(number) is float or type(number) is int
-                ) and -INFINITY < number < INFINITY
+                ) and -LARGEST <= number <= LARGEST
                 if (
                     well_formed
                     and len(labels) == len(metric.labels)
@@ -95,7 +98,9 @@ class Normalizer:
         except (TypeError, ValueError):
             self._complain(metric.name, f"expected a number, got {type(number).__name__}")
             return None
-        if not -INFINITY < value < INFINITY:
+        except OverflowError:
+            value = math.inf
+        if not -LARGEST <= value <= LARGEST:
             self._complain(metric.name, f"is {value}, which is no measurement")
             return None
         return Sample(metric, value, tuple(map(label_text, labels)), time)
