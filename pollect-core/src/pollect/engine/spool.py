@@ -425,7 +425,7 @@ class SpoolBuffer:
     def _connect(self, place: str) -> sqlite3.Connection:
         # The outbox holds a lock; its threads take turns.
         database = sqlite3.connect(
-            place, _LOCK_SECONDS, isolation_level=None, check_same_thread=False
+            place, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
             database.execute("PRAGMA locking_mode = EXCLUSIVE")

@@ -22,6 +22,12 @@ class FakeClock:
     def time(self) -> float:
         return self._monotonic + self._offset
 
+    @property
+    def waited_for(self) -> bool:
+        """Whether a thread waits for this clock, having done all there was to do before."""
+        with self._lock:
+            return bool(self._waiting)
+
     def advance(self, seconds: float) -> None:
         """Move time on."""
         with self._lock:

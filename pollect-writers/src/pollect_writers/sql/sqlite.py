@@ -84,7 +84,7 @@ class SqliteStore:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE))
             # The outbox closes from another thread than the one that wrote, never at once.
-            database = sqlite3.connect(self._path, self._timeout, check_same_thread=False)
+            database = sqlite3.connect(self._path, timeout=self._timeout, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
             raise Retryable(f"{self._path}: {error}") from error
         try:
