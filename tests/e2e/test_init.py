@@ -31,7 +31,7 @@ def test_init_takes_a_port_that_is_free(tmp_path: Path) -> None:
     first = suggested_port(call("init", "-", folder=tmp_path).stdout)
     with socket.create_server(("0.0.0.0", first)):
         second = suggested_port(call("init", "-", folder=tmp_path).stdout)
-    assert second > first
+    assert second != first
     assert list(tmp_path.iterdir()) == [], "the config was only printed"
 
 
