@@ -5,16 +5,22 @@ BIN    := $(VENV)/bin
 DISTS  := $(patsubst %/pyproject.toml,%,$(wildcard pollect-*/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint type bench build services docs catalogue bpf clean setup
+.PHONY: help run test pythons lint type bench build services docs catalogue bpf clean setup
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
+QUICKSTART = $(BIN)/pollect run -c examples/quickstart.yml
+# In a terminal a job of its own (set -m): Ctrl-C ends pollect alone, and make tells how that went.
 run: $(VENV)/.installed ## Run the quickstart: this host's metrics on http://localhost:8000/
-	@exec $(BIN)/pollect run -c examples/quickstart.yml
+	@echo "look at http://localhost:8000/ for what runs and http://localhost:8000/metrics for all values; Ctrl-C ends it"
+	@if [ -t 0 ]; then set -m; $(QUICKSTART); else exec $(QUICKSTART); fi
 
 test: $(VENV)/.tools .bench/1x/.installed ## Run all tests; those whose services are absent skip and say so
 	@$(BIN)/python -m pytest $(ARGS)
+
+pythons: ## Run the core's tests on every Python that pyenv has, 3.11 to 3.13
+	@$(PYTHON) -m tests.tools.pythons $(ARGS)
 
 lint: $(VENV)/.tools ## Check style and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -43,7 +49,7 @@ services: ## Install the Debian packages that integration tests drive (root)
 setup: $(VENV)/.tools ## Make the environment with all distributions and tools
 
 clean: ## Remove what the other targets made
-	@rm -rf $(VENV) dist .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) dist .bench .pythons .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.installed: $(wildcard pollect-*/pyproject.toml)
 	@echo "installing pollect into $(VENV) ..."
