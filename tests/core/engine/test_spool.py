@@ -4,18 +4,18 @@ import contextlib
 import logging
 import os
 import random
-import shutil
 import signal
 import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pollect.api import Batch, Kind, Metric, Retryable, Sample, SourceId, Writer, WriterConfig
@@ -69,45 +69,40 @@ STEPS = st.one_of(
 )
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(steps=st.lists(STEPS, max_size=40), limit=st.integers(1, 15))
-def test_spool_does_what_the_queue_in_memory_does(
-    tmp_path: Path, steps: list[tuple[str, int]], limit: int
-) -> None:
-    folder = tmp_path / f"run{random.random()}"
+def test_spool_does_what_the_queue_in_memory_does(steps: list[tuple[str, int]], limit: int) -> None:
     clock = FakeClock()
-    limits = {"samples": limit, "age": 100.0}
-    memory = MemoryBuffer(clock=clock, **limits)  # type: ignore[arg-type]
-    spool = SpoolBuffer(folder / "a.sqlite", clock=clock, log=log, **limits)  # type: ignore[arg-type]
+    limits: dict[str, Any] = {"samples": limit, "age": 100.0}
+    memory = MemoryBuffer(clock=clock, **limits)
     number = 0
-    for step, amount in steps:
-        if step == "put":
-            batch = numbers(*range(number, number + amount), of=f"S{number % 3}")
-            number += amount
-            assert spool.put(batch) == memory.put(batch)
-        elif step == "peek":
-            assert spool.peek(amount) == memory.peek(amount)
-        elif step == "ack":
-            spool.ack()
-            memory.ack()
-        elif step == "release":
-            spool.release()
-            memory.release()
-        elif step == "wait":
-            clock.advance(amount)
-            assert spool.expire() == memory.expire()
-        else:
-            spool.clear()
-            spool.close()
-            memory.release()
-            spool = SpoolBuffer(folder / "a.sqlite", clock=clock, log=log, **limits)  # type: ignore[arg-type]
-        check_same(spool, memory)
-    assert spool.peek(10**6) == memory.peek(10**6)
-    assert spool.unreadable == 0
-    spool.close()
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        file = Path(folder, "a.sqlite")
+        spool = stack.enter_context(opened(file, clock, **limits))
+        for step, amount in steps:
+            if step == "put":
+                batch = numbers(*range(number, number + amount), of=f"S{number % 3}")
+                number += amount
+                assert spool.put(batch) == memory.put(batch)
+            elif step == "peek":
+                assert spool.peek(amount) == memory.peek(amount)
+            elif step == "ack":
+                spool.ack()
+                memory.ack()
+            elif step == "release":
+                spool.release()
+                memory.release()
+            elif step == "wait":
+                clock.advance(amount)
+                assert spool.expire() == memory.expire()
+            else:
+                spool.clear()
+                stack.close()
+                memory.release()
+                spool = stack.enter_context(opened(file, clock, **limits))
+            check_same(spool, memory)
+        assert spool.peek(10**6) == memory.peek(10**6)
+        assert spool.unreadable == 0
 
 
 def test_everything_about_a_batch_comes_back(file: Path) -> None:
