@@ -432,6 +432,23 @@ def test_reload_leaves_equal_sources_and_writers_alone(run: Run) -> None:
     wait_until(lambda: new.starts and len(kept.starts) > seen + 1)
 
 
+def test_reload_with_a_new_writer_tells_it_what_there_is_at_once(run: Run) -> None:
+    source, old, new, late = scripted(), recording(), recording(), recording(MergingWriter)
+    section = SourcePlan(source=source, interval=3600)
+
+    def plan(*writers: RecordingWriter) -> Plan:
+        return Plan(collections=[CollectionPlan(name="c", sources=[section], writers=writers)])
+
+    engine = run(plan(old))
+    wait_until(lambda: old.batches)
+    engine.replace(plan(old, new))
+    wait_until(lambda: new.batches)
+    engine.replace(plan(old, new, late))
+    wait_until(lambda: late.batches)
+    engine.replace(plan(new))
+    assert len(source.starts) == 3, "one writer less is no reason to probe"
+
+
 def test_reload_that_cannot_open_a_writer_keeps_the_old_plan_running(run: Run) -> None:
     old, new = recording(), recording()
     new.open = failing(Rejected("port 9 is in use"))  # type: ignore[method-assign]

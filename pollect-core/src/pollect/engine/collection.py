@@ -47,6 +47,7 @@ class Collection:
         self.workers = Workers(plan.name, plan.threads, shortest, clock=clock, scheduler=scheduler)
         self.runners = [self._runner(source) for source in plan.sources]
         self._added: list[Runner] = []
+        self._owed: list[Runner] = []
         self._rounds: list[tuple[Round, Ticks | None]] = []
 
     def start(self, *, once: bool = False) -> None:
@@ -56,7 +57,8 @@ class Collection:
     def update(self, plan: CollectionPlan, routes: Routes) -> list[Runner]:
         """Follow a new plan: begin its new sources and return the runners it has no place for.
 
-        Sources whose plan is equal go on untouched.
+        Sources whose plan is equal go on untouched, except for one more probe when there is a new
+        writer: it need not wait for their values until their next tick.
         """
         self.workers.resize(plan.threads)
         kept: list[Runner] = []
@@ -65,8 +67,10 @@ class Collection:
             runner = next((known for known in self.runners if known.plan == source), None)
             (kept if runner else added).append(runner or self._runner(source))
         gone = [runner for runner in self.runners if runner not in kept]
+        self._end_single_rounds()
         for members, _ in self._rounds:
             members.runners = [runner for runner in members.runners if runner in kept]
+        self._owed = kept if routes.ports - self.routes.ports else []
         self.routes = routes
         self.runners = kept + added
         self._added = added
@@ -75,7 +79,8 @@ class Collection:
     def start_added(self) -> None:
         """Begin what the last `update` brought."""
         self._schedule(self._added)
-        self._added = []
+        self._schedule(self._owed, once=True)
+        self._added, self._owed = [], []
 
     def stop_ticks(self) -> None:
         """Begin no probe any more, and forget those that wait for a worker."""
@@ -89,6 +94,12 @@ class Collection:
         for members, _ in self._rounds:
             if members.last_tick is not None:
                 members.last_tick.close()
+
+    def _end_single_rounds(self) -> None:
+        for members, ticks in self._rounds:
+            if ticks is None and members.last_tick is not None:
+                members.last_tick.close()
+        self._rounds = [(members, ticks) for members, ticks in self._rounds if ticks is not None]
 
     def _runner(self, plan: SourcePlan) -> Runner:
         return Runner(

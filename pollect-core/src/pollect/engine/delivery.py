@@ -120,6 +120,10 @@ class Routes:
         self.full = [port for port in ports if not port.writer.accepts_partial]
         self._filters = filters
 
+    @property
+    def ports(self) -> frozenset[Port]:
+        return frozenset((*self.partial, *self.full))
+
     def tick(self) -> Tick:
         return Tick(self._write_full)
 
