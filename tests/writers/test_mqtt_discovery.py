@@ -3,11 +3,11 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pollect.api import Batch, Kind, Metric, SourceId, SourceStatus
 from pollect_writers.mqtt.discovery import UNITS, Announcer, describe_unit, object_id

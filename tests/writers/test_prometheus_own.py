@@ -1,9 +1,9 @@
 """What `Prometheus` shows of pollect itself: self metrics, `process_*` and `python_*`."""
 
 import re
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics import parser as openmetrics

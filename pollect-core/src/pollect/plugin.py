@@ -8,7 +8,6 @@ import importlib
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, Self, TypeAlias, TypeVar
 
@@ -70,8 +69,7 @@ class Clock(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Roots:
+class Roots(msgspec.Struct, frozen=True):
     """Where the kernel's file systems are mounted; a test points them at a fixture tree."""
 
     proc: Path = Path("/proc")
@@ -172,8 +170,7 @@ class WriterConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ] = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceContext:
+class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine tells a source about its place."""
 
     id: SourceId
@@ -186,11 +183,10 @@ class SourceContext:
     state_dir: Path
     roots: Roots = Roots()
     #: Set when the daemon stops; a source that waits by itself waits on this.
-    stopping: threading.Event = field(default_factory=threading.Event)
+    stopping: threading.Event = msgspec.field(default_factory=threading.Event)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriterContext:
+class WriterContext(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine tells a writer about its place."""
 
     #: Short and unique among the writers of the config: `Prometheus`, `Prometheus-2`.
@@ -198,9 +194,9 @@ class WriterContext:
     clock: Clock
     config_dir: Path
     state_dir: Path
-    stopping: threading.Event = field(default_factory=threading.Event)
+    stopping: threading.Event = msgspec.field(default_factory=threading.Event)
     #: Set when every source was probed once, so that there is something to show.
-    ready: threading.Event = field(default_factory=threading.Event)
+    ready: threading.Event = msgspec.field(default_factory=threading.Event)
     #: How the sources of this writer fare now, for a status page.
     sources: Callable[[], Sequence[SourceStatus]] = tuple
     #: How all writers fare now.
@@ -312,8 +308,7 @@ class Writer(Generic[WriterConfigT]):
         """Let go of everything; called once or more often, also after a failed `open()`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(msgspec.Struct, frozen=True):
     """An external program and the Debian package that holds it."""
 
     name: str
@@ -322,8 +317,7 @@ class Program:
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Suggestion:
+class Suggestion(msgspec.Struct, frozen=True):
     """A section of a config that suits this host, for `pollect init` to write."""
 
     kind: Literal["source", "writer"]
@@ -340,8 +334,7 @@ class Suggestion:
 _Class: TypeAlias = type[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Spec:
+class _Spec(msgspec.Struct, frozen=True):
     #: The word a config uses.
     type: str
     #: Where the class is, `module:Class`; imported only when a config names the type.
@@ -386,8 +379,7 @@ class _Spec:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class SourceSpec(_Spec):
+class SourceSpec(_Spec, frozen=True):
     """What can be known of a source without importing it."""
 
     kind: ClassVar[str] = "source"
@@ -398,8 +390,7 @@ class SourceSpec(_Spec):
         return self._load()
 
 
-@dataclass(frozen=True, slots=True)
-class WriterSpec(_Spec):
+class WriterSpec(_Spec, frozen=True):
     """What can be known of a writer without importing it."""
 
     kind: ClassVar[str] = "writer"

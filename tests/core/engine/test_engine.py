@@ -599,7 +599,7 @@ def test_batch_filters_change_and_drop_batches(run: Run) -> None:
 
 def test_namesakes_do_not_replace_each_other_in_self_metrics(run: Run) -> None:
     first, second = scripted(), scripted()
-    object.__setattr__(second.context, "id", second.context.id._replace(instance=1))
+    second.context = replace(second.context, id=second.context.id._replace(instance=1))
     plan = plan_of([first, second])
     engine = run(plan)
     plan.ready.wait(5)

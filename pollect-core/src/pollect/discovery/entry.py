@@ -1,8 +1,9 @@
 """A source or writer type together with the distribution it comes from."""
 
 import shlex
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+import msgspec
 
 from pollect import __version__
 from pollect.plugin import SourceSpec, WriterSpec
@@ -11,8 +12,7 @@ Kind: TypeAlias = Literal["source", "writer"]
 KINDS: tuple[Kind, ...] = ("source", "writer")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One type that some distribution registers."""
 
     spec: SourceSpec | WriterSpec

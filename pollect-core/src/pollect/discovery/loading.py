@@ -6,11 +6,11 @@ not know becomes a `Problem`; every other plugin goes on as if it were not there
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import pluggy
 
 from pollect import hookspecs
@@ -21,8 +21,7 @@ GROUP = "pollect.plugins"
 CORE = "pollect-core"
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """Something about an installed plugin that keeps all or part of it from being used."""
 
     #: Distribution and version: `pollect-tide 1.0`.
@@ -36,8 +35,7 @@ class Problem:
         return f"{self.culprit}: {self.subject} {self.what} ({self.cure})"
 
 
-@dataclass(frozen=True, slots=True)
-class Plugin:
+class Plugin(msgspec.Struct, frozen=True):
     """One loaded plugin module and where it comes from."""
 
     module: object

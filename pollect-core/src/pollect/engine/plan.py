@@ -5,15 +5,15 @@ Whoever reads a config builds a `Plan`; the engine knows no file format and no e
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from pollect.model import Batch, SourceId
 from pollect.plugin import MetricFilter, Source, Writer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourcePlan:
+class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     """One source and how the engine treats it."""
 
     source: Source[Any]
@@ -30,8 +30,7 @@ class SourcePlan:
         return self.source.context.id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CollectionPlan:
+class CollectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One executor of the config: sources that share worker threads and writers."""
 
     name: str
@@ -41,8 +40,7 @@ class CollectionPlan:
     threads: int = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything one engine runs."""
 
     collections: Sequence[CollectionPlan]
@@ -53,6 +51,6 @@ class Plan:
     shutdown_timeout: float = 10.0
     filters: Sequence[Callable[[Batch], Batch | None]] = ()
     #: Set by the engine when it stops, shared with the contexts of sources and writers.
-    stopping: threading.Event = field(default_factory=threading.Event)
+    stopping: threading.Event = msgspec.field(default_factory=threading.Event)
     #: Set by the engine when every source was probed once, shared with the contexts of writers.
-    ready: threading.Event = field(default_factory=threading.Event)
+    ready: threading.Event = msgspec.field(default_factory=threading.Event)

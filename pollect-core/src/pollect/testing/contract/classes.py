@@ -21,6 +21,7 @@ _SECRET_NAME = re.compile(r"(password|passphrase|secret|token|api_?key)$", re.IG
 
 _IMPORT_PROGRAM = """
 import importlib, sys, threading
+import copy, pickle  # these two try a module of Jython, which nobody else is to blame for
 import pollect.api, pollect.support
 module, allowed = sys.argv[1], {*sys.argv[2:], *sys.stdlib_module_names, "pollect", "msgspec"}
 refused = []
