@@ -168,8 +168,19 @@ def test_port_in_use_is_one_clear_line_and_exit_code_1(tmp_path: Path) -> None:
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("pollect: writer Prometheus: ")
-    assert str(port) in line
+    assert line.count(str(port)) == 1, "said once"
+    assert "Address already in use; set `port` or `bind`" in line
     assert "Traceback" not in done.stdout
+
+
+def test_names_that_the_locale_cannot_show_are_no_reason_to_fail(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    config.write_text(config.read_text().replace("room: attic", "räume: küche"), encoding="utf-8")
+    poor = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = call("run", "--dry-run", "--once", folder=tmp_path, environ=poor)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"r\xe4ume" in done.stdout
+    assert r"r\xe4ume" in call("probe", "-c", "config", folder=tmp_path, environ=poor).stdout
 
 
 def test_second_signal_ends_it_at_once(tmp_path: Path) -> None:

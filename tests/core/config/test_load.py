@@ -292,6 +292,14 @@ def test_folder_is_no_config(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config.json").touch()
     assert find_config(str(tmp_path / "config")) == tmp_path / "config.json"
+    (tmp_path / "other.yml").mkdir()
+    with pytest.raises(ConfigError, match=r"other\.yml: is a directory, expected a file$"):
+        find_config(str(tmp_path / "other.yml"))
+
+
+def test_name_that_no_file_system_takes_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"x: cannot be read: File name too long$"):
+        find_config("x" * 300)
 
 
 def test_absent_config_is_told_with_all_names_tried() -> None:

@@ -1,5 +1,6 @@
 """The command `pollect`: finds the sub-command, and turns every error into one line."""
 
+import io
 import logging
 import os
 import sys
@@ -106,6 +107,9 @@ def _has_config() -> bool:
 
 def main() -> int:
     """Run the command line of this process; the console script calls it."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name from a config is no reason to fail in a locale that cannot show it.
+        sys.stdout.reconfigure(errors="backslashreplace")
     code = call(sys.argv[1:])
     _leave_if_threads_last(code)
     return code

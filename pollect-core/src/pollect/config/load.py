@@ -16,15 +16,20 @@ SUFFIXES = (".yml", ".yaml", ".json")
 def find_config(name: str) -> Path:
     """Return the config file that `name` means: itself, or with a suffix left out.
 
-    Raises `ConfigError` with the names that were tried.
+    Raises `ConfigError` with the names that were tried, or why one cannot be looked at.
     """
     exact = Path(name)
     tried = [exact]
     if exact.suffix not in SUFFIXES:
         tried += [exact.with_name(exact.name + suffix) for suffix in SUFFIXES]
     for file in tried:
-        if file.is_file():
-            return file
+        try:
+            if file.is_file():
+                return file
+        except OSError as error:  # a folder that is not ours to look into, a name that is too long
+            raise ConfigError(f"cannot be read: {error.strerror}", file=file) from error
+    if exact.is_dir():
+        raise ConfigError("is a directory, expected a file", file=exact)
     raise ConfigError(f"no config file, tried {', '.join(map(str, tried))}")
 
 

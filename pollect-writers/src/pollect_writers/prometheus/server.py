@@ -8,6 +8,7 @@ when all places are taken, the connection that was of no use for longest is clos
 """
 
 import logging
+import os
 import selectors
 import socket
 import threading
@@ -209,7 +210,13 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket; `::` takes IPv4 as well. Raises `OSError`."""
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
     both = host == "::" and socket.has_dualstack_ipv6()
-    return socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=both)
+    try:
+        return socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=both)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        # Python adds the address to the words, which whoever reports them does as well.
+        raise OSError(error.errno, os.strerror(error.errno)) from error
 
 
 def parse_request(head: bytes) -> tuple[Request, bool]:
