@@ -6,7 +6,7 @@ not know becomes a `Problem`; every other plugin goes on as if it were not there
 
 import functools
 from collections.abc import Callable, Iterator
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from types import ModuleType
 from typing import Any
 
@@ -47,7 +47,7 @@ class Plugin(msgspec.Struct, frozen=True):
 
     @property
     def version(self) -> str:
-        return self.entry_point.dist.version if self.entry_point.dist else ""
+        return _name_and_version(self.entry_point)[1]
 
     @property
     def name(self) -> str:
@@ -132,7 +132,7 @@ class Plugins:
 
 
 def distribution_name(point: EntryPoint) -> str:
-    return point.dist.name if point.dist else "an unknown distribution"
+    return _name_and_version(point)[0]
 
 
 def describe(error: BaseException) -> str:
@@ -142,7 +142,18 @@ def describe(error: BaseException) -> str:
 
 
 def _origin(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist else distribution_name(point)
+    return " ".join(filter(None, _name_and_version(point)))
+
+
+def _name_and_version(point: EntryPoint) -> tuple[str, str]:
+    return _read_metadata(point.dist) if point.dist else ("an unknown distribution", "")
+
+
+@functools.cache
+def _read_metadata(distribution: Distribution) -> tuple[str, str]:
+    # Reading the metadata parses its whole file, each time one asks.
+    metadata = distribution.metadata
+    return metadata["Name"], metadata["Version"]
 
 
 def _core_first(point: EntryPoint) -> tuple[bool, str, str]:
