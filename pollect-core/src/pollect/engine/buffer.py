@@ -131,3 +131,16 @@ class LatestBuffer(MemoryBuffer):
                 self.samples -= len(waiting)
                 break
         return super().put(batch)
+
+    def expire(self) -> list[Batch]:
+        limit = self._clock.monotonic() - self._age
+        waiting = [self._queue.pop() for _ in range(len(self._queue) - self._pinned)][::-1]
+        dropped = []
+        for added, batch in waiting:
+            # That a source has no values any more stays true, however old the news are.
+            if added < limit and batch.samples:
+                dropped.append(batch)
+                self.samples -= len(batch)
+            else:
+                self._queue.append((added, batch))
+        return dropped
