@@ -62,6 +62,8 @@ class Session:
         self._client: Client | None = None
         self._changed = threading.Condition()
         self._connected = False
+        #: How many there were.
+        self._connections = 0
         #: Why there is no connection, as far as it is known.
         self._reason = ""
         self._patience = _FIRST_PATIENCE
@@ -108,9 +110,24 @@ class Session:
                 self._wanted.pop(topic, None)
                 self._cleared.discard(topic)
 
+    def wait_for_connection(self) -> "Client":
+        """Return when there is a connection; raises `Retryable` when none comes."""
+        began = time.monotonic()
+        with self._changed:
+            while self._client is None or not self._connected:
+                # At the end, too: a daemon that runs but a moment has something to deliver as well.
+                hurry = self._patience == _FIRST_PATIENCE or self._stopping.is_set()
+                patience = _FIRST_PATIENCE if hurry else self._patience
+                left = began + patience - time.monotonic()
+                if left <= 0 or (hurry and self._reason):
+                    self._patience = _PATIENCE
+                    raise self._away()
+                self._changed.wait(min(left, _GLANCE_SECONDS))
+            return self._client
+
     def publish(self, topics: Iterable[str]) -> None:
         """Publish what is wanted for `topics`; returns when the broker has them."""
-        client = self._wait_for_connection()
+        client = self.wait_for_connection()
         with self._changed:
             cleared = sorted(self._cleared)
             every = dict.fromkeys((*cleared, *topics))
@@ -119,7 +136,8 @@ class Session:
                 for topic in every
                 if topic in self._wanted
             ]
-        self._wait_for(pending)
+            connection = self._connections
+        self._wait_for(pending, connection)
         self._patience = _FIRST_PATIENCE
         self.forget(cleared)
 
@@ -140,25 +158,15 @@ class Session:
     def _send(self, client: "Client", topic: str, message: _Message) -> "MQTTMessageInfo":
         return client.publish(topic, message.payload, self._config.qos, retain=message.retain)
 
-    def _wait_for_connection(self) -> "Client":
-        until = time.monotonic() + self._patience
-        with self._changed:
-            while self._client is None or not self._connected:
-                left = until - time.monotonic()
-                news = bool(self._reason) and self._patience == _FIRST_PATIENCE
-                if left <= 0 or news or self._stopping.is_set():
-                    self._patience = _PATIENCE
-                    raise self._away()
-                self._changed.wait(min(left, _GLANCE_SECONDS))
-            return self._client
-
-    def _wait_for(self, pending: "list[MQTTMessageInfo]") -> None:
+    def _wait_for(self, pending: "list[MQTTMessageInfo]", connection: int) -> None:
         """Wait until all messages were sent, or with a quality of service acknowledged."""
         for info in pending:
             until = time.monotonic() + _PUBLISH_SECONDS
             while not _is_published(info):
                 if not self._connected:
                     raise self._away()
+                if self._connections != connection:
+                    raise Retryable(f"{self.place}: connection lost meanwhile")
                 if time.monotonic() > until:
                     raise Retryable(f"{self.place}: messages not taken in {_PUBLISH_SECONDS:g} s")
                 try:
@@ -177,8 +185,11 @@ class Session:
         if reason.is_failure:
             self._lost(f"refused: {reason}")
             return
+        # paho-mqtt would repeat what the broker did not acknowledge behind what is newer.
+        client.drop_out_messages()
         with self._changed:
             self._connected, self._reason = True, ""
+            self._connections += 1
             self._changed.notify_all()
             self._publish_all(client)
         if self._config.hass_autodiscovery:

@@ -87,6 +87,8 @@ class MqttWriter(Writer[MqttConfig]):
         session = self._session
         if session is None:
             raise RuntimeError("write() before open()")
+        # Values that are still to be delivered must not reach the broker with those that were.
+        session.wait_for_connection()
         changed: dict[str, bytes] = {}
         for batch in batches:
             changed |= self._update(session, batch)
