@@ -38,7 +38,9 @@ def answers(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def run_daemon(command: Sequence[str], folder: Path, *ports: int) -> Iterator[None]:
+def run_daemon(
+    command: Sequence[str], folder: Path, *ports: int
+) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a program in the foreground until the end of the block; ready when all ports answer."""
     log = folder / "daemon.log"
     with log.open("wb") as output:
@@ -52,7 +54,7 @@ def run_daemon(command: Sequence[str], folder: Path, *ports: int) -> Iterator[No
             return all(answers(port) for port in ports)
 
         wait_until(ready, 20.0)
-        yield
+        yield process
     finally:
         process.terminate()
         try:

@@ -1,6 +1,7 @@
 """Debian's mosquitto as broker, and mosquitto_sub as the judge of what arrives there."""
 
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ class Broker:
         self.port = free_port()
         self._folder = folder
         self._stack = ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
         self._config = folder / f"mosquitto-{self.port}.conf"
         lines = [f"listener {self.port} 127.0.0.1", "persistence false", *settings]
         if os.geteuid() == 0:
@@ -31,10 +33,29 @@ class Broker:
     def start(self) -> None:
         program = find_program("mosquitto", "mosquitto")
         command = [program, "-c", str(self._config)]
-        self._stack.enter_context(run_daemon(command, self._folder, self.port))
+        self._process = self._stack.enter_context(run_daemon(command, self._folder, self.port))
 
     def stop(self) -> None:
+        self._process = None
         self._stack.close()
+
+    def freeze(self) -> None:
+        """Let it do nothing from now on; the kernel still takes connections for it."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it at once, as a power cut does; to be followed by `stop`."""
+        self._signal(signal.SIGKILL)
+
+    def read_passwords_again(self) -> None:
+        self._signal(signal.SIGHUP)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
 
 
 @contextmanager
@@ -69,6 +90,11 @@ class Listener:
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
         self._publish = [find_program("mosquitto_pub", "mosquitto-clients"), *where]
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Wait until everything that the broker took before was seen."""
+        self._marked = False
 
         def marked() -> bool:
             assert self._process.poll() is None, "mosquitto_sub ended"

@@ -11,10 +11,12 @@ import socket
 import socketserver
 import sqlite3
 import struct
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,13 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 
 from pollect_writers.prometheus_remote_write.payload import STALE_MARKER
+from tests.simulators.daemons import find_program
+from tests.simulators.mosquitto import Broker, Listener
 
 REQUEST_SECONDS = 0.2
 _LISTEN_POLL_SECONDS = 0.01
 _LOCK_SECONDS = 0.05
+_SLOW_SECONDS = 0.05
 
 
 class Backend:
@@ -37,6 +42,11 @@ class Backend:
 
     #: The type of its writer.
     writer: str
+    #: Whether the writer shows the present: what is outdated while it waits is neither sent nor
+    #: lost.
+    present = False
+    #: Whether it is a program that may be absent, which skips the test.
+    needs_program = False
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -60,6 +70,10 @@ class Backend:
     def hang(self) -> None:
         """Take connections from now on, and do nothing with them."""
         raise NotImplementedError
+
+    def slow_down(self) -> None:
+        """Take a moment for everything from now on."""
+        self.slow_seconds = _SLOW_SECONDS
 
     def recover(self) -> None:
         """Let go of what hangs: those who waited get no answer."""
@@ -357,6 +371,107 @@ class SqliteBackend(FileBackend):
         self.recover()
 
 
+class MosquittoBackend(Backend):
+    """Debian's mosquitto, which forgets everything when it goes down; mosquitto_sub is the judge.
+
+    It hangs by SIGSTOP. While it refuses, it knows another password.
+    """
+
+    writer = "Mqtt"
+    present = True
+    needs_program = True
+    user, password = "pollect", "of the test"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._passwords = folder / "passwords"
+        self._set_password(self.password)
+        settings = ["allow_anonymous false", f"password_file {self._passwords}"]
+        self.broker = Broker(folder, settings)
+        self._listener: Listener | None = None
+        #: What listeners saw that ended with their broker.
+        self._seen: list[tuple[str, str]] = []
+        self._frozen = False
+        self._at_full_speed = threading.Event()
+        self._brake = threading.Thread(target=self._stop_and_go)
+
+    @property
+    def section(self) -> Mapping[str, Any]:
+        # Without acknowledgements a hanging broker would look like one that takes everything.
+        return {
+            "host": "127.0.0.1",
+            "port": self.broker.port,
+            "user": self.user,
+            "password": self.password,
+            "qos": 1,
+        }
+
+    def arrived(self) -> list[int]:
+        """Return the numbers that arrived; a repetition, as after a reconnect, is no arrival."""
+        return [int(float(text)) for text, _ in groupby(self.payloads("pollect.ticks/value"))]
+
+    def payloads(self, topic: str) -> list[str]:
+        """Return what arrived at a topic, in order."""
+        if self._listener is not None and not self._frozen:
+            self._listener.catch_up()
+        return [payload for where, payload in [*self._seen, *self._heard()] if where == topic]
+
+    def come_up(self) -> None:
+        self.broker.start()
+        self._listener = Listener(self.broker.port, "-u", "judge", "-P", self.password)
+
+    def go_down(self) -> None:
+        if self._listener is not None:
+            self._seen += self._heard()
+            self._listener.close()
+            self._listener = None
+        self.broker.stop()
+
+    def kill(self) -> None:
+        """End the broker at once, whatever it hangs on."""
+        self.broker.kill()
+        self.go_down()
+
+    def hang(self) -> None:
+        self._frozen = True
+        self.broker.freeze()
+
+    def recover(self) -> None:
+        if self._brake.is_alive():
+            self._at_full_speed.set()
+            self._brake.join()
+        self._frozen = False
+        self.broker.thaw()
+
+    def refuse(self) -> None:
+        """Know another password."""
+        self._set_password("another")
+        self.broker.read_passwords_again()
+
+    def admit(self) -> None:
+        self._set_password(self.password)
+        self.broker.read_passwords_again()
+
+    def slow_down(self) -> None:
+        self._brake.start()
+
+    def _stop_and_go(self) -> None:
+        while not self._at_full_speed.wait(_SLOW_SECONDS / 10):
+            self.broker.freeze()
+            self._at_full_speed.wait(_SLOW_SECONDS)
+            self.broker.thaw()
+
+    def _heard(self) -> list[tuple[str, str]]:
+        messages = list(self._listener.messages) if self._listener is not None else []
+        return [(topic, payload) for _, _, topic, payload in messages]
+
+    def _set_password(self, password: str) -> None:
+        command = [find_program("mosquitto_passwd", "mosquitto"), "-b", str(self._passwords)]
+        self._passwords.touch(mode=0o600)
+        for user, secret in ((self.user, password), ("judge", self.password)):
+            subprocess.run([*command, user, secret], check=True)
+
+
 BACKENDS: Mapping[str, type[Backend]] = {
     backend.writer: backend
     for backend in (
@@ -366,6 +481,7 @@ BACKENDS: Mapping[str, type[Backend]] = {
         GraphiteBackend,
         JsonLinesBackend,
         SqliteBackend,
+        MosquittoBackend,
     )
 }
 
