@@ -31,7 +31,7 @@ from pollect.testing import (
     no_leaks,
     serve_http,
 )
-from pollect.testing.contract import sources, writers
+from pollect.testing.contract import promises, sources, writers
 
 LEVEL = Metric("level_metres", help="Water level.", unit="metres", labels=("pier",))
 TIMEOUT_SECONDS = 0.2
@@ -65,11 +65,11 @@ class TideSource(Source[TideConfig]):
             raise BadResponse(f"expected a number, got {text[:80]!r}") from error
 
 
-def kept_here(promises: Iterable[Callable[[Any], None]]) -> list[Any]:
+def kept_here(every: Iterable[Callable[[Any], None]]) -> list[Any]:
     """Return the promises that the plugins of a test can keep: nobody can import them by name."""
     return [
         pytest.param(promise, id=promise.__name__)
-        for promise in promises
+        for promise in every
         if promise.__name__ != "import_is_light"
     ]
 
@@ -258,7 +258,7 @@ class UndescribedConfig(SourceConfig, frozen=True, kw_only=True):
 def test_careless_options_are_found(config, complaint) -> None:
     source_type = type("AnySource", (TideSource,), {"config_type": config})
     with pytest.raises(AssertionError, match=complaint):
-        sources.options_are_described(case_of(source_type))
+        promises.options_are_described(case_of(source_type))
 
 
 def test_careless_metrics_are_found() -> None:
@@ -286,7 +286,7 @@ def test_a_heavy_import_is_found(tmp_path, monkeypatch, code, complaint) -> None
     monkeypatch.syspath_prepend(tmp_path)
     source_type = type("AnySource", (TideSource,), {"__module__": "heavy_tide"})
     with pytest.raises(AssertionError, match=complaint):
-        sources.import_is_light(case_of(source_type))
+        promises.import_is_light(case_of(source_type))
 
 
 def test_an_exemption_skips_with_its_reason() -> None:

@@ -2,18 +2,45 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from unittest import SkipTest
+
+from pollect.testing.contract.classes import (
+    check_described_options,
+    check_light_import,
+    check_unknown_option,
+)
 
 
 class Case(Protocol):
     """One plugin under test."""
 
     @property
+    def plugin(self) -> type[Any]: ...
+
+    @property
+    def section(self) -> Mapping[str, Any]: ...
+
+    @property
     def exempt(self) -> Mapping[str, str]: ...
 
 
 CaseT = TypeVar("CaseT", bound=Case)
+
+
+def import_is_light(case: Case) -> None:
+    """Importing the plugin needs nothing but the standard library, msgspec and pollect."""
+    check_light_import(case.plugin)
+
+
+def unknown_options_are_refused(case: Case) -> None:
+    """A misspelt option is a mistake, told with what was probably meant."""
+    check_unknown_option(case.plugin.config_type, {"type": case.plugin.__name__, **case.section})
+
+
+def options_are_described(case: Case) -> None:
+    """Every option has a description; passwords and tokens are secrets."""
+    check_described_options(case.plugin.config_type)
 
 
 def exemptible(*promises: Callable[[CaseT], None]) -> tuple[Callable[[CaseT], None], ...]:

@@ -14,14 +14,16 @@ from pollect.plugin import Roots, Source
 from pollect.testing.build import build_source, installed_types
 from pollect.testing.clock import FakeClock
 from pollect.testing.contract.classes import (
-    check_described_options,
     check_hidden,
-    check_light_import,
-    check_unknown_option,
     demand,
     secrets_in,
 )
-from pollect.testing.contract.promises import exemptible
+from pollect.testing.contract.promises import (
+    exemptible,
+    import_is_light,
+    options_are_described,
+    unknown_options_are_refused,
+)
 from pollect.testing.contract.running import Running, expect_error, remembered_log
 from pollect.testing.contract.targets import Protocol, absent, rubbish, silent
 from pollect.testing.leaks import no_leaks
@@ -84,21 +86,6 @@ class SourceCase:
         if self.at is None:
             raise SkipTest("the source reads no network target")
         return self.at(host, port)
-
-
-def import_is_light(case: SourceCase) -> None:
-    """Importing the source needs nothing but the standard library, msgspec and pollect."""
-    check_light_import(case.plugin)
-
-
-def unknown_options_are_refused(case: SourceCase) -> None:
-    """A misspelt option is a mistake, told with what was probably meant."""
-    check_unknown_option(case.plugin.config_type, {"type": case.plugin.__name__, **case.section})
-
-
-def options_are_described(case: SourceCase) -> None:
-    """Every option has a description; passwords and tokens are secrets."""
-    check_described_options(case.plugin.config_type)
 
 
 def metrics_are_described(case: SourceCase) -> None:

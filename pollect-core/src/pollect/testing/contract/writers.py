@@ -12,13 +12,15 @@ from pollect.plugin import Writer
 from pollect.testing.build import build_writer, installed_types
 from pollect.testing.clock import FakeClock
 from pollect.testing.contract.classes import (
-    check_described_options,
     check_hidden,
-    check_light_import,
-    check_unknown_option,
     secrets_in,
 )
-from pollect.testing.contract.promises import exemptible
+from pollect.testing.contract.promises import (
+    exemptible,
+    import_is_light,
+    options_are_described,
+    unknown_options_are_refused,
+)
 from pollect.testing.contract.running import expect_error, remembered_log
 from pollect.testing.contract.targets import Protocol, absent, rubbish, silent
 from pollect.testing.leaks import no_leaks
@@ -85,21 +87,6 @@ class WriterCase:
         if self.at is None:
             raise SkipTest("the writer connects to nothing")
         return self.at(host, port)
-
-
-def import_is_light(case: WriterCase) -> None:
-    """Importing the writer needs nothing but the standard library, msgspec and pollect."""
-    check_light_import(case.plugin)
-
-
-def unknown_options_are_refused(case: WriterCase) -> None:
-    """A misspelt option is a mistake, told with what was probably meant."""
-    check_unknown_option(case.plugin.config_type, {"type": case.plugin.__name__, **case.section})
-
-
-def options_are_described(case: WriterCase) -> None:
-    """Every option has a description; passwords and tokens are secrets."""
-    check_described_options(case.plugin.config_type)
 
 
 def odd_batches_are_written(case: WriterCase) -> None:
