@@ -25,12 +25,6 @@ www IN AAAA 2001:db8::1
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def run_named(
     folder: Path, settings: str, *, dns_port: int, statistics_port: int

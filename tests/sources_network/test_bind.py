@@ -9,7 +9,8 @@ from pollect.api import BadResponse, ConfigError, TargetUnavailable
 from pollect.testing import FakeClock, HttpResponse, Misbehaviour, build_source, serve_http
 from pollect_sources_network.bind.source import BindSource, split_cache
 from pollect_sources_network.bind.statistics import parse_statistics
-from tests.simulators.named import ZONE, ask, free_port, needs_named, run_named
+from tests.simulators.daemons import free_port
+from tests.simulators.named import ZONE, ask, needs_named, run_named
 from tests.sources_network.driver import OpenSource, opened
 
 AAAA, MX = 28, 15

@@ -25,8 +25,8 @@ from pollect.api import (
     SourceContext,
     TargetUnavailable,
 )
-from pollect_sources_network.connect import ROOM_SECONDS, SHORTEST_SECONDS
-from pollect_sources_network.parallel import side_by_side
+from pollect_sources_network.connect import SHORTEST_SECONDS
+from pollect_sources_network.parallel import longest_seconds, side_by_side
 
 if TYPE_CHECKING:
     import ssl
@@ -196,8 +196,7 @@ class DnsSource(Source[DnsConfig]):
         ]
 
     def deadline_seconds(self) -> float:
-        rounds = -(-len(self._questions) // self.config.parallel)
-        return rounds * self.config.timeout + ROOM_SECONDS
+        return longest_seconds(len(self._questions), self.config.parallel, self.config.timeout)
 
     def _ask(self, question: Question) -> Reply | None:
         import dns.exception

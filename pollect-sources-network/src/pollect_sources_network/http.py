@@ -35,8 +35,8 @@ from pollect.api import (
     SourceContext,
 )
 from pollect.support.http import MAX_REDIRECTS, HttpClient, Response, check_url
-from pollect_sources_network.connect import ROOM_SECONDS, IpProtocol
-from pollect_sources_network.parallel import side_by_side
+from pollect_sources_network.connect import IpProtocol
+from pollect_sources_network.parallel import longest_seconds, side_by_side
 from pollect_sources_network.urls import url_label
 from pollect_sources_network.x509 import earliest_expiry
 
@@ -268,8 +268,7 @@ class HttpSource(Source[HttpConfig]):
         self._closing.close()
 
     def deadline_seconds(self) -> float:
-        rounds = -(-len(self._urls) // self.config.parallel)
-        return rounds * self.config.timeout + ROOM_SECONDS
+        return longest_seconds(len(self._urls), self.config.parallel, self.config.timeout)
 
     def _path(self, name: str | None) -> Path | None:
         return None if name is None else self.context.config_dir / name

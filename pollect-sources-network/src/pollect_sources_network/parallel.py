@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from pollect_sources_network.connect import ROOM_SECONDS
+
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
@@ -44,3 +46,12 @@ def side_by_side(
     if errors:
         raise errors[0]
     return [results[index] for index in range(len(items))]
+
+
+def longest_seconds(count: int, parallel: int, timeout: float) -> float:
+    """Return what `count` items may take at most that have `timeout` seconds each.
+
+    `parallel` of them go at a time; there is room at the end to report what came of it.
+    """
+    rounds = -(-count // parallel)
+    return rounds * timeout + ROOM_SECONDS

@@ -18,13 +18,12 @@ from msgspec import Meta
 
 from pollect.api import ConfigError, Metric, Sample, Seconds, Source, SourceConfig, SourceContext
 from pollect_sources_network.connect import (
-    ROOM_SECONDS,
     Deadline,
     IpProtocol,
     connect,
     split_host_port,
 )
-from pollect_sources_network.parallel import side_by_side
+from pollect_sources_network.parallel import longest_seconds, side_by_side
 
 if TYPE_CHECKING:
     import ssl
@@ -148,8 +147,7 @@ class TcpTimeSource(Source[TcpTimeConfig]):
         ]
 
     def deadline_seconds(self) -> float:
-        rounds = -(-len(self._targets) // self.config.parallel)
-        return rounds * self.config.timeout + ROOM_SECONDS
+        return longest_seconds(len(self._targets), self.config.parallel, self.config.timeout)
 
     def _check(self, target: tuple[str, int]) -> Check:
         check = Check()

@@ -35,8 +35,8 @@ from pollect_sources_network.certificate.handshake import (
     fetch_verdict,
 )
 from pollect_sources_network.certificate.starttls import PLAIN_PORTS, TLS_PORTS
-from pollect_sources_network.connect import ROOM_SECONDS, Deadline
-from pollect_sources_network.parallel import side_by_side
+from pollect_sources_network.connect import Deadline
+from pollect_sources_network.parallel import longest_seconds, side_by_side
 from pollect_sources_network.urls import url_label
 from pollect_sources_network.x509 import (
     Certificate,
@@ -190,8 +190,7 @@ class CertificateSource(Source[CertificateConfig]):
         ]
 
     def deadline_seconds(self) -> float:
-        rounds = -(-len(self._targets) // self.config.parallel)
-        return rounds * self.config.timeout + ROOM_SECONDS
+        return longest_seconds(len(self._targets), self.config.parallel, self.config.timeout)
 
     def _build_targets(self) -> dict[tuple[str, ...], Target | None]:
         config = self.config
