@@ -1,6 +1,7 @@
 """A config file is read whole: defaults and fallbacks as in 1.x, every mistake at its place."""
 
 import json
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -295,6 +296,12 @@ def test_folder_is_no_config(tmp_path: Path) -> None:
     (tmp_path / "other.yml").mkdir()
     with pytest.raises(ConfigError, match=r"other\.yml: is a directory, expected a file$"):
         find_config(str(tmp_path / "other.yml"))
+
+
+def test_config_may_come_through_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert find_config(str(pipe)) == pipe
 
 
 def test_name_that_no_file_system_takes_is_told() -> None:

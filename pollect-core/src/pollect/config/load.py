@@ -24,7 +24,7 @@ def find_config(name: str) -> Path:
         tried += [exact.with_name(exact.name + suffix) for suffix in SUFFIXES]
     for file in tried:
         try:
-            if file.is_file():
+            if file.exists() and not file.is_dir():  # a pipe is as good
                 return file
         except OSError as error:  # a folder that is not ours to look into, a name that is too long
             raise ConfigError(f"cannot be read: {error.strerror}", file=file) from error
