@@ -168,3 +168,9 @@ def test_mistake_on_the_command_line_is_named(
     done = call("probe", *words)
     assert done.returncode == code
     assert message in done.stderr
+
+
+def test_mistake_that_only_the_source_finds_is_named_by_its_option() -> None:
+    done = call("probe", "Process", "procRegex=[")
+    assert done.returncode == 2
+    assert done.stderr.startswith("procRegex: '[' is no regular expression")

@@ -73,14 +73,16 @@ def probe(
     session.start_command_log()
     if config_name is None:
         config, registry = _config_of_words(words)
-        wanted = ""
+        try:
+            chosen = _choose(config, registry, "")
+        except InvalidConfig as error:
+            raise InvalidConfig([_without_path(problem) for problem in error.problems]) from error
     else:
         loaded = load(config_name, dry_run=True)
         config, registry = loaded.config, loaded.registry
         if len(words) > 1:
             raise click.UsageError(f"with --config one SOURCE at most, got {len(words)}")
-        wanted = words[0] if words else ""
-    chosen = _choose(config, registry, wanted)
+        chosen = _choose(config, registry, words[0] if words else "")
     looks = [Look(source, wait) for source in chosen]
     results = [(look.plan, look.result()) for look in looks]
     if as_json:
