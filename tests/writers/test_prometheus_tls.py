@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -232,6 +233,42 @@ def test_health_checks_need_no_password(password_hash: str) -> None:
     with serving(build_prometheus(auth={"users": {"ann": password_hash}})) as writer:
         assert request(writer, "/-/healthy").status == 200
         assert request(writer, "/").status == 401
+
+
+def test_passwords_that_travel_readable_are_warned_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    auth = {"token": "of-the-test"}
+    with serving(build_prometheus(auth=auth, bind="0.0.0.0")) as writer:
+        port = writer.port
+        for _ in range(2):
+            assert request(writer, headers=bearer("of-the-test")).status == 200
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"Prometheus: passwords and tokens of `auth` can be read on their way to port {port}; "
+        "add `tls`, or set `bind: 127.0.0.1` and put a proxy with TLS before it"
+    ]
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"auth": {"token": "of-the-test"}},
+        {"auth": {"token": "of-the-test"}, "bind": "localhost"},
+        {"auth": {"token": "of-the-test"}, "bind": "::1"},
+        {"bind": "0.0.0.0"},
+    ],
+)
+def test_nothing_is_warned_of_where_nobody_can_listen_in(
+    section: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(build_prometheus(**section)):
+        assert "can be read" not in caplog.text
+
+
+def test_auth_with_tls_is_not_warned_of(files: Files, caplog: pytest.LogCaptureFixture) -> None:
+    auth = {"token": "of-the-test"}
+    with serving(build_prometheus(auth=auth, tls=files.section, bind="0.0.0.0")):
+        assert "can be read" not in caplog.text
 
 
 def test_a_right_password_is_hashed_once(password_hash: str, monkeypatch) -> None:

@@ -6,6 +6,7 @@ Every path answers with the metrics, as in pollect 1.x, except `/` for browsers 
 token. Needs no third-party library.
 """
 
+import socket
 import threading
 import zlib
 from collections.abc import Sequence
@@ -86,6 +87,13 @@ class PrometheusWriter(Writer[PrometheusConfig]):
         scheme = "https" if self._tls is not None else "http"
         place = f"[{host}]" if ":" in host else host
         self.log.info("listening on %s://%s:%d/", scheme, place, self.port)
+        if self._gate is not None and self._tls is None and not _is_loopback(listener):
+            self.log.warning(
+                "%s: passwords and tokens of `auth` can be read on their way to port %d; "
+                "add `tls`, or set `bind: 127.0.0.1` and put a proxy with TLS before it",
+                self.context.name,
+                self.port,
+            )
 
     def write(self, batches: Sequence[Batch]) -> None:
         for batch in batches:
@@ -187,6 +195,12 @@ class PrometheusSslWriter(PrometheusWriter):
         if not cert or not key:
             raise ConfigError("missing", key="key" if cert else "cert", hint="a PEM file")
         return TlsConfig(cert=cert, key=key)
+
+
+def _is_loopback(listener: socket.socket) -> bool:
+    """Tell whether only this host can connect."""
+    address: str = listener.getsockname()[0]
+    return address == "::1" or address.removeprefix("::ffff:").startswith("127.")
 
 
 def _build_gate(config: AuthConfig) -> "Gate":
