@@ -23,7 +23,12 @@ from pollect.api import (
     TargetUnavailable,
 )
 from pollect_sources_network.snmp.agent import Agent, Answer
-from pollect_sources_network.snmp.config import AgentConfig, build_security, parse_address
+from pollect_sources_network.snmp.config import (
+    AgentConfig,
+    Conversion,
+    build_security,
+    parse_address,
+)
 from pollect_sources_network.snmp.connect import (
     REPORT_SECONDS,
     build_agent,
@@ -33,7 +38,7 @@ from pollect_sources_network.snmp.connect import (
     translate_names,
 )
 from pollect_sources_network.snmp.oids import SYS_UPTIME, normalize_oid
-from pollect_sources_network.snmp.rates import TICKS_PER_SECOND, CounterBits, Rates
+from pollect_sources_network.snmp.rates import TICKS_PER_SECOND, Rates
 from pollect_sources_network.snmp.values import Value, number_of, text_of
 
 MILLISECONDS = 1000
@@ -62,7 +67,7 @@ class IndexRange(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ]
 
 
-class MetricEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class MetricEntry(Conversion, frozen=True, kw_only=True):
     """One value, or one for each number of a range."""
 
     name: Annotated[str, Meta(description="Name of the value.", min_length=1)]
@@ -81,19 +86,7 @@ class MetricEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ] = None
     oid_labels: Annotated[
         dict[str, str], Meta(description="Labels whose values are read from these objects.")
-    ] = {}
-    scale: Annotated[float, Meta(description="Factor of the value.")] = 1.0
-    offset: Annotated[float, Meta(description="Added to the value after `scale`.")] = 0.0
-    counter_bits: Annotated[
-        CounterBits,
-        Meta(
-            description="Width of a counter with `mode: rate`: 32 or 64, `auto` to see from the "
-            "values, `none` for a value that may fall."
-        ),
-    ] = "auto"
-    map: Annotated[
-        dict[str, float], Meta(description="Numbers for texts or for other numbers.")
-    ] = {}
+    ] = msgspec.field(default_factory=dict)
 
 
 class SnmpGetConfig(AgentConfig, frozen=True, kw_only=True):

@@ -11,7 +11,6 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
 from pollect.api import (
@@ -25,7 +24,12 @@ from pollect.api import (
     TargetUnavailable,
 )
 from pollect_sources_network.snmp.agent import Agent
-from pollect_sources_network.snmp.config import AgentConfig, build_security, parse_address
+from pollect_sources_network.snmp.config import (
+    AgentConfig,
+    Conversion,
+    build_security,
+    parse_address,
+)
 from pollect_sources_network.snmp.connect import (
     MAX_REPETITIONS,
     REPORT_SECONDS,
@@ -36,14 +40,14 @@ from pollect_sources_network.snmp.connect import (
 )
 from pollect_sources_network.snmp.oids import SYS_UPTIME, index_of, normalize_oid
 from pollect_sources_network.snmp.presets import PRESETS, LabelColumn, Table, ValueColumn
-from pollect_sources_network.snmp.rates import CounterBits, Rates
+from pollect_sources_network.snmp.rates import Rates
 from pollect_sources_network.snmp.values import Value, number_of, text_of
 
 #: The cells of a column by index.
 Cells = Mapping[str, Value]
 
 
-class ColumnEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class ColumnEntry(Conversion, frozen=True, kw_only=True):
     """One column of values."""
 
     name: Annotated[str, Meta(description="Name of the value.", min_length=1)]
@@ -52,18 +56,6 @@ class ColumnEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         Literal["gauge", "counter", "rate"],
         Meta(description="What the cells are; `rate` for the change per second of a counter."),
     ] = "gauge"
-    scale: Annotated[float, Meta(description="Factor of the value.")] = 1.0
-    offset: Annotated[float, Meta(description="Added to the value after `scale`.")] = 0.0
-    counter_bits: Annotated[
-        CounterBits,
-        Meta(
-            description="Width of a counter with `mode: rate`: 32 or 64, `auto` to see from the "
-            "values, `none` for a value that may fall."
-        ),
-    ] = "auto"
-    map: Annotated[
-        dict[str, float], Meta(description="Numbers for texts or for other numbers.")
-    ] = {}
 
 
 class SnmpTableConfig(AgentConfig, frozen=True, kw_only=True):
