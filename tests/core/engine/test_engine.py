@@ -449,6 +449,18 @@ def test_reload_with_a_new_writer_tells_it_what_there_is_at_once(run: Run) -> No
     assert len(source.starts) == 3, "one writer less is no reason to probe"
 
 
+def test_reload_that_switches_self_metrics_on_reaches_remote_writers(run: Run) -> None:
+    remote = build_writer({}, RemoteRecorder)
+    assert isinstance(remote, RemoteRecorder)
+    source = SourcePlan(source=scripted(), interval=0.05)
+    collections = [CollectionPlan(name="c", sources=[source], writers=[remote])]
+    engine = run(Plan(collections=collections, self_metrics=False))
+    wait_until(lambda: remote.batches)
+    assert not any(batch.source.type in ("source", "writer") for batch in remote.batches)
+    engine.replace(Plan(collections=collections, self_metrics=True, tick_time=0.05))
+    wait_until(lambda: any(batch.source.type == "source" for batch in remote.batches))
+
+
 def test_reload_that_cannot_open_a_writer_keeps_the_old_plan_running(run: Run) -> None:
     old, new = recording(), recording()
     new.open = failing(Rejected("port 9 is in use"))  # type: ignore[method-assign]

@@ -58,10 +58,7 @@ class Engine:
         """
         self._open_ports()
         self._start_collections()
-        if self._plan.self_metrics:
-            self._self_ticks = Ticks(
-                self._scheduler, self._clock, self._plan.tick_time, self._send_self_metrics
-            )
+        self._schedule_self_metrics()
         self._scheduler.start()
         self._observers.notify(
             "pollect_started", sources=[runner.plan.id for runner in self._runners()]
@@ -101,6 +98,7 @@ class Engine:
         unused = [port for key, port in self._ports.items() if key not in wanted]
         self._exchange_ports(plan, unused)
         self._plan = plan
+        self._schedule_self_metrics()
         known = dict(_numbered(self._collections))
         self._collections = []
         for key, section in _numbered(plan.collections):
@@ -250,6 +248,15 @@ class Engine:
 
     def _batch_lost(self, writer: str, batch: Batch, error: BaseException | None) -> None:
         self._observers.notify("pollect_batch_lost", writer=writer, batch=batch, error=error)
+
+    def _schedule_self_metrics(self) -> None:
+        if self._self_ticks is not None:
+            self._self_ticks.stop()
+            self._self_ticks = None
+        if self._plan.self_metrics:
+            self._self_ticks = Ticks(
+                self._scheduler, self._clock, self._plan.tick_time, self._send_self_metrics
+            )
 
     def _send_self_metrics(self) -> None:
         told = [

@@ -139,10 +139,6 @@ class Runner:
         with self._lock:
             return self._withdrawal()
 
-    @property
-    def busy(self) -> bool:
-        return self._run is not None
-
     def status(self) -> SourceStatus:
         return SourceStatus(
             source=self.plan.id,
