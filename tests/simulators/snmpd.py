@@ -25,14 +25,18 @@ from tests.simulators.snmp_agent import (
 SNMPD = shutil.which("snmpd", path="/usr/sbin:/usr/bin:/sbin:/bin")
 needs_snmpd = pytest.mark.skipif(SNMPD is None, reason="snmpd is not installed")
 
-READY_SECONDS = 10.0
+READY_SECONDS = 30.0
 COMMUNITY = "public"
 
 
 def free_udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that is free for TCP as well: snmpd ends if it cannot have both."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+            udp.bind(("127.0.0.1", 0))
+            with contextlib.suppress(OSError):
+                tcp.bind(udp.getsockname())
+                return int(udp.getsockname()[1])
 
 
 @contextlib.contextmanager
