@@ -401,6 +401,10 @@ def test_a_wrong_community_is_hinted_at(agent: SimulatedAgent) -> None:
     assert "s3cret" not in str(failure.value)
 
 
+def test_the_uptime_may_be_the_only_value(agent: SimulatedAgent) -> None:
+    assert probe_once(agent, one("sysUpTime.0", scale=0.01)) == {"value": DAY_TICKS / 100}
+
+
 def test_a_closed_port_is_unavailable_at_once() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unused:
         unused.bind(("127.0.0.1", 0))

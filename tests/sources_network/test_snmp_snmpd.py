@@ -18,6 +18,15 @@ pytestmark = [pytest.mark.integration, needs_snmpd]
 needs_programs = pytest.mark.skipif(
     shutil.which("snmpget") is None, reason="snmpget is not installed"
 )
+#: Options that select who talks to the agent.
+every_backend = pytest.mark.parametrize(
+    "backend",
+    [
+        pytest.param({"backend": "native"}, id="gufo-snmp"),
+        pytest.param({"backend": "native", "unconnected": True}, id="snmp"),
+        pytest.param({"backend": "snmpget"}, id="snmpget", marks=needs_programs),
+    ],
+)
 
 AUTH_PHRASE, PRIVACY_PHRASE = "authphrase", 'priv "phrase" #1'
 #: Name of the user, authentication, encryption, in snmpd's words.
@@ -108,17 +117,19 @@ def v3(user: tuple[str, str, str], **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("version", [1, "2c"])
-@pytest.mark.parametrize("backend", ["native", pytest.param("snmpget", marks=needs_programs)])
-def test_communities_are_read_in_both_versions(host: str, version: int | str, backend: str) -> None:
-    check(section(host, snmpVersion=version, backend=backend))
+@every_backend
+def test_communities_are_read_in_both_versions(
+    host: str, version: int | str, backend: dict[str, Any]
+) -> None:
+    check(section(host, snmpVersion=version, **backend))
 
 
 @pytest.mark.parametrize("user", USERS, ids=[user[0] for user in USERS])
-@pytest.mark.parametrize("backend", ["native", pytest.param("snmpget", marks=needs_programs)])
+@every_backend
 def test_every_security_level_and_protocol_of_version_3(
-    host: str, user: tuple[str, str, str], backend: str
+    host: str, user: tuple[str, str, str], backend: dict[str, Any]
 ) -> None:
-    check(section(host, backend=backend, **v3(user)))
+    check(section(host, **backend, **v3(user)))
 
 
 @needs_programs
@@ -134,17 +145,7 @@ def test_without_the_library_the_program_does_its_work(
     check(section(host, snmpVersion="2c"))
 
 
-@needs_programs
-def test_a_context_is_asked_for_and_an_unknown_one_gets_silence(host: str) -> None:
-    config = section(host, contextName="vlan-7", timeout=0.2, **v3(USERS[4]))
-    with (
-        opened(config, SnmpGetSource) as source,
-        pytest.raises(TargetUnavailable, match="No Response"),
-    ):
-        source.series()
-
-
-@pytest.mark.parametrize("backend", ["native", pytest.param("snmpget", marks=needs_programs)])
+@every_backend
 @pytest.mark.parametrize(
     "change",
     [
@@ -154,9 +155,9 @@ def test_a_context_is_asked_for_and_an_unknown_one_gets_silence(host: str) -> No
     ],
 )
 def test_refused_credentials_are_told_apart_and_kept_secret(
-    host: str, backend: str, change: dict[str, Any]
+    host: str, backend: dict[str, Any], change: dict[str, Any]
 ) -> None:
-    config = section(host, backend=backend, timeout=0.5, **(v3(USERS[4]) | change))
+    config = section(host, **backend, timeout=0.5, **(v3(USERS[4]) | change))
     with opened(config, SnmpGetSource) as source:
         with pytest.raises(AuthenticationFailed) as failure:
             source.series()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,8 +41,8 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("snmpsim")
     (folder / "data").mkdir()
     # The name of a recording is the context, which is empty here, or the community.
-    for name in (".snmprec", f"{COMMUNITY}.snmprec"):
-        (folder / "data" / name).write_text(f"{IN_OCTETS}|65|5\n")
+    for name, octets in (("", 5), (COMMUNITY, 5), ("vlan-7", 7)):
+        (folder / "data" / f"{name}.snmprec").write_text(f"{IN_OCTETS}|65|{octets}\n")
     port = free_udp_port()
     address = f"127.0.0.1:{port}"
     users = [
@@ -85,7 +86,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.wait(10)
 
 
-def probe(host: str, user: str, protocol: str) -> dict[str, float]:
+def probe(host: str, user: str, protocol: str, **more: Any) -> dict[str, float]:
     config = {
         "host": host,
         "snmpVersion": 3,
@@ -94,14 +95,20 @@ def probe(host: str, user: str, protocol: str) -> dict[str, float]:
         "privacyPassPhrase": PRIVACY_PHRASE,
         "privacyProtocol": protocol,
         "metrics": [{"name": "octets", "oid": IN_OCTETS}],
+        **more,
     }
     with opened(config, SnmpGetSource) as source:
         return source.series()
 
 
+@pytest.mark.parametrize("unconnected", [False, True], ids=["gufo-snmp", "snmp"])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_both_key_extensions_are_spoken(host: str, protocol: str) -> None:
-    assert probe(host, protocol, protocol) == {"octets": 5}
+def test_both_key_extensions_are_spoken(host: str, protocol: str, unconnected: bool) -> None:
+    assert probe(host, protocol, protocol, unconnected=unconnected) == {"octets": 5}
+
+
+def test_a_context_is_the_name_of_a_recording(host: str) -> None:
+    assert probe(host, "AES-256", "AES-256", contextName="vlan-7") == {"octets": 7}
 
 
 def test_the_other_key_extension_is_refused(host: str) -> None:

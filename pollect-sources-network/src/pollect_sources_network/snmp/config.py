@@ -15,6 +15,8 @@ from pollect_sources_network.snmp.rates import CounterBits
 SNMP_PORT = 161
 #: RFC 3414, section 11.2: shorter pass phrases are refused by agents as well.
 MIN_PASS_PHRASE_LENGTH = 8
+#: RFC 3411, section 5, SnmpEngineID.
+ENGINE_ID_OCTETS = range(5, 33)
 #: Requests of this size and their answers fit the buffers that agents and gufo-snmp have; an
 #: encrypted answer with more than about 110 interface counters exceeds the 2048 bytes gufo-snmp
 #: announces to an SNMPv3 agent.
@@ -85,8 +87,19 @@ class AgentConfig(SourceConfig, frozen=True, kw_only=True):
         Meta(description="Level of SNMP 3; default: as high as the pass phrases given allow."),
     ] = None
     context_name: Annotated[
-        str, Meta(description="Context of SNMP 3; asked for by the program snmpget.")
+        str, Meta(description="Context of SNMP 3, as some devices have one for each VLAN.")
     ] = ""
+    engine_id: Annotated[
+        str,
+        Meta(
+            description="Engine id of the SNMP 3 agent in hex, as in 80001f8803aabbcc; default: "
+            "the agent is asked for it."
+        ),
+    ] = ""
+    unconnected: Annotated[
+        bool,
+        Meta(description="Take answers from other addresses than the one that was asked."),
+    ] = False
     timeout: Annotated[Seconds | None, Meta(description="Seconds to wait for one answer.")] = 2.0
     retries: Annotated[
         int, Meta(ge=0, le=10, description="Further tries; none while the agent is down.")
@@ -98,8 +111,8 @@ class AgentConfig(SourceConfig, frozen=True, kw_only=True):
     backend: Annotated[
         Literal["auto", "native", "snmpget"],
         Meta(
-            description="Who talks to the agent: the library gufo-snmp or the program snmpget; "
-            "`auto` takes the program only for what the library cannot do."
+            description="Who talks to the agent: libraries or the program snmpget; `auto` takes "
+            "the program only for what the libraries cannot do."
         ),
     ] = "auto"
     mib_dirs: Annotated[
@@ -156,6 +169,23 @@ class Security:
     privacy_protocol: str = "AES"
     privacy_pass_phrase: Secret = _NO_SECRET
     context: str = ""
+    engine_id: bytes = b""
+
+    @property
+    def silence_hint(self) -> str:
+        """What an agent may mean by not answering; empty if it is only down."""
+        if self.version != "3":
+            return "; agents do not answer to a wrong community either"
+        causes = [
+            name
+            for name, is_given in (
+                ("privacy pass phrase", self.level == "authPriv"),
+                ("context", bool(self.context)),
+                ("engine id", bool(self.engine_id)),
+            )
+            if is_given
+        ]
+        return f"; agents do not answer to a wrong {' or '.join(causes)} either" if causes else ""
 
 
 def parse_address(host: str, port: int | None = None) -> Address:
@@ -185,6 +215,8 @@ def build_security(config: AgentConfig, log: logging.Logger) -> Security:
     """Return version and credentials of the config; raises `ConfigError`."""
     version = str(config.snmp_version).strip().lower().removeprefix("v")
     if version in ("1", "2", "2c"):
+        _check_only_for_3(config.context_name, "contextName")
+        _check_only_for_3(config.engine_id, "engineId")
         return Security("1" if version == "1" else "2c", community=config.community_string)
     if version != "3":
         raise ConfigError(f"expected 1, 2c or 3, got {config.snmp_version!r}", key="snmpVersion")
@@ -207,7 +239,32 @@ def build_security(config: AgentConfig, log: logging.Logger) -> Security:
         privacy_protocol=_privacy_protocol(config.privacy_protocol, log),
         privacy_pass_phrase=privacy or _NO_SECRET,
         context=config.context_name,
+        engine_id=parse_engine_id(config.engine_id),
     )
+
+
+def parse_engine_id(text: str) -> bytes:
+    """Return the octets of an engine id in hex, with or without `0x` and colons; empty for none.
+
+    Raises `ConfigError` for `engineId`.
+    """
+    digits = re.sub(r"^0x|[: ]", "", text.strip().lower())
+    if not digits:
+        return b""
+    try:
+        octets = bytes.fromhex(digits)
+    except ValueError:
+        octets = b""
+    if len(octets) not in ENGINE_ID_OCTETS:
+        raise ConfigError(
+            f"expected 5 to 32 octets in hex like 80001f8803aabbcc, got {text!r}", key="engineId"
+        )
+    return octets
+
+
+def _check_only_for_3(value: str, key: str) -> None:
+    if value:
+        raise ConfigError("is known to SNMP 3 only", key=key, hint="add `snmpVersion: 3`")
 
 
 def _check_pass_phrase(phrase: Secret | None, key: str, level: str) -> None:

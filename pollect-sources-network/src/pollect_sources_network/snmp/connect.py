@@ -13,6 +13,7 @@ from pollect_sources_network.snmp.config import MAX_OIDS, Address, AgentConfig, 
 from pollect_sources_network.snmp.native import NativeTransport
 from pollect_sources_network.snmp.oids import is_name, is_numeric, split_name
 from pollect_sources_network.snmp.program import PACKAGE, ProgramTransport
+from pollect_sources_network.snmp.pure import PureTransport
 
 #: What snmp_exporter asks for at once as well.
 MAX_REPETITIONS = 25
@@ -22,20 +23,12 @@ REPORT_SECONDS = 1.0
 _TRANSLATE_SECONDS = 20.0
 
 
-def check_backend(config: AgentConfig, address: Address, security: Security) -> None:
+def check_backend(config: AgentConfig, address: Address) -> None:
     """Raise `ConfigError` when `backend: native` is asked for what only the program can do."""
-    if config.backend != "native":
-        return
-    if not address.is_udp:
+    if config.backend == "native" and not address.is_udp:
         raise ConfigError(
-            f"transport {address.transport} is not one of the library gufo-snmp",
+            f"transport {address.transport} is none of the libraries, they know UDP",
             key="host",
-            hint="use `backend: snmpget`",
-        )
-    if security.context:
-        raise ConfigError(
-            "contexts are unknown to the library gufo-snmp",
-            key="contextName",
             hint="use `backend: snmpget`",
         )
 
@@ -69,9 +62,12 @@ def _build_transport(
     max_repetitions: int,
 ) -> Transport:
     timeout = config.timeout or DEFAULT_TIMEOUT_SECONDS
-    needs_program = not address.is_udp or bool(security.context)
-    if config.backend != "snmpget" and not needs_program:
+    if config.backend != "snmpget" and address.is_udp:
         try:
+            if security.context or config.unconnected:
+                return PureTransport(
+                    address, security, timeout_seconds=timeout, max_repetitions=max_repetitions
+                )
             return NativeTransport(
                 address,
                 security,
@@ -79,10 +75,11 @@ def _build_transport(
                 max_repetitions=max_repetitions,
                 clock=context.clock,
             )
-        except MissingDependency:
+        except MissingDependency as error:
             if config.backend == "native" or shutil.which("snmpget") is None:
                 raise
-            log.info("the library gufo-snmp is not installed, the program snmpget does its work")
+            library = error.__cause__.name if isinstance(error.__cause__, ImportError) else None
+            log.info("the library %s is not installed, the program snmpget does its work", library)
     return ProgramTransport(
         address, security, timeout_seconds=timeout, max_repetitions=max_repetitions
     )

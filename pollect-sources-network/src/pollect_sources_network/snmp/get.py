@@ -141,11 +141,13 @@ class SnmpGetSource(Source[SnmpGetConfig]):
         super().__init__(config, context)
         self._address = parse_address(config.host, config.port)
         self._security = build_security(config, self.log)
-        check_backend(config, self._address, self._security)
+        check_backend(config, self._address)
         self._shows_details = config.details or not config.metrics
         self._keyed_oids: list[tuple[str, str]] = []
         self._readings = self._build_readings()
         self._oids: list[str] = []
+        #: Those of them whose values are reported.
+        self._wanted: frozenset[str] = frozenset()
         self._rates = Rates()
         self._skipped: set[str] = set()
         self._agent: Agent | None = None
@@ -158,6 +160,7 @@ class SnmpGetSource(Source[SnmpGetConfig]):
         if self._shows_details or (has_rates and self.config.reboot_check):
             wanted.insert(0, SYS_UPTIME)
         self._oids = list(dict.fromkeys(wanted))
+        self._wanted = frozenset(oid for reading in self._readings for oid in reading.oids)
         self._agent = build_agent(
             self.config, self._address, self._security, self.context, self.log
         )
@@ -172,7 +175,7 @@ class SnmpGetSource(Source[SnmpGetConfig]):
                 answer = await agent.get(self._oids)
         except TimeoutError as error:
             raise TargetUnavailable(f"{self._address}: no end after {limit:g} s") from error
-        if not answer.values.keys() - {SYS_UPTIME} and self._readings:
+        if self._readings and self._wanted.isdisjoint(answer.values):
             raise BadResponse(f"{self._address}: none of the {len(self._oids)} OIDs has a value")
         self._note_uptime(agent, answer)
         samples = self._samples(answer)

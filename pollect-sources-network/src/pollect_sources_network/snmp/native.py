@@ -93,7 +93,8 @@ class NativeTransport:
         """Make or refresh the session as needed."""
         now = self._clock.monotonic()
         if self._session is None:
-            self._session = self._build_session(await self._resolve())
+            ip = await resolve_host(self._address, self._timeout_seconds)
+            self._session = self._build_session(ip)
             self._last_refresh = float("-inf")
         if self._security.version == "3" and now - self._last_refresh > TIME_WINDOW_SECONDS / 2:
             try:
@@ -103,21 +104,6 @@ class NativeTransport:
                 raise
             self._last_refresh = now
 
-    async def _resolve(self) -> str:
-        if self._address.is_literal:
-            return self._address.host
-        family = socket.AF_INET6 if self._address.is_ipv6_only else socket.AF_UNSPEC
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                found = await asyncio.get_running_loop().getaddrinfo(
-                    self._address.host, self._address.port, family=family, type=socket.SOCK_DGRAM
-                )
-        except TimeoutError as error:
-            raise TargetUnavailable(f"{self._address.host}: name resolution hangs") from error
-        except OSError as error:
-            raise TargetUnavailable(f"{self._address.host}: {error.strerror}") from error
-        return str(found[0][4][0])
-
     def _build_session(self, ip: str) -> "SnmpSession":
         version = {"1": "v1", "2c": "v2c", "3": "v3"}[self._security.version]
         try:
@@ -125,6 +111,7 @@ class NativeTransport:
                 addr=ip,
                 port=self._address.port,
                 community=self._security.community.reveal(),
+                engine_id=self._security.engine_id or None,
                 user=self._build_user() if version == "v3" else None,
                 version=self._library.SnmpVersion[version],
                 timeout=self._timeout_seconds,
@@ -179,7 +166,7 @@ class NativeTransport:
             case TimeoutError():
                 # A closed port is a time-out for the library; its text is on the inner error.
                 reason = str(error.__cause__ or "") or (
-                    f"no answer within {self._timeout_seconds:g} s{self._what_silence_means()}"
+                    f"no answer within {self._timeout_seconds:g} s{self._security.silence_hint}"
                 )
                 return NoAnswer(f"{where}: {reason}")
             case OSError():
@@ -194,12 +181,22 @@ class NativeTransport:
             case _:
                 return Undecodable(f"{where}: expected an SNMP message, got {error}")
 
-    def _what_silence_means(self) -> str:
-        if self._security.version != "3":
-            return "; agents do not answer to a wrong community either"
-        if self._security.level == "authPriv":
-            return "; agents do not answer to a wrong privacy pass phrase either"
-        return ""
+
+async def resolve_host(address: Address, timeout_seconds: float) -> str:
+    """Return the IP address of an agent; raises `TargetUnavailable`."""
+    if address.is_literal:
+        return address.host
+    family = socket.AF_INET6 if address.is_ipv6_only else socket.AF_UNSPEC
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            found = await asyncio.get_running_loop().getaddrinfo(
+                address.host, address.port, family=family, type=socket.SOCK_DGRAM
+            )
+    except TimeoutError as error:
+        raise TargetUnavailable(f"{address.host}: name resolution hangs") from error
+    except OSError as error:
+        raise TargetUnavailable(f"{address.host}: {error.strerror}") from error
+    return str(found[0][4][0])
 
 
 def _forget_tracebacks(error: BaseException | None) -> None:

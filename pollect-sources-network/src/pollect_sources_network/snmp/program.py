@@ -1,6 +1,6 @@
 """Requests through net-snmp's programs (Debian package `snmp`).
 
-For what the library cannot do: transports other than UDP, contexts, platforms without a wheel. Each
+For what the libraries cannot do: transports other than UDP, platforms without a wheel. Each
 request is a process of about 7 ms. Community and pass phrases are handed over in a private file,
 named by SNMPCONFPATH, since anybody may read command lines.
 """
@@ -102,6 +102,7 @@ class ProgramTransport:
             f"{self._timeout_seconds:g}",
             "-r",
             "0",
+            *self._engine_option(),
             *options,
             str(self._address),
             *oids,
@@ -124,6 +125,10 @@ class ProgramTransport:
         if process.returncode == 1 or isinstance(failure, AuthenticationFailed):
             raise failure
         return output.decode(errors="surrogateescape")
+
+    def _engine_option(self) -> Sequence[str]:
+        engine_id = self._security.engine_id
+        return ("-e", f"0x{engine_id.hex()}") if engine_id else ()
 
     def _failure(self, complaint: str) -> ProbeError:
         reason = " ".join(complaint.split())[:120]

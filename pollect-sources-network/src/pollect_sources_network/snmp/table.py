@@ -97,7 +97,7 @@ class SnmpTableSource(Source[SnmpTableConfig]):
         super().__init__(config, context)
         self._address = parse_address(config.host, config.port)
         self._security = build_security(config, self.log)
-        check_backend(config, self._address, self._security)
+        check_backend(config, self._address)
         if (config.preset is None) == (not config.columns):
             raise ConfigError("expected either `preset` or `columns`", key="columns")
         self._keyed_oids: list[tuple[str, str]] = []
