@@ -6,9 +6,11 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from pollect.api import (
     AuthenticationFailed,
@@ -18,7 +20,14 @@ from pollect.api import (
     Secret,
     TargetUnavailable,
 )
-from pollect.support.http import HttpClient, check_url, fetch_json, fetch_text, redact_url
+from pollect.support.http import (
+    HttpClient,
+    check_url,
+    fetch_json,
+    fetch_text,
+    limit_session,
+    redact_url,
+)
 from pollect.testing import HttpRequest, HttpResponse, serve_http
 from tests.simulators.certificates import Authority
 from tests.simulators.tcp import (
@@ -297,6 +306,62 @@ def test_empty_proxy_means_none_even_after_a_redirect(monkeypatch: pytest.Monkey
         assert fetch_text(server.url, proxy="") == "arrived"
         with pytest.raises(TargetUnavailable, match="Connection refused"):
             fetch_text(server.url)
+
+
+@pytest.fixture
+def session() -> Iterator[requests.Session]:
+    """A session as somebody else's library makes it."""
+    with requests.Session() as session:
+        session.verify = False
+        yield session
+
+
+@pytest.mark.parametrize(
+    ("peer", "error", "words"),
+    [
+        (silent, TargetUnavailable, r"no answer within 0\.4 s"),
+        (trickle(b"HTTP/1.1 200 OK\r\nX-Filler: yes\r\n"), TargetUnavailable, "no answer within"),
+        (half_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), TargetUnavailable, "no"),
+        (hang_up, TargetUnavailable, "reset"),
+        (rubbish, BadResponse, "expected an HTTP answer"),
+        (say(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(2000)), BadResponse, "larger than 1000 bytes"),
+    ],
+    ids=["silent", "slow loris", "half an answer", "reset", "rubbish", "endless"],
+)
+def test_session_of_a_library_gets_our_limits_and_errors(
+    session: requests.Session, peer, error, words
+) -> None:
+    limit_session(session, lambda: SHORT_SECONDS, max_body_bytes=1000)
+    with serve_tcp(peer) as server:
+        begin = time.monotonic()
+        with pytest.raises(error, match=words):
+            session.get(f"http://{server.address}/?token=hunter2", timeout=60)
+        assert time.monotonic() - begin < SHORT_SECONDS + GRACE_SECONDS
+
+
+def test_session_of_a_library_has_the_seconds_of_each_request_and_judges_the_status(
+    session: requests.Session, authority: Authority
+) -> None:
+    def slow(request: HttpRequest) -> HttpResponse:
+        time.sleep(0.2)
+        return HttpResponse({"code": 7}, status=500)
+
+    limits = iter([10, 0.1])
+    limit_session(session, lambda: next(limits), verify=False)
+    with serve_http({"/": slow}, tls=authority.server("elsewhere")) as server:
+        answer = session.get(server.url)
+        assert (answer.status_code, answer.json()) == (500, {"code": 7})
+        with pytest.raises(TargetUnavailable, match=r"no answer within 0\.1 s"):
+            session.get(server.url)
+
+
+def test_session_of_a_library_verifies_unless_told_otherwise(
+    session: requests.Session, authority: Authority
+) -> None:
+    limit_session(session, lambda: 10)
+    with serve_http({"/": ""}, tls=authority.server("127.0.0.1")) as server:
+        with pytest.raises(TargetUnavailable, match="TLS failed"):
+            session.get(server.url)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from pollect.support.tls import build_ssl_context, presented_certificates
 
 #: A timeout of nothing is an error to urllib3.
-_SHORTEST_SECONDS = 0.001
+SHORTEST_SECONDS = 0.001
 
 FOREIGN_ERRORS = (
     requests.RequestException,
@@ -98,7 +98,7 @@ class Budget(urllib3.Timeout):
         self._connect_seconds = connect_seconds
 
     def clone(self) -> urllib3.Timeout:
-        left = max(self._end - time.monotonic(), _SHORTEST_SECONDS)
+        left = max(self._end - time.monotonic(), SHORTEST_SECONDS)
         return urllib3.Timeout(total=left, connect=min(self._connect_seconds or left, left))
 
 
@@ -125,7 +125,7 @@ def build_session(options: Options, *, proxy: str | None) -> requests.Session:
         # With trust in the environment requests would go back to its proxies at a redirect.
         session.trust_env = False
         session.proxies = {"http": proxy, "https": proxy} if proxy else {}
-    adapter = _Adapter(options)
+    adapter = Adapter(options)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
@@ -176,7 +176,7 @@ def describe(error: BaseException) -> str:
     return f"expected an HTTP answer, got {type(error).__name__}"
 
 
-class _Adapter(HTTPAdapter):
+class Adapter(HTTPAdapter):
     """Connections made by the classes below, TLS as the options say."""
 
     def __init__(self, options: Options) -> None:
@@ -283,11 +283,11 @@ class _Measured(HTTPConnection):
                 if end is not None:
                     # An address that swallows everything leaves the next one its share.
                     share = (end - time.monotonic()) / untried
-                    sock.settimeout(max(share, _SHORTEST_SECONDS))
+                    sock.settimeout(max(share, SHORTEST_SECONDS))
                 sock.connect(address)
                 # What is left is for the handshake, which TLS limits as a whole.
                 if end is not None:
-                    sock.settimeout(max(end - time.monotonic(), _SHORTEST_SECONDS))
+                    sock.settimeout(max(end - time.monotonic(), SHORTEST_SECONDS))
             except OSError as error:
                 sock.close()
                 failure = error

@@ -19,11 +19,11 @@ user information and without the values of the query, since both may hold secret
 
 import json
 import ssl
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
@@ -38,6 +38,8 @@ from pollect.plugin import Secret
 
 if TYPE_CHECKING:
     from http.cookiejar import CookieJar
+
+    import requests
 
     from pollect.support._http_transport import Exchange
 
@@ -205,7 +207,7 @@ class HttpClient:
         Raises `TargetUnavailable`, `AuthenticationFailed` or `BadResponse`.
         """
         limit = timeout or self._timeout_seconds
-        with self._mapped_errors(url, limit):
+        with _mapped_errors(self._transport, url, limit):
             limits: Any = self._transport.Budget(limit, self._connect_timeout_seconds)
             answer = self._session.request(
                 method,
@@ -219,7 +221,7 @@ class HttpClient:
                 timeout=limits,
             )
             with answer:
-                body = self._read_body(answer, url)
+                body = _read_body(answer, self._max_body_bytes)
         if statuses is not None and answer.status_code not in statuses:
             raise _bad_status(answer.url, answer.status_code)
         return Response(
@@ -246,38 +248,36 @@ class HttpClient:
     ) -> None:
         self.close()
 
-    def _read_body(self, answer: Any, url: str) -> bytes:
-        body = bytearray()
-        for chunk in answer.iter_content(_CHUNK_BYTES):
-            body += chunk
-            if len(body) > self._max_body_bytes:
-                raise BadResponse(
-                    f"{redact_url(url)}: the body is larger than {self._max_body_bytes} bytes"
-                )
-        return bytes(body)
 
-    @contextmanager
-    def _mapped_errors(self, url: str, limit: float) -> Iterator[None]:
-        """Translate what requests and urllib3 raise.
+def limit_session(
+    session: "requests.Session",
+    seconds: Callable[[], float],
+    *,
+    verify: bool = True,
+    max_body_bytes: int = MAX_BODY_BYTES,
+) -> None:
+    """Give the requests session of somebody else's library the limits and errors of `HttpClient`.
 
-        The cause of the translated error is the innermost one: a `TimeoutError`, a
-        `socket.gaierror`, an `ssl.SSLError` or another `OSError` where there is one.
-        """
-        try:
-            yield
-        except self._transport.FOREIGN_ERRORS as error:
-            where = redact_url(url)
-            cause = self._transport.innermost(error)
-            if isinstance(cause, TimeoutError):
-                raise TargetUnavailable(f"{where}: no answer within {limit:g} s") from cause
-            if isinstance(cause, ssl.SSLError):
-                raise TargetUnavailable(f"{where}: TLS failed: {_tls_reason(cause)}") from cause
-            if isinstance(cause, OSError) and self._transport.is_of_network(cause):
-                reason = cause.strerror or str(cause) or type(cause).__name__
-                if cause.filename:  # one of the TLS files
-                    reason = f"{cause.filename}: {reason}"
-                raise TargetUnavailable(f"{where}: {reason}") from cause
-            raise BadResponse(f"{where}: {self._transport.describe(cause)}") from cause
+    `seconds` is called for every request and returns what that one may take as a whole, whatever
+    timeout the library asks for; so a probe of many requests can have one deadline. Bodies are
+    read at once. What goes wrong on the way is raised through the library as
+    `TargetUnavailable` or `BadResponse`, while a status is left for the library to judge.
+    """
+    from pollect.support import _http_transport as transport
+
+    class LimitedAdapter(transport.Adapter):
+        def send(self, request: Any, **options: Any) -> "requests.Response":  # type: ignore[override]
+            limit = max(seconds(), transport.SHORTEST_SECONDS)
+            with _mapped_errors(transport, request.url, limit):
+                budget = transport.Budget(limit)
+                answer = super().send(request, **{**options, "stream": True, "timeout": budget})
+                # The library finds the body in memory, within its bounds.
+                answer._content = _read_body(answer, max_body_bytes)
+            return answer
+
+    adapter = LimitedAdapter(transport.Options(verify=verify))
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
 
 
 def fetch_text(url: str, **options: Any) -> str:
@@ -322,6 +322,40 @@ def check_url(url: str, *, key: str = "url", schemes: Collection[str] = ("http",
     if not usable or any(character.isspace() for character in url.strip()):
         raise ConfigError(f"expected a URL like {expected}, got {redact_url(url)!r}", key=key)
     return url
+
+
+def _read_body(answer: "requests.Response", limit: int) -> bytes:
+    body = bytearray()
+    for chunk in answer.iter_content(_CHUNK_BYTES):
+        body += chunk
+        if len(body) > limit:
+            answer.close()
+            raise BadResponse(f"{redact_url(answer.url)}: the body is larger than {limit} bytes")
+    return bytes(body)
+
+
+@contextmanager
+def _mapped_errors(transport: ModuleType, url: str, limit: float) -> Iterator[None]:
+    """Translate what requests and urllib3 raise.
+
+    The cause of the translated error is the innermost one: a `TimeoutError`, a
+    `socket.gaierror`, an `ssl.SSLError` or another `OSError` where there is one.
+    """
+    try:
+        yield
+    except transport.FOREIGN_ERRORS as error:
+        where = redact_url(url)
+        cause = transport.innermost(error)
+        if isinstance(cause, TimeoutError):
+            raise TargetUnavailable(f"{where}: no answer within {limit:g} s") from cause
+        if isinstance(cause, ssl.SSLError):
+            raise TargetUnavailable(f"{where}: TLS failed: {_tls_reason(cause)}") from cause
+        if isinstance(cause, OSError) and transport.is_of_network(cause):
+            reason = cause.strerror or str(cause) or type(cause).__name__
+            if cause.filename:  # one of the TLS files
+                reason = f"{cause.filename}: {reason}"
+            raise TargetUnavailable(f"{where}: {reason}") from cause
+        raise BadResponse(f"{where}: {transport.describe(cause)}") from cause
 
 
 def _bad_status(url: str, status: int) -> AuthenticationFailed | BadResponse:
