@@ -6,11 +6,13 @@ Written after "UPnP Device Architecture 1.0" (descriptions, control) and AVM's "
 
 import hashlib
 import re
+import ssl
 from collections.abc import Mapping
 from typing import Any
 from xml.sax.saxutils import escape
 
 from pollect.testing import HttpRequest, HttpResponse, HttpServer
+from pollect.testing.servers import LOOPBACK
 
 IGD, TR64 = "schemas-upnp-org", "dslforum-org"
 USER, PASSWORD = "fritz1234", "secret of the box"
@@ -81,8 +83,11 @@ TR64_SERVICES: dict[str, Actions] = {
 class FritzBox(HttpServer):
     """A box on a port of 127.0.0.1 while the `with` block lasts."""
 
-    def __init__(self) -> None:
-        super().__init__(self._answer)
+    def __init__(
+        self, *, tls: ssl.SSLContext | None = None, host: str = LOOPBACK, port: int = 0
+    ) -> None:
+        super().__init__(self._answer, tls=tls, host=host)
+        self.port = port
         #: Set values here: `box.values["WANIPConn1"]["GetStatusInfo"]["NewUptime"] = ("ui4", 1)`.
         self.values: dict[str, Actions] = {
             name: {action: dict(fields) for action, fields in actions.items()}

@@ -1,24 +1,32 @@
 """Fritz against a simulated box."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from pollect.api import BadResponse, ConfigError, TargetUnavailable
+from pollect.api import BadResponse, ConfigError, ProbeError, TargetUnavailable
+from pollect.support.http import MAX_BODY_BYTES
 from pollect.testing import (
     FakeClock,
+    HttpRequest,
     HttpResponse,
     Misbehaviour,
     absent_port,
     build_source,
     serve_http,
 )
-from pollect_sources_network.fritz.source import FritzSource
+from pollect_sources_network.fritz.client import FritzClient
+from pollect_sources_network.fritz.source import PROBE_SECONDS, FritzSource
+from tests.simulators.certificates import Authority
 from tests.simulators.fritz_box import PASSWORD, USER, FritzBox, soap_fault
-from tests.sources_network.driver import opened
+from tests.simulators.tcp import Handler, hang_up, rubbish, serve_tcp, silent, trickle
+from tests.sources_network.driver import opened, series_of
 
 TRAFFIC = "WANCommonIFC1"
+#: What a probe may take on a busy machine beyond the 0.3 s it has.
+GRACE_SECONDS = 3.0
 
 
 @pytest.fixture
@@ -169,13 +177,128 @@ def test_an_absent_box_is_unavailable(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.text == ""
 
 
-def test_a_silent_box_is_unavailable() -> None:
-    with (
-        serve_http({"*": Misbehaviour.SILENT}) as server,
-        pytest.raises(TargetUnavailable, match=r"no answer within 0\.2 s"),
-        opened({"ip": server.host, "port": server.port, "timeout": 0.2}, FritzSource),
-    ):
-        pass
+#: Ways to break the line or to talk nonsense, and what a probe makes of each.
+BROKEN_BOXES: list[tuple[Any, type[ProbeError], str]] = [
+    (Misbehaviour.SILENT, TargetUnavailable, r"no answer within 0\.3 s"),
+    (Misbehaviour.TRICKLE, TargetUnavailable, r"no answer within 0\.3 s"),
+    (Misbehaviour.HANG_UP, TargetUnavailable, "reset|closed|without response"),
+    (Misbehaviour.CUT_SHORT, BadResponse, "the answer ended too early"),
+    (Misbehaviour.RUBBISH, BadResponse, "expected an HTTP answer"),
+    ("<?xml version='1.0'?><root><unclosed>", BadResponse, "ParseError"),
+    (b"\x00\xff" * 500, BadResponse, "ParseError"),
+    (HttpResponse("<html>busy</html>", status=503), BadResponse, "busy"),
+]
+BROKEN_IDS = ["hung", "slow loris", "resetting", "cut short", "no HTTP", "half XML", "bytes", "503"]
+
+
+@pytest.mark.parametrize(("how", "error", "words"), BROKEN_BOXES, ids=BROKEN_IDS)
+def test_a_broken_box_fails_in_time_and_is_read_again_when_it_is_well(
+    box: FritzBox, how: Any, error: type[ProbeError], words: str
+) -> None:
+    with opened(section(box, timeout=0.3), FritzSource) as source:
+        assert source.series() == TOTALS
+        well, box.routes = box.routes, {"*": how}
+        begin = time.monotonic()
+        with pytest.raises(error, match=words):
+            source.series()
+        assert time.monotonic() - begin < GRACE_SECONDS
+        box.routes = well
+        assert source.series().items() >= TOTALS.items()
+
+
+@pytest.mark.parametrize(("how", "error", "words"), BROKEN_BOXES[:-1], ids=BROKEN_IDS[:-1])
+def test_connecting_to_a_broken_box_ends_in_time(
+    box: FritzBox, how: Any, error: type[ProbeError], words: str
+) -> None:
+    well, box.routes = box.routes, {"*": how}
+    begin = time.monotonic()
+    source = build_source(section(box, timeout=0.3), FritzSource)
+    with pytest.raises(error, match=words):
+        source.open()
+    assert time.monotonic() - begin < GRACE_SECONDS
+    box.routes = well
+    source.open()
+    assert series_of(list(source.probe())) == TOTALS  # type: ignore[arg-type]
+    source.close()
+
+
+def test_all_answers_of_a_slow_box_share_one_time_limit(box: FritzBox) -> None:
+    well: Any = box.routes
+
+    def slowly(request: HttpRequest) -> HttpResponse:
+        time.sleep(0.1)
+        answer: HttpResponse = well(request)
+        return answer
+
+    box.routes = slowly
+    begin = time.monotonic()
+    with pytest.raises(TargetUnavailable, match=r"no end after 0\.5 s|no answer within"):
+        connect(box, timeout_seconds=5, limit_seconds=0.5)
+    assert time.monotonic() - begin < 0.5 + GRACE_SECONDS
+    # The limit is for one probe: the next has its own.
+    box.routes = well
+    client = connect(box, timeout_seconds=5, limit_seconds=0.5)
+    time.sleep(0.5)
+    with pytest.raises(TargetUnavailable, match=r"no end after 0\.5 s"):
+        client.call(TRAFFIC, "GetAddonInfos")
+    client.begin()
+    assert "NewByteReceiveRate" in client.call(TRAFFIC, "GetAddonInfos")
+    client.close()
+
+
+def test_connecting_and_the_probe_after_it_share_one_time_limit(box: FritzBox) -> None:
+    with opened(section(box), FritzSource) as source:
+        assert source.source.deadline_seconds() > PROBE_SECONDS
+        client = source.source._client  # type: ignore[attr-defined]
+        end = client._end
+        source.series()
+        assert client._end == end
+        source.series()
+        assert client._end > end
+
+
+def test_an_endless_answer_does_not_fill_the_memory(box: FritzBox) -> None:
+    with opened(section(box, timeout=5), FritzSource) as source:
+        box.routes = {"*": HttpResponse(b" " * (MAX_BODY_BYTES + 1))}
+        with pytest.raises(BadResponse, match="the body is larger than"):
+            source.series()
+
+
+def connect(box: FritzBox, **limits: float) -> FritzClient:
+    return FritzClient(box.host, port=box.port, user=None, password=None, tls=False, **limits)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+def test_a_box_is_read_over_tls_whoever_signed_its_certificate(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FRITZ_PASSWORD", raising=False)
+    with FritzBox(tls=authority.server("fritz.box", days=-3)) as box:
+        with opened(section(box, tls=True, password=PASSWORD, details=True), FritzSource) as source:
+            assert source.series() == TOTALS | DETAILS | PROTECTED_DETAILS
+
+
+@pytest.mark.parametrize(
+    ("peer", "words"),
+    [
+        (silent, "no answer within"),
+        (trickle(b"\x16\x03\x03\x40\x00"), "no answer within"),
+        (rubbish, "TLS failed"),
+        (hang_up, "reset|TLS failed"),
+    ],
+    ids=["silent", "slow loris", "rubbish", "reset"],
+)
+def test_a_broken_handshake_is_unavailable_in_time(peer: Handler, words: str) -> None:
+    with serve_tcp(peer) as server:
+        config = {"ip": "127.0.0.1", "port": server.port, "tls": True, "timeout": 0.3}
+        begin = time.monotonic()
+        with pytest.raises(TargetUnavailable, match=words), opened(config, FritzSource):
+            pass
+        assert time.monotonic() - begin < GRACE_SECONDS
 
 
 @pytest.mark.parametrize("page", ["", "hello", "<html>", "<root/>", '{"a": 1}'])

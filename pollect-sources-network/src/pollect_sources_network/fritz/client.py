@@ -1,5 +1,6 @@
-"""The connection to a FRITZ!Box through the library fritzconnection, with errors mapped."""
+"""The connection to a FRITZ!Box through the library fritzconnection, with limits and errors."""
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -12,9 +13,10 @@ from pollect.api import (
     Secret,
     TargetUnavailable,
 )
+from pollect.support.http import limit_session
 
 if TYPE_CHECKING:
-    from fritzconnection import FritzConnection  # type: ignore[import-untyped]
+    import requests
 
 #: The library takes for granted that the box answers as it describes itself.
 _STRANGE_ANSWERS = (
@@ -29,7 +31,11 @@ _REASON_CHARACTERS = 160
 
 
 class FritzClient:
-    """One box; connects in `__init__`, which reads the descriptions of all its services."""
+    """One box; connects in `__init__`, which reads the descriptions of all its services.
+
+    `timeout_seconds` is for one answer. All requests together have `limit_seconds`, from the
+    beginning of connecting until `begin()` is called, and from there on again.
+    """
 
     def __init__(
         self,
@@ -40,10 +46,11 @@ class FritzClient:
         password: Secret | None,
         tls: bool,
         timeout_seconds: float,
+        limit_seconds: float,
     ) -> None:
         """Connect; raises `MissingDependency` or `ProbeError`."""
         try:
-            import fritzconnection
+            from fritzconnection import FritzConnection  # type: ignore[import-untyped]
             from fritzconnection.core.logger import fritzlogger  # type: ignore[import-untyped]
         except ImportError as error:
             raise MissingDependency(
@@ -55,17 +62,36 @@ class FritzClient:
         fritzlogger.disabled = True
         self._where = f"{address}:{port}"
         self._timeout_seconds = timeout_seconds
+        self._limit_seconds = limit_seconds
+        self._session: requests.Session | None = None
+        self.begin()
+        client = self
+
+        class LimitedConnection(FritzConnection):  # type: ignore[misc]
+            def _load_router_api(self, *args: Any, **kwargs: Any) -> None:
+                # The library's session is there, and nothing was asked of the box yet.
+                client._session = self.session
+                limit_session(self.session, client._seconds_left, verify=False)
+                super()._load_router_api(*args, **kwargs)
+
         try:
-            self._connection: FritzConnection = fritzconnection.FritzConnection(
+            self._connection = LimitedConnection(
                 address=address,
                 port=port,
                 user=user,
                 password=password.reveal() if password else None,
-                timeout=timeout_seconds,
                 use_tls=tls,
             )
+        except ProbeError:
+            self.close()
+            raise
         except _foreign_errors() as error:
-            raise self._mapped(error) from _without_frames(error)
+            self.close()
+            raise self._mapped(error) from error
+
+    def begin(self) -> None:
+        """Give the requests from now on their time limit anew."""
+        self._end = time.monotonic() + self._limit_seconds
 
     def call(self, service: str, action: str) -> Mapping[str, Any]:
         """Return the out arguments of an action by name.
@@ -76,57 +102,37 @@ class FritzClient:
         try:
             answer: Mapping[str, Any] = self._connection.call_action(service, action)
         except _foreign_errors() as error:
-            raise self._mapped(error, f" {service}/{action}") from _without_frames(error)
+            raise self._mapped(error, f" {service}/{action}") from error
         return answer
 
     def close(self) -> None:
         """Close the connections."""
-        self._connection.session.close()
+        if self._session is not None:
+            self._session.close()
+
+    def _seconds_left(self) -> float:
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TargetUnavailable(f"{self._where}: no end after {self._limit_seconds:g} s")
+        return min(left, self._timeout_seconds)
 
     def _mapped(self, error: Exception, what: str = "") -> ProbeError:
-        import requests
         from fritzconnection.core import exceptions  # type: ignore[import-untyped]
 
         where = f"{self._where}{what}"
-        match error:
-            case exceptions.FritzAuthorizationError():
-                return AuthenticationFailed(f"{where}: user or password are missing or wrong")
-            case requests.Timeout():
-                return TargetUnavailable(f"{where}: no answer within {self._timeout_seconds:g} s")
-            case requests.ConnectionError():
-                return TargetUnavailable(f"{where}: {_reason(error)}")
-            case exceptions.FritzConnectionException():
-                # Refused while the descriptions are read: only the text tells it from the rest.
-                is_absent = str(error).startswith("Unable to get a connection")
-                kind = TargetUnavailable if is_absent else BadResponse
-                return kind(f"{where}: {_reason(error)}")
-            case _:
-                kind_name = type(error).__name__
-                return BadResponse(
-                    f"{where}: expected an answer of a FRITZ!Box, got {kind_name}: {_reason(error)}"
-                )
+        if isinstance(error, exceptions.FritzAuthorizationError):
+            return AuthenticationFailed(f"{where}: user or password are missing or wrong")
+        reason = " ".join(str(error).split())[:_REASON_CHARACTERS]
+        if isinstance(error, exceptions.FritzConnectionException):
+            return BadResponse(f"{where}: {reason}")
+        return BadResponse(
+            f"{where}: expected an answer of a FRITZ!Box, got {type(error).__name__}: {reason}"
+        )
 
 
 def _foreign_errors() -> tuple[type[Exception], ...]:
+    import requests
     from fritzconnection.core import exceptions
 
-    return (OSError, exceptions.FritzConnectionException, *_STRANGE_ANSWERS)
-
-
-def _reason(error: Exception) -> str:
-    """Return what the network said, else what the error says."""
-    link: BaseException | None = error
-    while link is not None:
-        if isinstance(link, OSError) and link.strerror:
-            return link.strerror
-        link = link.__cause__ or link.__context__
-    return " ".join(str(error).split())[:_REASON_CHARACTERS]
-
-
-def _without_frames(error: Exception) -> Exception:
-    """Return `error` without its traceback, which holds a session that nobody else can close."""
-    link: BaseException | None = error
-    while link is not None:
-        link.__traceback__ = None
-        link = link.__cause__ or link.__context__
-    return error
+    known = (requests.RequestException, exceptions.FritzConnectionException)
+    return (*known, *_STRANGE_ANSWERS)

@@ -22,6 +22,7 @@ from pollect.api import (
     SourceContext,
     TargetUnavailable,
 )
+from pollect_sources_network.connect import ROOM_SECONDS
 from pollect_sources_network.fritz.actions import (
     CONNECTED,
     CONNECTION_UPTIME,
@@ -51,8 +52,9 @@ from pollect_sources_network.fritz.client import FritzClient
 DEFAULT_ADDRESS = "169.254.1.1"
 PORT, TLS_PORT = 49000, 49443
 DEFAULT_TIMEOUT_SECONDS = 10.0
-#: Connecting is some 40 requests of 40 ms each, and a busy box takes longer.
-CONNECT_SECONDS = 30.0
+#: For all requests of a probe together. Connecting is some 40 of 40 ms each, and a busy box takes
+#: longer.
+PROBE_SECONDS = 30.0
 TRAFFIC_SERVICE = "WANCommonIFC1"
 
 
@@ -110,7 +112,11 @@ class FritzSource(Source[FritzConfig]):
             raise ConfigError("`pass` and `password` are the same option", key="password")
         self._address = addresses[0] if addresses else DEFAULT_ADDRESS
         self._password = config.pass_ if config.pass_ is not None else config.password
+        self._timeout_seconds = config.timeout or DEFAULT_TIMEOUT_SECONDS
+        self._limit_seconds = max(PROBE_SECONDS, self._timeout_seconds)
         self._client: FritzClient | None = None
+        #: Whether the time limit has begun with connecting, and goes on for the probe after it.
+        self._has_just_connected = False
         self._counts_64_bits = True
         self._refused: set[tuple[str, str]] = set()
         #: Time, bytes received and bytes sent of the last probe.
@@ -125,14 +131,19 @@ class FritzSource(Source[FritzConfig]):
             user=config.user,
             password=self._password,
             tls=config.tls,
-            timeout_seconds=config.timeout or DEFAULT_TIMEOUT_SECONDS,
+            timeout_seconds=self._timeout_seconds,
+            limit_seconds=self._limit_seconds,
         )
+        self._has_just_connected = True
         self._counts_64_bits = True
         self._refused.clear()
 
     def probe(self) -> Iterable[Sample]:
         if self._client is None:
             self.open()
+        elif not self._has_just_connected:
+            self._client.begin()
+        self._has_just_connected = False
         try:
             samples = self._traffic()
         except BadResponse:
@@ -150,7 +161,7 @@ class FritzSource(Source[FritzConfig]):
 
     def deadline_seconds(self) -> float:
         # `timeout` is the time for one answer.
-        return max(self.context.interval, CONNECT_SECONDS)
+        return max(self.context.interval, self._limit_seconds + ROOM_SECONDS)
 
     def _traffic(self) -> list[Sample]:
         totals, wrap = self._fetch_totals()
