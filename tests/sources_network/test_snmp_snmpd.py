@@ -11,6 +11,8 @@ import pytest
 from pollect.api import AuthenticationFailed, ConfigError, TargetUnavailable
 from pollect_sources_network.snmp.get import SnmpGetSource
 from pollect_sources_network.snmp.program import parse_output
+from tests.simulators import snmpd
+from tests.simulators.snmp_agent import SimulatedAgent
 from tests.simulators.snmpd import free_udp_port, needs_snmpd, run_snmpd
 from tests.sources_network.driver import opened
 
@@ -130,6 +132,23 @@ def test_every_security_level_and_protocol_of_version_3(
     host: str, user: tuple[str, str, str], backend: dict[str, Any]
 ) -> None:
     check(section(host, **backend, **v3(user)))
+
+
+def test_a_snmpd_whose_port_is_taken_is_started_on_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SimulatedAgent() as squatter:
+        ports = iter([squatter.port, free := free_udp_port()])
+        monkeypatch.setattr(snmpd, "free_udp_port", lambda: next(ports))
+        with run_snmpd(tmp_path) as host:
+            assert host == f"127.0.0.1:{free}"
+
+
+def test_a_snmpd_that_never_gets_its_port_says_why(tmp_path: Path) -> None:
+    with SimulatedAgent() as squatter:
+        with pytest.raises(AssertionError, match=r"ended 5 times: (.|\n)*Error opening"):
+            with run_snmpd(tmp_path, port=squatter.port):
+                pass
 
 
 @needs_programs
