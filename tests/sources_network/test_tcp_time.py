@@ -2,14 +2,18 @@
 
 import socket
 import time
+from pathlib import Path
 
+import dns.message
 import pytest
 
 from pollect.api import ConfigError
-from pollect.testing import build_source
+from pollect.testing import build_source, serve_udp
 from pollect_sources_network.tcp_time import TcpTimeSource
 from tests.simulators.certificates import Authority
+from tests.simulators.daemons import find_program, free_port, run_daemon
 from tests.simulators.tcp import (
+    Peer,
     closed_port,
     full_backlog,
     hang_up,
@@ -107,6 +111,125 @@ def test_tls_is_a_phase_of_its_own(tmp_path) -> None:
     assert (found["success"], found["result_code"]) == (0, 6)
 
 
+def test_patience_for_the_answer_has_a_limit_of_its_own() -> None:
+    with serve_tcp(trickle(b".")) as server:
+        section = {"host": "127.0.0.1", "port": server.port, "expect": "x"}
+        begin = time.monotonic()
+        found = check(**section, readTimeout=SHORT_SECONDS)
+        assert time.monotonic() - begin < SHORT_SECONDS + 2
+    assert (found["success"], found["result_code"], found[""]) == (0, 1, 5000)
+    assert time.monotonic() - begin >= SHORT_SECONDS
+
+
+SOURCE_ADDRESSES = pytest.mark.parametrize(
+    ("host", "source"), [("127.0.0.1", "127.0.0.2"), ("::1", "::1")]
+)
+
+
+@SOURCE_ADDRESSES
+def test_connection_comes_from_the_address_it_is_told(host: str, source: str) -> None:
+    def tell(connection: socket.socket, peer: Peer) -> None:
+        connection.sendall(connection.getpeername()[0].encode())
+
+    with serve_tcp(tell, host=host) as server:
+        section = {"host": host, "port": server.port, "sourceAddress": source}
+        assert check(**section, expect=f"^{source}$")["success"] == 1
+
+
+@SOURCE_ADDRESSES
+def test_datagram_comes_from_the_address_it_is_told(host: str, source: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as server:
+        server.bind((host, 0))
+        server.settimeout(5)
+        section = {"host": host, "port": server.getsockname()[1], "sourceAddress": source}
+        check(**section, protocol="udp", send="x", readTimeout=0.1)
+        assert server.recvfrom(100)[1][0] == source
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_address_of_another_host_is_no_connection(protocol: str) -> None:
+    section = {"host": "127.0.0.1", "port": 1, "protocol": protocol, "send": "x"}
+    found = check(**section, sourceAddress="192.0.2.1")
+    assert (found["success"], found["result_code"], found[""]) == (0, 2, 5000)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_any_answer_by_udp_counts_unless_it_must_match(host: str) -> None:
+    with serve_udp(lambda data: b"pong " + data, host=host) as server:
+        section = {"host": host, "port": server.port, "protocol": "udp", "send": "hello"}
+        found = check(**section)
+        assert (found["success"], found["result_code"]) == (1, 0)
+        assert 0 < found[""] < 5000
+        assert 0 < found["phase_seconds{phase=response}"] * 1000 <= found[""]
+        assert "phase_seconds{phase=connect}" not in found
+        assert check(**section, expect="^pong hello$")["success"] == 1
+        found = check(**section, expect="^PONG")
+        assert (found["success"], found["result_code"], found[""]) == (0, 4, 5000)
+
+
+def test_silence_by_udp_ends_in_time() -> None:
+    with serve_udp(lambda data: None) as server:
+        section = {"host": "127.0.0.1", "port": server.port, "protocol": "udp", "send": "x"}
+        for limit in ({"timeout": SHORT_SECONDS}, {"readTimeout": SHORT_SECONDS}):
+            begin = time.monotonic()
+            found = check(**section, **limit)
+            assert time.monotonic() - begin < SHORT_SECONDS + 2
+            assert (found["success"], found["result_code"]) == (0, 1)
+
+
+def test_refusal_by_udp_is_told_at_once() -> None:
+    begin = time.monotonic()
+    port = free_port(socket.SOCK_DGRAM)
+    found = check(host="127.0.0.1", port=port, protocol="udp", send="x")
+    assert (found["success"], found["result_code"], found[""]) == (0, 2, 5000)
+    assert time.monotonic() - begin < 2
+    found = check(host="nowhere.invalid", port=1, protocol="udp", send="x")
+    assert (found["success"], found["result_code"]) == (0, 5)
+
+
+def test_next_address_is_asked_where_the_first_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve_udp(lambda data: b"here") as server:
+        datagram = (socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_UDP, "")
+        refusing = free_port(socket.SOCK_DGRAM)
+        found = [(*datagram, ("127.0.0.1", port)) for port in (refusing, server.port)]
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "getaddrinfo", lambda *_: found)
+            assert check(host="two.example", port=1, protocol="udp", send="x")["success"] == 1
+
+
+@pytest.mark.integration
+def test_resolver_of_debian_answers_by_udp(tmp_path: Path) -> None:
+    program = find_program("unbound", "unbound")
+    port = free_port()
+    config = tmp_path / "unbound.conf"
+    config.write_text(
+        f"""
+server:
+  interface: 127.0.0.1@{port}
+  do-daemonize: no
+  use-syslog: no
+  username: ""
+  chroot: ""
+  directory: {tmp_path}
+  pidfile: ""
+  local-zone: test. static
+remote-control:
+  control-enable: no
+"""
+    )
+    query = dns.message.make_query("pollect.test", "A", id=0x1234).to_wire()
+    with run_daemon([program, "-d", "-c", str(config)], tmp_path, port):
+        found = check(
+            host="localhost",
+            port=port,
+            protocol="udp",
+            send=query.decode("ascii"),
+            expect="^\\x12\\x34.*pollect",
+        )
+    assert found["success"] == 1
+
+
 @pytest.mark.parametrize(
     ("section", "key"),
     [
@@ -115,6 +238,11 @@ def test_tls_is_a_phase_of_its_own(tmp_path) -> None:
         ({"hosts": ["h:1", "h"]}, "hosts[1]"),
         ({"hosts": ["h:70000"]}, "hosts[0]"),
         ({"host": "h", "port": 1, "expect": "("}, "expect"),
+        ({"host": "h", "port": 1, "protocol": "udp"}, "send"),
+        ({"host": "h", "port": 1, "protocol": "udp", "send": "x", "tls": True}, "tls"),
+        ({"host": "h", "port": 1, "timeout": 1, "readTimeout": 2}, "readTimeout"),
+        ({"host": "h", "port": 1, "sourceAddress": "eth0"}, "sourceAddress"),
+        ({"host": "h", "port": 1, "sourceAddress": "::1", "ipProtocol": 4}, "sourceAddress"),
     ],
 )
 def test_mistakes_are_named(section: dict[str, object], key: str) -> None:

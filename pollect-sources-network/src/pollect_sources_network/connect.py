@@ -1,10 +1,11 @@
-"""TCP connections with one time limit, measured; shared by the sources that only knock."""
+"""Sockets with one time limit, measured; shared by the sources that only knock."""
 
 import contextlib
 import socket
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 #: The smallest time a socket can be given; zero would make it non-blocking.
 SHORTEST_SECONDS = 0.001
@@ -12,7 +13,10 @@ SHORTEST_SECONDS = 0.001
 #: Name resolution has no limit of its own, and gives up after 5 s by default.
 ROOM_SECONDS = 6.0
 
+ResultT = TypeVar("ResultT")
 IpProtocol: TypeAlias = Literal["any", 4, 6]
+#: What `getaddrinfo` gives: family, kind, protocol, canonical name, address.
+Found: TypeAlias = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 
 _FAMILIES = {"any": socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
 
@@ -40,6 +44,11 @@ class Deadline:
             raise TimeoutError("timed out")
         return max(left, SHORTEST_SECONDS)
 
+    def within(self, seconds: float | None) -> "Deadline":
+        """Return the deadline of one step that may take `seconds`, and never longer than this."""
+        left = self.left()
+        return Deadline(left if seconds is None else min(seconds, left))
+
     def receive(self, sock: socket.socket, limit: int = 4096) -> bytes:
         """Receive something; empty when the peer closed. Raises `OSError`."""
         sock.settimeout(self.left())
@@ -52,36 +61,83 @@ class Deadline:
 
 
 def connect(
-    host: str, port: int, deadline: Deadline, ip_protocol: IpProtocol = "any"
+    host: str,
+    port: int,
+    deadline: Deadline,
+    ip_protocol: IpProtocol = "any",
+    source_address: str = "",
 ) -> Connection:
-    """Connect to the first address of `host` that accepts.
+    """Connect by TCP to the first address of `host` that accepts.
 
-    Raises `socket.gaierror`, `TimeoutError`, or the `OSError` of the last address.
+    `source_address` is the address of this host to come from, empty for any. Raises
+    `socket.gaierror`, `TimeoutError`, or the `OSError` of the last address.
     """
     # Round trips are measured on the real clock: what they measure does not stand still.
     begin = time.monotonic()
+    found = resolve(host, port, socket.SOCK_STREAM, ip_protocol, source_address)
+    resolved = time.monotonic()
+
+    def attempt(candidate: Found, seconds: float) -> tuple[socket.socket, str]:
+        return open_socket(candidate, seconds, source_address), str(candidate[-1][0])
+
+    sock, address = try_each(found, deadline, attempt)
+    return Connection(sock, address, resolved - begin, time.monotonic() - resolved)
+
+
+def try_each(
+    found: Sequence[Found], deadline: Deadline, attempt: Callable[[Found, float], ResultT]
+) -> ResultT:
+    """Return what `attempt` made of the first address that did not fail.
+
+    It is given the address and its seconds: one that swallows everything leaves the next its share.
+    Raises the `OSError` of the last address.
+    """
+    failure: OSError = OSError("the name has no address")
+    for untried, candidate in zip(range(len(found), 0, -1), found, strict=True):
+        try:
+            return attempt(candidate, deadline.left() / untried)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def resolve(
+    host: str,
+    port: int,
+    kind: socket.SocketKind,
+    ip_protocol: IpProtocol = "any",
+    source_address: str = "",
+) -> Sequence[Found]:
+    """Return the addresses of `host`, those only that `source_address` can reach, if it is given.
+
+    Raises `socket.gaierror`.
+    """
+    family = _FAMILIES[ip_protocol]
+    if source_address:
+        family = socket.AF_INET6 if ":" in source_address else socket.AF_INET
     try:
-        found = socket.getaddrinfo(host, port, _FAMILIES[ip_protocol], socket.SOCK_STREAM)
+        return socket.getaddrinfo(host, port, family, kind)
     except UnicodeError as error:
         raise socket.gaierror(socket.EAI_NONAME, "not a usable host name") from error
-    resolved = time.monotonic()
-    failure: OSError = OSError("the name has no address")
-    for untried, (family, kind, protocol, _, address) in zip(
-        range(len(found), 0, -1), found, strict=True
-    ):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            # An address that swallows everything leaves the next one its share.
-            sock.settimeout(deadline.left() / untried)
-            # A reset, unlike a refusal, comes from a peer that had accepted.
-            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
-                sock.connect(address)
-        except OSError as error:
-            sock.close()
-            failure = error
-        else:
-            return Connection(sock, str(address[0]), resolved - begin, time.monotonic() - resolved)
-    raise failure
+
+
+def open_socket(found: Found, seconds: float, source_address: str = "") -> socket.socket:
+    """Return a socket connected to one address within `seconds`; raises `OSError`."""
+    family, kind, protocol, _, address = found
+    sock = socket.socket(family, kind, protocol)
+    try:
+        if source_address:
+            # An address of IPv6 may name its interface, which takes more than the text.
+            own = socket.getaddrinfo(source_address, 0, family, kind, 0, socket.AI_NUMERICHOST)
+            sock.bind(own[0][4])
+        sock.settimeout(seconds)
+        # A reset, unlike a refusal, comes from a peer that had accepted.
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def split_host_port(text: str) -> tuple[str, int]:

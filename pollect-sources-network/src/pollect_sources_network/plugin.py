@@ -63,7 +63,7 @@ def pollect_sources() -> list[SourceSpec]:
         SourceSpec(
             "TcpTime",
             f"{PACKAGE}.tcp_time:TcpTimeSource",
-            summary="Time to connect to TCP ports, or to get an answer",
+            summary="Time to connect to TCP ports, or to get an answer by TCP or UDP",
         ),
         SourceSpec(
             "TpLinkEap",

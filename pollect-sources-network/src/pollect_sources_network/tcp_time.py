@@ -2,26 +2,32 @@
 
 The value without a name is the time in milliseconds, name resolution included; whatever goes wrong
 it is `timeout` x 1000 and `success` is 0. With `tls`, `send` or `expect` the check goes on after
-connecting; the value stays the time to connect. With `details` the phases are reported, and
-`result_code` numbered as Telegraf's `net_response` (5 and 6 are ours). Needs no library.
+connecting; the value stays the time to connect. UDP has no connections: there it is the time until
+the answer to what was sent. With `details` the phases are reported, and `result_code` numbered as
+Telegraf's `net_response` (5 and 6 are ours). Needs no library.
 """
 
 import enum
+import ipaddress
 import re
 import socket
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from msgspec import Meta
 
 from pollect.api import ConfigError, Metric, Sample, Seconds, Source, SourceConfig, SourceContext
 from pollect_sources_network.connect import (
     Deadline,
+    Found,
     IpProtocol,
     connect,
+    open_socket,
+    resolve,
     split_host_port,
+    try_each,
 )
 from pollect_sources_network.parallel import longest_seconds, side_by_side
 
@@ -55,8 +61,8 @@ class _Metrics(NamedTuple):
 def _declare(*labels: str) -> _Metrics:
     return _Metrics(
         Metric(
-            help="Time to connect in milliseconds, name resolution included; the time limit when "
-            "the check failed.",
+            help="Time to connect in milliseconds, by UDP until the answer, name resolution "
+            "included; the time limit when the check failed.",
             unit="milliseconds",
             labels=labels,
         ),
@@ -83,7 +89,7 @@ _BY_HOST = _declare("host")
 class TcpTimeConfig(SourceConfig, frozen=True, kw_only=True):
     host: Annotated[str, Meta(description="Name or address to connect to.")] = ""
     port: Annotated[
-        Annotated[int, Meta(ge=1, le=65535)] | None, Meta(description="TCP port of `host`.")
+        Annotated[int, Meta(ge=1, le=65535)] | None, Meta(description="Port of `host`.")
     ] = None
     hosts: Annotated[
         tuple[str, ...],
@@ -92,13 +98,29 @@ class TcpTimeConfig(SourceConfig, frozen=True, kw_only=True):
             "label `host`."
         ),
     ] = ()
+    protocol: Annotated[
+        Literal["tcp", "udp"],
+        Meta(
+            description="What to speak. By `udp` the text of `send` goes out and an answer must "
+            "come; without `expect` any will do."
+        ),
+    ] = "tcp"
     timeout: Annotated[Seconds, Meta(description="Seconds the whole check may take.")] = 10.0
-    send: Annotated[str, Meta(description="Text to send after connecting.")] = ""
+    read_timeout: Annotated[
+        Seconds | None,
+        Meta(
+            description="Seconds of `timeout` that waiting for the answer may take; default: all."
+        ),
+    ] = None
+    send: Annotated[str, Meta(description="Text to send, by TCP after connecting.")] = ""
     expect: Annotated[
         str, Meta(description="Regular expression that the answer must match somewhere.")
     ] = ""
     tls: Annotated[bool, Meta(description="Whether to talk TLS; nothing is verified.")] = False
     ip_protocol: Annotated[IpProtocol, Meta(description="Version of IP to use.")] = "any"
+    source_address: Annotated[
+        str, Meta(description="Address of this host to come from; default: the system chooses.")
+    ] = ""
     parallel: Annotated[
         Annotated[int, Meta(ge=1)], Meta(description="Number of hosts checked at the same time.")
     ] = 8
@@ -109,7 +131,8 @@ class Check:
     """What one check brought; phases in seconds."""
 
     code: ResultCode = ResultCode.SUCCESS
-    connect_seconds: float = 0.0
+    #: Until there was a connection, by UDP until there was an answer.
+    seconds: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
 
 
@@ -131,12 +154,13 @@ class TcpTimeSource(Source[TcpTimeConfig]):
             if not config.host:
                 raise ConfigError("expected `host` with `port`, or `hosts`", key="host")
             if config.port is None:
-                raise ConfigError("expected a TCP port", key="port")
+                raise ConfigError("expected a port", key="port")
             self._targets[()] = (config.host, config.port)
         try:
             self._expect = re.compile(config.expect.encode()) if config.expect else None
         except re.error as error:
             raise ConfigError(f"expected a regular expression: {error}", key="expect") from error
+        _check_combination(config)
 
     def probe(self) -> Iterable[Sample]:
         checks = side_by_side(self._check, list(self._targets.values()), self.config.parallel)
@@ -153,34 +177,68 @@ class TcpTimeSource(Source[TcpTimeConfig]):
         check = Check()
         deadline = Deadline(self.config.timeout)
         try:
-            connection = connect(*target, deadline, self.config.ip_protocol)
+            if self.config.protocol == "udp":
+                self._ask(target, deadline, check)
+            else:
+                self._connect(target, deadline, check)
         except OSError as error:
-            self.log.debug("%s port %d: %s", *target, error)
-            check.code = _classify(error, ResultCode.CONNECTION_FAILED)
-            return check
+            self._note(check, target, error, ResultCode.CONNECTION_FAILED)
+        return check
+
+    def _ask(self, target: tuple[str, int], deadline: Deadline, check: Check) -> None:
+        """Exchange one datagram for another. Raises `OSError`.
+
+        That nobody listens is told by the other host (ICMP), and only if no firewall is in between.
+        """
+        config = self.config
+
+        def attempt(candidate: Found, seconds: float) -> bytes:
+            waiting = min(seconds, config.read_timeout or seconds)
+            with open_socket(candidate, waiting, config.source_address) as sock:
+                sock.sendall(config.send.encode())
+                return sock.recv(MAX_ANSWER_BYTES)
+
+        begin = time.monotonic()
+        found = resolve(*target, socket.SOCK_DGRAM, config.ip_protocol, config.source_address)
+        resolved = time.monotonic()
+        check.phases["resolve"] = resolved - begin
+        answer = try_each(found, deadline, attempt)
+        check.phases["response"] = time.monotonic() - resolved
+        check.seconds = time.monotonic() - begin
+        if self._expect is not None and not self._expect.search(answer):
+            check.code = ResultCode.STRING_MISMATCH
+
+    def _connect(self, target: tuple[str, int], deadline: Deadline, check: Check) -> None:
+        """Connect, and go on over the connection as configured. Raises `OSError`."""
+        config = self.config
+        connection = connect(*target, deadline, config.ip_protocol, config.source_address)
         check.phases["resolve"] = connection.resolve_seconds
         check.phases["connect"] = connection.connect_seconds
-        check.connect_seconds = connection.resolve_seconds + connection.connect_seconds
+        check.seconds = connection.resolve_seconds + connection.connect_seconds
         # The socket may change into one of TLS on the way; both are closed by the inner one.
         sock = connection.sock
         step = ResultCode.TLS_ERROR
         try:
-            if self.config.tls:
+            if config.tls:
                 begin = time.monotonic()
                 sock.settimeout(deadline.left())
                 sock = _tls_context().wrap_socket(sock, server_hostname=target[0])
                 check.phases["tls"] = time.monotonic() - begin
             step = ResultCode.READ_FAILED
-            if self.config.send or self._expect is not None:
+            if config.send or self._expect is not None:
                 begin = time.monotonic()
-                check.code = self._talk(sock, deadline)
+                check.code = self._talk(sock, deadline.within(config.read_timeout))
                 check.phases["response"] = time.monotonic() - begin
         except OSError as error:
-            self.log.debug("%s port %d: %s", *target, error)
-            check.code = _classify(error, step)
+            self._note(check, target, error, step)
         finally:
             sock.close()
-        return check
+
+    def _note(
+        self, check: Check, target: tuple[str, int], error: OSError, otherwise: ResultCode
+    ) -> None:
+        self.log.debug("%s port %d: %s", *target, error)
+        check.code = _classify(error, otherwise)
 
     def _talk(self, sock: socket.socket, deadline: Deadline) -> ResultCode:
         if self.config.send:
@@ -196,7 +254,7 @@ class TcpTimeSource(Source[TcpTimeConfig]):
     def _report(self, check: Check, labels: tuple[str, ...]) -> Iterable[Sample]:
         metrics = self._metrics
         good = check.code is ResultCode.SUCCESS
-        seconds = check.connect_seconds if good else self.config.timeout
+        seconds = check.seconds if good else self.config.timeout
         yield metrics.connect_time.sample(seconds * MILLISECONDS, *labels)
         yield metrics.success.sample(good, *labels)
         if self.config.details:
@@ -218,6 +276,27 @@ def _parse_target(text: str, key: str) -> tuple[str, int]:
         return split_host_port(text)
     except ValueError as error:
         raise ConfigError(f"expected host:port, got {text!r}", key=key) from error
+
+
+def _check_combination(config: TcpTimeConfig) -> None:
+    if config.protocol == "udp" and not config.send:
+        raise ConfigError("expected a text: by UDP nobody answers to nothing", key="send")
+    if config.protocol == "udp" and config.tls:
+        raise ConfigError("expected `protocol: tcp`, TLS does not go by UDP", key="tls")
+    if config.read_timeout is not None and config.read_timeout > config.timeout:
+        raise ConfigError(
+            f"expected at most `timeout`, {config.timeout:g} seconds", key="readTimeout"
+        )
+    if not config.source_address:
+        return
+    try:
+        version = ipaddress.ip_address(config.source_address).version
+    except ValueError as error:
+        raise ConfigError(
+            f"expected an address of this host, got {config.source_address!r}", key="sourceAddress"
+        ) from error
+    if config.ip_protocol not in ("any", version):
+        raise ConfigError(f"expected an address of IPv{config.ip_protocol}", key="sourceAddress")
 
 
 def _tls_context() -> "ssl.SSLContext":
