@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pollect.api import BadResponse, ConfigError, TargetUnavailable
+from pollect.api import BadResponse, ConfigError, Kind, TargetUnavailable
 from pollect.testing import FakeClock, HttpResponse, Misbehaviour, build_source, serve_http
-from pollect_sources_network.bind.source import BindSource, split_cache
+from pollect_sources_network.bind.source import BindSource, cumulate_sizes, split_cache
 from pollect_sources_network.bind.statistics import parse_statistics
 from tests.simulators.daemons import free_port
 from tests.simulators.named import ZONE, ask, needs_named, run_named
@@ -115,6 +115,144 @@ STATISTICS: dict[str, Any] = {
 }
 
 
+class Authoritative(NamedTuple):
+    url: str
+    dns_port: int
+
+
+@pytest.fixture(scope="module")
+def authoritative(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authoritative]:
+    """A server with zones in two views, one of them of the same name."""
+    folder = tmp_path_factory.mktemp("zones")
+    (folder / "one").write_text(ZONE)
+    (folder / "later").write_text(ZONE.replace(" 1 3600", " 2026112201 3600"))
+    views = """
+        view "inside" {
+            match-clients { 127.0.0.1; };
+            zone "example" { type primary; file "one"; };
+            zone "shop.example" { type primary; file "later"; };
+            zone "2.0.192.in-addr.arpa" { type primary; file "one"; };
+        };
+        view "Outside" {
+            match-clients { none; };
+            zone "example" { type primary; file "later"; };
+        };
+    """
+    dns_port, statistics_port = free_port(), free_port()
+    with run_named(folder, views, dns_port=dns_port, statistics_port=statistics_port):
+        yield Authoritative(f"http://127.0.0.1:{statistics_port}", dns_port)
+
+
+def only(found: dict[str, float], start: str) -> dict[str, float]:
+    return {name: value for name, value in found.items() if name.startswith(start)}
+
+
+@pytest.mark.integration
+@needs_named
+@pytest.mark.parametrize("path", ["", "/json/v1", "/xml/v3"])
+@pytest.mark.parametrize("form", ["json", "xml"])
+def test_the_serials_of_zones_are_read(authoritative: Authoritative, form: str, path: str) -> None:
+    config = {"url": authoritative.url + path, "format": form, "zones": ["*example"]}
+    with opened(config, BindSource) as source:
+        assert only(source.series(), "zone_serial") == {
+            'zone_serial{zone="example",view="inside",type="primary"}': 1,
+            'zone_serial{zone="shop.example",view="inside",type="primary"}': 2026112201,
+            'zone_serial{zone="example",view="Outside",type="primary"}': 2026112201,
+        }
+
+
+@pytest.mark.integration
+@needs_named
+def test_details_report_all_zones_that_are_not_nameds_own(authoritative: Authoritative) -> None:
+    with opened({"url": authoritative.url, "details": True}, BindSource) as source:
+        assert len(only(source.series(), "zone_serial")) == 4
+    config = {"url": authoritative.url, "details": True, "views": ["inside"]}
+    with opened(config, BindSource) as source:
+        assert len(only(source.series(), "zone_serial")) == 3
+    with opened(config | {"zones": []}, BindSource) as source:
+        assert only(source.series(), "zone_serial") == {}
+
+
+@pytest.mark.integration
+@needs_named
+def test_zones_that_named_makes_by_itself_are_read_when_they_are_asked_for(
+    authoritative: Authoritative,
+) -> None:
+    config = {"url": authoritative.url, "zones": ["10.in-addr.arpa."], "views": ["inside"]}
+    with opened(config, BindSource) as source:
+        assert only(source.series(), "zone_serial") == {
+            'zone_serial{zone="10.IN-ADDR.ARPA",view="inside",type="builtin"}': 0
+        }
+
+
+@pytest.mark.integration
+@needs_named
+@pytest.mark.parametrize("form", ["json", "xml"])
+def test_sizes_of_requests_and_responses_are_a_histogram(
+    authoritative: Authoritative, form: str
+) -> None:
+    config = {"url": authoritative.url, "format": form, "traffic": True}
+
+    def bucket(direction: str, transport: str, bound: str) -> str:
+        return f'traffic_{direction}_size_bucket{{transport="{transport}",le="{bound}"}}'
+
+    with opened(config, BindSource) as source:
+        before = source.series()
+        ask(authoritative.dns_port, "www.example")  # 29 bytes, and 45 come back
+        ask(authoritative.dns_port, "www.example", tcp=True)
+        ask(authoritative.dns_port, ".".join(["x" * 60] * 3) + ".example")
+        after = source.series()
+        kinds = {s.metric.kind for s in source.samples() if "traffic" in (s.metric.name or "")}
+    grown = {name: after[name] - before[name] for name in only(after, "traffic")}
+    assert kinds == {Kind.COUNTER}
+    assert [grown[bucket("received", "udpv4", each)] for each in ("31", "127", "255", "+Inf")] == [
+        1, 1, 2, 2,
+    ]  # fmt: skip
+    assert grown[bucket("received", "tcpv4", "31")] == grown[bucket("sent", "tcpv4", "63")] == 1
+    assert [grown[bucket("sent", "udpv4", each)] for each in ("63", "511", "+Inf")] == [1, 2, 2]
+    assert grown[bucket("sent", "udpv6", "+Inf")] == 0
+
+
+def test_more_zones_than_anybody_looks_at_are_cut_off_and_named_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    zones = [{"name": f"z{n:04}.example", "type": "secondary", "serial": n} for n in range(1000)]
+    routes = {
+        "/json/v1/server": STATISTICS,
+        "/json/v1/zones": {"boot-time": "", "views": {"_default": {"zones": zones}}},
+    }
+    with serve_http(routes) as server:
+        with opened({"url": server.url, "details": True}, BindSource) as source:
+            found = only(source.series(), "zone_serial")
+            assert found.keys() == only(source.series(), "zone_serial").keys()
+        with opened({"url": server.url, "zones": ["z*"]}, BindSource) as source:
+            assert len(only(source.series(), "zone_serial")) == 1000
+    assert len(found) == 200
+    [record] = caplog.records
+    assert record.message == (
+        "zones: 1000, of which the first 200 are reported; `zones` selects some"
+    )
+
+
+def test_zones_and_traffic_that_named_does_not_have_are_missed_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with serve_http({"/json/v1/server": STATISTICS}) as server:
+        with opened({"url": server.url, "zones": ["a"], "traffic": True}, BindSource) as source:
+            assert source.series() == source.series()
+    assert sorted(record.message for record in caplog.records) == [
+        "traffic: named has no such statistics",
+        "zones: named has none of those asked for",
+    ]
+
+
+def test_the_sizes_of_a_busy_server_are_added_up() -> None:
+    sizes = {"16-31": 5, "240-255": 3, "256-271": 2, "288+": 1}
+    assert cumulate_sizes(sizes, (31, 255)) == [("31", 5), ("255", 8), ("+Inf", 11)]
+    with pytest.raises(BadResponse, match="expected sizes like"):
+        cumulate_sizes({"0-many": 1}, (31,))
+
+
 def test_a_is_the_count_of_positive_entries() -> None:
     with serve_http({"/json/v1/server": STATISTICS}) as server:
         with opened({"url": server.url}, BindSource) as source:
@@ -186,6 +324,8 @@ def test_a_url_with_a_path_is_used_as_it_is() -> None:
         b"{}",
         b'{"boot-time": "x", "qtypes": 5}',
         b'{"boot-time": "x", "views": {"a": 1}}',
+        b'{"boot-time": "x", "traffic": {"dns-udp-requests-sizes-received-ipv4": 1}}',
+        b'{"boot-time": "x", "views": {"a": {"zones": [{"serial": 1}]}}}',
         b"<statistics/>",
         b"<statistics><server>",
         b'<!DOCTYPE s [<!ENTITY a "aaaa">]><statistics><server>&a;</server></statistics>',

@@ -1,11 +1,13 @@
 """Source `Bind`: queries and cache of an ISC BIND 9 name server.
 
 Reads the statistics channel of named (`statistics-channels` in named.conf) by HTTP, JSON or XML,
-one request of about 3 kB per probe. Rates come with the second probe.
+one request of about 3 kB per probe; a second one for zones (0.4 kB each, and named has a hundred of
+its own per view) and a third one for traffic. Rates come with the second probe.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -13,6 +15,7 @@ from msgspec import Meta
 
 from pollect.api import (
     BadResponse,
+    Kind,
     Metric,
     Sample,
     Seconds,
@@ -24,12 +27,22 @@ from pollect.api import (
 from pollect.support.http import HttpClient, check_url, redact_url
 from pollect.support.rates import Rates
 from pollect.support.troubles import Troubles
-from pollect_sources_network.bind.statistics import Statistics, View, parse_statistics
+from pollect_sources_network.bind.statistics import (
+    Counters,
+    Statistics,
+    View,
+    Zone,
+    parse_statistics,
+)
 
 #: In the order of their size; the last answers on every version that is still in use.
 PATHS = {"json": ("/json/v1/server",), "xml": ("/xml/v3/server", "/")}
 #: named's own view for questions about itself.
 INTERNAL_VIEW = "_bind"
+#: Zones that named makes by itself, as for 10.in-addr.arpa.
+BUILTIN_ZONE = "builtin"
+#: Without `zones`, more series than that are for nobody.
+MAX_ZONES = 200
 NOT_FOUND = 404
 DEFAULT_TIMEOUT_SECONDS = 5.0
 REPORT_SECONDS = 1.0
@@ -57,13 +70,39 @@ CONFIG_TIME = Metric(
     unit="seconds",
 )  # fmt: skip
 
+ZONE_SERIAL = Metric(
+    "zone_serial",
+    help="Serial number of a zone, as in its SOA record.",
+    labels=("zone", "view", "type"),
+)
+TRAFFIC = {
+    "received": Metric(
+        "traffic_received_size_bucket",
+        help="Requests received of at most `le` bytes, since named was started.",
+        kind=Kind.COUNTER,
+        labels=("transport", "le"),
+    ),
+    "sent": Metric(
+        "traffic_sent_size_bucket",
+        help="Responses sent of at most `le` bytes, since named was started.",
+        kind=Kind.COUNTER,
+        labels=("transport", "le"),
+    ),
+}
+#: named counts in steps of 16 bytes, requests up to 288 and responses up to 4096; these bounds keep
+#: the number of series small, and the same all the time.
+SIZE_BOUNDS = {
+    "received": (31, 63, 127, 255),
+    "sent": (63, 127, 255, 511, 1023, 1231, 1471, 2047, 4095),
+}
+
 SERVER_EVENT_NAMES = (
     "QrySuccess", "QryFailure", "QryDropped", "QryRecursion", "QryDuplicate", "RPZRewrites",
     "RateDropped", "RateSlipped", "XfrReqDone", "TruncatedResp",
 )  # fmt: skip
 RESOLVER_EVENT_NAMES = (
-    "Lame", "Retry", "QueryTimeout", "EDNS0Fail", "ValOk", "ValFail", "QryRTT10", "QryRTT100",
-    "QryRTT500", "QryRTT800", "QryRTT1600", "QryRTT1600+",
+    "Lame", "Retry", "QueryTimeout", "EDNS0Fail", "ValOk", "ValNegOk", "ValFail", "QryRTT10",
+    "QryRTT100", "QryRTT500", "QryRTT800", "QryRTT1600", "QryRTT1600+",
 )  # fmt: skip
 
 
@@ -73,7 +112,17 @@ class BindConfig(SourceConfig, frozen=True, kw_only=True):
         tuple[str, ...] | None,
         Meta(description="Views as named.conf writes them; default: all but `_bind`."),
     ] = None
-    timeout: Annotated[Seconds | None, Meta(description="Seconds to wait for the answer.")] = (
+    zones: Annotated[
+        tuple[str, ...] | None,
+        Meta(
+            description="Zones to report the serial of, as shell patterns; default: none, with "
+            f"`details` all but those that named makes by itself, at most {MAX_ZONES}."
+        ),
+    ] = None
+    traffic: Annotated[
+        bool, Meta(description="Report how large requests and responses are, as a histogram.")
+    ] = False
+    timeout: Annotated[Seconds | None, Meta(description="Seconds to wait for each answer.")] = (
         DEFAULT_TIMEOUT_SECONDS
     )
     format: Annotated[
@@ -83,7 +132,7 @@ class BindConfig(SourceConfig, frozen=True, kw_only=True):
 
 
 class BindSource(Source[BindConfig]):
-    """Queries, resolver and cache of one BIND 9; one HTTP request per probe."""
+    """Queries, resolver and cache of one BIND 9; one to three HTTP requests per probe."""
 
     config_type = BindConfig
     metrics = (
@@ -94,6 +143,8 @@ class BindSource(Source[BindConfig]):
         RECURSIVE_CLIENTS,
         BOOT_TIME,
         CONFIG_TIME,
+        ZONE_SERIAL,
+        *TRAFFIC.values(),
     )
     dynamic_metrics = True
 
@@ -115,7 +166,12 @@ class BindSource(Source[BindConfig]):
         statistics = parse_statistics(self._fetch())
         if statistics.boot_time != self._boot_time:
             self._rates, self._boot_time = Rates(), statistics.boot_time
-        return [*self._server(statistics), *self._views(statistics)]
+        samples = [*self._server(statistics), *self._views(statistics)]
+        if self._wants_zones:
+            samples += self._zones(self._part("zones", statistics))
+        if self.config.traffic:
+            samples += self._traffic(self._part("traffic", statistics))
+        return samples
 
     def close(self) -> None:
         if self._client is not None:
@@ -124,7 +180,13 @@ class BindSource(Source[BindConfig]):
 
     def deadline_seconds(self) -> float:
         timeout = self.config.timeout or DEFAULT_TIMEOUT_SECONDS
-        return max(self.context.interval, 10.0, timeout + REPORT_SECONDS)
+        requests = 1 + self._wants_zones + self.config.traffic
+        return max(self.context.interval, 10.0, requests * timeout + REPORT_SECONDS)
+
+    @property
+    def _wants_zones(self) -> bool:
+        zones = self.config.zones
+        return self.config.details if zones is None else bool(zones)
 
     def _fetch(self) -> bytes:
         """Return the answer of the first URL that exists, and remember that one."""
@@ -136,6 +198,14 @@ class BindSource(Source[BindConfig]):
                 self._urls = [url]
                 return answer.body
         raise BadResponse(f"{redact_url(self.config.url)}: no statistics of BIND there")
+
+    def _part(self, name: str, statistics: Statistics) -> Statistics:
+        """Return another part of the statistics; the same where the first answer held all."""
+        url, slash, part = self._urls[0].rpartition("/")
+        if self._client is None or part != "server":
+            return statistics
+        answer = self._client.get(f"{url}{slash}{name}", statuses=(200, NOT_FOUND))
+        return statistics if answer.status == NOT_FOUND else parse_statistics(answer.body)
 
     def _server(self, statistics: Statistics) -> Iterator[Sample]:
         yield from self._per_second(SERVER_QUERIES, lower_names(statistics.query_types))
@@ -153,9 +223,48 @@ class BindSource(Source[BindConfig]):
             if text:
                 yield metric.sample(parse_time(text))
 
-    def _views(self, statistics: Statistics) -> Iterator[Sample]:
+    def _zones(self, statistics: Statistics) -> Iterator[Sample]:
+        zones = [
+            (zone, view)
+            for view in self._view_names(statistics)
+            for zone in statistics.views.get(view, View()).zones
+            if self._is_wanted(zone)
+        ]
+        if self.config.zones is None and len(zones) > MAX_ZONES:
+            self._troubles.failed(
+                "zones",
+                f"{len(zones)}, of which the first {MAX_ZONES} are reported; `zones` selects some",
+            )
+            zones = sorted(zones, key=lambda each: each[0].name)[:MAX_ZONES]
+        elif not zones and self.config.zones is not None:
+            self._troubles.failed("zones", "named has none of those asked for")
+        else:
+            self._troubles.works("zones")
+        for zone, view in zones:
+            yield ZONE_SERIAL.sample(zone.serial, zone.name, view, zone.kind)
+
+    def _is_wanted(self, zone: Zone) -> bool:
+        patterns = self.config.zones
+        if patterns is None:
+            return zone.kind != BUILTIN_ZONE
+        name = zone.name.lower()
+        return any(fnmatchcase(name, pattern.lower().rstrip(".") or ".") for pattern in patterns)
+
+    def _traffic(self, statistics: Statistics) -> Iterator[Sample]:
+        if statistics.traffic is None:
+            self._troubles.failed("traffic", "named has no such statistics")
+            return
+        self._troubles.works("traffic")
+        for (direction, transport), sizes in statistics.traffic.items():
+            for bound, count in cumulate_sizes(sizes, SIZE_BOUNDS[direction]):
+                yield TRAFFIC[direction].sample(count, transport, bound)
+
+    def _view_names(self, statistics: Statistics) -> Iterable[str]:
         wanted = self.config.views
-        for name in wanted if wanted is not None else statistics.views.keys() - {INTERNAL_VIEW}:
+        return wanted if wanted is not None else sorted(statistics.views.keys() - {INTERNAL_VIEW})
+
+    def _views(self, statistics: Statistics) -> Iterator[Sample]:
+        for name in self._view_names(statistics):
             view = statistics.views.get(name)
             if view is None:
                 known = ", ".join(sorted(statistics.views)) or "none"
@@ -212,6 +321,17 @@ class BindSource(Source[BindConfig]):
             for memory, counter in (("tree", "TreeMemInUse"), ("heap", "HeapMemInUse")):
                 if counter in view.cache_statistics:
                     yield metric.sample(view.cache_statistics[counter], memory)
+            metric = self._metric(
+                f"{name}.cache.deletions_per_sec",
+                "RR sets removed from the cache per second: `lru` for want of memory, `ttl` since "
+                "they were too old.",
+                label="reason",
+            )
+            deleted = {
+                "lru": view.cache_statistics.get("DeleteLRU", 0),
+                "ttl": view.cache_statistics.get("DeleteTTL", 0),
+            }
+            yield from self._per_second(metric, deleted)
 
     def _per_second(self, metric: Metric, counters: Mapping[str, int]) -> Iterator[Sample]:
         now = self.context.clock.monotonic()
@@ -252,6 +372,21 @@ def split_cache(cache: Mapping[str, int]) -> dict[str, dict[str, int]]:
         query_type = name.lstrip("!#~").lower()
         entries[mark][query_type] = entries[mark].get(query_type, 0) + count
     return entries
+
+
+def cumulate_sizes(sizes: Counters, bounds: Iterable[int]) -> list[tuple[str, int]]:
+    """Return how many messages have at most so many bytes, the last time for all of them.
+
+    `sizes` are counted by range, `16-31` or `288+`. Raises `BadResponse` for another range.
+    """
+    try:
+        counts = [(int(name.partition("-")[2] or -1), count) for name, count in sizes.items()]
+    except ValueError as error:
+        raise BadResponse(f"expected sizes like 16-31 and 288+, got {list(sizes)[:3]}") from error
+    found = [
+        (str(bound), sum(count for last, count in counts if 0 <= last <= bound)) for bound in bounds
+    ]
+    return [*found, ("+Inf", sum(sizes.values()))]
 
 
 def parse_time(text: str) -> float:

@@ -5,7 +5,8 @@ leaves out counters of zero; XML calls the same groups `qtype`, `resstats` and `
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree
@@ -16,6 +17,17 @@ QUOTED_CHARACTERS = 80
 
 Counters = Mapping[str, int]
 
+_TRAFFIC_GROUP = re.compile(r"dns-(\w+)-(?:requests|responses)-sizes-(received|sent)-ip(v\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """One zone of a view; `kind` is `primary`, `secondary`, `builtin` and so on."""
+
+    name: str
+    kind: str
+    serial: int
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -25,6 +37,7 @@ class View:
     cache_statistics: Counters | None = None
     #: RR sets in the cache by type, with a mark: `A`, `!A` negative, `#A` stale, `~A` going.
     cache: Counters | None = None
+    zones: Sequence[Zone] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +53,9 @@ class Statistics:
     server: Counters = field(default_factory=dict)
     #: By name, as in named.conf.
     views: Mapping[str, View] = field(default_factory=dict)
+    #: Messages by their size in bytes (`16-31`, `288+`), under direction and transport as in
+    #: `("received", "udpv4")`; None where the answer is about something else.
+    traffic: Mapping[tuple[str, str], Counters] | None = None
 
 
 def parse_statistics(body: bytes) -> Statistics:
@@ -71,11 +87,25 @@ def _from_json(data: Any) -> Statistics:
                 resolver=_numbers(resolver.get("stats")),
                 cache_statistics=_numbers(resolver.get("cachestats")),
                 cache=_numbers(resolver.get("cache")),
+                zones=[
+                    Zone(zone["name"], zone.get("type", ""), int(zone["serial"]))
+                    for zone in view.get("zones") or ()
+                    if "serial" in zone
+                ],
             )
             for name, view in (data.get("views") or {}).items()
             for resolver in [view.get("resolver") or {}]
         },
+        traffic=_traffic(data["traffic"]) if "traffic" in data else None,
     )
+
+
+def _traffic(groups: Any) -> Mapping[tuple[str, str], Counters]:
+    return {
+        (match[2], match[1] + match[3]): _numbers(sizes) or {}
+        for name, sizes in groups.items()
+        if (match := _TRAFFIC_GROUP.fullmatch(name))
+    }
 
 
 def _numbers(group: Any) -> Counters | None:
@@ -102,10 +132,30 @@ def _from_xml(body: bytes) -> Statistics:
                 resolver=_counters(view, "resstats"),
                 cache_statistics=_counters(view, "cachestats"),
                 cache=_cache(view),
+                zones=[
+                    Zone(zone.get("name", ""), zone.findtext("type", ""), int(serial))
+                    for zone in view.findall("zones/zone")
+                    if (serial := zone.findtext("serial")) is not None
+                ],
             )
             for view in root.findall("views/view")
         },
+        traffic=_xml_traffic(root.find("traffic")),
     )
+
+
+def _xml_traffic(
+    traffic: ElementTree.Element | None,
+) -> Mapping[tuple[str, str], Counters] | None:
+    if traffic is None:
+        return None
+    return {
+        (direction, f"{protocol.tag}{version.tag.removeprefix('ip')}"): sizes
+        for version in traffic
+        for protocol in version
+        for direction, kind in (("received", "request-size"), ("sent", "response-size"))
+        if (sizes := _counters(protocol, kind)) is not None
+    }
 
 
 def _counters(parent: ElementTree.Element, kind: str) -> Counters | None:
