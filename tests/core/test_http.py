@@ -1,5 +1,6 @@
 """`pollect.support.http` against real servers, well-behaved and otherwise."""
 
+import base64
 import gzip
 import socket
 import ssl
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -31,6 +33,7 @@ from pollect.support.http import (
 from pollect.testing import HttpRequest, HttpResponse, serve_http
 from tests.simulators.certificates import Authority
 from tests.simulators.tcp import (
+    Peer,
     closed_port,
     full_backlog,
     half_answer,
@@ -237,6 +240,73 @@ def test_digest_authentication_answers_the_challenge() -> None:
         with pytest.raises(AuthenticationFailed, match="status 401"):
             fetch_text(server.url, **options)
         assert not any("hunter2" in str(request.headers) for request in server.requests)
+
+
+@pytest.fixture
+def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials for 127.0.0.1 and for localhost, as an operator keeps them."""
+    file = tmp_path / "netrc"
+    file.write_text(
+        "machine 127.0.0.1 login reader password one\nmachine localhost login other password two\n"
+    )
+    file.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(file))
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@pytest.mark.usefixtures("netrc")
+@pytest.mark.parametrize("proxy", [None, ""], ids=["environment", "no proxy"])
+@pytest.mark.parametrize(
+    ("options", "user_info", "sent"),
+    [
+        ({}, "", basic("reader", "one")),
+        ({"user": "a", "password": "b"}, "", basic("a", "b")),
+        ({"token": "t"}, "", "Bearer t"),
+        ({"headers": {"authorization": "Custom c"}}, "", "Custom c"),
+        ({}, "u:p@", basic("u", "p")),
+    ],
+    ids=["netrc", "user", "token", "header", "URL"],
+)
+def test_netrc_has_the_credentials_unless_others_are_given(
+    proxy: str | None, options: dict[str, Any], user_info: str, sent: str
+) -> None:
+    pages = {"/": HttpResponse(status=302, headers={"Location": "/next"}), "/next": "fine"}
+    with serve_http(pages) as server, HttpClient(proxy=proxy, **options) as client:
+        client.get(server.url.replace("//", f"//{user_info}"))
+        assert [each.headers["Authorization"] for each in server.requests] == [sent, sent]
+
+
+@pytest.mark.usefixtures("netrc")
+@pytest.mark.parametrize("proxy", [None, ""], ids=["environment", "no proxy"])
+def test_a_redirect_to_another_host_takes_no_credentials_along(proxy: str | None) -> None:
+    with serve_http({"/next": "fine"}) as second:
+        elsewhere = {"Location": f"http://localhost:{second.port}/next"}
+        with (
+            serve_http({"/": HttpResponse(status=302, headers=elsewhere)}) as first,
+            HttpClient(proxy=proxy, token="for the first alone", ip_version=4) as client,
+        ):
+            client.get(first.url)
+        assert second.requests[0].headers["Authorization"] == basic("other", "two")
+
+
+def test_read_timeout_limits_each_wait_and_leaves_a_slow_answer_alone() -> None:
+    def slow(connection: socket.socket, peer: Peer) -> None:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+        for byte in b"done":
+            peer.over.wait(0.2)
+            connection.sendall(bytes([byte]))
+
+    with serve_tcp(slow) as server, HttpClient(timeout=10, read_timeout=0.6) as client:
+        assert client.get_text(f"http://{server.address}/") == "done"
+    begin = time.monotonic()
+    with serve_tcp(silent) as server, HttpClient(timeout=10, read_timeout=0.2) as client:
+        with pytest.raises(TargetUnavailable, match=r"no answer within 0\.\d+ s"):
+            client.get(f"http://{server.address}/")
+    assert time.monotonic() - begin < GRACE_SECONDS
 
 
 def test_certificate_is_verified_unless_told_otherwise(authority: Authority) -> None:

@@ -1,6 +1,9 @@
 """`Http` against real servers, good and bad."""
 
+import contextlib
+import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +11,17 @@ from pollect.api import ConfigError
 from pollect.testing import HttpRequest, HttpResponse, build_source, serve_http
 from pollect_sources_network.http import HttpSource, parse_statuses
 from tests.simulators.certificates import Authority
-from tests.simulators.tcp import closed_port, hang_up, rubbish, serve_tcp, silent, trickle
+from tests.simulators.tcp import (
+    Peer,
+    closed_port,
+    full_backlog,
+    half_answer,
+    hang_up,
+    rubbish,
+    serve_tcp,
+    silent,
+    trickle,
+)
 from tests.sources_network.samples import probe
 
 SHORT_SECONDS = 0.4
@@ -50,8 +63,14 @@ def test_label_is_the_configured_text_without_user_information() -> None:
 
 @pytest.mark.parametrize(
     ("peer", "code"),
-    [(silent, 4), (trickle(b"HTTP/1.1 200 OK\r\n"), 4), (rubbish, 2), (hang_up, 3)],
-    ids=["silent", "slow loris", "rubbish", "reset"],
+    [
+        (silent, 4),
+        (trickle(b"HTTP/1.1 200 OK\r\n"), 4),
+        (half_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), 4),
+        (rubbish, 2),
+        (hang_up, 3),
+    ],
+    ids=["silent", "slow loris", "half-open", "rubbish", "reset"],
 )
 def test_failure_is_the_time_limit_in_milliseconds_and_no_success(peer, code: int) -> None:
     with serve_tcp(peer) as server:
@@ -193,6 +212,79 @@ def test_request_is_as_configured() -> None:
         request = server.requests[0]
     assert (request.method, request.body, request.headers["X-Probe"]) == ("POST", b"ping", "yes")
     assert request.headers["Authorization"] == "Basic YTpi"
+
+
+def test_credentials_of_a_netrc_are_used_as_in_1x(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "netrc"
+    file.write_text("machine 127.0.0.1 login a password b\n")
+    monkeypatch.setenv("NETRC", str(file))
+    with serve_http({"/": "fine"}) as server:
+        for section in ({}, {"proxy": ""}):
+            assert probe(build_source({"url": server.url, **section}, HttpSource))["success"] == 1
+        section = {"url": server.url, "bearerToken": "t"}
+        assert probe(build_source(section, HttpSource))["success"] == 1
+        sent = [request.headers["Authorization"] for request in server.requests]
+    assert sent == ["Basic YTpi", "Basic YTpi", "Bearer t"]
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"timeout": 9, "connectTimeout": SHORT_SECONDS},
+        {"timeout": 9, "readTimeout": SHORT_SECONDS},
+        {"timeout": 9, "totalTimeout": SHORT_SECONDS},
+        {"timeout": SHORT_SECONDS, "totalTimeout": 9},
+    ],
+    ids=["connect", "read", "total", "each"],
+)
+def test_limits_of_connecting_reading_and_the_whole_are_apart(limits: dict[str, float]) -> None:
+    with contextlib.ExitStack() as stack:
+        if "connectTimeout" in limits:
+            port = stack.enter_context(full_backlog())
+        else:
+            port = stack.enter_context(serve_tcp(silent)).port
+        section = {"url": f"http://127.0.0.1:{port}/", "details": True, **limits}
+        begin = time.monotonic()
+        found = probe(build_source(section, HttpSource))
+        assert time.monotonic() - begin < 5
+    assert found["result_code"] == 4
+    assert found[""] == limits["timeout"] * 1000
+
+
+def test_a_longer_total_lets_a_steady_answer_be_slow() -> None:
+    def steady(connection: socket.socket, peer: Peer) -> None:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+        for byte in b"done":
+            peer.over.wait(SHORT_SECONDS / 2)
+            connection.sendall(bytes([byte]))
+
+    with serve_tcp(steady) as server:
+        section = {"url": f"http://{server.address}/", "timeout": SHORT_SECONDS}
+        assert probe(build_source(section, HttpSource))["success"] == 0
+        section["totalTimeout"] = 10
+        source = build_source(section, HttpSource)
+        found = probe(source)
+        assert source.deadline_seconds() > 10
+    assert found["success"] == 1
+    assert found[""] > SHORT_SECONDS * 1000
+
+
+@pytest.mark.parametrize("headers", [{}, {"Transfer-Encoding": "chunked"}], ids=["", "chunked"])
+def test_an_endless_body_is_cut_off(headers: dict[str, str]) -> None:
+    def endless(connection: socket.socket, peer: Peer) -> None:
+        connection.recv(4096)
+        fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        connection.sendall(f"HTTP/1.1 200 OK\r\n{fields}\r\n".encode())
+        while not peer.over.is_set():
+            connection.sendall((b"400\r\n" if headers else b"") + bytes(1024) + b"\r\n")
+
+    with serve_tcp(endless) as server:
+        section = {"url": f"http://{server.address}/", "maxBodySize": 100_000, "details": True}
+        found = probe(build_source(section, HttpSource))
+    assert (found["success"], found["result_code"]) == (0, 2)
 
 
 @pytest.mark.parametrize(

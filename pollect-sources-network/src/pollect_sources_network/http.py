@@ -142,10 +142,25 @@ class HttpConfig(SourceConfig, frozen=True, kw_only=True):
         Meta(description="URL to probe; a list of them adds the label `url` to every value."),
     ]
     timeout: Annotated[
-        Seconds, Meta(description="Seconds a request may take, redirects and body included.")
+        Seconds,
+        Meta(
+            description="Seconds a request may take, redirects and body included; times 1000 the "
+            "value of a failed check."
+        ),
     ] = 10.0
     connect_timeout: Annotated[
         Seconds | None, Meta(description="Seconds for connecting and TLS; default: `timeout`.")
+    ] = None
+    read_timeout: Annotated[
+        Seconds | None,
+        Meta(description="Seconds to wait for the next bytes of the answer; default: `timeout`."),
+    ] = None
+    total_timeout: Annotated[
+        Seconds | None,
+        Meta(
+            description="Seconds for everything together; default: `timeout`. Where it is longer, "
+            "`timeout` limits connecting and each wait for bytes, as it did in 1.x."
+        ),
     ] = None
     status_code: Annotated[
         int | str | tuple[int | str, ...] | None,
@@ -228,6 +243,7 @@ class HttpSource(Source[HttpConfig]):
         self._statuses = parse_statuses(config.status_code)
         self._match = _compile(config.match, "match")
         self._not_match = _compile(config.not_match, "notMatch")
+        self._total_seconds = config.total_timeout or config.timeout
         self._client: HttpClient
         self._closing = contextlib.ExitStack()
 
@@ -235,8 +251,9 @@ class HttpSource(Source[HttpConfig]):
         config = self.config
         auth = config.basic_auth
         client = HttpClient(
-            timeout=config.timeout,
-            connect_timeout=config.connect_timeout,
+            timeout=self._total_seconds,
+            connect_timeout=config.connect_timeout or config.timeout,
+            read_timeout=config.read_timeout or config.timeout,
             headers=config.headers,
             user=auth.username if auth else "",
             password=auth.password if auth else "",
@@ -268,7 +285,7 @@ class HttpSource(Source[HttpConfig]):
         self._closing.close()
 
     def deadline_seconds(self) -> float:
-        return longest_seconds(len(self._urls), self.config.parallel, self.config.timeout)
+        return longest_seconds(len(self._urls), self.config.parallel, self._total_seconds)
 
     def _path(self, name: str | None) -> Path | None:
         return None if name is None else self.context.config_dir / name

@@ -20,6 +20,7 @@ import requests
 import requests.auth
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.utils import get_auth_from_url, get_netrc_auth
 from urllib3 import exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
@@ -62,6 +63,7 @@ class Options:
     server_name: str = ""
     ip_version: int | None = None
     keep_alive: bool = True
+    read_seconds: float | None = None
 
 
 @dataclass(slots=True)
@@ -103,7 +105,7 @@ class Budget(urllib3.Timeout):
 
 
 class BearerAuth(requests.auth.AuthBase):
-    """A bearer token; unlike a session header it outweighs a `.netrc`."""
+    """A bearer token."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -113,6 +115,21 @@ class BearerAuth(requests.auth.AuthBase):
         return request
 
 
+class FoundAuth(requests.auth.AuthBase):
+    """What is said nowhere else: the credentials of the URL, else those of a `.netrc`.
+
+    Left to itself requests prefers the `.netrc` to a URL and to a header that is set on purpose.
+    """
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if "Authorization" in request.headers:
+            return request
+        url = request.url or ""
+        of_url = get_auth_from_url(url)
+        found = of_url if any(of_url) else get_netrc_auth(url)
+        return basic_or_digest(*found, digest=False)(request) if found else request
+
+
 def basic_or_digest(user: str, password: str, digest: bool) -> requests.auth.AuthBase:
     if digest:
         return requests.auth.HTTPDigestAuth(user, password)
@@ -120,15 +137,48 @@ def basic_or_digest(user: str, password: str, digest: bool) -> requests.auth.Aut
 
 
 def build_session(options: Options, *, proxy: str | None) -> requests.Session:
-    session = requests.Session()
-    if proxy is not None:
-        # With trust in the environment requests would go back to its proxies at a redirect.
-        session.trust_env = False
-        session.proxies = {"http": proxy, "https": proxy} if proxy else {}
+    session = _Session() if proxy is None else _SessionWithOwnProxy(proxy)
     adapter = Adapter(options)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
+
+
+class _Session(requests.Session):
+    def __init__(self) -> None:
+        super().__init__()
+        self.auth = FoundAuth()
+
+    def rebuild_auth(
+        self, prepared_request: requests.PreparedRequest, response: requests.Response
+    ) -> None:
+        """Take credentials along on the same host only; another may have some in a `.netrc`."""
+        headers, url = prepared_request.headers, prepared_request.url or ""
+        strips: Any = self.should_strip_auth
+        if strips(response.request.url or "", url):
+            headers.pop("Authorization", None)
+        if "Authorization" not in headers:
+            prepared_request.prepare_auth(FoundAuth())
+
+
+class _SessionWithOwnProxy(_Session):
+    """Goes by this proxy whatever the environment says, at redirects as well."""
+
+    def __init__(self, proxy: str) -> None:
+        super().__init__()
+        self.proxies = {"http": proxy, "https": proxy} if proxy else {}
+
+    def merge_environment_settings(  # type: ignore[override]
+        self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
+    ) -> dict[str, Any]:
+        return {"proxies": self.proxies, "stream": stream, "verify": verify, "cert": cert}
+
+    def rebuild_proxies(
+        self, prepared_request: requests.PreparedRequest, proxies: Any
+    ) -> dict[str, str]:
+        # The connections to the proxy bring its credentials.
+        prepared_request.headers.pop("Proxy-Authorization", None)
+        return dict(self.proxies)
 
 
 def exchanges_of(answer: requests.Response) -> tuple[Exchange, ...]:
@@ -316,7 +366,10 @@ class _Measured(HTTPConnection):
             certificates=exchange.certificates,
         )
         response_class: Any = functools.partial(
-            _Response if self._options.keep_alive else _LastResponse, exchange, self._ready_at
+            _Response if self._options.keep_alive else _LastResponse,
+            exchange,
+            self._ready_at,
+            self._options.read_seconds,
         )
         self.response_class = response_class
         response = super().getresponse()
@@ -340,10 +393,17 @@ class _HttpsConnection(_Measured, HTTPSConnection):
 class _Response(http.client.HTTPResponse):
     """Reads through `_Reader`."""
 
-    def __init__(self, exchange: Exchange, ready_at: float, sock: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        ready_at: float,
+        read_seconds: float | None,
+        sock: Any,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(sock, **kwargs)
         self.fp.close()
-        self.fp = io.BufferedReader(_Reader(sock, exchange, ready_at))
+        self.fp = io.BufferedReader(_Reader(sock, exchange, ready_at, read_seconds))
 
 
 class _LastResponse(_Response):
@@ -354,9 +414,14 @@ class _LastResponse(_Response):
 
 
 class _Reader(io.RawIOBase):
-    """The incoming side of a socket; the socket's timeout at the start limits it as a whole."""
+    """The incoming side of a socket; the socket's timeout at the start limits it as a whole.
 
-    def __init__(self, sock: Any, exchange: Exchange, ready_at: float) -> None:
+    `read_seconds` limits the wait for the next bytes within that.
+    """
+
+    def __init__(
+        self, sock: Any, exchange: Exchange, ready_at: float, read_seconds: float | None
+    ) -> None:
         self._sock = sock
         self._raw = sock.makefile("rb", buffering=0)
         self._exchange = exchange
@@ -364,6 +429,7 @@ class _Reader(io.RawIOBase):
         self._first_byte_at: float | None = None
         timeout = sock.gettimeout()
         self._end = None if timeout is None else time.monotonic() + timeout
+        self._read_seconds = read_seconds
 
     def readable(self) -> bool:
         return True
@@ -373,7 +439,7 @@ class _Reader(io.RawIOBase):
             left = self._end - time.monotonic()
             if left <= 0:
                 raise TimeoutError("timed out")
-            self._sock.settimeout(left)
+            self._sock.settimeout(min(left, self._read_seconds or left))
         count: int | None = self._raw.readinto(buffer)
         now = time.monotonic()
         if self._first_byte_at is None:

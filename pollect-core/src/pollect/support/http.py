@@ -19,6 +19,7 @@ user information and without the values of the query, since both may hold secret
 
 import json
 import ssl
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,7 +94,10 @@ class HttpClient:
     Timeouts are in seconds. `timeout` limits a request as a whole, with name resolution
     excepted: connecting to any of the addresses, redirects, and the last byte of the body;
     a server that sends a byte now and then does not get around it. `connect_timeout` limits
-    connecting and the TLS handshake within it.
+    connecting and the TLS handshake within it, `read_timeout` every wait for the next bytes.
+
+    Without `user` and `token` the credentials in the URL count, else those of `~/.netrc` (or what
+    `NETRC` names) for the host.
 
     `verify` is False for devices with a certificate of their own making; `ca_file` replaces the
     trusted authorities. Without it `REQUESTS_CA_BUNDLE` and `CURL_CA_BUNDLE` count, then what
@@ -109,6 +113,7 @@ class HttpClient:
         *,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         connect_timeout: float | None = None,
+        read_timeout: float | None = None,
         headers: Mapping[str, str] | None = None,
         user: str = "",
         password: Secret | str = "",
@@ -152,6 +157,7 @@ class HttpClient:
                 server_name=server_name,
                 ip_version=ip_version,
                 keep_alive=keep_alive,
+                read_seconds=read_timeout,
             ),
             proxy=proxy,
         )
@@ -341,13 +347,16 @@ def _mapped_errors(transport: ModuleType, url: str, limit: float) -> Iterator[No
     The cause of the translated error is the innermost one: a `TimeoutError`, a
     `socket.gaierror`, an `ssl.SSLError` or another `OSError` where there is one.
     """
+    begin = time.monotonic()
     try:
         yield
     except transport.FOREIGN_ERRORS as error:
         where = redact_url(url)
         cause = transport.innermost(error)
         if isinstance(cause, TimeoutError):
-            raise TargetUnavailable(f"{where}: no answer within {limit:g} s") from cause
+            # Connecting and reading may have limits that are shorter.
+            waited = min(limit, round(time.monotonic() - begin, 2))
+            raise TargetUnavailable(f"{where}: no answer within {waited:g} s") from cause
         if isinstance(cause, ssl.SSLError):
             raise TargetUnavailable(f"{where}: TLS failed: {_tls_reason(cause)}") from cause
         if isinstance(cause, OSError) and transport.is_of_network(cause):
