@@ -101,11 +101,15 @@ def test_prometheus_scrapes_everything(scraped: Scraped) -> None:
     load = Metric(help="Load.", labels=("time",))
     sent = Metric("sent", help="Bytes sent.", kind=Kind.COUNTER, labels=("nic",))
     source = SourceId("pollect", "LoadAvg")
-    samples = [load.sample(0.5, 'Ä\\"\n'), sent.sample(7, "e0")]
+    free = Metric("free_bytes", help="Bytes free.", unit="bytes")
+    samples = [load.sample(0.5, 'Ä\\"\n'), sent.sample(7, "e0"), free.sample(5)]
     scraped.plain.write([Batch(source, samples, 0.0)])
     ((labels, value),) = scraped.wait_for("pollect_LoadAvg")
     assert (labels["time"], value) == ('Ä\\"\n', 0.5)
     assert scraped.wait_for("pollect_LoadAvg_sent")[0][1] == 7
+    assert scraped.wait_for("pollect_LoadAvg_free_bytes")[0][1] == 5
+    (free_as_read,) = scraped.get("/api/v1/metadata")["pollect_LoadAvg_free_bytes"]
+    assert free_as_read == {"type": "gauge", "help": "Bytes free.", "unit": "bytes"}
     assert scraped.wait_for("process_resident_memory_bytes")
     scraped.plain.write([Batch(source, [], 0.0)])
     assert scraped.wait_for("absent(pollect_LoadAvg)")

@@ -86,8 +86,33 @@ def test_openmetrics_keeps_the_names_of_samples(shown: Exposition) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "family", "has_unit"),
+    [
+        ("free_bytes", Kind.GAUGE, "free_bytes", True),
+        ("sent_bytes_total", Kind.COUNTER, "sent_bytes", True),
+        ("sent_bytes", Kind.COUNTER, "sent_bytes", True),
+        ("free", Kind.GAUGE, "free", False),
+        ("megabytes", Kind.GAUGE, "megabytes", False),
+        ("bytes_free", Kind.GAUGE, "bytes_free", False),
+    ],
+)
+def test_openmetrics_tells_the_unit_that_a_name_ends_in(
+    shown: Exposition, name: str, kind: Kind, family: str, has_unit: bool
+) -> None:
+    shown.put(Batch(INTERFACE, [Metric(name, unit="bytes", kind=kind).sample(1)], 0.0))
+    text = open_metrics_of(shown)
+    line = f"# UNIT pollect_Interface_lan_{family} bytes\n"
+    assert text.count("# UNIT ") == text.count(line) == has_unit
+    assert f"\npollect_Interface_lan_{name} 1.0\n" in text
+    (parsed,) = openmetrics.text_string_to_metric_families(text)
+    assert parsed.unit == ("bytes" if has_unit else "")
+
+
 def test_openmetrics_takes_a_counter_beside_a_gauge_of_its_short_name(shown: Exposition) -> None:
     short = Metric("errors", help="Errors now.", labels=("nic",))
+    shown.put(Batch(INTERFACE, [ERRORS.sample(2, "eth0")], 0.0))
+    assert "errors counter\n" in open_metrics_of(shown)
     shown.put(Batch(INTERFACE, [ERRORS.sample(2, "eth0"), short.sample(1, "eth0")], 0.0))
     families = list(openmetrics.text_string_to_metric_families(open_metrics_of(shown)))
     assert {sample.name for family in families for sample in family.samples} == {
@@ -140,6 +165,12 @@ def test_help_with_quotes_and_newlines_is_escaped(shown: Exposition) -> None:
     assert family.documentation == help_text
     (family,) = openmetrics.text_string_to_metric_families(open_metrics_of(shown))
     assert family.documentation == help_text
+
+
+def test_help_that_no_encoding_takes_costs_nothing_else(shown: Exposition) -> None:
+    shown.put(Batch(LOAD_AVG, [Metric(help="x\udcff").sample(1)], 0.0))
+    assert "# HELP pollect_LoadAvg x?\n" in text_of(shown)
+    assert "# HELP pollect_LoadAvg x?\n" in open_metrics_of(shown)
 
 
 def test_a_name_that_no_encoding_takes_costs_nothing_else(shown: Exposition) -> None:

@@ -41,24 +41,42 @@ def escape_label_value(value: str) -> str:
 class Family:
     """One metric name with its help and kind, and the header lines of both formats."""
 
-    __slots__ = ("name", "open_header", "open_name", "open_unknown_header", "text_header")
+    __slots__ = ("_metric", "_open_header", "name", "open_name", "text_header")
 
     def __init__(self, name: str, metric: Metric) -> None:
         counter = metric.kind is Kind.COUNTER
+        self._metric = metric
+        self._open_header = b""
         self.name = name
         #: OpenMetrics names a family of counters without the `_total` of its samples.
         self.open_name = name.removesuffix(_TOTAL) if counter else name
-        plain_help = (metric.help or name).translate(_HELP_ESCAPES)
-        open_help = (metric.help or name).translate(_LABEL_ESCAPES)
-        # A counter that is not called so keeps its name, which OpenMetrics calls unknown.
-        open_type = ("counter" if self.open_name != name else "unknown") if counter else "gauge"
-        self.text_header = _header(name, plain_help, metric.kind.value)
-        self.open_header = _header(self.open_name, open_help, open_type)
-        self.open_unknown_header = _header(name, open_help, "unknown")
+        help = (metric.help or name).translate(_HELP_ESCAPES)
+        lines = f"# HELP {name} {help}\n# TYPE {name} {metric.kind.value}"
+        self.text_header = lines.encode("utf-8", "replace")
 
+    @property
+    def open_header(self) -> bytes:
+        """The header in OpenMetrics, made when the first scraper asks for it."""
+        if not self._open_header:
+            if self._metric.kind is Kind.GAUGE:
+                self._open_header = self._encode(self.name, "gauge")
+            elif self.open_name != self.name:
+                self._open_header = self._encode(self.open_name, "counter")
+            else:
+                # A counter that is not called so keeps its name, which OpenMetrics calls unknown.
+                self._open_header = self.open_unknown_header
+        return self._open_header
 
-def _header(name: str, help: str, type_name: str) -> bytes:
-    return f"# HELP {name} {help}\n# TYPE {name} {type_name}".encode("utf-8", "replace")
+    @property
+    def open_unknown_header(self) -> bytes:
+        """The header of a counter whose name without `_total` another family has."""
+        return self._encode(self.name, "unknown")
+
+    def _encode(self, name: str, type_name: str) -> bytes:
+        # Brings prometheus-client along, which whoever only wants names need not have.
+        from pollect_writers.prometheus.open_metrics import encode_header
+
+        return encode_header(name, self._metric.help or self.name, type_name, self._metric.unit)
 
 
 def series_formatter(

@@ -3,18 +3,20 @@
 Every path answers with the metrics, as in pollect 1.x, except `/` for browsers (a status page),
 `/-/healthy` and `/-/ready`. Text 0.0.4 or OpenMetrics 1.0, whichever the scraper prefers; gzip;
 `?name[]=` picks single metrics. With `tls` it speaks HTTPS, with `auth` it wants a password or a
-token. Needs no third-party library.
+token. Needs prometheus-client, for the metrics of the process and for OpenMetrics.
 """
 
 import socket
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from pollect.api import Batch, ConfigError, SourceId, WriteError, Writer, WriterContext
+from pollect.api import Batch, ConfigError, Sample, SourceId, WriteError, Writer, WriterContext
 from pollect_writers import __version__
+from pollect_writers.optional import missing_library
 from pollect_writers.prometheus.config import (
     AuthConfig,
     PrometheusConfig,
@@ -29,7 +31,6 @@ from pollect_writers.prometheus.exposition import (
     join_text,
 )
 from pollect_writers.prometheus.page import status_page
-from pollect_writers.prometheus.process import process_samples, python_samples
 from pollect_writers.prometheus.server import HttpServer, Request, Response, listen
 from pollect_writers.prometheus.tls import ServerTls
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from pollect_writers.prometheus.auth import Gate
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
-OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+REQUIREMENT = "pollect-writers"
 #: Seconds the first scrapes wait for the first probes, so that a fresh start makes no gap.
 FIRST_VALUES_SECONDS = 1.0
 #: Level 1 makes 1.3 times the bytes of level 9 in a twentieth of its time.
@@ -56,6 +57,7 @@ class PrometheusWriter(Writer[PrometheusConfig]):
         super().__init__(config, context)
         self._exposition = Exposition(self.log)
         self._scrape_lock = threading.Lock()
+        self._collect: Callable[[], Iterable[Sample]] = tuple
         self._process = Renderer(None)
         self._self_renderers: dict[SourceId, Renderer] = {}
         self._refused: set[SourceId] = set()
@@ -71,6 +73,12 @@ class PrometheusWriter(Writer[PrometheusConfig]):
         return self._server.port if self._server else self.config.port
 
     def open(self) -> None:
+        try:
+            from pollect_writers.prometheus.process import collect_samples, process_registry
+        except ImportError as error:
+            raise missing_library("prometheus-client", REQUIREMENT) from error
+        if self.config.process_metrics:
+            self._collect = partial(collect_samples, process_registry())
         host, port = self.config.bind, self.config.port
         if self._tls is not None:
             self._tls.load()
@@ -146,13 +154,18 @@ class PrometheusWriter(Writer[PrometheusConfig]):
             self._waited = True
         names = frozenset(request.query.get("name[]", ()))
         open_metrics = prefers_open_metrics(request.headers.get("accept", ""))
-        join = join_open_metrics if open_metrics else join_text
-        body = b"".join(join(self._blocks(), names))
+        if open_metrics:
+            from pollect_writers.prometheus.open_metrics import CONTENT_TYPE
+
+            content_type, parts = CONTENT_TYPE, join_open_metrics(self._blocks(), names)
+        else:
+            content_type, parts = TEXT, join_text(self._blocks(), names)
+        body = b"".join(parts)
         headers = {"Vary": "Accept, Accept-Encoding"}
         if "gzip" in request.headers.get("accept-encoding", ""):
             body = zlib.compress(body, _GZIP_LEVEL, wbits=_GZIP_FORMAT)
             headers["Content-Encoding"] = "gzip"
-        return Response(body, OPEN_METRICS if open_metrics else TEXT, headers=headers)
+        return Response(body, content_type, headers=headers)
 
     def _blocks(self) -> list[Block]:
         blocks = self._exposition.blocks()
@@ -161,9 +174,7 @@ class PrometheusWriter(Writer[PrometheusConfig]):
         own = self.context.self_batches() if shows_self else ()
         with self._scrape_lock:
             blocks += map(self._self_block, own)
-            if self.config.process_metrics:
-                samples = [*process_samples(), *python_samples()]
-                blocks.append(self._process.render(samples)[0])
+            blocks.append(self._process.render(tuple(self._collect()))[0])
         return blocks
 
     def _self_block(self, batch: Batch) -> Block:
@@ -212,6 +223,8 @@ def _build_gate(config: AuthConfig) -> "Gate":
 
 def prefers_open_metrics(accept: str) -> bool:
     """Whether an Accept header asks for OpenMetrics rather than for plain text (RFC 9110, 12.5.1).
+
+    The library's own choice takes the first format that it knows, and heeds no weight.
 
     >>> prefers_open_metrics("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
     True
