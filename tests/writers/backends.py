@@ -101,6 +101,10 @@ class NetworkBackend(Backend):
     def arrived(self) -> list[int]:
         return list(self.numbers)
 
+    def take(self, numbers: list[int]) -> None:
+        """Keep what arrived; whoever sent it is told afterwards."""
+        self.numbers += numbers
+
     def come_up(self) -> None:
         self._server = self.build_server()
         self._thread = threading.Thread(
@@ -182,7 +186,7 @@ class HttpBackend(NetworkBackend):
                     status, headers, answer = 200, {}, b""
                     if self.headers["Content-Encoding"] == "gzip":
                         body = gzip.decompress(body)
-                    backend.numbers += backend.decode(body)
+                    backend.take(backend.decode(body))
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
@@ -274,7 +278,7 @@ class GraphiteBackend(NetworkBackend):
                     if not backend.serve():
                         return
                     lines = self.rfile.read().decode().splitlines()
-                    backend.numbers += [int(float(line.split()[1])) for line in lines]
+                    backend.take([int(float(line.split()[1])) for line in lines])
 
         class Server(socketserver.ThreadingTCPServer):
             allow_reuse_address = True

@@ -9,6 +9,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import urllib.error
@@ -38,26 +39,67 @@ def fetch(url: str, *, data: Mapping[str, str] | None = None) -> Any:
     return json.loads(text) if text else {}
 
 
-@contextlib.contextmanager
-def running(
-    command: Sequence[str], ready: Callable[[], object], *, log: Path, user: str | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program until the block ends; its output is in `log`."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, user=user, cwd=log.parent
-        )
-    try:
-        wait_until(lambda: process.poll() is not None or ready(), START_SECONDS)
-        assert process.poll() is None, log.read_text(errors="replace")[-2000:]
-        yield process
-    finally:
-        process.terminate()
+class Program:
+    """A program that can be killed and started again; its output is added to `log`."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        ready: Callable[[], object],
+        *,
+        log: Path,
+        user: str | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.log = log
+        self._folder = folder or log.parent
+        self._command = command
+        self._ready = ready
+        self._user = user
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        with self.log.open("ab") as output:
+            process = subprocess.Popen(
+                self._command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                user=self._user,
+                cwd=self._folder,
+                process_group=0,
+            )
+        self._process = process
+        wait_until(lambda: process.poll() is not None or self._ready(), START_SECONDS)
+        assert process.poll() is None, self.log.read_text(errors="replace")[-2000:]
+
+    def kill(self) -> None:
+        """End it at once, and the processes it started, as a power cut does."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def stop(self) -> None:
+        """End it in order; does nothing when it does not run."""
+        if self._process is None:
+            return
+        self._process.terminate()
         try:
-            process.wait(STOP_SECONDS)
+            self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self.kill()
+        self._process = None
+
+
+@contextlib.contextmanager
+def running(program: Program) -> Iterator[Program]:
+    """Run a program until the block ends."""
+    try:
+        program.start()
+        yield program
+    finally:
+        program.stop()
 
 
 class Influx:
@@ -66,8 +108,7 @@ class Influx:
     database = "history"
 
     def __init__(self, folder: Path) -> None:
-        self._program = find_program("influxd", "influxdb")
-        self._folder = folder
+        program = find_program("influxd", "influxdb")
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         config = folder / "influx.conf"
@@ -86,17 +127,21 @@ class Influx:
               store-enabled = false
             """
         )
-        self._command = [self._program, "-config", str(config)]
+        self.program = Program(
+            [program, "-config", str(config)],
+            lambda: fetch(f"{self.url}/ping") is not None,
+            log=folder / "influx.log",
+        )
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Influx"]:
-        with running(
-            self._command,
-            lambda: fetch(f"{self.url}/ping") is not None,
-            log=self._folder / "influx.log",
-        ):
-            self.query(f"CREATE DATABASE {self.database}")
+        with running(self.program):
+            self.create_database()
             yield self
+
+    def create_database(self) -> None:
+        """Make the database unless it is there."""
+        self.query(f"CREATE DATABASE {self.database}")
 
     def query(self, text: str) -> list[dict[str, Any]]:
         """Return the series of one query, each with `name`, `tags`, `columns` and `values`."""
@@ -122,8 +167,8 @@ class Prometheus:
         return [(row["metric"], float(row["value"][1])) for row in answer["data"]["result"]]
 
 
-@contextlib.contextmanager
-def prometheus(folder: Path) -> Iterator[Prometheus]:
+def build_prometheus(folder: Path) -> tuple[Program, Prometheus]:
+    """Return the program, not started yet, and who asks it."""
     program = find_program("prometheus", "prometheus")
     config = folder / "prometheus.yml"
     config.write_text("global: {}\n")
@@ -136,8 +181,15 @@ def prometheus(folder: Path) -> Iterator[Prometheus]:
         "--web.enable-remote-write-receiver",
     ]
     ready = f"{url}/api/v1/status/runtimeinfo"
-    with running(command, lambda: fetch(ready), log=folder / "prometheus.log"):
-        yield Prometheus(url)
+    log = folder / "prometheus.log"
+    return Program(command, lambda: fetch(ready), log=log), Prometheus(url)
+
+
+@contextlib.contextmanager
+def prometheus(folder: Path) -> Iterator[Prometheus]:
+    program, server = build_prometheus(folder)
+    with running(program):
+        yield server
 
 
 class VictoriaMetrics(Prometheus):
@@ -166,7 +218,8 @@ def victoria_metrics(folder: Path) -> Iterator[VictoriaMetrics]:
         f"-httpListenAddr={address}",
         f"-graphiteListenAddr=127.0.0.1:{graphite_port}",
     ]
-    with running(command, lambda: answers(graphite_port), log=folder / "victoria.log"):
+    log = folder / "victoria.log"
+    with running(Program(command, lambda: answers(graphite_port), log=log)):
         yield VictoriaMetrics(f"http://{address}", graphite_port)
 
 
@@ -222,22 +275,22 @@ TAG_HASH_FILENAMES = False
 """
     )
     command = [program, f"--config={config}", "--nodaemon", "start"]
-    with running(command, lambda: answers(port), log=folder / "carbon.log"):
+    with running(Program(command, lambda: answers(port), log=folder / "carbon.log")):
         yield Carbon(port, folder)
 
 
-@contextlib.contextmanager
-def postgresql() -> Iterator[str]:
-    """Give the SQLAlchemy URL of a fresh database, run by a user that is not root."""
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    if not versions:
-        pytest.skip("needs postgres of Debian's postgresql")
-    server, initdb = str(versions[-1]), str(versions[-1].with_name("initdb"))
-    user = "postgres" if os.geteuid() == 0 else None
-    # Not pytest's folder: nobody else may enter that one.
-    folder = Path(tempfile.mkdtemp(prefix="pollect-postgresql-"))
-    port = free_port()
-    try:
+class PostgreSql:
+    """A fresh database server, run by a user that is not root; `remove` takes its files away."""
+
+    def __init__(self) -> None:
+        versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+        if not versions:
+            pytest.skip("needs postgres of Debian's postgresql")
+        server, initdb = str(versions[-1]), str(versions[-1].with_name("initdb"))
+        user = "postgres" if os.geteuid() == 0 else None
+        # Not pytest's folder: nobody else may enter that one.
+        self._folder = folder = Path(tempfile.mkdtemp(prefix="pollect-postgresql-"))
+        self.port = port = free_port()
         if user is not None:
             entry = pwd.getpwnam(user)
             os.chown(folder, entry.pw_uid, entry.pw_gid)
@@ -250,11 +303,23 @@ def postgresql() -> Iterator[str]:
             cwd=folder,
         )
         command = [server, "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", "", "-F"]
-        url = f"postgresql+psycopg://pollect:not-asked-for@127.0.0.1:{port}/postgres"
-        with running(command, lambda: _answers(port), log=folder / "postgresql.log", user=user):
-            yield url
+        self.url = f"postgresql+psycopg://pollect:not-asked-for@127.0.0.1:{port}/postgres"
+        log = folder / "postgresql.log"
+        self.program = Program(command, lambda: _answers(port), log=log, user=user)
+
+    def remove(self) -> None:
+        shutil.rmtree(self._folder)
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[str]:
+    """Give the SQLAlchemy URL of a fresh database."""
+    server = PostgreSql()
+    try:
+        with running(server.program):
+            yield server.url
     finally:
-        shutil.rmtree(folder)
+        server.remove()
 
 
 def _answers(port: int) -> bool:
@@ -278,8 +343,8 @@ class Rotel:
         return self._log.read_text(errors="replace")
 
 
-@contextlib.contextmanager
-def rotel(folder: Path) -> Iterator[Rotel]:
+def build_rotel(folder: Path) -> tuple[Program, Rotel]:
+    """Return the program, not started yet, and who reads what it prints."""
     package = pytest.importorskip("rotel", reason="rotel has no wheel for this platform")
     program = str(Path(package.__file__).with_name("rotel-agent"))
     port, log = free_port(), folder / "rotel.log"
@@ -291,5 +356,12 @@ def rotel(folder: Path) -> Iterator[Rotel]:
         "--debug-log", "metrics",
         "--debug-log-verbosity", "detailed",
     ]  # fmt: skip
-    with running(command, lambda: answers(port), log=log):
-        yield Rotel(f"http://127.0.0.1:{port}/v1/metrics", log)
+    endpoint = f"http://127.0.0.1:{port}/v1/metrics"
+    return Program(command, lambda: answers(port), log=log), Rotel(endpoint, log)
+
+
+@contextlib.contextmanager
+def rotel(folder: Path) -> Iterator[Rotel]:
+    program, collector = build_rotel(folder)
+    with running(program):
+        yield collector
