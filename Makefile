@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 DISTS  := $(patsubst %/pyproject.toml,%,$(wildcard pollect-*/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test pythons lint type bench build services docs catalogue bpf clean setup
+.PHONY: help run test pythons lint type bench outages build services docs catalogue bpf clean setup
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -30,6 +30,9 @@ type: $(VENV)/.tools ## Check types
 
 bench: $(VENV)/.tools .bench/1x/.installed ## Measure the figures, beside 1.x and the peers that are installed
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+outages: $(VENV)/.tools ## Kill what each writer delivers to for 30 s, and count what arrives
+	@$(BIN)/python -m tests.outages $(ARGS)
 
 build: $(VENV)/.tools ## Build the wheel and source archive of every distribution into dist/
 	@set -e; for dist in $(DISTS); do $(BIN)/python -m build --no-isolation --outdir dist $$dist; done

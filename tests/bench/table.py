@@ -38,6 +38,11 @@ def format_table(title: str, rows: Sequence[Row]) -> str:
         ratio = f"{row.ratio:.1f}x" if row.ratio else ""
         goal = "" if row.goal is None else f"<= {_figure(row.goal)}"
         lines.append([f"{row.what} [{row.unit}]", *cells, ratio, goal, verdict])
+    return align(title, lines)
+
+
+def align(title: str, lines: Sequence[Sequence[str]]) -> str:
+    """Return a table of cells below a title, the first line being the heads of the columns."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [title, "=" * len(title)]
     for line in lines:
