@@ -57,7 +57,7 @@ def pollect_sources() -> list[SourceSpec]:
         SourceSpec(
             "SnmpTable",
             f"{PACKAGE}.snmp.table:SnmpTableSource",
-            summary="Tables of one SNMP agent: interfaces, storage, UPS, sensors, or your own",
+            summary="Tables of one SNMP agent: interfaces, storage, UPS, printers, or your own",
             extra="snmp",
         ),
         SourceSpec(

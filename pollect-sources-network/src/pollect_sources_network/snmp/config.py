@@ -6,11 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
-import msgspec
 from msgspec import Meta
 
 from pollect.api import ConfigError, Seconds, Secret, SourceConfig
-from pollect_sources_network.snmp.rates import CounterBits
 
 SNMP_PORT = 161
 #: RFC 3414, section 11.2: shorter pass phrases are refused by agents as well.
@@ -31,23 +29,6 @@ _UDP_TRANSPORTS = ("udp", "udp4", "udpv4", "udp6", "udpv6", "udpipv6")
 _OTHER_TRANSPORTS = (
     "tcp", "tcp6", "tcpv6", "tcpipv6", "tls", "tlstcp", "dtls", "dtlsudp", "ssh", "unix", "alias",
 )  # fmt: skip
-
-
-class Conversion(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """From what the agent says to the number that is reported."""
-
-    scale: Annotated[float, Meta(description="Factor of the value.")] = 1.0
-    offset: Annotated[float, Meta(description="Added to the value after `scale`.")] = 0.0
-    counter_bits: Annotated[
-        CounterBits,
-        Meta(
-            description="Width of a counter with `mode: rate`: 32 or 64, `auto` to see from the "
-            "values, `none` for a value that may fall."
-        ),
-    ] = "auto"
-    map: Annotated[
-        dict[str, float], Meta(description="Numbers for texts or for other numbers.")
-    ] = {}
 
 
 class AgentConfig(SourceConfig, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ the programs of the Debian package `snmp` with `backend: snmpget`.
 """
 
 import asyncio
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -23,12 +24,7 @@ from pollect.api import (
     TargetUnavailable,
 )
 from pollect_sources_network.snmp.agent import Agent, Answer
-from pollect_sources_network.snmp.config import (
-    AgentConfig,
-    Conversion,
-    build_security,
-    parse_address,
-)
+from pollect_sources_network.snmp.config import AgentConfig, build_security, parse_address
 from pollect_sources_network.snmp.connect import (
     REPORT_SECONDS,
     build_agent,
@@ -37,20 +33,23 @@ from pollect_sources_network.snmp.connect import (
     fill_placeholder,
     translate_names,
 )
+from pollect_sources_network.snmp.conversion import (
+    STATE_LABEL,
+    Conversion,
+    Reader,
+    build_reader,
+    check_states,
+    compile_pattern,
+    part_of,
+    state_samples,
+)
+from pollect_sources_network.snmp.details import RESPONSE, UPTIME, detail_samples
 from pollect_sources_network.snmp.oids import SYS_UPTIME, normalize_oid
 from pollect_sources_network.snmp.rates import TICKS_PER_SECOND, Rates
 from pollect_sources_network.snmp.values import Value, number_of, text_of
 
-MILLISECONDS = 1000
 #: More objects than any device has ports; a slip of the pen in a range is caught.
 MAX_RANGE = 10_000
-
-RESPONSE = Metric("response_ms", help="Milliseconds the agent took to answer.", unit="ms")
-UPTIME = Metric(
-    "sys_uptime_seconds",
-    help="Seconds since the agent started, as it says (sysUpTime).",
-    unit="seconds",
-)
 
 
 class IndexRange(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -86,6 +85,13 @@ class MetricEntry(Conversion, frozen=True, kw_only=True):
     ] = None
     oid_labels: Annotated[
         dict[str, str], Meta(description="Labels whose values are read from these objects.")
+    ] = msgspec.field(default_factory=dict)
+    label_patterns: Annotated[
+        dict[str, str],
+        Meta(
+            description="Regular expressions that find what to keep of the text of such a label: "
+            "the first group, or all that matches."
+        ),
     ] = msgspec.field(default_factory=dict)
 
 
@@ -126,6 +132,9 @@ class Reading:
     range_label: tuple[str, ...]
     #: What the rates of `oids` are remembered under.
     rate_keys: tuple[str, ...]
+    read: Reader
+    #: By label, for those of `label_oids` of which only a part is kept; empty if there are none.
+    label_patterns: tuple[re.Pattern[str] | None, ...]
     #: Neither scaled nor mapped nor a rate nor a sum: the common case, taken without detours.
     is_plain: bool
 
@@ -180,7 +189,7 @@ class SnmpGetSource(Source[SnmpGetConfig]):
         self._note_uptime(agent, answer)
         samples = self._samples(answer)
         if self._shows_details:
-            samples += self._details(agent, answer)
+            samples += detail_samples(agent, answer)
         return samples
 
     async def close(self) -> None:
@@ -222,9 +231,16 @@ class SnmpGetSource(Source[SnmpGetConfig]):
 
         oids = tuple(checked(oid, f"{key}.oid") for oid in entry.oids or (entry.oid,))
         labels = entry.oid_labels.items()
+        label_names = ([label] if label else []) + list(entry.oid_labels)
+        is_one = len(oids) == 1 and entry.mode != "rate"
+        check_states(entry, key, tuple(label_names), is_one=is_one)
+        if entry.states:
+            label_names.append(STATE_LABEL)
+        read = build_reader(entry, key)
         is_plain = (
-            len(oids) == 1
-            and entry.mode != "rate"
+            is_one
+            and read is number_of
+            and not entry.states
             and not entry.map
             and entry.scale == 1
             and entry.offset == 0
@@ -234,14 +250,31 @@ class SnmpGetSource(Source[SnmpGetConfig]):
                 entry.name,
                 help=f"{'Change per second of' if entry.mode == 'rate' else 'Value of'} SNMP "
                 f"object {' + '.join(entry.oids or (entry.oid,))}.",
-                labels=([label] if label else []) + list(entry.oid_labels),
+                labels=label_names,
             ),
             entry=entry,
             oids=oids,
             label_oids=tuple(checked(oid, f"{key}.oidLabels.{name}") for name, oid in labels),
             range_label=() if number is None else (str(number),),
             rate_keys=tuple(f"{key}.{number} {oid}" for oid in oids),
+            read=read,
+            label_patterns=self._label_patterns(entry, key),
             is_plain=is_plain,
+        )
+
+    def _label_patterns(self, entry: MetricEntry, key: str) -> tuple[re.Pattern[str] | None, ...]:
+        patterns = entry.label_patterns
+        for label in patterns.keys() - entry.oid_labels.keys():
+            raise ConfigError(
+                f"{label!r} is none of the `oidLabels`", key=f"{key}.labelPatterns.{label}"
+            )
+        if not patterns:
+            return ()
+        return tuple(
+            compile_pattern(patterns[label], f"{key}.labelPatterns.{label}")
+            if label in patterns
+            else None
+            for label in entry.oid_labels
         )
 
     def _use_numbers(self, numbers: Mapping[str, str]) -> None:
@@ -266,16 +299,29 @@ class SnmpGetSource(Source[SnmpGetConfig]):
             if reading.is_plain:
                 oid = reading.oids[0]
                 value = values.get(oid)
-                number = value if type(value) is int else self._number(oid, value)
+                number = value if type(value) is int else self._number(oid, value, number_of)
+            elif reading.entry.states:
+                value = values.get(reading.oids[0])
+                if value is not None:
+                    states, labels = reading.entry.states, self._labels(reading, answer)
+                    samples += state_samples(reading.metric, states, value, labels)
+                continue
             else:
                 number = self._computed(reading, answer)
             if number is None:
                 continue
             labels = reading.range_label
             if reading.label_oids:
-                labels += tuple(text_of(values.get(oid)) for oid in reading.label_oids)
+                labels = self._labels(reading, answer)
             samples.append(Sample(reading.metric, number, labels))
         return samples
+
+    def _labels(self, reading: Reading, answer: Answer) -> tuple[str, ...]:
+        values = answer.values
+        labels = tuple(text_of(values.get(oid)) for oid in reading.label_oids)
+        if reading.label_patterns:
+            labels = tuple(map(part_of, labels, reading.label_patterns))
+        return reading.range_label + labels
 
     def _computed(self, reading: Reading, answer: Answer) -> float | None:
         """Return the mapped, summed, scaled value or rate; None if a part of it is missing."""
@@ -283,7 +329,7 @@ class SnmpGetSource(Source[SnmpGetConfig]):
         total = 0.0
         complete = True
         for oid, key in zip(reading.oids, reading.rate_keys, strict=True):
-            number = self._mapped(oid, answer.values.get(oid), entry)
+            number = self._mapped(oid, answer.values.get(oid), reading)
             if number is not None and entry.mode == "rate":
                 now = answer.time_of(oid)
                 number = self._rates.per_second(key, number, now, entry.counter_bits)
@@ -297,23 +343,17 @@ class SnmpGetSource(Source[SnmpGetConfig]):
             return total * entry.scale
         return total * entry.scale + entry.offset
 
-    def _mapped(self, oid: str, value: Value, entry: MetricEntry) -> float | None:
-        if entry.map and value is not None:
-            number = entry.map.get(text_of(value))
+    def _mapped(self, oid: str, value: Value, reading: Reading) -> float | None:
+        numbers = reading.entry.map
+        if numbers and value is not None:
+            number = numbers.get(text_of(value))
             if number is not None:
                 return number
-        return self._number(oid, value)
+        return self._number(oid, value, reading.read)
 
-    def _number(self, oid: str, value: Value) -> float | None:
-        number = number_of(value)
+    def _number(self, oid: str, value: Value, read: Reader) -> float | None:
+        number = read(value)
         if number is None and value is not None and oid not in self._skipped:
             self._skipped.add(oid)
             self.log.warning("%s is no number but %r", oid, text_of(value)[:80])
         return number
-
-    def _details(self, agent: Agent, answer: Answer) -> list[Sample]:
-        details = [RESPONSE.sample(agent.response_seconds * MILLISECONDS)]
-        ticks = answer.values.get(SYS_UPTIME)
-        if isinstance(ticks, int):
-            details.append(UPTIME.sample(ticks / TICKS_PER_SECOND))
-        return details

@@ -2,8 +2,8 @@
 
 The table holds the objects people ask for most, since Debian does not ship the files of the
 standard MIBs: SNMPv2-MIB (RFC 3418), IF-MIB (RFC 2863), RMON-MIB (RFC 2819), HOST-RESOURCES-MIB
-(RFC 2790), UPS-MIB (RFC 1628), ENTITY-MIB (RFC 6933), ENTITY-SENSOR-MIB (RFC 3433) and UCD-SNMP-MIB
-(net-snmp). Other names are for `snmptranslate`.
+(RFC 2790), UPS-MIB (RFC 1628), ENTITY-MIB (RFC 6933), ENTITY-SENSOR-MIB (RFC 3433), Printer-MIB
+(RFC 3805) and UCD-SNMP-MIB (net-snmp). Other names are for `snmptranslate`.
 """
 
 import re
@@ -18,6 +18,7 @@ _HOST = f"{_MIB_2}.25"
 _UPS = f"{_MIB_2}.33.1"
 _ENTITY = f"{_MIB_2}.47.1.1.1.1"
 _SENSOR = f"{_MIB_2}.99.1.1.1"
+_PRINTER = f"{_MIB_2}.43"
 _UCD = "1.3.6.1.4.1.2021"
 
 
@@ -72,6 +73,17 @@ OBJECTS: dict[str, str] = {
         first=2,
     ),
     "upsAlarmsPresent": f"{_UPS}.6.1",
+    "hrPrinterStatus": f"{_HOST}.3.5.1.1",
+    **_columns(f"{_PRINTER}.8.2.1", "prtInputMaxCapacity prtInputCurrentLevel", first=9),
+    "prtInputName": f"{_PRINTER}.8.2.1.13",
+    "prtInputDescription": f"{_PRINTER}.8.2.1.18",
+    "prtMarkerLifeCount": f"{_PRINTER}.10.2.1.4",
+    **_columns(
+        f"{_PRINTER}.11.1.1",
+        "prtMarkerSuppliesDescription prtMarkerSuppliesSupplyUnit prtMarkerSuppliesMaxCapacity"
+        " prtMarkerSuppliesLevel",
+        first=6,
+    ),
     "entPhysicalDescr": f"{_ENTITY}.2",
     "entPhysicalName": f"{_ENTITY}.7",
     **_columns(

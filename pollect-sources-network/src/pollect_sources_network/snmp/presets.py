@@ -1,15 +1,18 @@
 """Tables that most devices have, ready to be walked.
 
 `interfaces`: IF-MIB (RFC 2863). `storage`: HOST-RESOURCES-MIB (RFC 2790). `ups`: UPS-MIB (RFC
-1628). `sensors`: ENTITY-SENSOR-MIB (RFC 3433) with the names of ENTITY-MIB (RFC 6933).
+1628). `sensors`: ENTITY-SENSOR-MIB (RFC 3433) with the names of ENTITY-MIB (RFC 6933). `printer`:
+Printer-MIB (RFC 3805) and the state of HOST-RESOURCES-MIB.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pollect.api import Kind, Metric
+from pollect_sources_network.snmp.conversion import Reader
 from pollect_sources_network.snmp.oids import OBJECTS
 from pollect_sources_network.snmp.rates import CounterBits
+from pollect_sources_network.snmp.values import number_of
 
 #: Takes the cell and those of the columns it needs, None where one is missing.
 Compute = Callable[[float, Sequence[float | None]], float | None]
@@ -39,6 +42,9 @@ class ValueColumn:
     is_rate: bool = False
     counter_bits: CounterBits = "auto"
     numbers: Mapping[str, float] = field(default_factory=dict)
+    read: Reader = number_of
+    #: Words to report as states, by what the cells say.
+    states: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,14 @@ class Table:
     index_label: str
     labels: tuple[LabelColumn, ...]
     columns: tuple[ValueColumn, ...]
+    #: Labels that all rows share, behind those of the row.
+    shared_labels: tuple[str, ...] = ()
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels of a row, in order."""
+        index = (self.index_label,) if self.index_label else ()
+        return (*index, *(column.name for column in self.labels), *self.shared_labels)
 
 
 def is_up(state: float, _: Sequence[float | None]) -> float:
@@ -74,6 +88,20 @@ def scaled_sensor(value: float, needed: Sequence[float | None]) -> float | None:
         return None
     exponent = 3 * (int(scale or 9) - 9) - int(precision or 0)
     return round(value * 10.0**exponent, 9)
+
+
+def percent_of(value: float, needed: Sequence[float | None]) -> float | None:
+    """Return percent of a capacity; None for what the printer cannot tell, said in negatives."""
+    [capacity] = needed
+    return None if value < 0 or not capacity or capacity < 0 else 100 * value / capacity
+
+
+def has_some(level: float, _: Sequence[float | None]) -> float | None:
+    """Return 1 while there is some of a supply, 0 when there is none; None where nobody knows.
+
+    A printer that cannot measure says -3 for some, -2 for unknown and -1 for no limit.
+    """
+    return None if level in (-1, -2) else float(level != 0)
 
 
 def _interface(name: str, help: str, *objects: str, unit: str = "") -> ValueColumn:
@@ -274,9 +302,96 @@ UPS = (
     ),
 )
 
+
+def _percent(name: str, help: str, column: str, capacity: str, label: str) -> ValueColumn:
+    return ValueColumn(
+        Metric(name, help=help, unit="percent", labels=("index", label)),
+        (OBJECTS[column],),
+        needs=(OBJECTS[capacity],),
+        compute=percent_of,
+    )
+
+
+PRINTER = (
+    Table(
+        "index",
+        (LabelColumn("supply", (OBJECTS["prtMarkerSuppliesDescription"],)),),
+        (
+            _percent(
+                "supply_remaining_percent",
+                "What is left of toner or ink, or the room left for waste, in percent.",
+                "prtMarkerSuppliesLevel",
+                "prtMarkerSuppliesMaxCapacity",
+                "supply",
+            ),
+            ValueColumn(
+                Metric(
+                    "supply_present",
+                    help="1 while there is some of a supply, 0 when it has run out.",
+                    labels=("index", "supply"),
+                ),
+                (OBJECTS["prtMarkerSuppliesLevel"],),
+                compute=has_some,
+            ),
+        ),
+    ),
+    Table(
+        "index",
+        (LabelColumn("tray", (OBJECTS["prtInputName"], OBJECTS["prtInputDescription"])),),
+        (
+            _percent(
+                "tray_remaining_percent",
+                "Paper left in a tray in percent.",
+                "prtInputCurrentLevel",
+                "prtInputMaxCapacity",
+                "tray",
+            ),
+            ValueColumn(
+                Metric(
+                    "tray_present",
+                    help="1 while there is paper in a tray, 0 when it is empty.",
+                    labels=("index", "tray"),
+                ),
+                (OBJECTS["prtInputCurrentLevel"],),
+                compute=has_some,
+            ),
+        ),
+    ),
+    Table(
+        "index",
+        (),
+        (
+            ValueColumn(
+                Metric(
+                    "impressions",
+                    help="Impressions printed in the life of the printer.",
+                    kind=Kind.COUNTER,
+                    labels=("index",),
+                ),
+                (OBJECTS["prtMarkerLifeCount"],),
+            ),
+        ),
+    ),
+    Table(
+        "index",
+        (),
+        (
+            ValueColumn(
+                Metric(
+                    "status",
+                    help="State of the printer: 1 other, 2 unknown, 3 idle, 4 printing, 5 warmup.",
+                    labels=("index",),
+                ),
+                (OBJECTS["hrPrinterStatus"],),
+            ),
+        ),
+    ),
+)
+
 PRESETS: dict[str, tuple[Table, ...]] = {
     "interfaces": (INTERFACES,),
     "storage": (STORAGE,),
     "ups": UPS,
     "sensors": (SENSORS,),
+    "printer": PRINTER,
 }

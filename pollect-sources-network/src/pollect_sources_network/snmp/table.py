@@ -23,13 +23,8 @@ from pollect.api import (
     SourceContext,
     TargetUnavailable,
 )
-from pollect_sources_network.snmp.agent import Agent
-from pollect_sources_network.snmp.config import (
-    AgentConfig,
-    Conversion,
-    build_security,
-    parse_address,
-)
+from pollect_sources_network.snmp.agent import Agent, Answer
+from pollect_sources_network.snmp.config import AgentConfig, build_security, parse_address
 from pollect_sources_network.snmp.connect import (
     MAX_REPETITIONS,
     REPORT_SECONDS,
@@ -38,6 +33,16 @@ from pollect_sources_network.snmp.connect import (
     check_oid,
     translate_names,
 )
+from pollect_sources_network.snmp.conversion import (
+    STATE_LABEL,
+    Conversion,
+    build_reader,
+    check_states,
+    compile_pattern,
+    part_of,
+    state_samples,
+)
+from pollect_sources_network.snmp.details import RESPONSE, UPTIME, detail_samples
 from pollect_sources_network.snmp.oids import SYS_UPTIME, index_of, normalize_oid
 from pollect_sources_network.snmp.presets import PRESETS, LabelColumn, Table, ValueColumn
 from pollect_sources_network.snmp.rates import Rates
@@ -60,7 +65,7 @@ class ColumnEntry(Conversion, frozen=True, kw_only=True):
 
 class SnmpTableConfig(AgentConfig, frozen=True, kw_only=True):
     preset: Annotated[
-        Literal["interfaces", "storage", "ups", "sensors"] | None,
+        Literal["interfaces", "storage", "ups", "sensors", "printer"] | None,
         Meta(description="Tables that pollect knows."),
     ] = None
     columns: Annotated[
@@ -73,6 +78,20 @@ class SnmpTableConfig(AgentConfig, frozen=True, kw_only=True):
     index_label: Annotated[
         str, Meta(description="Label for the index of a row; empty for none.")
     ] = "index"
+    agent_labels: Annotated[
+        dict[str, str],
+        Meta(
+            description="Labels that all rows share and the objects they are read from, as in "
+            "`sysName.0`."
+        ),
+    ] = {}  # noqa: RUF012 - msgspec copies an empty default
+    label_patterns: Annotated[
+        dict[str, str],
+        Meta(
+            description="Regular expressions that find what to keep of the text of a label: the "
+            "first group, or all that matches."
+        ),
+    ] = {}  # noqa: RUF012 - msgspec copies an empty default
     only: Annotated[
         dict[str, tuple[str, ...]],
         Meta(
@@ -88,8 +107,15 @@ class SnmpTableSource(Source[SnmpTableConfig]):
     """Tables of one SNMP agent; one request per column and 25 rows."""
 
     config_type = SnmpTableConfig
-    metrics = tuple(
-        column.metric for tables in PRESETS.values() for table in tables for column in table.columns
+    metrics = (
+        RESPONSE,
+        UPTIME,
+        *(
+            column.metric
+            for tables in PRESETS.values()
+            for table in tables
+            for column in table.columns
+        ),
     )
     dynamic_metrics = True
 
@@ -102,7 +128,17 @@ class SnmpTableSource(Source[SnmpTableConfig]):
             raise ConfigError("expected either `preset` or `columns`", key="columns")
         self._keyed_oids: list[tuple[str, str]] = []
         self._tables = PRESETS[config.preset] if config.preset else (self._build_table(),)
-        self._check_only()
+        self._agent_oids = {
+            label: self._checked(oid, f"agentLabels.{label}")
+            for label, oid in config.agent_labels.items()
+        }
+        self._tables = tuple(map(self._with_agent_labels, self._tables))
+        self._check_labels(config.only, "only")
+        self._check_labels(config.label_patterns, "labelPatterns")
+        self._patterns = {
+            label: compile_pattern(text, f"labelPatterns.{label}")
+            for label, text in config.label_patterns.items()
+        }
         self._rates = Rates()
         self._agent: Agent | None = None
         self._has_rates = any(column.is_rate for t in self._tables for column in t.columns)
@@ -112,6 +148,8 @@ class SnmpTableSource(Source[SnmpTableConfig]):
         numbers = await translate_names(self._keyed_oids, self.config.mib_dirs)
         if numbers:
             self._tables = tuple(_with_numbers(table, numbers) for table in self._tables)
+            oids = self._agent_oids.items()
+            self._agent_oids = {label: numbers.get(oid, oid) for label, oid in oids}
         self._agent = build_agent(
             self.config,
             self._address,
@@ -129,14 +167,16 @@ class SnmpTableSource(Source[SnmpTableConfig]):
         samples: list[Sample] = []
         try:
             async with asyncio.timeout(limit):
-                if self._has_rates:
-                    await self._note_uptime(agent)
+                answer = await self._ask_agent(agent)
+                shared = tuple(text_of(answer.values.get(o)) for o in self._agent_oids.values())
                 for table in self._tables:
-                    samples += await self._read_table(agent, table)
+                    samples += await self._read_table(agent, table, shared)
         except TimeoutError as error:
             raise TargetUnavailable(f"{self._address}: no end after {limit:g} s") from error
         if not samples and not self._has_rates and not self.config.only:
             raise BadResponse(f"{self._address}: the agent has none of the columns")
+        if self.config.details:
+            samples += detail_samples(agent, answer)
         return samples
 
     async def close(self) -> None:
@@ -157,52 +197,84 @@ class SnmpTableSource(Source[SnmpTableConfig]):
             )
         labels = (*index, *config.row_labels)
 
-        def checked(oid: str, key: str) -> str:
-            self._keyed_oids.append((key, check_oid(normalize_oid(oid), key)))
-            return normalize_oid(oid)
+        def column(number: int, entry: ColumnEntry) -> ValueColumn:
+            key = f"columns[{number}]"
+            is_rate = entry.mode == "rate"
+            every_label = (*labels, *config.agent_labels)
+            check_states(entry, key, every_label, is_one=entry.mode == "gauge")
+            return ValueColumn(
+                Metric(
+                    entry.name,
+                    help=f"{'Change per second of' if is_rate else 'Value of'} SNMP column "
+                    f"{entry.oid}.",
+                    kind=Kind.COUNTER if entry.mode == "counter" else Kind.GAUGE,
+                    labels=labels,
+                ),
+                (self._checked(entry.oid, f"{key}.oid"),),
+                scale=entry.scale,
+                offset=entry.offset,
+                is_rate=is_rate,
+                counter_bits=entry.counter_bits,
+                numbers=entry.map,
+                read=build_reader(entry, key),
+                states=entry.states,
+            )
 
         return Table(
             config.index_label,
             tuple(
-                LabelColumn(name, (checked(oid, f"rowLabels.{name}"),))
+                LabelColumn(name, (self._checked(oid, f"rowLabels.{name}"),))
                 for name, oid in config.row_labels.items()
             ),
-            tuple(
-                ValueColumn(
-                    Metric(
-                        entry.name,
-                        help=f"{'Change per second of' if entry.mode == 'rate' else 'Value of'} "
-                        f"SNMP column {entry.oid}.",
-                        kind=Kind.COUNTER if entry.mode == "counter" else Kind.GAUGE,
-                        labels=labels,
-                    ),
-                    (checked(entry.oid, f"columns[{number}].oid"),),
-                    scale=entry.scale,
-                    offset=entry.offset,
-                    is_rate=entry.mode == "rate",
-                    counter_bits=entry.counter_bits,
-                    numbers=entry.map,
-                )
-                for number, entry in enumerate(config.columns)
-            ),
+            tuple(column(number, entry) for number, entry in enumerate(config.columns)),
         )
 
-    def _check_only(self) -> None:
-        known = {label for table in self._tables for label in table.columns[0].metric.labels}
-        for label in self.config.only.keys() - known:
-            raise ConfigError(
-                f"the rows have no label {label!r}",
-                key=f"only.{label}",
-                hint=f"there are: {', '.join(sorted(known))}",
-            )
+    def _checked(self, oid: str, key: str) -> str:
+        normal = normalize_oid(oid)
+        self._keyed_oids.append((key, check_oid(normal, key)))
+        return normal
 
-    async def _note_uptime(self, agent: Agent) -> None:
-        answer = await agent.get([SYS_UPTIME])
+    def _with_agent_labels(self, table: Table) -> Table:
+        """Return the table with the labels that its metrics have in the end."""
+        shared = tuple(self._agent_oids)
+        for label in shared:
+            if label in table.label_names:
+                raise ConfigError("the rows have this label already", key=f"agentLabels.{label}")
+        return replace(
+            table,
+            columns=tuple(
+                replace(column, metric=_with_labels(column.metric, shared, bool(column.states)))
+                for column in table.columns
+            ),
+            shared_labels=shared,
+        )
+
+    def _check_labels(self, labels: Iterable[str], option: str) -> None:
+        known = {label for table in self._tables for label in table.label_names}
+        for label in labels:
+            if label not in known:
+                raise ConfigError(
+                    f"the rows have no label {label!r}",
+                    key=f"{option}.{label}",
+                    hint=f"there are: {', '.join(sorted(known))}",
+                )
+
+    async def _ask_agent(self, agent: Agent) -> Answer:
+        """Read what is asked of the agent as a whole, and take note of its uptime."""
+        oids = list(self._agent_oids.values())
+        if self._has_rates or self.config.details:
+            oids.append(SYS_UPTIME)
+        if not oids:
+            return Answer()
+        answer = await agent.get(oids)
         ticks = answer.values.get(SYS_UPTIME)
         if isinstance(ticks, int):
             self._rates.note_uptime(ticks, answer.time_of(SYS_UPTIME))
+        return answer
 
-    async def _read_table(self, agent: Agent, table: Table) -> list[Sample]:
+    async def _read_table(
+        self, agent: Agent, table: Table, shared: tuple[str, ...]
+    ) -> list[Sample]:
         read: dict[str, Cells] = {}
 
         async def walked(oid: str) -> Cells:
@@ -238,34 +310,44 @@ class SnmpTableSource(Source[SnmpTableConfig]):
             needed = [await cells_of((oid,)) for oid in column.needs] if cells else []
             for index, value in cells.items():
                 if index not in kept:
-                    kept[index] = self._labels(table, label_texts, index)
+                    kept[index] = self._labels(table, label_texts, index, shared)
                 labels = kept[index]
+                if column.states:
+                    if labels is not None:
+                        samples += state_samples(column.metric, column.states, value, labels)
+                    continue
                 number = self._number(column, index, value, needed, now)
                 if labels is not None and number is not None:
                     samples.append(Sample(column.metric, number, labels))
         return samples
 
     def _labels(
-        self, table: Table, label_texts: Sequence[Mapping[str, str]], index: str
+        self,
+        table: Table,
+        label_texts: Sequence[Mapping[str, str]],
+        index: str,
+        shared: tuple[str, ...],
     ) -> tuple[str, ...] | None:
         """Return the labels of a row; None for one that `only` leaves out."""
         labels = [index] if table.index_label else []
         for column, texts in zip(table.labels, label_texts, strict=True):
             text = texts.get(index, "")
             labels.append(column.words.get(text, text))
-        names = table.columns[0].metric.labels
-        for name, text in zip(names, labels, strict=True):
+        row = (*labels, *shared)
+        if self._patterns:
+            row = tuple(map(part_of, row, map(self._patterns.get, table.label_names)))
+        for name, text in zip(table.label_names, row, strict=True):
             patterns = self.config.only.get(name)
             if patterns is not None and not any(fnmatchcase(text, each) for each in patterns):
                 return None
-        return tuple(labels)
+        return row
 
     def _number(
         self, column: ValueColumn, index: str, value: Value, needed: Sequence[Cells], now: float
     ) -> float | None:
         number = column.numbers.get(text_of(value)) if column.numbers else None
         if number is None:
-            number = number_of(value)
+            number = column.read(value)
         if number is not None and column.compute is not None:
             number = column.compute(number, [number_of(cells.get(index)) for cells in needed])
         if number is not None and column.is_rate:
@@ -277,6 +359,19 @@ class SnmpTableSource(Source[SnmpTableConfig]):
             return number + column.offset
         # Tenths of a volt times 0.1 are no binary fraction; what no device measures is cut off.
         return round(number * column.scale, 9) + column.offset
+
+
+def _with_labels(metric: Metric, shared: tuple[str, ...], has_states: bool) -> Metric:
+    more = (*shared, STATE_LABEL) if has_states else shared
+    if not more:
+        return metric
+    return Metric(
+        metric.name,
+        help=metric.help,
+        unit=metric.unit,
+        kind=metric.kind,
+        labels=(*metric.labels, *more),
+    )
 
 
 def _with_numbers(table: Table, numbers: Mapping[str, str]) -> Table:
