@@ -8,6 +8,7 @@ import yaml
 
 from tests.docs.test_command_line import ALL
 from tests.e2e.command import call
+from tests.simulators.certificates import Authority
 
 ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"`pollect ([a-z][a-z-]*(?: (?:list|show|new))?)")
@@ -30,12 +31,21 @@ def writers_of(page: str) -> list[object]:
     return found
 
 
+def write_certificates(folder: Path) -> None:
+    """Write what the pages suppose in `/etc/pollect`."""
+    authority = Authority(folder)
+    leaf = authority.issue("pollect.lan")
+    leaf.cert_chain_pems[0].write_to_path(folder / "fullchain.pem")
+    leaf.private_key_pem.write_to_path(folder / "key.pem")
+    authority.ca_file.rename(folder / "clients.pem")
+
+
 @pytest.mark.parametrize("page", ["docs/mqtt.md", "docs/prometheus.md"])
 def test_writers_of_a_page_have_no_mistakes(page: str, tmp_path: Path) -> None:
     writers = writers_of(page)
     assert writers
-    (tmp_path / "config.yml").write_text(
-        yaml.safe_dump({"writers": writers, "executors": ONE_SOURCE})
-    )
+    config = yaml.safe_dump({"writers": writers, "executors": ONE_SOURCE})
+    (tmp_path / "config.yml").write_text(config.replace("/etc/pollect/", f"{tmp_path}/"))
+    write_certificates(tmp_path)
     done = call("check", folder=tmp_path, environ={"MQTT_PASSWORD": "secret"})
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command import call
+from tests.simulators.certificates import Authority
 from tests.tools.distributions import write_distribution
 
 GOOD = """\
@@ -175,3 +176,55 @@ def test_config_that_is_not_there_says_what_was_tried(tmp_path: Path) -> None:
     assert done.stderr == (
         "no config file, tried nothing, nothing.yml, nothing.yaml, nothing.json\n"
     )
+
+
+TLS = """\
+executors: [{collection: house, sources: [{type: Dummy, value: 1}]}]
+writers:
+  - type: PrometheusSsl
+    bind: 127.0.0.1
+    port: 0
+    cert: server.pem
+    key: %s
+  - type: Prometheus
+    bind: 127.0.0.1
+    port: 0
+    tls:
+      cert: server.pem
+      key: server.key
+      clientCa: %s
+"""
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Authority:
+    authority = Authority(tmp_path)
+    leaf = authority.issue("127.0.0.1")
+    leaf.private_key_pem.write_to_path(tmp_path / "server.key")
+    leaf.cert_chain_pems[0].write_to_path(tmp_path / "server.pem")
+    authority.issue("127.0.0.1").private_key_pem.write_to_path(tmp_path / "other.key")
+    return authority
+
+
+@pytest.mark.parametrize("command", [("check",), ("run", "--config"), ("--config",)])
+def test_files_for_tls_that_are_no_good_are_told_before_anything_starts(
+    tmp_path: Path, certificates: Authority, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "config.yml").write_text(TLS % ("other.key", "absent.pem"))
+    done = call(*command, "config.yml", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"config.yml:7:5: writers[0].key: the key {tmp_path / 'other.key'} does not belong to the "
+        f"certificate {tmp_path / 'server.pem'}\n"
+        f"config.yml:14:7: writers[1].tls.clientCa: cannot read {tmp_path / 'absent.pem'}: "
+        "No such file or directory\n"
+    )
+    assert "listening" not in done.stdout
+
+
+def test_files_for_tls_that_are_good_are_no_mistake(
+    tmp_path: Path, certificates: Authority
+) -> None:
+    (tmp_path / "config.yml").write_text(TLS % ("server.key", certificates.ca_file))
+    done = call("check", "config.yml", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")

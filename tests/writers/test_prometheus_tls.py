@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives import serialization
 
 from pollect.api import Batch, ConfigError, Metric, SourceId, WriteError
 from pollect_writers.commands import hash_password
@@ -115,11 +116,16 @@ def test_a_broken_renewal_leaves_the_old_certificate_in_use(
     before = serial_of(endpoint, files.client())
     whole = files.key.read_bytes()
     files.key.write_bytes(whole[:100])
-    assert serial_of(endpoint, files.client()) == before
-    assert serial_of(endpoint, files.client()) == before
+    for _ in range(3):
+        assert serial_of(endpoint, files.client()) == before
     files.key.unlink()
-    assert serial_of(endpoint, files.client()) == before
-    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    for _ in range(3):
+        assert serial_of(endpoint, files.client()) == before
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the old certificate stays in use: cannot use the key {files.key}: it is no private key "
+        "as PEM, or `keyPassword` does not open it",
+        f"the old certificate stays in use: cannot read {files.key}: No such file or directory",
+    ]
     files.renew()
     assert serial_of(endpoint, files.client()) != before
 
@@ -161,15 +167,81 @@ def test_close_ends_handshakes_and_leaves_no_thread(files: Files) -> None:
     assert set(threading.enumerate()) == before
 
 
-@pytest.mark.parametrize("broken", ["cert", "key"])
-def test_a_file_that_is_no_good_is_named(files: Files, broken: str) -> None:
-    file: Path = getattr(files, broken)
-    file.write_text("nonsense")
-    with pytest.raises(WriteError, match=rf"cannot use the certificate .*{file.name}"):
-        build_prometheus(PrometheusSslWriter, **files.section).open()
-    file.unlink()
-    with pytest.raises(WriteError, match=rf"cannot read .*{file.name}: No such file"):
-        build_prometheus(PrometheusSslWriter, **files.section).open()
+NO_KEY = "cannot use the key {}: it is no private key as PEM, or `keyPassword` does not open it"
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "problem"),
+    [
+        ("cert", None, "cannot read {}: No such file or directory"),
+        ("cert", "nonsense", "{} holds no certificate as PEM"),
+        ("cert", "", "{} holds no certificate as PEM"),
+        ("key", None, "cannot read {}: No such file or directory"),
+        ("key", "nonsense", NO_KEY),
+        ("clientCa", None, "cannot read {}: No such file or directory"),
+        ("clientCa", "nonsense", "{} holds no certificate as PEM"),
+    ],
+)
+def test_a_file_that_is_no_good_is_named(
+    files: Files, option: str, content: str | None, problem: str
+) -> None:
+    file = files.cert.with_name("broken.pem")
+    if content is not None:
+        file.write_text(content)
+    assert_refused({**files.section, option: str(file)}, option, problem.format(file))
+
+
+def assert_refused(tls: dict[str, str], option: str, problem: str) -> None:
+    """The check names the option in a `tls` block and beside the type; so does the start."""
+    with pytest.raises(ConfigError) as caught:
+        build_prometheus(tls=tls).check_files()
+    assert (caught.value.key, caught.value.problem) == (f"tls.{option}", problem)
+    if tls.keys() == {"cert", "key"}:
+        with pytest.raises(ConfigError) as caught:
+            build_prometheus(PrometheusSslWriter, **tls).check_files()
+        assert (caught.value.key, caught.value.problem) == (option, problem)
+    with pytest.raises(WriteError) as failed:
+        build_prometheus(tls=tls).open()
+    assert str(failed.value) == problem
+
+
+def test_a_key_of_another_certificate_is_told(files: Files) -> None:
+    other = files.key.with_name("other.pem")
+    files.authority.issue("127.0.0.1").private_key_pem.write_to_path(other)
+    assert_refused(
+        {**files.section, "key": str(other)},
+        "key",
+        f"the key {other} does not belong to the certificate {files.cert}",
+    )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_key_that_nobody_may_read_is_told(files: Files) -> None:
+    files.key.chmod(0)
+    assert_refused(files.section, "key", f"cannot read {files.key}: Permission denied")
+
+
+def test_a_folder_in_place_of_a_key_is_told(files: Files) -> None:
+    folder = files.key.parent
+    assert_refused(
+        {**files.section, "key": str(folder)}, "key", f"cannot read {folder}: Is a directory"
+    )
+
+
+def test_a_key_with_a_password_wants_the_right_one(files: Files) -> None:
+    key = serialization.load_pem_private_key(files.key.read_bytes(), None)
+    files.key.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"of the key"),
+        )
+    )
+    with serving(build_prometheus(tls={**files.section, "keyPassword": "of the key"})) as writer:
+        assert request_tls(writer, files.client()).status == 200
+    for wrong in ("", "of another"):
+        tls = {**files.section, "keyPassword": wrong}
+        assert_refused(tls, "key", NO_KEY.format(files.key))
 
 
 @pytest.mark.parametrize(

@@ -289,6 +289,14 @@ class Writer(Generic[WriterConfigT]):
         self.context = context
         self.log = logging.getLogger(context.name)
 
+    def check_files(self) -> None:
+        """Look whether files that `config` names can be used, of those it cannot open without.
+
+        Called once after the constructor, by `pollect check` as well; nothing is opened for good
+        here and nothing beyond this machine is asked. Raises `ConfigError` with the `key` in
+        question, upon which `run` does not start and a reload changes nothing.
+        """
+
     def open(self) -> None:
         """Connect.
 

@@ -2,14 +2,17 @@
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import pytest
+from msgspec import Meta
 
+from pollect.api import ConfigError, Writer, WriterConfig
 from pollect.cli.assemble import assemble
 from pollect.config.load import load_config
 from pollect.discovery.registry import Registry
 from pollect.engine.plan import Plan
+from pollect.errors import InvalidConfig
 from pollect.testing import FakeClock
 
 CLOCK = FakeClock()
@@ -140,3 +143,56 @@ def test_changed_interval_builds_the_source_anew(plan_of) -> None:
     before = plan_of(text)
     after = plan_of(f"tickTime: 3\n{text}", previous=before)
     assert not set(map(id, sources(after))) & set(map(id, sources(before)))
+
+
+class KeyedConfig(WriterConfig, frozen=True, kw_only=True):
+    key: Annotated[str, Meta(description="File.")]
+
+
+class KeyedWriter(Writer[KeyedConfig]):
+    """Cannot open without its file."""
+
+    config_type = KeyedConfig
+    looked: ClassVar[list[str]] = []
+
+    def check_files(self) -> None:
+        self.looked.append(self.config.key)
+        if not (self.context.config_dir / self.config.key).is_file():
+            raise ConfigError("is not there", key="key")
+
+
+@pytest.fixture
+def keyed(monkeypatch: pytest.MonkeyPatch) -> type[KeyedWriter]:
+    usual = Registry.writer_type
+
+    def writer_type(self: Registry, type_name: str) -> type[Writer[Any]]:
+        return KeyedWriter if type_name == "Keyed" else usual(self, type_name)
+
+    monkeypatch.setattr(Registry, "writer_type", writer_type)
+    KeyedWriter.looked.clear()
+    return KeyedWriter
+
+
+TWO_EXECUTORS = """\
+writers:
+  - {type: DryRun}
+  - type: Keyed
+    key: %s
+executors:
+  - {collection: a, sources: [{type: Dummy}]}
+  - {collection: b, sources: [{type: Dummy}]}
+"""
+
+
+def test_file_that_a_writer_needs_is_missed_once_and_at_its_option(plan_of, keyed) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        plan_of(TWO_EXECUTORS % "absent")
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.key, problem.problem) == (4, "writers[1].key", "is not there")
+
+
+def test_files_of_a_writer_that_goes_on_are_not_looked_at_again(plan_of, keyed) -> None:
+    plan = plan_of(TWO_EXECUTORS % "config.yml")
+    again = plan_of(TWO_EXECUTORS % "config.yml", previous=plan)
+    assert keyed.looked == ["config.yml"]
+    assert writers(again) == writers(plan)

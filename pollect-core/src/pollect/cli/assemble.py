@@ -111,6 +111,8 @@ class _Builder:
         self._old_sources = {plan.id: plan.source for part in collections for plan in part.sources}
         self._old_writers = _unique(writer for part in collections for writer in part.writers)
         self._writers: list[Writer[Any]] = []
+        #: Paths of sections that more executors may share: each is refused once.
+        self._refused_writers: set[str] = set()
         self._ids: Counter[SourceId] = Counter()
 
     def collection(self, section: ExecutorSection) -> CollectionPlan:
@@ -151,6 +153,8 @@ class _Builder:
         )
 
     def _writer(self, section: WriterSection) -> Writer[Any] | None:
+        if section.path in self._refused_writers:
+            return None
         for known in (*self._writers, *self._old_writers):
             if (
                 type(known) is section.writer_type
@@ -161,7 +165,9 @@ class _Builder:
                 break
         else:
             writer = self._new_writer(section, self._free_name(section.config.type))
-        if writer is not None:
+        if writer is None:
+            self._refused_writers.add(section.path)
+        else:
             self._writers.append(writer)
         return writer
 
@@ -177,7 +183,13 @@ class _Builder:
             writers=self._board.writers,
             self_batches=self._board.self_batches,
         )
-        return self._built(lambda: section.writer_type(section.config, context), section.path)
+
+        def build() -> Writer[Any]:
+            writer = section.writer_type(section.config, context)
+            writer.check_files()
+            return writer
+
+        return self._built(build, section.path)
 
     def _free_name(self, type_name: str) -> str:
         """Return a name that no writer of this plan or the one before has."""

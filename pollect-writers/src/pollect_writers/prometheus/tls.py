@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 _Stamp: TypeAlias = tuple[tuple[int, int, int], ...]
 
 
+class UnusableFile(WriteError):
+    """A file that TLS cannot do with; `option` is the one of `TlsConfig` that names it."""
+
+    def __init__(self, message: str, *, option: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+
 class ServerTls:
     """Puts TLS over accepted connections."""
 
@@ -27,10 +35,12 @@ class ServerTls:
         self._log = log
         self._lock = threading.Lock()
         self._stamp: _Stamp = ()
+        #: Why the files cannot be read again; told once.
+        self._trouble = ""
         self._context: SSLContext | None = None
 
     def load(self) -> None:
-        """Read the files. Raises `WriteError` naming the file that is no good."""
+        """Read the files. Raises `UnusableFile` naming the one that is no good."""
         stamp = self._look()
         self._context = self._build()
         self._stamp = stamp
@@ -50,21 +60,28 @@ class ServerTls:
             stamp = self._look()
             if stamp == self._stamp:
                 return
-            self._stamp = stamp
             self._context = self._build()
-        except WriteError as error:
-            if self._stamp:
-                self._log.warning("the old certificate stays in use: %s", error)
+        except UnusableFile as error:
+            # Tried again with every connection: a mode that is put right changes no stamp.
             self._stamp = ()
+            if str(error) != self._trouble:
+                self._log.warning("the old certificate stays in use: %s", error)
+            self._trouble = str(error)
         else:
+            self._stamp = stamp
+            self._trouble = ""
             self._log.info("certificate %s read again", self._cert)
 
     def _look(self) -> _Stamp:
-        files = [self._cert, self._key, *([self._client_ca] if self._client_ca else [])]
-        try:
-            stats = [file.stat() for file in files]
-        except OSError as error:
-            raise WriteError(f"cannot read {error.filename}: {error.strerror}") from error
+        files = {"cert": self._cert, "key": self._key}
+        if self._client_ca is not None:
+            files["clientCa"] = self._client_ca
+        stats = []
+        for option, file in files.items():
+            try:
+                stats.append(file.stat())
+            except OSError as error:
+                raise _unreadable(error, file, option) from error
         return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats)
 
     def _build(self) -> "SSLContext":
@@ -74,21 +91,38 @@ class ServerTls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
+        # OpenSSL does not tell a bad certificate from a bad key: the certificate goes first, alone.
+        _load_certificates(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self._cert, "cert")
         try:
             # Without a password OpenSSL would ask for one on the terminal.
             context.load_cert_chain(self._cert, self._key, self._config.key_password.reveal)
-        except OSError as error:  # which an SSLError is too
-            raise WriteError(
-                f"cannot use the certificate {self._cert} with the key {self._key}: {_why(error)}"
-            ) from error
+        except ssl.SSLError as error:
+            if error.reason == "KEY_VALUES_MISMATCH":
+                problem = f"the key {self._key} does not belong to the certificate {self._cert}"
+            else:
+                problem = (
+                    f"cannot use the key {self._key}: it is no private key as PEM, "
+                    "or `keyPassword` does not open it"
+                )
+            raise UnusableFile(problem, option="key") from error
+        except OSError as error:
+            raise _unreadable(error, self._key, "key") from error
         if self._client_ca is not None:
-            try:
-                context.load_verify_locations(self._client_ca)
-            except OSError as error:
-                raise WriteError(f"cannot use {self._client_ca}: {_why(error)}") from error
+            _load_certificates(context, self._client_ca, "clientCa")
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 
 
-def _why(error: OSError) -> str:
-    return str(getattr(error, "reason", None) or error.strerror or error)
+def _load_certificates(context: "SSLContext", file: Path, option: str) -> None:
+    import ssl
+
+    try:
+        context.load_verify_locations(file)
+    except ssl.SSLError as error:
+        raise UnusableFile(f"{file} holds no certificate as PEM", option=option) from error
+    except OSError as error:
+        raise _unreadable(error, file, option) from error
+
+
+def _unreadable(error: OSError, file: Path, option: str) -> UnusableFile:
+    return UnusableFile(f"cannot read {file}: {error.strerror}", option=option)

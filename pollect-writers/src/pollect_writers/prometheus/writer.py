@@ -32,7 +32,7 @@ from pollect_writers.prometheus.exposition import (
 )
 from pollect_writers.prometheus.page import status_page
 from pollect_writers.prometheus.server import HttpServer, Request, Response, listen
-from pollect_writers.prometheus.tls import ServerTls
+from pollect_writers.prometheus.tls import ServerTls, UnusableFile
 
 if TYPE_CHECKING:
     from pollect_writers.prometheus.auth import Gate
@@ -71,6 +71,13 @@ class PrometheusWriter(Writer[PrometheusConfig]):
     def port(self) -> int:
         """The port it listens on, once open."""
         return self._server.port if self._server else self.config.port
+
+    def check_files(self) -> None:
+        if self._tls is not None:
+            try:
+                self._tls.load()
+            except UnusableFile as error:
+                raise ConfigError(str(error), key=self._tls_key(error.option)) from error
 
     def open(self) -> None:
         try:
@@ -114,6 +121,10 @@ class PrometheusWriter(Writer[PrometheusConfig]):
 
     def _tls_config(self) -> TlsConfig | None:
         return self.config.tls
+
+    def _tls_key(self, option: str) -> str:
+        """Return where the config has an option of TLS."""
+        return f"tls.{option}"
 
     def _answer(self, request: Request) -> Response:
         health_check = request.path.startswith("/-/")
@@ -206,6 +217,9 @@ class PrometheusSslWriter(PrometheusWriter):
         if not cert or not key:
             raise ConfigError("missing", key="key" if cert else "cert", hint="a PEM file")
         return TlsConfig(cert=cert, key=key)
+
+    def _tls_key(self, option: str) -> str:
+        return super()._tls_key(option) if self.config.tls is not None else option
 
 
 def _is_loopback(listener: socket.socket) -> bool:
