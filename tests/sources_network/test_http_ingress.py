@@ -1,5 +1,6 @@
 """`HttpIngress` with real clients: well-behaved, wrong, slow, many at once."""
 
+import base64
 import contextlib
 import gzip
 import http.client
@@ -182,6 +183,65 @@ def test_token_may_stand_in_a_file(tmp_path: Path) -> None:
         assert client.send("POST", "{}")[0] == 401
     with pytest.raises(TargetUnavailable, match="No such file"), listening(tokenFile="absent"):
         pass
+    file.write_text("\n")
+    with pytest.raises(TargetUnavailable, match="it is empty"), listening(tokenFile=str(file)):
+        pass
+
+
+def basic(user_and_password: str) -> str:
+    return "Basic " + base64.b64encode(user_and_password.encode()).decode()
+
+
+@pytest.mark.parametrize("token", [{}, {"token": "t0ken"}], ids=["alone", "beside a token"])
+def test_user_and_password_are_asked_for(token: dict[str, str]) -> None:
+    section = {"basicAuth": {"username": "sensor", "password": "hüter2"}, **token}
+    pushed = {"queue": {"labels": {"site": "n"}}}
+    with listening(**section) as (source, client):
+        wrong = [
+            "",
+            "Basic",
+            "Bearer",
+            "Bearer no",
+            "Basic %%%",
+            basic("sensor:"),
+            basic(":hüter2"),
+        ]
+        for header in wrong:
+            headers = {"Authorization": header} if header else {}
+            assert client.push(pushed, **headers) == (401, {"error": "unauthorized"})
+        assert client.push(pushed, Authorization=basic("sensor:hüter2"))[0] == 200
+        assert client.push(pushed, Authorization="Bearer t0ken")[0] == (200 if token else 401)
+        client.http.request("POST", "/", b"{}", JSON)
+        response = client.http.getresponse()
+        challenges = response.headers.get_all("WWW-Authenticate")
+        assert challenges == [*(["Bearer"] if token else []), 'Basic realm="pollect"']
+        response.read()
+        assert client.send("GET") == (200, {"status": "alive"})
+        assert "hüter2" not in repr(source.config)
+
+
+def test_only_the_paths_that_are_named_take_requests() -> None:
+    pushed = '{"metrics": {"queue": {"value": 4, "labels": {"site": "n"}}}}'
+    refused = (404, {"error": "nothing is taken at this path"})
+    with listening(paths=["/push", "/metrics/job"]) as (source, client):
+        assert client.send("POST", pushed, path="/") == refused
+        assert client.send("GET", path="/push/more") == refused
+        assert client.send("POST", pushed, path="/push?from=here")[0] == 200
+        assert client.send("GET", path="/metrics/job")[0] == 200
+        assert values(source.probe())["queue{site=n}"] == 4
+
+
+@pytest.mark.integration
+def test_curl_pushes_as_the_manual_says() -> None:
+    curl = find_program("curl", "curl")
+    with listening(basicAuth={"username": "a", "password": "b"}, token="t") as (source, _):
+        url = f"http://127.0.0.1:{source.port}/"
+        body = '{"metrics": {"queue": {"value": 7, "labels": {"site": "north"}}}}'
+        for credentials in (["-u", "a:b"], ["-H", "Authorization: Bearer t"]):
+            command = [curl, "-sS", "--fail", "-H", "Content-Type: application/json", "-d", body]
+            done = subprocess.run([*command, *credentials, url], capture_output=True, check=True)
+            assert json.loads(done.stdout) == {"status": "metrics updated"}
+        assert values(source.probe())["queue{site=north}"] == 7
 
 
 def test_too_large_and_unmeasured_bodies_are_refused() -> None:
@@ -423,6 +483,9 @@ def test_open_port_without_a_token_is_warned_about(caplog: pytest.LogCaptureFixt
     [
         ({"metrics": {}}, "metrics"),
         ({"token": "a", "tokenFile": "b"}, "tokenFile"),
+        ({"token": ""}, "token"),
+        ({"basicAuth": {"username": ""}}, "basicAuth.username"),
+        ({"paths": ["/a", "push"]}, "paths[1]"),
         ({"metrics": {"requests": {}}, "details": True}, "metrics.requests"),
     ],
 )

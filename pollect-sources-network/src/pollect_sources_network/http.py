@@ -36,6 +36,7 @@ from pollect.api import (
 )
 from pollect.support.http import MAX_REDIRECTS, HttpClient, Response, check_url
 from pollect_sources_network.connect import IpProtocol
+from pollect_sources_network.credentials import BasicAuth
 from pollect_sources_network.parallel import longest_seconds, side_by_side
 from pollect_sources_network.urls import url_label
 from pollect_sources_network.x509 import earliest_expiry
@@ -127,13 +128,6 @@ def _declare(*labels: str) -> _Metrics:
 
 _ONE_URL = _declare()
 _BY_URL = _declare("url")
-
-
-class BasicAuth(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """User name and password for HTTP basic authentication."""
-
-    username: Annotated[str, Meta(description="User name.")]
-    password: Annotated[Secret, Meta(description="Password.")] = Secret("")
 
 
 class HttpConfig(SourceConfig, frozen=True, kw_only=True):

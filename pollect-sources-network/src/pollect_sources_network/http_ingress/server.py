@@ -1,8 +1,9 @@
 """The HTTP server of `HttpIngress`: bounded in connections, bytes and time.
 
-Answers are those of pollect 1.x, `{"status": ...}` or `{"error": ...}`, whatever the path is.
+Answers are those of pollect 1.x, `{"status": ...}` or `{"error": ...}`.
 """
 
+import base64
 import contextlib
 import hmac
 import io
@@ -13,8 +14,8 @@ import socketserver
 import ssl
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -45,6 +46,32 @@ class Limits:
     connections: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What a push must show: the token or the user and the password, or nothing at all."""
+
+    token: str = field(default="", repr=False)
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+    @property
+    def challenges(self) -> tuple[str, ...]:
+        """How a client may identify itself, as values of `WWW-Authenticate`."""
+        bearer = ("Bearer",) if self.token else ()
+        return (*bearer, 'Basic realm="pollect"') if self.user else bearer
+
+    def permits(self, authorization: str) -> bool:
+        """Tell whether the value of this header will do; a near miss takes no longer."""
+        if not self.challenges:
+            return True
+        scheme, _, given = authorization.strip().partition(" ")
+        user = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        secrets = {"bearer": self.token, "basic": self.user and user}
+        expected = secrets.get(scheme.lower(), "")
+        right = hmac.compare_digest(given.strip().encode(errors="replace"), expected.encode())
+        return right and bool(expected)
+
+
 class IngressServer(socketserver.TCPServer):
     """Listens as soon as it is built; `start()` begins to answer, `stop()` ends everything.
 
@@ -62,14 +89,17 @@ class IngressServer(socketserver.TCPServer):
         limits: Limits,
         log: logging.Logger,
         *,
-        token: str = "",
+        access: Access = Access(),
+        paths: Collection[str] = (),
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.accept = accept
         self.limits = limits
         self.log = log
-        self.token = token
+        self.access = access
+        #: Where requests are taken; everywhere if there are none.
+        self.paths = paths
         self._answers: dict[int, int] = {}
         self._places = threading.BoundedSemaphore(limits.connections)
         self._lock = threading.Lock()
@@ -206,7 +236,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def tell_alive(self) -> None:
         """Answer that the source runs, as 1.x did to every method but POST."""
-        self._answer(200, status="alive", close=self._has_body())
+        try:
+            self._check_path()
+            self._answer(200, status="alive", close=self._has_body())
+        except Refused as refused:
+            self._answer(refused.status, error=str(refused), close=self._has_body())
 
     do_GET = do_HEAD = do_OPTIONS = do_PATCH = do_TRACE = tell_alive
 
@@ -214,6 +248,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Take values in; `PUT` is the same, `DELETE` takes them away."""
         unread = True
         try:
+            self._check_path()
             self._authorize()
             body = self._read_body()
             unread = False
@@ -234,6 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_expect_100(self) -> bool:
         # Who asks before sending a body is told at once when it is not wanted.
         try:
+            self._check_path()
             self._authorize()
             self._announced_length()
         except Refused:
@@ -255,13 +291,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._header("Transfer-Encoding")
         )
 
+    def _check_path(self) -> None:
+        paths = self.server.paths
+        if paths and self.path.partition("?")[0] not in paths:
+            raise Refused("nothing is taken at this path", status=404)
+
     def _authorize(self) -> None:
-        expected = self.server.token
-        if not expected:
-            return
-        scheme, _, token = str(self.headers.get("Authorization", "")).partition(" ")
-        given = token.strip().encode(errors="replace")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given, expected.encode()):
+        if not self.server.access.permits(str(self.headers.get("Authorization", ""))):
             raise Refused("unauthorized", status=401)
 
     def _announced_length(self) -> int | None:
@@ -315,7 +351,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         if code == 401:
-            self.send_header("WWW-Authenticate", "Bearer")
+            for challenge in self.server.access.challenges:
+                self.send_header("WWW-Authenticate", challenge)
         if close or self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()

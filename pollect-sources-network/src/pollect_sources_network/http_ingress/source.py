@@ -32,8 +32,9 @@ from pollect.api import (
     SourceContext,
     TargetUnavailable,
 )
+from pollect_sources_network.credentials import BasicAuth
 from pollect_sources_network.http_ingress.payload import Definition, parse_push
-from pollect_sources_network.http_ingress.server import IngressServer, Limits
+from pollect_sources_network.http_ingress.server import Access, IngressServer, Limits
 from pollect_sources_network.http_ingress.store import Store
 
 REQUESTS = Metric(
@@ -82,6 +83,13 @@ class HttpIngressConfig(SourceConfig, frozen=True, kw_only=True):
         Secret | None, Meta(description="Token that pushes must carry as bearer token.")
     ] = None
     token_file: Annotated[str | None, Meta(description="File with the token instead.")] = None
+    basic_auth: Annotated[
+        BasicAuth | None,
+        Meta(description="User and password that pushes may carry, instead of the token."),
+    ] = None
+    paths: Annotated[
+        tuple[str, ...], Meta(description="Paths that take requests, as in /push; default: all.")
+    ] = ()
     tls_cert: Annotated[
         str | None, Meta(description="File with the server's certificate in PEM; turns TLS on.")
     ] = None
@@ -120,6 +128,15 @@ class HttpIngressSource(Source[HttpIngressConfig]):
             raise ConfigError("this name is taken by `details`", key="metrics.requests")
         if config.token and config.token_file:
             raise ConfigError("expected `token` or `tokenFile`, not both", key="tokenFile")
+        if config.token is not None and not config.token.reveal():
+            raise ConfigError("expected a token, got an empty text", key="token")
+        if config.basic_auth and not config.basic_auth.username:
+            raise ConfigError("expected a user name", key="basicAuth.username")
+        for number, path in enumerate(config.paths):
+            if not path.startswith("/"):
+                raise ConfigError(
+                    f"expected a path like /push, got {path!r}", key=f"paths[{number}]"
+                )
         self._definitions = {
             name: Definition(metric.labels, metric.type == "counter", metric.expire)
             for name, metric in config.metrics.items()
@@ -147,10 +164,11 @@ class HttpIngressSource(Source[HttpIngressConfig]):
 
     def open(self) -> None:
         config = self.config
-        token = self._read_token()
-        if not token and config.bind is None:
+        access = self._read_access()
+        if not access.challenges and config.bind is None:
             self.log.warning(
-                "port %d takes values from everybody: set `token`, or `bind` to say so on purpose",
+                "port %d takes values from everybody: set `token` or `basicAuth`, "
+                "or `bind` to say so on purpose",
                 config.port,
             )
         self._load()
@@ -163,7 +181,14 @@ class HttpIngressSource(Source[HttpIngressConfig]):
         tls = self._build_tls()
         try:
             server = IngressServer(
-                host, config.port, self._accept, limits, self.log, token=token, tls=tls
+                host,
+                config.port,
+                self._accept,
+                limits,
+                self.log,
+                access=access,
+                paths=config.paths,
+                tls=tls,
             )
         except OSError as error:
             reason = error.strerror or str(error)
@@ -209,6 +234,14 @@ class HttpIngressSource(Source[HttpIngressConfig]):
         self._store.apply(updates)
         return "metrics updated"
 
+    def _read_access(self) -> Access:
+        user = self.config.basic_auth
+        return Access(
+            token=self._read_token(),
+            user=user.username if user else "",
+            password=user.password.reveal() if user else "",
+        )
+
     def _read_token(self) -> str:
         if self.config.token is not None:
             return self.config.token.reveal()
@@ -216,9 +249,12 @@ class HttpIngressSource(Source[HttpIngressConfig]):
             return ""
         file = self.context.config_dir / self.config.token_file
         try:
-            return file.read_text().strip()
+            token = file.read_text().strip()
         except OSError as error:
             raise TargetUnavailable(f"{file}: {error.strerror}") from error
+        if not token:
+            raise TargetUnavailable(f"{file}: expected a token, it is empty")
+        return token
 
     def _build_tls(self) -> ssl.SSLContext | None:
         if self.config.tls_cert is None:
