@@ -243,6 +243,14 @@ class Source(Generic[SourceConfigT]):
         """
         return None
 
+    def take_over(self, previous: Self) -> None:
+        """Keep what a reload of the config should not lose, such as values that were pushed.
+
+        Called before `open()` with the closed source that had the same collection, type and name
+        and another section.
+        """
+        return None
+
     def probe(self) -> ProbeValue | Awaitable[ProbeValue]:
         """Return the values of now.
 

@@ -34,6 +34,7 @@ from tests.core.engine.rig import (
     Gate,
     MergingWriter,
     RecordingWriter,
+    ScriptedSource,
     plan_of,
     recording,
     scripted,
@@ -430,6 +431,44 @@ def test_reload_leaves_equal_sources_and_writers_alone(run: Run) -> None:
     assert len(last_of_gone) == 0
     seen = len(kept.starts)
     wait_until(lambda: new.starts and len(kept.starts) > seen + 1)
+
+
+def test_reload_lets_a_source_take_over_from_the_closed_one_of_its_name(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Heir(ScriptedSource):
+        """Remembers what it was given, and whether it was open by then."""
+
+        def __init__(self, config: SourceConfig, context: Any) -> None:
+            super().__init__(config, context)
+            self.given: list[tuple[Source[Any], int, int]] = []
+
+        def take_over(self, previous: Source[Any]) -> None:
+            assert isinstance(previous, Heir)
+            self.given.append((previous, previous.closed, len(self.starts)))
+            if self.config.labels:
+                raise ValueError("nothing fits")
+
+    def heir(**section: Any) -> Heir:
+        source = build_source(section, Heir, clock=SystemClock())
+        assert isinstance(source, Heir)
+        return source
+
+    first, second, third, other = heir(name="a"), heir(name="a"), heir(name="a"), heir(name="b")
+    broken, stranger = heir(name="a", labels={"x": "y"}), scripted(name="a")
+    writer = recording()
+    engine = run(plan_of([first], [writer], interval=0.05))
+    wait_until(lambda: first.starts)
+    plans: list[list[ScriptedSource]] = [[second, other], [stranger], [third], [broken]]
+    for sources in plans:
+        engine.replace(plan_of(sources, [writer], interval=0.05))
+        starts = sources[0].starts
+        wait_until(starts.__len__)
+    assert second.given == [(first, 1, 0)]
+    assert other.given == []
+    assert third.given == [], "the one before was of another kind"
+    assert broken.given == [(third, 1, 0)]
+    assert "begins anew: ValueError: nothing fits" in caplog.text
 
 
 def test_reload_with_a_new_writer_tells_it_what_there_is_at_once(run: Run) -> None:

@@ -76,6 +76,13 @@ class Collection:
         self._added = added
         return gone
 
+    def hand_over(self, gone: Sequence[Runner]) -> None:
+        """Let the sources of the last `update` take over from closed ones of the same name."""
+        for runner in self._added:
+            for previous in gone:
+                if previous.plan.id == runner.plan.id:
+                    runner.guard.take_over(previous.plan.source)
+
     def start_added(self) -> None:
         """Begin what the last `update` brought."""
         self._schedule(self._added)

@@ -107,7 +107,9 @@ class Engine:
                 collection = self._collection(section)
                 collection.start()
             else:
-                self._retire(collection, collection.update(section, self._routes(section)))
+                gone = collection.update(section, self._routes(section))
+                self._retire(collection, gone)
+                collection.hand_over(gone)
                 collection.start_added()
             self._collections.append(collection)
         for collection in known.values():

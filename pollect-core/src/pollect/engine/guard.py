@@ -10,7 +10,7 @@ from pollect.engine.normalize import Normalizer
 from pollect.engine.plan import SourcePlan
 from pollect.errors import NoData, PollectError
 from pollect.model import Outcome, ProbeResult
-from pollect.plugin import Clock, ProbeValue
+from pollect.plugin import Clock, ProbeValue, Source
 
 
 class Guard:
@@ -25,6 +25,15 @@ class Guard:
         self.opened = False
         #: Whether the source lives on the event loop.
         self.is_async = inspect.iscoroutinefunction(plan.source.probe)
+
+    def take_over(self, previous: Source[Any]) -> None:
+        """Let the source take over from the one it replaces, if that is of its kind."""
+        if type(self._source) is not type(previous):
+            return
+        try:
+            self._source.take_over(previous)
+        except Exception as error:  # noqa: BLE001 - a reload goes on with the next source
+            self._source.log.warning("begins anew: %s", describe(error))
 
     def probe(self) -> ProbeResult:
         """Open the source if needed and probe it, in this thread."""
