@@ -323,6 +323,33 @@ def test_counters_survive_a_restart_when_asked(tmp_path: Path) -> None:
         assert values(source.probe())["jobs"] == 1
 
 
+def test_values_outlive_a_reload_that_leaves_the_port(tmp_path: Path) -> None:
+    jobs: dict[str, Any] = {"type": "counter"}
+    metrics = {"jobs": jobs, "load": {}, "queue": {"labels": ["site"]}}
+    later = {"jobs": jobs, "queue": {"labels": ["room"]}, "new": {}}
+    with listening(metrics=metrics, persist=True, state_dir=tmp_path) as (source, client):
+        entry = {"value": 1, "labels": {"site": "n"}}
+        client.push({"jobs": {"value": 5}, "load": {"value": 1}, "queue": entry})
+        port = source.config.port
+
+    def reloaded(**section: Any) -> HttpIngressSource:
+        options = {"port": port, "bind": "127.0.0.1", "metrics": later, **section}
+        after = build_source(options, HttpIngressSource, state_dir=tmp_path)
+        assert isinstance(after, HttpIngressSource)
+        after.take_over(source)
+        return after
+
+    after = reloaded(persist=True)
+    after.open()
+    client = Client(after.port)
+    client.push({"jobs": {"value": 2}})
+    client.http.close()
+    assert values(after.probe()) == {"jobs": 7}, "a metric that is gone or changed is left out"
+    after.close()
+    with pytest.raises(NoData):
+        reloaded(bind="127.0.0.2").probe()
+
+
 def test_port_in_use_fails_the_start_and_a_restart_works_at_once() -> None:
     with listening() as (source, client):
         port = source.port

@@ -156,11 +156,19 @@ class HttpIngressSource(Source[HttpIngressConfig]):
         }
         self._store = Store(self._definitions, config.max_series, context.clock)
         self._server: IngressServer | None = None
+        self._has_taken_over = False
 
     @property
     def port(self) -> int:
         """The port it listens on; the one of the config unless that is 0."""
         return self._server.port if self._server else self.config.port
+
+    def take_over(self, previous: "HttpIngressSource") -> None:
+        # Clients go on pushing to the same place, and a counter should not restart meanwhile.
+        config, before = self.config, previous.config
+        if (config.port, config.bind) == (before.port, before.bind):
+            self._store.take_over(previous._store)
+            self._has_taken_over = True
 
     def open(self) -> None:
         config = self.config
@@ -271,7 +279,7 @@ class HttpIngressSource(Source[HttpIngressConfig]):
         return context
 
     def _load(self) -> None:
-        if not self.config.persist:
+        if not self.config.persist or self._has_taken_over:
             return
         try:
             self._store.load(self._state_file)

@@ -82,6 +82,17 @@ class Store:
                 for (metric, labels), series in self._series.items()
             ]
 
+    def take_over(self, previous: "Store") -> None:
+        """Take over the series of another store, as far as the definitions still have them."""
+        with previous._lock:
+            series = list(previous._series.items())
+        with self._lock:
+            for (metric, labels), value in series:
+                definition = self._definitions.get(metric)
+                if definition and definition.labels == previous._definitions[metric].labels:
+                    self._series[metric, labels] = value
+            self._changed = True
+
     def save_changes(self, file: Path) -> None:
         """Write everything to `file` if something is new in it; raises `OSError`.
 

@@ -1,0 +1,59 @@
+"""Through the real command: pushed values, static labels, and a reload."""
+
+import json
+import signal
+import urllib.request
+from pathlib import Path
+
+from pollect.testing.waiting import wait_until
+from tests.e2e.command import scrape, start
+from tests.simulators.daemons import free_port
+
+CONFIG = """\
+tickTime: 0.2
+writer: {{type: Prometheus, port: {port}}}
+executors:
+  - collection: house
+    sources:
+      - type: HttpIngress
+        bind: 127.0.0.1
+        port: {ingress}
+        labels: {{dc: home}}
+        metrics: {metrics}
+"""
+
+
+def push(port: int, **metrics: object) -> None:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/",
+        json.dumps({"metrics": metrics}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        assert json.load(answer) == {"status": "metrics updated"}
+
+
+def test_pushes_go_on_after_probes_with_static_labels_and_over_a_reload(tmp_path: Path) -> None:
+    port, ingress = free_port(), free_port()
+    jobs = {"type": "counter", "labels": ["host"]}
+    entry = {"value": 2, "labels": {"host": "a"}}
+    file = tmp_path / "config.yml"
+    file.write_text(CONFIG.format(port=port, ingress=ingress, metrics=json.dumps({"jobs": jobs})))
+
+    def wait_for_sum(value: float) -> None:
+        line = f'house_HttpIngress_jobs{{dc="home",host="a"}} {value}\n'
+        wait_until(lambda: line in scrape(port), line)
+
+    with start("run", "-c", file, folder=tmp_path) as daemon:
+        daemon.wait_for("listening on")
+        for total in (2.0, 4.0, 6.0):
+            push(ingress, jobs=entry)
+            wait_for_sum(total)
+        metrics = json.dumps({"jobs": jobs, "load": {}})
+        file.write_text(CONFIG.format(port=port, ingress=ingress, metrics=metrics))
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("reloaded")
+        push(ingress, jobs=entry, load={"value": 0.5})
+        wait_for_sum(8.0)
+        assert 'house_HttpIngress_load{dc="home"} 0.5' in scrape(port)
+        assert daemon.stop() == 0
