@@ -1,13 +1,23 @@
-"""Kills of the daemon at random moments: with a spool, what it took over arrives."""
+"""Kills of the daemon, also on a full disk: with a spool, what it took over arrives."""
 
+import json
+import os
 import random
+import re
 import signal
+import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from tests.e2e.command import start
-from tests.writers.backends import InfluxBackend
+import pytest
+
+from pollect.testing.waiting import wait_until
+from tests.e2e.command import scrape, start
+from tests.simulators.daemons import free_port
+from tests.writers.backends import Backend, InfluxBackend
 
 #: Counts on over restarts; what a probe returned last may die on its way to the outbox.
 COUNTING_SOURCE = """
@@ -27,30 +37,52 @@ class CountingSource(Source[SourceConfig]):
         return [NUMBER.sample(number)]
 """
 
-CONFIG = """
-tickTime: 0.02
-stateDir: state
-selfMetrics: false
-writers:
-  - {writer}
-executors:
-  - collection: crash
-    sources:
-      - type: extensions.Counting
-"""
+#: The label costs the disk two kilobytes for each sample.
+WIDE_SOURCE = COUNTING_SOURCE.replace('probe.")', 'probe.", labels=("wide",))').replace(
+    "sample(number)", 'sample(number, f"{number}" + "x" * 2000)'
+)
 
 RUNS = 6
 SEED = 7
+DISK = "8m"
+#: What the filler leaves of it: the spool's reserve, and a few hundred samples.
+LEFT_BYTES = 3 << 20
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def write_config(
+    folder: Path, backend: Backend, source: str, *writers: Mapping[str, Any], state: Path
+) -> Path:
+    """Write a config with one counting source, whose code is `source`, and a spool in `state`."""
+    (folder / "extensions").mkdir()
+    (folder / "extensions" / "Counting.py").write_text(source)
+    spooled = {"type": backend.writer, "spool": True, "selfMetrics": False, **backend.section}
+    sources = [{"type": "extensions.Counting"}]
+    config = {
+        "tickTime": 0.02,
+        "stateDir": str(state),
+        "writers": [spooled, *writers],
+        "executors": [{"collection": "crash", "sources": sources}],
+    }
+    file = folder / "config.json"
+    file.write_text(json.dumps(config))
+    return file
 
 
 def test_daemon_that_is_killed_again_and_again_delivers_what_it_took_over(tmp_path: Path) -> None:
     backend = InfluxBackend(tmp_path)
-    section = {"type": "InfluxDb", "spool": "true", **backend.section}
-    (tmp_path / "extensions").mkdir()
-    (tmp_path / "extensions" / "Counting.py").write_text(COUNTING_SOURCE)
-    config = tmp_path / "config.yml"
-    options = ", ".join(f"{key}: {value}" for key, value in section.items())
-    config.write_text(CONFIG.format(writer="{" + options + "}"))
+    config = write_config(tmp_path, backend, COUNTING_SOURCE, state=tmp_path / "state")
     counter = tmp_path / "counter"
     generator = random.Random(SEED)
     last_of_run: set[int] = set()
@@ -77,3 +109,49 @@ def test_daemon_that_is_killed_again_and_again_delivers_what_it_took_over(tmp_pa
     assert missing <= last_of_run, "only what was not handed over yet may be missing"
     repeated = [number for number, times in arrived.items() if times > 1]
     assert len(repeated) <= RUNS * 5, "only what was on its way at a kill comes twice"
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_daemon_killed_on_a_full_disk_delivers_the_youngest_and_goes_on(
+    tmp_path: Path, disk: Path
+) -> None:
+    backend, port = InfluxBackend(tmp_path), free_port()
+    scraped = {"type": "Prometheus", "bind": "127.0.0.1", "port": port}
+    config = write_config(tmp_path, backend, WIDE_SOURCE, scraped, state=disk)
+    filler, counter = disk / "filler", tmp_path / "counter"
+    with filler.open("wb") as file:
+        file.write(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize - LEFT_BYTES))
+
+    def probes() -> int:
+        return int(counter.read_text()) + 1 if counter.exists() else 0
+
+    def lost() -> int:
+        pattern = r'^pollect_writer_lost_samples_total\{writer="InfluxDb"\} (\d+)'
+        found = re.search(pattern, scrape(port), re.MULTILINE)
+        return int(found[1]) if found else 0
+
+    with start("run", "-c", config, folder=tmp_path) as daemon:
+        daemon.wait_for("listening on")
+        daemon.wait_for("the disk is full: the oldest samples are being dropped")
+        until = probes() + 50
+        wait_until(lambda: lost() and probes() > until, "probes go on", limit_seconds=20)
+        given_up = lost()
+        daemon.send(signal.SIGKILL)
+        daemon.process.wait()
+    last = probes() - 1
+    backend.come_up()
+    with start("run", "-c", config, folder=tmp_path) as daemon:
+        wait_until(lambda: max(backend.arrived(), default=0) > last, "news", limit_seconds=20)
+        filler.unlink()
+        until = probes() + 20
+        wait_until(lambda: probes() > until, "more probes", limit_seconds=20)
+        assert daemon.stop() == 0
+    backend.close()
+    arrived = backend.arrived()
+    assert arrived == sorted(set(arrived)), "in order, each once"
+    missing = {*range(arrived[0], arrived[-1])} - {*arrived}
+    assert missing <= {last}, "only the oldest are dropped, and what the kill met"
+    assert arrived[0] >= given_up
+    assert arrived[0] < last - 50, "the disk kept what fits on it"
+    assert arrived[-1] == probes() - 1
