@@ -304,7 +304,19 @@ def test_passwords_and_tokens_are_asked_for(password_hash: str) -> None:
 def test_health_checks_need_no_password(password_hash: str) -> None:
     with serving(build_prometheus(auth={"users": {"ann": password_hash}})) as writer:
         assert request(writer, "/-/healthy").status == 200
-        assert request(writer, "/").status == 401
+        assert request(writer, "/-/ready").status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/metrics", "/favicon.ico", "/-/", "/-/metrics", "/-/healthy/", "/-/ready/..", ""]
+)
+def test_every_other_path_needs_one(path: str, password_hash: str) -> None:
+    with serving(build_prometheus(auth={"users": {"ann": password_hash}})) as writer:
+        writer.write([BATCH])
+        for accept in ("*/*", "text/html"):
+            refused = request(writer, path, headers={"Accept": accept})
+            assert refused.status == 401
+            assert "pollect_" not in refused.text
 
 
 def test_passwords_that_travel_readable_are_warned_of_once(

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 REQUIREMENT = "pollect-writers"
+#: These alone need no password: every other path answers with the metrics.
+_HEALTH_CHECKS = ("/-/healthy", "/-/ready")
 #: Seconds the first scrapes wait for the first probes, so that a fresh start makes no gap.
 FIRST_VALUES_SECONDS = 1.0
 #: Level 1 makes 1.3 times the bytes of level 9 in a twentieth of its time.
@@ -127,8 +129,7 @@ class PrometheusWriter(Writer[PrometheusConfig]):
         return f"tls.{option}"
 
     def _answer(self, request: Request) -> Response:
-        health_check = request.path.startswith("/-/")
-        if self._gate is not None and not health_check:
+        if self._gate is not None and request.path not in _HEALTH_CHECKS:
             refusal = self._gate.refuse(request)
             if refusal is not None:
                 return refusal
