@@ -1,6 +1,7 @@
 """A TP-Link EAP access point of either generation, with its login and session rules."""
 
 import hashlib
+import ssl
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -24,6 +25,14 @@ def old_data() -> dict[str, Any]:
         f"monitor.ap.interface?operation=read&interface=WIFI0&apMac={MAC}": dict(TRAFFIC),
         f"monitor.ap.interface?operation=read&interface=WIFI1&apMac={MAC}": dict(TRAFFIC),
         f"monitor.ap.wsetting?operation=read&radioId=0&apMac={MAC}": {"channel": "6 / 2437MHz"},
+        f"monitor.ap.devinfo?operation=read&apMac={MAC}": [
+            {"deviceName": "EAP220", "upTime": "0 days 01:00:05", "CPU": "12%", "memory": "33%"}
+        ],
+        "monitor.client.client?operation=load": [
+            {"hostName": "tv", "ssid": "home", "radio": "2.4GHz"},
+            {"hostName": "phone", "ssid": "home", "radio": "5GHz"},
+            {"hostName": "unknown"},
+        ],
     }
 
 
@@ -41,9 +50,9 @@ def new_data() -> dict[str, Any]:
             "memory": "40%",
         },
         "status.client.user?operation=load": [
-            {"hostname": "tv", "Radio": 0},
-            {"hostname": "phone", "Radio": 1},
-            {"hostname": "tablet", "Radio": "5GHz"},
+            {"hostname": "tv", "Radio": 0, "SSID": "home"},
+            {"hostname": "phone", "Radio": 1, "SSID": "home"},
+            {"hostname": "tablet", "Radio": "5GHz", "SSID": "guests"},
         ],
         "status.wireless.radio?operation=read&radioID=1": {
             "channel": "44  / 5220MHz",
@@ -56,8 +65,10 @@ def new_data() -> dict[str, Any]:
 class AccessPoint(HttpServer):
     """An access point on a port of 127.0.0.1 while the `with` block lasts."""
 
-    def __init__(self, data: dict[str, Any], *, cookie: str = "COOKIE") -> None:
-        super().__init__(self._answer)
+    def __init__(
+        self, data: dict[str, Any], *, cookie: str = "COOKIE", tls: ssl.SSLContext | None = None
+    ) -> None:
+        super().__init__(self._answer, tls=tls)
         self.data = data
         #: `timeout` is text in older firmware.
         self.timeout_values: tuple[Any, Any] = ("false", "true")
@@ -66,6 +77,10 @@ class AccessPoint(HttpServer):
         self.rejected = 0
         #: The one session of a user who logged in.
         self.session = ""
+        #: What newer firmware adds to the page about the login.
+        self.login_facts: dict[str, Any] = {}
+        #: Names of data that are answered with an error.
+        self.refused: set[str] = set()
         self._cookie = cookie
         self._given = 0
 
@@ -101,11 +116,14 @@ class AccessPoint(HttpServer):
         referred = urlsplit(request.headers.get("Referer", "")).netloc == self.address
         if name == "login":
             state = 3 if self.rejected >= LOCKED_AFTER else 1 if self.rejected else 0
-            return HttpResponse({"error": state, "success": True, "timeout": logged_in})
+            facts = {"error": state, "success": True, "timeout": logged_in, **self.login_facts}
+            return HttpResponse(facts)
         if not (referred and session and session == self.session):
             return HttpResponse(
                 {"success": True, "timeout": logged_out, "mode": "accessPoint", "status": -1}
             )
+        if name in self.refused:
+            return HttpResponse({"error": 1001, "success": False, "timeout": logged_in})
         query = "&".join(f"{key}={value}" for key, value in request.query.items())
         data = self.data.get(f"{name}?{query}")
         if data is None:

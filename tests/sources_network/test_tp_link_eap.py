@@ -1,14 +1,30 @@
 """TpLinkEap against simulated access points."""
 
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pollect.api import AuthenticationFailed, BadResponse, ConfigError, TargetUnavailable
-from pollect.testing import FakeClock, Misbehaviour, build_source, serve_http
+from pollect.api import (
+    AuthenticationFailed,
+    BadResponse,
+    ConfigError,
+    ProbeError,
+    TargetUnavailable,
+)
+from pollect.testing import (
+    FakeClock,
+    HttpRequest,
+    HttpResponse,
+    Misbehaviour,
+    build_source,
+    serve_http,
+)
 from pollect_sources_network.tp_link_eap.payload import leading_number, radio_of
 from pollect_sources_network.tp_link_eap.source import TpLinkEapSource
+from tests.simulators.certificates import Authority
 from tests.simulators.tp_link_eap import MAC, PASSWORD, USER, AccessPoint, new_data, old_data
 from tests.sources_network.driver import opened
 
@@ -132,6 +148,9 @@ def test_details_of_the_newer_generation() -> None:
         "total_clients": 3,
         'clients{wifi="2ghz"}': 1,
         'clients{wifi="5ghz"}': 2,
+        'ssid_clients{ssid="home",wifi="2ghz"}': 1,
+        'ssid_clients{ssid="home",wifi="5ghz"}': 1,
+        'ssid_clients{ssid="guests",wifi="5ghz"}': 1,
         'channel{wifi="5ghz"}': 44,
         'tx_power_dbm{wifi="5ghz"}': 23,
         "cpu_percent": 7,
@@ -142,6 +161,127 @@ def test_details_of_the_newer_generation() -> None:
         'dropped{wifi="5ghz",direction="rx"}': 3,
         'dropped{wifi="5ghz",direction="tx"}': 6,
     }
+
+
+def test_details_of_the_older_generation() -> None:
+    with (
+        AccessPoint(old_data()) as point,
+        opened(section(point, details=True), TpLinkEapSource) as source,
+    ):
+        found = source.series()
+    dropped = {name: value for name, value in found.items() if name.startswith("dropped")}
+    assert len(dropped) == 4
+    assert {name: found[name] for name in found.keys() - TRAFFIC.keys() - dropped.keys()} == {
+        "total_clients": 5,
+        'clients{wifi="2ghz"}': 1,
+        'clients{wifi="5ghz"}': 1,
+        'ssid_clients{ssid="home",wifi="2ghz"}': 1,
+        'ssid_clients{ssid="home",wifi="5ghz"}': 1,
+        'channel{wifi="2ghz"}': 6,
+        "cpu_percent": 12,
+        "memory_percent": 33,
+        "uptime": 3605,
+    }
+
+
+def test_a_newer_model_with_four_radios_has_them_all() -> None:
+    data = new_data()
+    for number in (2, 3):
+        data[f"status.traffic.radio?operation=read&radioID={number}&type=radio"] = {"rx_bytes": 7}
+    with (
+        AccessPoint(data, cookie="JSESSIONID") as point,
+        opened(section(point), TpLinkEapSource) as source,
+    ):
+        found = source.series()
+    assert found['bytes{wifi="5ghz2",direction="rx"}'] == 7
+    assert found['bytes{wifi="6ghz",direction="rx"}'] == 7
+
+
+def test_data_that_the_firmware_refuses_is_left_out() -> None:
+    with AccessPoint(old_data()) as point:
+        point.refused = {"monitor.ap.interface", "monitor.client.client", "monitor.ap.devinfo"}
+        with opened(section(point, details=True), TpLinkEapSource) as source:
+            assert source.series() == {"total_clients": 5}
+
+
+def test_a_rejected_login_tells_the_chances_that_are_left(point: AccessPoint) -> None:
+    point.login_facts = {"retryChances": 4, "waitTime": 300}
+    config = section(point, password="wrong")
+    with (
+        opened(config, TpLinkEapSource) as source,
+        pytest.raises(AuthenticationFailed, match="4 tries left, 300 s to wait"),
+    ):
+        source.series()
+
+
+def test_nothing_is_written_to_the_working_directory(
+    point: AccessPoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with opened(section(point, keepSession=True), TpLinkEapSource) as source:
+        source.series()
+    assert not list(tmp_path.iterdir())
+
+
+def test_all_answers_of_a_slow_access_point_share_one_time_limit(
+    point: AccessPoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    well: Any = point.routes
+
+    def slowly(request: HttpRequest) -> HttpResponse:
+        time.sleep(0.1)
+        answer: HttpResponse = well(request)
+        return answer
+
+    monkeypatch.setattr("pollect_sources_network.tp_link_eap.source.PROBE_SECONDS", 0.5)
+    with opened(section(point, timeout=0.4), TpLinkEapSource) as source:
+        point.routes = slowly
+        begin = time.monotonic()
+        with pytest.raises(TargetUnavailable, match=r"no end after|no answer within"):
+            source.series()
+        assert time.monotonic() - begin < 3
+        point.routes = well
+        assert source.series() == clients_of(point) | TRAFFIC
+        assert point.session == ""
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [
+        (Misbehaviour.SILENT, TargetUnavailable),
+        (Misbehaviour.TRICKLE, TargetUnavailable),
+        (Misbehaviour.HANG_UP, TargetUnavailable),
+        (Misbehaviour.CUT_SHORT, BadResponse),
+        (Misbehaviour.RUBBISH, BadResponse),
+        ("[1, 2]", BadResponse),
+        ('{"data":', BadResponse),
+        (HttpResponse("busy", status=503), BadResponse),
+    ],
+    ids=["hung", "slow loris", "reset", "cut short", "no HTTP", "a list", "half JSON", "503"],
+)
+def test_an_access_point_that_breaks_later_fails_in_time_and_recovers(
+    point: AccessPoint, how: Any, error: type[ProbeError]
+) -> None:
+    with opened(section(point, timeout=0.3, keepSession=True), TpLinkEapSource) as source:
+        source.series()
+        well, point.routes = point.routes, {"*": how}
+        begin = time.monotonic()
+        with pytest.raises(error):
+            source.series()
+        assert time.monotonic() - begin < 3
+        point.routes = well
+        assert source.series() == clients_of(point) | TRAFFIC
+
+
+def test_https_is_verified_only_when_asked_for(tmp_path: Path) -> None:
+    with AccessPoint(new_data(), tls=Authority(tmp_path).server("tplinkeap.net")) as point:
+        with opened(section(point), TpLinkEapSource) as source:
+            assert source.series() == clients_of(point) | TRAFFIC
+        with (
+            opened(section(point, verify=True), TpLinkEapSource) as source,
+            pytest.raises(TargetUnavailable, match="TLS failed"),
+        ):
+            source.series()
 
 
 @pytest.mark.parametrize("points", [[], None, [5], [{"StaNum": 1}]])

@@ -7,14 +7,15 @@ access point has one session for administrators, and too many wrong logins lock 
 """
 
 import hashlib
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from pollect.api import AuthenticationFailed, BadResponse, Secret
-from pollect.support.http import HttpClient, redact_url
+from pollect.api import AuthenticationFailed, BadResponse, Secret, TargetUnavailable
+from pollect.support.http import HttpClient, Response, redact_url
 
-LOCKED = 3
+REJECTED, LOCKED = 1, 3
 
 
 class LoggedOut(AuthenticationFailed):
@@ -22,39 +23,48 @@ class LoggedOut(AuthenticationFailed):
 
 
 class EapClient:
-    """One access point, over one HTTP session."""
+    """One access point, over one HTTP session.
+
+    `timeout_seconds` is for one answer; `begin()` gives all requests from then on one limit.
+    """
 
     def __init__(self, url: str, *, timeout_seconds: float, verify: bool) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._limit_seconds = timeout_seconds
+        self._end = time.monotonic() + timeout_seconds
         self._url = url.rstrip("/")
         self._where = redact_url(self._url)
         self._http = HttpClient(timeout=timeout_seconds, verify=verify)
         parts = urlsplit(self._url)
         self._headers = {"Referer": f"{parts.scheme}://{parts.netloc}/"}
 
+    def begin(self, limit_seconds: float) -> None:
+        """Let the requests from now on take so long, all together."""
+        self._limit_seconds = limit_seconds
+        self._end = time.monotonic() + limit_seconds
+
     def log_in(self, user: str, password: Secret) -> None:
         """Begin a session; raises `AuthenticationFailed` when the login is rejected."""
         self._http.cookies.clear()
-        self._http.get(f"{self._url}/", headers=self._headers)
+        self._request("GET", "/")
         digest = hashlib.md5(password.reveal().encode(), usedforsecurity=False).hexdigest()
-        self._http.post(
-            f"{self._url}/",
-            headers=self._headers,
-            data={"username": user, "password": digest.upper()},
-        )
+        self._request("POST", "/", data={"username": user, "password": digest.upper()})
         try:
-            state = self._fetch("login", {}).get("error")
+            answer = self._fetch("login", {})
         except BadResponse:
             # Without this page the first request for data tells whether the login worked.
             return
         except LoggedOut:
-            state = 1
-        if state:
+            answer = {"error": REJECTED}
+        if state := answer.get("error"):
             why = "is locked after wrong logins" if state == LOCKED else "rejects the password"
-            raise AuthenticationFailed(f"{self._where}: the access point {why} (user {user!r})")
+            raise AuthenticationFailed(
+                f"{self._where}: the access point {why} (user {user!r}){_chances(answer)}"
+            )
 
     def log_out(self) -> None:
         """End the session, so that somebody else may log in."""
-        self._http.get(f"{self._url}/logout.html", headers=self._headers, statuses=None)
+        self._request("GET", "/logout.html", statuses=None)
         self._http.cookies.clear()
 
     def get(self, name: str, **query: str) -> Any:
@@ -74,11 +84,30 @@ class EapClient:
     def _fetch(self, name: str, query: Mapping[str, str]) -> dict[str, Any]:
         # Written out, since the firmware wants the colons of an address as %3A.
         text = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
-        url = f"{self._url}/data/{name}.json" + (f"?{text}" if text else "")
-        answer = self._http.get_json(url, headers=self._headers)
+        path = f"/data/{name}.json" + (f"?{text}" if text else "")
+        answer = self._request("GET", path).json()
         if not isinstance(answer, dict):
             raise BadResponse(f"{self._where}: {name}: expected an object, got {answer!r:.80}")
         # Text or boolean, by firmware.
         if str(answer.get("timeout", "false")).lower() != "false":
             raise LoggedOut(f"{self._where}: the session is over")
         return answer
+
+    def _request(self, method: str, path: str, **options: Any) -> Response:
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TargetUnavailable(f"{self._where}: no end after {self._limit_seconds:g} s")
+        timeout = min(left, self._timeout_seconds)
+        return self._http.request(
+            method, self._url + path, headers=self._headers, timeout=timeout, **options
+        )
+
+
+def _chances(answer: Mapping[str, Any]) -> str:
+    """Say what newer firmware tells about the next login."""
+    said = [
+        f"{answer[key]} {what}"
+        for key, what in (("retryChances", "tries left"), ("waitTime", "s to wait"))
+        if isinstance(answer.get(key), int)
+    ]
+    return f": {', '.join(said)}" if said else ""

@@ -18,6 +18,9 @@ DROPPED = Metric(
     "dropped", help="Packets that a radio dropped.", kind=Kind.COUNTER, labels=_RADIO_LABELS
 )
 CLIENTS = Metric("clients", help="Clients of a radio.", labels=("wifi",))
+SSID_CLIENTS = Metric(
+    "ssid_clients", help="Clients of a network on a radio.", labels=("ssid", "wifi")
+)
 CHANNEL = Metric("channel", help="Channel of a radio.", labels=("wifi",))
 TX_POWER = Metric(
     "tx_power_dbm", help="Transmission power of a radio in dBm.", unit="dBm", labels=("wifi",)
@@ -46,11 +49,13 @@ def parse_traffic(data: Mapping[str, Any], radio: str, *, details: bool) -> Iter
 
 
 def parse_users(users: list[Any]) -> Iterator[Sample]:
-    """Yield the clients of each radio from the list of all."""
-    radios = (radio_of(user.get("Radio")) for user in users if isinstance(user, Mapping))
-    for radio, count in Counter(radios).items():
-        if radio:
-            yield CLIENTS.sample(count, radio)
+    """Yield the clients of each radio, and of each network on it, from the list of all."""
+    found = [lower_keys(user) for user in users if isinstance(user, Mapping)]
+    places = [(str(user.get("ssid") or ""), radio_of(user.get("radio"))) for user in found]
+    for radio, count in Counter(radio for _, radio in places if radio).items():
+        yield CLIENTS.sample(count, radio)
+    for (ssid, radio), count in Counter(place for place in places if all(place)).items():
+        yield SSID_CLIENTS.sample(count, ssid, radio)
 
 
 def parse_radio(data: Mapping[str, Any], radio: str) -> Iterator[Sample]:
@@ -63,6 +68,7 @@ def parse_radio(data: Mapping[str, Any], radio: str) -> Iterator[Sample]:
 
 def parse_device(data: Mapping[str, Any]) -> Iterator[Sample]:
     """Yield load and uptime; the uptime reads `0 days 05:49:13`."""
+    data = lower_keys(data)
     for metric, key in ((CPU, "cpu"), (MEMORY, "memory")):
         number = leading_number(data.get(key))
         if number is not None:
@@ -71,6 +77,11 @@ def parse_device(data: Mapping[str, Any]) -> Iterator[Sample]:
     if match:
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
         yield UPTIME.sample(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+
+
+def lower_keys(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `data` with its keys in lower case: firmware has `SSID` and `ssid`."""
+    return {key.lower(): value for key, value in data.items()}
 
 
 def leading_number(value: object) -> float | None:

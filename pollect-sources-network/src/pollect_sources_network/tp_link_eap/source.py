@@ -7,7 +7,7 @@ still log in themselves; with `keepSession` only the requests.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
@@ -23,6 +23,7 @@ from pollect.api import (
     SourceContext,
 )
 from pollect.support.http import check_url, redact_url
+from pollect_sources_network.connect import ROOM_SECONDS
 from pollect_sources_network.tp_link_eap.client import EapClient, LoggedOut
 from pollect_sources_network.tp_link_eap.payload import (
     BYTES,
@@ -34,6 +35,7 @@ from pollect_sources_network.tp_link_eap.payload import (
     MEMORY,
     PACKETS,
     RADIOS,
+    SSID_CLIENTS,
     TOTAL_CLIENTS,
     TX_POWER,
     UPTIME,
@@ -48,8 +50,10 @@ DEFAULT_TIMEOUT_SECONDS = 10.0
 #: After a rejected login; doubled each time, since the access point locks after a few.
 LOGIN_PAUSE_SECONDS = 600.0
 MAX_LOGIN_PAUSE_SECONDS = 6 * 3600.0
-#: A dozen small requests to a slow processor, and the report of a failure.
+#: For all requests of a probe together: a dozen small ones to a slow processor.
 PROBE_SECONDS = 30.0
+#: For the logout after a probe that used up all of that.
+LOGOUT_SECONDS = 3.0
 #: Older models have these interfaces and no more.
 OLD_RADIOS = RADIOS[:2]
 
@@ -79,6 +83,7 @@ class TpLinkEapSource(Source[TpLinkEapConfig]):
         ERRORS,
         DROPPED,
         CLIENTS,
+        SSID_CLIENTS,
         CHANNEL,
         TX_POWER,
         CPU,
@@ -90,6 +95,8 @@ class TpLinkEapSource(Source[TpLinkEapConfig]):
         super().__init__(config, context)
         check_url(config.url)
         self._where = redact_url(config.url)
+        self._timeout_seconds = config.timeout or DEFAULT_TIMEOUT_SECONDS
+        self._limit_seconds = max(PROBE_SECONDS, self._timeout_seconds)
         self._client: EapClient | None = None
         self._is_logged_in = False
         #: None until the access point showed which firmware it has.
@@ -101,13 +108,14 @@ class TpLinkEapSource(Source[TpLinkEapConfig]):
         self.close()
         self._client = EapClient(
             self.config.url,
-            timeout_seconds=self.config.timeout or DEFAULT_TIMEOUT_SECONDS,
+            timeout_seconds=self._timeout_seconds,
             verify=self.config.verify,
         )
 
     def probe(self) -> Iterable[Sample]:
         if self._client is None:
             raise BadResponse("not open")
+        self._client.begin(self._limit_seconds)
         try:
             return self._read(self._client)
         finally:
@@ -124,7 +132,7 @@ class TpLinkEapSource(Source[TpLinkEapConfig]):
 
     def deadline_seconds(self) -> float:
         # `timeout` is the time for one answer.
-        return max(self.context.interval, PROBE_SECONDS)
+        return max(self.context.interval, self._limit_seconds + LOGOUT_SECONDS + ROOM_SECONDS)
 
     def _read(self, client: EapClient) -> list[Sample]:
         if self._is_logged_in:
@@ -162,6 +170,7 @@ class TpLinkEapSource(Source[TpLinkEapConfig]):
 
     def _log_out(self, client: EapClient) -> None:
         self._is_logged_in = False
+        client.begin(LOGOUT_SECONDS)
         try:
             client.log_out()
         except ProbeError as error:
@@ -200,6 +209,10 @@ class TpLinkEapSource(Source[TpLinkEapConfig]):
                 query = {"operation": "read", "radioId": str(number), "apMac": mac}
                 settings = self._optional(client, "monitor.ap.wsetting", query)
                 yield from parse_radio(settings, radio)
+        if self.config.details:
+            yield from parse_users(self._clients(client))
+            query = {"operation": "read", "apMac": mac}
+            yield from parse_device(self._optional(client, "monitor.ap.devinfo", query))
 
     def _new_samples(self, client: EapClient) -> Iterator[Sample]:
         users = client.get("status.client.user", operation="load")
@@ -219,6 +232,14 @@ class TpLinkEapSource(Source[TpLinkEapConfig]):
             yield from parse_users(users)
             yield from parse_device(self._optional(client, "status.device", {"operation": "read"}))
 
+    def _clients(self, client: EapClient) -> list[Any]:
+        try:
+            users = client.get("monitor.client.client", operation="load")
+        except BadResponse as error:
+            self.log.debug("%s", error)
+            return []
+        return users if isinstance(users, list) else []
+
     def _optional(
         self, client: EapClient, name: str, query: Mapping[str, str]
     ) -> Mapping[str, object]:
@@ -228,4 +249,6 @@ class TpLinkEapSource(Source[TpLinkEapConfig]):
         except BadResponse as error:
             self.log.debug("%s", error)
             return {}
+        # Some models have a list of one.
+        data = data[0] if isinstance(data, list) and data else data
         return data if isinstance(data, Mapping) else {}
