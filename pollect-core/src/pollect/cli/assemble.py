@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pollect.config.document import NOWHERE, read_document
 from pollect.config.root import Config, ExecutorSection, SourceSection, WriterSection
-from pollect.discovery.loading import describe
+from pollect.discovery.found import describe
 from pollect.discovery.registry import Registry
 from pollect.engine.plan import CollectionPlan, Plan, SourcePlan
 from pollect.errors import ConfigError, InvalidConfig, PluginError, PluginLoadError

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from pollect.cli.assemble import assemble
+from pollect.cli.daemon import describe_plan
 from pollect.cli.loaded import ask_plugins
-from pollect.cli.run import describe_plan
 from pollect.cli.session import DEFAULT_CONFIG, Session, extension_paths, log_options
 from pollect.config.document import Document, read_document
 from pollect.config.load import find_config, load_config

@@ -12,7 +12,7 @@ import yaml
 
 from pollect.cli.session import Session, log_options
 from pollect.config.load import load_config
-from pollect.discovery.loading import describe
+from pollect.discovery.found import describe
 from pollect.discovery.registry import Registry
 from pollect.discovery.requirements import State, judge
 from pollect.errors import ConfigError

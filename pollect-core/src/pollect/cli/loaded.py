@@ -8,7 +8,8 @@ from pathlib import Path
 from pollect.cli.session import extension_paths
 from pollect.config.load import find_config, load_config
 from pollect.config.root import Config
-from pollect.discovery.loading import describe
+from pollect.discovery.apart import PluginSearch
+from pollect.discovery.found import describe
 from pollect.discovery.registry import Registry
 from pollect.errors import ConfigError, InvalidConfig
 
@@ -23,14 +24,21 @@ class Loaded:
     registry: Registry
 
 
-def load(name: str, *, dry_run: bool = False, strict: bool = False) -> Loaded:
-    """Find, read and judge a config.
+def load(
+    name: str,
+    *,
+    dry_run: bool = False,
+    strict: bool = False,
+    search: PluginSearch | None = None,
+) -> Loaded:
+    """Find, read and judge a config, with the plugins of a search that was begun or of one here.
 
     Raises `ConfigError` if there is none, `InvalidConfig` with all its mistakes (with `strict` also
     what is otherwise only a warning), and `PluginError`.
     """
     file = find_config(name)
-    registry = Registry(extension_paths=extension_paths(file))
+    found = search.result() if search else None
+    registry = Registry(extension_paths=extension_paths(file), found=found)
     return Loaded(reload(file, registry, dry_run=dry_run, strict=strict), registry)
 
 

@@ -5,10 +5,11 @@ test compares them.
 """
 
 import functools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from pollect.discovery.entry import Entry, Kind
 from pollect.plugin import Program, SourceSpec, WriterSpec
@@ -45,7 +46,7 @@ class Catalogue:
 
     @functools.cached_property
     def _data(self) -> Mapping[str, Any]:
-        data: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8"))
+        data: dict[str, Any] = msgspec.json.decode(self._file.read_bytes())
         return data
 
     @functools.cached_property

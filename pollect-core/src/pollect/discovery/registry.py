@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pollect.discovery.catalogue import Catalogue
 from pollect.discovery.entry import KINDS, Entry, Kind
-from pollect.discovery.loading import CORE, Plugin, Plugins, Problem, describe
+from pollect.discovery.found import CORE, Found, describe
+from pollect.discovery.loading import Plugin, Plugins, Problem
 from pollect.errors import DuplicatePlugin, MissingDependency, UnknownPlugin
 from pollect.plugin import Source, SourceSpec, Writer, WriterSpec
 
@@ -30,12 +31,19 @@ log = logging.getLogger(__name__)
 class Registry:
     """The types of all installed plugins.
 
-    `extension_paths` are the folders in which types with a dot are looked for.
+    `extension_paths` are the folders in which types with a dot are looked for. `found` is what
+    somebody else has found already; without it the plugins are looked for here.
     """
 
-    def __init__(self, *, extension_paths: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, *, extension_paths: Sequence[Path] = (), found: Iterable[Found] | None = None
+    ) -> None:
         self.extension_paths = tuple(extension_paths)
-        self.plugins = Plugins()
+        if found is None:
+            from pollect.discovery.finding import find_plugins
+
+            found = find_plugins()
+        self.plugins = Plugins(found)
         self.catalogue = Catalogue()
         #: Kind and word of a config -> everybody who claims it; aliases included.
         self._claims: dict[tuple[Kind, str], list[Entry]] = {}
@@ -172,7 +180,7 @@ class Registry:
                     what = f"returns {item!r:.80} from {hook}, expected {wanted}"
                     self._note(plugin, what, "tell its author")
                     continue
-                yield Entry(spec, plugin.distribution, plugin.version, plugin.entry_point.name)
+                yield Entry(spec, plugin.distribution, plugin.version, plugin.found.name)
 
     def _note(self, plugin: Plugin, what: str, cure: str) -> None:
         self.plugins.problems.append(plugin.problem(what, cure))

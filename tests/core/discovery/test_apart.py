@@ -1,0 +1,102 @@
+"""Looking for plugins in a process of its own: the same answer, nothing left behind."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tools.distributions import write_distribution
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="searches apart on Linux only")
+
+SEARCH = """
+import json, os, sys, threading
+import msgspec
+from pollect.discovery.apart import PluginSearch
+
+def plain(found):
+    return msgspec.to_builtins(found)
+
+def children():
+    try:
+        return os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return "none"
+
+"""
+
+
+def run_search(site: Path, code: str) -> Any:
+    """Run `code` in a fresh interpreter that also imports from `site`; return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SEARCH + code],
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+def test_search_apart_finds_what_a_search_here_finds(tmp_path: Path) -> None:
+    write_distribution(tmp_path, "pollect-good", modules={"good.py": ""}, plugin="good")
+    write_distribution(tmp_path, "pollect-bad", modules={"bad.py": "1 / 0"}, plugin="bad")
+    apart, here, held = run_search(
+        tmp_path,
+        """
+with PluginSearch() as search:
+    apart = plain(search.result())
+held = {"stevedore", "importlib.metadata", "email", "good"} & sys.modules.keys()
+from pollect.discovery.finding import find_plugins
+print(json.dumps([apart, plain(find_plugins()), sorted(held)]))
+""",
+    )
+    assert apart == here
+    assert held == []
+    failures = {found["distribution"]: found["failure"] for found in apart}
+    assert failures["pollect-core"] == failures["pollect-good"] == ""
+    assert failures["pollect-bad"] == "fails at import: ZeroDivisionError: division by zero"
+
+
+def test_nothing_is_printed_by_a_plugin_that_is_only_looked_at(tmp_path: Path) -> None:
+    loud = {"loud.py": "import sys; print('loud'); print('loud', file=sys.stderr, flush=True)"}
+    write_distribution(tmp_path, "pollect-loud", modules=loud, plugin="loud")
+    code = "with PluginSearch() as search: print(json.dumps(plain(search.result())))"
+    assert "pollect-loud" in [found["distribution"] for found in run_search(tmp_path, code)]
+
+
+def test_search_is_left_to_the_caller_while_other_threads_run(tmp_path: Path) -> None:
+    code = """
+end = threading.Event()
+other = threading.Thread(target=end.wait)
+other.start()
+with PluginSearch() as search:
+    print(json.dumps([search.result(), children()]))
+end.set()
+other.join()
+"""
+    assert run_search(tmp_path, code) == [None, "none"]
+
+
+def test_search_that_dies_is_left_to_the_caller(tmp_path: Path) -> None:
+    deadly = {"deadly.py": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"}
+    write_distribution(tmp_path, "pollect-deadly", modules=deadly, plugin="deadly")
+    code = "with PluginSearch() as search: print(json.dumps([search.result(), children()]))"
+    assert run_search(tmp_path, code) == [None, "none"]
+
+
+def test_search_that_nobody_waits_for_is_ended(tmp_path: Path) -> None:
+    slow = {"slow.py": "import time; time.sleep(3600)"}
+    write_distribution(tmp_path, "pollect-slow", modules=slow, plugin="slow")
+    code = """
+with PluginSearch():
+    pass
+print(json.dumps(children()))
+"""
+    assert run_search(tmp_path, code) == "none"
