@@ -1,6 +1,5 @@
 """What every command promises: one line for an error, a code for scripts, no traceback."""
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -120,13 +119,30 @@ def test_pollect_1x_beside_us_is_refused_with_the_cure(tmp_path: Path) -> None:
     assert "pip uninstall -y pollect && pip install --force-reinstall" in done.stderr
 
 
-def test_nothing_is_imported_for_the_version_but_the_command_line() -> None:
+def imports_of(*arguments: str | Path) -> set[str]:
+    """Run `pollect` with arguments; return the modules that its own process imported."""
+    python = Path(POLLECT).with_name("python")
     done = subprocess.run(
-        [os.fspath(Path(POLLECT).with_name("python")), "-X", "importtime", POLLECT, "--version"],
+        [python, "-X", "importtime", POLLECT, *arguments],
         capture_output=True,
         text=True,
         check=True,
     )
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+
+
+def test_nothing_is_imported_for_the_version_but_the_command_line() -> None:
     heavy = {"msgspec", "yaml", "stevedore", "pluggy", "importlib.metadata", "packaging"}
-    assert not imported & heavy
+    assert not imports_of("--version") & heavy
+
+
+def test_daemon_does_not_hold_what_only_its_start_needs(tmp_path: Path) -> None:
+    config = tmp_path / "config.yml"
+    config.write_text(
+        "executors: [{collection: c, sources: [{type: LoadAvg}, {type: DiskUsage}]}]\n"
+        "writers: [{type: Prometheus, bind: 127.0.0.1, port: 0}]\n"
+    )
+    imported = imports_of("run", "--once", "-c", config)
+    assert {"pollect.engine.engine", "pollect_writers.prometheus.server"} <= imported
+    heavy = {"stevedore", "importlib.metadata", "email", "zipfile", "shutil", "ssl"}
+    assert not imported & (heavy | {"json", "random", "html.entities", "encodings.idna"})

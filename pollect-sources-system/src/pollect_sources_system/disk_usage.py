@@ -6,7 +6,6 @@ and no second call is started for it. Cost of a probe: one thread and a system c
 """
 
 import os
-import shutil
 import threading
 import time
 from collections import deque
@@ -214,6 +213,8 @@ class SpaceReader:
 def read_space(path: str) -> Space:
     """Return the space of the file system that holds `path`; raises `OSError`."""
     if not hasattr(os, "statvfs"):
+        import shutil  # brings every kind of archive along, 0.4 MB
+
         return Space(*shutil.disk_usage(path))
     found = os.statvfs(path)
     return Space(

@@ -4,7 +4,6 @@ Whoever hands a batch over never waits for the network. A batch is delivered or 
 once; batches arrive in the order they were handed over.
 """
 
-import random
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -164,6 +163,8 @@ class Outbox:
             self._pause = FIRST_PAUSE
 
     def _target_away(self, error: Retryable) -> None:
+        import random  # only where a target was away: it and its hashes are resident for good
+
         pause = self._pause * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
         if error.retry_after is not None:

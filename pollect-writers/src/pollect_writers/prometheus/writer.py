@@ -30,7 +30,6 @@ from pollect_writers.prometheus.exposition import (
     join_open_metrics,
     join_text,
 )
-from pollect_writers.prometheus.page import status_page
 from pollect_writers.prometheus.server import HttpServer, Request, Response, listen
 from pollect_writers.prometheus.tls import ServerTls, UnusableFile
 
@@ -149,6 +148,9 @@ class PrometheusWriter(Writer[PrometheusConfig]):
         return self._scrape(request)
 
     def _page(self) -> Response:
+        # Only for those who look at it: the names of all HTML entities come along, 0.2 MB.
+        from pollect_writers.prometheus.page import status_page
+
         page = status_page(
             self.context.sources(),
             self.context.writers(),
