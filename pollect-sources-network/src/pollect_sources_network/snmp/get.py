@@ -44,7 +44,7 @@ from pollect_sources_network.snmp.conversion import (
     state_samples,
 )
 from pollect_sources_network.snmp.details import RESPONSE, UPTIME, detail_samples
-from pollect_sources_network.snmp.oids import SYS_UPTIME, normalize_oid
+from pollect_sources_network.snmp.oids import SYS_UPTIME, is_name, normalize_oid
 from pollect_sources_network.snmp.rates import TICKS_PER_SECOND, Rates
 from pollect_sources_network.snmp.values import Value, number_of, text_of
 
@@ -121,22 +121,29 @@ class SnmpGetConfig(AgentConfig, frozen=True, kw_only=True):
         return labels
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the readings of one entry have in common."""
+
+    entry: MetricEntry
+    metric: Metric
+    read: Reader
+    #: By label, for those of the entry of which only a part is kept; empty if there are none.
+    label_patterns: tuple[re.Pattern[str] | None, ...]
+    #: Neither scaled nor mapped nor a rate nor a sum: the common case, taken without detours.
+    is_plain: bool
+
+
 @dataclass(slots=True)
 class Reading:
     """One series of the config."""
 
-    metric: Metric
-    entry: MetricEntry
+    plan: Plan
     oids: tuple[str, ...]
     label_oids: tuple[str, ...]
     range_label: tuple[str, ...]
     #: What the rates of `oids` are remembered under.
     rate_keys: tuple[str, ...]
-    read: Reader
-    #: By label, for those of `label_oids` of which only a part is kept; empty if there are none.
-    label_patterns: tuple[re.Pattern[str] | None, ...]
-    #: Neither scaled nor mapped nor a rate nor a sum: the common case, taken without detours.
-    is_plain: bool
 
 
 class SnmpGetSource(Source[SnmpGetConfig]):
@@ -152,24 +159,21 @@ class SnmpGetSource(Source[SnmpGetConfig]):
         self._security = build_security(config, self.log)
         check_backend(config, self._address)
         self._shows_details = config.details or not config.metrics
-        self._keyed_oids: list[tuple[str, str]] = []
+        self._keyed_names: list[tuple[str, str]] = []
         self._readings = self._build_readings()
         self._oids: list[str] = []
-        #: Those of them whose values are reported.
-        self._wanted: frozenset[str] = frozenset()
         self._rates = Rates()
         self._skipped: set[str] = set()
         self._agent: Agent | None = None
 
     async def open(self) -> None:
         await self.close()
-        self._use_numbers(await translate_names(self._keyed_oids, self.config.mib_dirs))
+        self._use_numbers(await translate_names(self._keyed_names, self.config.mib_dirs))
         wanted = [oid for reading in self._readings for oid in (*reading.oids, *reading.label_oids)]
-        has_rates = any(reading.entry.mode == "rate" for reading in self._readings)
+        has_rates = any(reading.plan.entry.mode == "rate" for reading in self._readings)
         if self._shows_details or (has_rates and self.config.reboot_check):
             wanted.insert(0, SYS_UPTIME)
         self._oids = list(dict.fromkeys(wanted))
-        self._wanted = frozenset(oid for reading in self._readings for oid in reading.oids)
         self._agent = build_agent(
             self.config, self._address, self._security, self.context, self.log
         )
@@ -184,7 +188,7 @@ class SnmpGetSource(Source[SnmpGetConfig]):
                 answer = await agent.get(self._oids)
         except TimeoutError as error:
             raise TargetUnavailable(f"{self._address}: no end after {limit:g} s") from error
-        if self._readings and self._wanted.isdisjoint(answer.values):
+        if self._readings and not self._has_value(answer):
             raise BadResponse(f"{self._address}: none of the {len(self._oids)} OIDs has a value")
         self._note_uptime(agent, answer)
         samples = self._samples(answer)
@@ -211,55 +215,58 @@ class SnmpGetSource(Source[SnmpGetConfig]):
                 raise ConfigError(
                     f"label {entry.range.label!r} is the range's already", key=f"{key}.oidLabels"
                 )
+            plan = self._build_plan(entry, key)
             if entry.range is None:
-                readings.append(self._build_reading(entry, key, None))
+                readings.append(self._build_reading(plan, key, None))
                 continue
             if entry.range.to - entry.range.from_ >= MAX_RANGE:
                 raise ConfigError(f"expected at most {MAX_RANGE} numbers", key=f"{key}.range.to")
             numbers = range(entry.range.from_, entry.range.to + 1)
-            readings += [self._build_reading(entry, key, value) for value in numbers]
+            readings += [self._build_reading(plan, key, value) for value in numbers]
         return readings
 
-    def _build_reading(self, entry: MetricEntry, key: str, number: int | None) -> Reading:
-        label = entry.range.label if entry.range else ""
-        filling = {} if number is None else {label: number}
-
-        def checked(oid: str, where: str) -> str:
-            filled = fill_placeholder(normalize_oid(oid), filling)
-            self._keyed_oids.append((where, check_oid(filled, where)))
-            return filled
-
-        oids = tuple(checked(oid, f"{key}.oid") for oid in entry.oids or (entry.oid,))
-        labels = entry.oid_labels.items()
-        label_names = ([label] if label else []) + list(entry.oid_labels)
-        is_one = len(oids) == 1 and entry.mode != "rate"
-        check_states(entry, key, tuple(label_names), is_one=is_one)
-        if entry.states:
-            label_names.append(STATE_LABEL)
+    def _build_plan(self, entry: MetricEntry, key: str) -> Plan:
+        labels = (*([entry.range.label] if entry.range else ()), *entry.oid_labels)
+        is_one = bool(entry.oid) and entry.mode != "rate"
+        check_states(entry, key, labels, is_one=is_one)
         read = build_reader(entry, key)
-        is_plain = (
-            is_one
-            and read is number_of
-            and not entry.states
-            and not entry.map
-            and entry.scale == 1
-            and entry.offset == 0
-        )
-        return Reading(
+        return Plan(
+            entry=entry,
             metric=Metric(
                 entry.name,
                 help=f"{'Change per second of' if entry.mode == 'rate' else 'Value of'} SNMP "
                 f"object {' + '.join(entry.oids or (entry.oid,))}.",
-                labels=label_names,
+                labels=(*labels, STATE_LABEL) if entry.states else labels,
             ),
-            entry=entry,
+            read=read,
+            label_patterns=self._label_patterns(entry, key),
+            is_plain=is_one
+            and read is number_of
+            and not entry.states
+            and not entry.map
+            and entry.scale == 1
+            and entry.offset == 0,
+        )
+
+    def _build_reading(self, plan: Plan, key: str, number: int | None) -> Reading:
+        entry = plan.entry
+        filling = {} if entry.range is None or number is None else {entry.range.label: number}
+
+        def checked(oid: str, where: str) -> str:
+            filled = check_oid(fill_placeholder(normalize_oid(oid), filling), where)
+            if is_name(filled):
+                self._keyed_names.append((where, filled))
+            return filled
+
+        oids = tuple(checked(oid, f"{key}.oid") for oid in entry.oids or (entry.oid,))
+        labels = entry.oid_labels.items()
+        is_rate = entry.mode == "rate"
+        return Reading(
+            plan=plan,
             oids=oids,
             label_oids=tuple(checked(oid, f"{key}.oidLabels.{name}") for name, oid in labels),
             range_label=() if number is None else (str(number),),
-            rate_keys=tuple(f"{key}.{number} {oid}" for oid in oids),
-            read=read,
-            label_patterns=self._label_patterns(entry, key),
-            is_plain=is_plain,
+            rate_keys=tuple(f"{key}.{number} {oid}" for oid in oids) if is_rate else oids,
         )
 
     def _label_patterns(self, entry: MetricEntry, key: str) -> tuple[re.Pattern[str] | None, ...]:
@@ -292,19 +299,24 @@ class SnmpGetSource(Source[SnmpGetConfig]):
             agent.forget_missing()
             self.log.info("the device was restarted %.0f s ago", ticks / TICKS_PER_SECOND)
 
+    def _has_value(self, answer: Answer) -> bool:
+        """Tell whether any object that is reported has a value."""
+        return any(oid in answer.values for reading in self._readings for oid in reading.oids)
+
     def _samples(self, answer: Answer) -> list[Sample]:
         samples = []
         values = answer.values
         for reading in self._readings:
-            if reading.is_plain:
+            plan = reading.plan
+            if plan.is_plain:
                 oid = reading.oids[0]
                 value = values.get(oid)
                 number = value if type(value) is int else self._number(oid, value, number_of)
-            elif reading.entry.states:
+            elif plan.entry.states:
                 value = values.get(reading.oids[0])
                 if value is not None:
-                    states, labels = reading.entry.states, self._labels(reading, answer)
-                    samples += state_samples(reading.metric, states, value, labels)
+                    labels = self._labels(reading, answer)
+                    samples += state_samples(plan.metric, plan.entry.states, value, labels)
                 continue
             else:
                 number = self._computed(reading, answer)
@@ -313,19 +325,19 @@ class SnmpGetSource(Source[SnmpGetConfig]):
             labels = reading.range_label
             if reading.label_oids:
                 labels = self._labels(reading, answer)
-            samples.append(Sample(reading.metric, number, labels))
+            samples.append(Sample(plan.metric, number, labels))
         return samples
 
     def _labels(self, reading: Reading, answer: Answer) -> tuple[str, ...]:
         values = answer.values
         labels = tuple(text_of(values.get(oid)) for oid in reading.label_oids)
-        if reading.label_patterns:
-            labels = tuple(map(part_of, labels, reading.label_patterns))
+        if reading.plan.label_patterns:
+            labels = tuple(map(part_of, labels, reading.plan.label_patterns))
         return reading.range_label + labels
 
     def _computed(self, reading: Reading, answer: Answer) -> float | None:
         """Return the mapped, summed, scaled value or rate; None if a part of it is missing."""
-        entry = reading.entry
+        entry = reading.plan.entry
         total = 0.0
         complete = True
         for oid, key in zip(reading.oids, reading.rate_keys, strict=True):
@@ -344,12 +356,12 @@ class SnmpGetSource(Source[SnmpGetConfig]):
         return total * entry.scale + entry.offset
 
     def _mapped(self, oid: str, value: Value, reading: Reading) -> float | None:
-        numbers = reading.entry.map
+        numbers = reading.plan.entry.map
         if numbers and value is not None:
             number = numbers.get(text_of(value))
             if number is not None:
                 return number
-        return self._number(oid, value, reading.read)
+        return self._number(oid, value, reading.plan.read)
 
     def _number(self, oid: str, value: Value, read: Reader) -> float | None:
         number = read(value)
