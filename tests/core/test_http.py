@@ -445,6 +445,14 @@ def test_incomplete_urls_are_config_errors(url: str) -> None:
 
 def test_redacted_url_keeps_what_is_no_secret() -> None:
     assert redact_url("https://[::1]:8/p?flag&k=v#top") == "https://[::1]:8/p?flag&k=***"
+    assert redact_url("https://host/@name") == "https://host/@name"
+
+
+@pytest.mark.parametrize(
+    "url", ["user:hunter2@host:8", "http:/user:hunter2@host:8", "hunter2@host:8"]
+)
+def test_password_of_a_url_without_a_scheme_is_redacted(url: str) -> None:
+    assert redact_url(url) == "***@host:8"
 
 
 def test_missing_file_of_authorities_is_named(tmp_path: Path) -> None:

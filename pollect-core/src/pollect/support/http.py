@@ -305,6 +305,8 @@ def redact_url(url: str) -> str:
     except ValueError:
         return "***"
     user_info, at, host = parts.netloc.rpartition("@")
+    if not parts.netloc and "@" in parts.path:  # somebody forgot the scheme, not the password
+        return f"***@{parts.path.rpartition('@')[2]}"
     query = "&".join(
         f"{name}={'***' if value else ''}" if equals else name
         for name, equals, value in (part.partition("=") for part in parts.query.split("&"))
