@@ -250,7 +250,13 @@ SOURCES = [
         exempt={} if may_ping() else {"samples_are_declared": "not allowed to ping here"},
     ),
     SourceCase(
-        section={"type": "Certificate", "url": "https://localhost", "timeout": 1, "details": True},
+        section={
+            "type": "Certificate",
+            "url": "https://localhost",
+            "timeout": 1,
+            "details": True,
+            "filePassword": "password of a file",
+        },
         target=tls_server,
         at=lambda host, port: {"url": f"https://{host}:{port}"},
         exempt=A_CHECK_REPORTS,

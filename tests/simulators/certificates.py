@@ -27,20 +27,27 @@ class Authority:
         context.load_cert_chain(file)
         return context
 
-    def server(self, *names: str, days: float | None = None) -> ssl.SSLContext:
-        """Return the context of a server for `names`, valid for `days` from now (or until then).
-
-        A negative number makes a certificate that is expired.
-        """
+    def server(
+        self, *names: str, days: float | None = None, begin_days: float | None = None
+    ) -> ssl.SSLContext:
+        """Return the context of a server for `names`, see `issue`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.issue(*names, days=days).configure_cert(context)
+        self.issue(*names, days=days, begin_days=begin_days).configure_cert(context)
         return context
 
-    def issue(self, *names: str, days: float | None = None) -> trustme.LeafCert:
-        """Return a certificate with its key for `names`."""
+    def issue(
+        self, *names: str, days: float | None = None, begin_days: float | None = None
+    ) -> trustme.LeafCert:
+        """Return a certificate with its key for `names`, valid until `days` from now.
+
+        A negative number makes one that is expired. Together with it `begin_days` says in how many
+        days it becomes valid; without, it is so for ten days already.
+        """
         if days is None:
             return self._ca.issue_cert(*names)
         now = datetime.datetime.now(datetime.UTC)
         end = now + datetime.timedelta(days=days)
         begin = min(now, end) - datetime.timedelta(days=10)
+        if begin_days is not None:
+            begin = now + datetime.timedelta(days=begin_days)
         return self._ca.issue_cert(*names, not_before=begin, not_after=end)

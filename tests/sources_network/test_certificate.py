@@ -1,9 +1,8 @@
 """`Certificate` against TLS servers with every fault, and against real mail and LDAP servers."""
 
+import re
 import ssl
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,7 @@ from pollect_sources_network.certificate.source import CertificateSource, whole_
 from tests.simulators.certificates import Authority
 from tests.simulators.daemons import find_program, free_port, run_daemon
 from tests.simulators.tcp import (
-    Peer,
     closed_port,
-    half_answer,
     hang_up,
     rubbish,
     say,
@@ -29,7 +26,7 @@ from tests.sources_network.samples import probe
 DAYS = 40
 SHORT_SECONDS = 0.5
 #: OpenSSL's verdicts.
-FINE, EXPIRED, SELF_SIGNED, UNKNOWN_LEAF_ISSUER = 0, 10, 18, 20
+FINE, NOT_YET_VALID, EXPIRED, SELF_SIGNED, UNKNOWN_LEAF_ISSUER = 0, 9, 10, 18, 20
 WRONG_HOST, WRONG_ADDRESS = 62, 64
 
 
@@ -140,9 +137,12 @@ def test_info_describes_the_certificate(authority: Authority) -> None:
     with serve_tcp(silent, tls=authority.server("127.0.0.1", "box.example")) as server:
         found = probe(build(url=f"https://{server.address}/", details=True))
     info = next(name for name in found if name.startswith("cert_info"))
-    assert "sans=127.0.0.1,box.example," in info
-    assert "tls=TLSv1.3" in info
-    assert "issuer=O=trustme" in info
+    assert found[info] == 1
+    assert "{subject=O=trustme" in info
+    assert ",issuer=O=trustme" in info
+    assert re.search(",serial=[0-9a-f]{8,40},sans=127.0.0.1,box.example,", info)
+    assert re.search(",fingerprint_sha256=[0-9a-f]{64},key=EC P-256,tls=TLSv1.3}$", info)
+    assert 0 < found["handshake_ms"] < 10_000
 
 
 @pytest.mark.parametrize(
@@ -174,154 +174,74 @@ def test_urls_are_told_apart(authority: Authority) -> None:
     assert f"cert_expire_days{{url={bad}}}" not in found
 
 
-def test_file_is_read_in_pem_and_der(pem: Path, tmp_path: Path) -> None:
-    found = probe(build(file=str(pem), details=True))
-    assert days_of(found) == DAYS - 1
-    der = tmp_path / "server.der"
-    block = (
-        pem.read_text()
-        .split("-----END PRIVATE KEY-----")[-1]
-        .split("-----END EC PRIVATE KEY-----")[-1]
-    )
-    first = block[: block.index("-----END CERTIFICATE-----") + 25].strip()
-    der.write_bytes(ssl.PEM_cert_to_DER_cert(first))
-    assert days_of(probe(build(file=str(der)))) == DAYS - 1
-    assert probe(build(file=str(tmp_path / "absent.pem"))) == {"success": 0}
-
-
 def test_absent_file_of_authorities_is_named() -> None:
     with pytest.raises(TargetUnavailable, match=r"absent\.pem: no such file"):
         build(host="h", caFile="absent.pem").open()
 
 
-def starttls_server(*steps: tuple[bytes, bytes], tls: ssl.SSLContext):
-    """Say each step's first part, wait for its second, then shake hands."""
-
-    def handler(connection, peer: Peer) -> None:
-        for words, wanted in steps:
-            connection.sendall(words)
-            heard = b""
-            while wanted not in heard:
-                heard += connection.recv(1)
-        connection.sendall(b"S" if steps[-1][1].endswith(b"\x2f") else b"234 go ahead\r\n")
-        with tls.wrap_socket(connection, server_side=True) as wrapped:
-            silent(wrapped, peer)
-
-    return handler
+def test_certificate_of_the_future_is_not_valid_yet(authority: Authority) -> None:
+    tls = authority.server("127.0.0.1", days=DAYS + 0.5, begin_days=1)
+    with serve_tcp(silent, tls=tls) as server:
+        section = {"url": f"https://{server.address}", "caFile": str(authority.ca_file)}
+        found = probe(build(**section, details=True))
+    assert days_of(found) == DAYS
+    assert (found["verify_code"], found["cert_valid"]) == (NOT_YET_VALID, 0)
+    assert found["cert_not_before"] == pytest.approx(time.time() + 86_400, abs=120)
+    assert found["cert_not_after"] > found["cert_not_before"]
 
 
-def test_ftp_and_postgres_are_asked_for_tls(authority: Authority) -> None:
-    tls = authority.server("localhost", days=DAYS + 0.5)
-    ftp = starttls_server((b"220-Hello\r\n220 ready\r\n", b"AUTH TLS\r\n"), tls=tls)
-    with serve_tcp(ftp) as server:
-        assert days_of(probe(build(url=f"ftp://{server.address}"))) == DAYS
-    postgres = starttls_server((b"", b"\x00\x00\x00\x08\x04\xd2\x16\x2f"), tls=tls)
-    with serve_tcp(postgres) as server:
-        assert days_of(probe(build(url=f"postgres://{server.address}"))) == DAYS
+@pytest.mark.parametrize("zone", ["UTC+12", "UTC-14"])
+def test_days_do_not_depend_on_the_time_zone(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    try:
+        with monkeypatch.context() as patch:
+            patch.setenv("TZ", zone)
+            time.tzset()
+            tls = authority.server("127.0.0.1", days=DAYS + 0.1)
+            with serve_tcp(silent, tls=tls) as server:
+                assert days_of(probe(build(url=f"https://{server.address}"))) == DAYS
+    finally:
+        time.tzset()
 
 
-@pytest.mark.parametrize("protocol", ["smtp", "imap", "pop3", "ldap", "ftp", "postgres"])
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1 is deprecated")
+def test_devices_of_old_still_answer(authority: Authority) -> None:
+    tls = authority.server("127.0.0.1", days=DAYS + 0.5)
+    tls.set_ciphers("ALL:@SECLEVEL=0")
+    tls.minimum_version = tls.maximum_version = ssl.TLSVersion.TLSv1
+    with serve_tcp(silent, tls=tls) as server:
+        found = probe(build(url=f"https://{server.address}", details=True))
+    assert days_of(found) == DAYS
+    assert any("tls=TLSv1}" in name for name in found)
+
+
+def test_server_that_prefers_to_be_anonymous_shows_its_certificate(authority: Authority) -> None:
+    tls = authority.server("127.0.0.1", days=DAYS + 0.5)
+    tls.maximum_version = ssl.TLSVersion.TLSv1_2
+    tls.set_ciphers("aNULL:ALL:@SECLEVEL=0")
+    tls.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    with serve_tcp(silent, tls=tls) as server:
+        assert days_of(probe(build(url=f"https://{server.address}"))) == DAYS
+
+
 @pytest.mark.parametrize(
-    "peer",
-    [silent, trickle(b"x"), rubbish, hang_up, half_answer(b"220")],
-    ids=["silent", "slow loris", "rubbish", "reset", "half open"],
+    ("section", "name"),
+    [
+        ({"host": "localhost"}, "localhost"),
+        ({"host": "127.0.0.1"}, None),
+        ({"host": "127.0.0.1", "serverName": "box.example"}, "box.example"),
+    ],
 )
-def test_broken_dialogues_end_in_time(protocol: str, peer) -> None:
-    with serve_tcp(peer) as server:
-        section = {"url": f"{protocol}://{server.address}", "timeout": 0.15}
-        assert probe(build(**section)) == {"success": 0}
-
-
-@pytest.fixture(scope="module")
-def dovecot(pem: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
-    program = find_program("dovecot", "dovecot-imapd and dovecot-pop3d")
-    folder = tmp_path_factory.mktemp("dovecot")
-    folder.chmod(0o755)
-    ports = {"imap": free_port(), "pop3": free_port()}
-    (folder / "dovecot.conf").write_text(
-        f"""
-protocols = imap pop3
-base_dir = {folder}/run
-state_dir = {folder}/state
-log_path = {folder}/dovecot.log
-ssl = yes
-ssl_cert = <{pem}
-ssl_key = <{pem}
-listen = 127.0.0.1
-default_login_user = nobody
-default_internal_user = nobody
-default_internal_group = nogroup
-service anvil {{
-  chroot =
-}}
-service imap-login {{
-  chroot =
-  inet_listener imap {{
-    port = {ports["imap"]}
-  }}
-  inet_listener imaps {{
-    port = 0
-  }}
-}}
-service pop3-login {{
-  chroot =
-  inet_listener pop3 {{
-    port = {ports["pop3"]}
-  }}
-  inet_listener pop3s {{
-    port = 0
-  }}
-}}
-passdb {{
-  driver = static
-  args = password=x
-}}
-userdb {{
-  driver = static
-  args = uid=65534 gid=65534 home={folder}
-}}
-"""
-    )
-    with run_daemon([program, "-F", "-c", str(folder / "dovecot.conf")], folder, *ports.values()):
-        yield ports
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("protocol", ["imap", "pop3"])
-def test_starttls_of_dovecot(dovecot: dict[str, int], protocol: str) -> None:
-    found = probe(build(url=f"{protocol}://localhost:{dovecot[protocol]}"))
-    assert days_of(found) == DAYS - 1
-
-
-@pytest.mark.integration
-def test_starttls_of_an_openldap_server(pem: Path, tmp_path: Path, authority: Authority) -> None:
-    program = find_program("slapd", "slapd")
-    port = free_port()
-    (tmp_path / "slapd.conf").write_text(
-        f"pidfile {tmp_path}/pid\n"
-        f"TLSCertificateFile {pem}\nTLSCertificateKeyFile {pem}\n"
-        f"TLSCACertificateFile {authority.ca_file}\n"
-    )
-    command = [
-        program,
-        "-h",
-        f"ldap://127.0.0.1:{port}",
-        "-f",
-        str(tmp_path / "slapd.conf"),
-        "-d",
-        "0",
-    ]
-    with run_daemon(command, tmp_path, port):
-        found = probe(build(url=f"ldap://localhost:{port}"))
-    assert days_of(found) == DAYS - 1
-
-
-def test_starttls_of_an_smtp_server(pem: Path, tmp_path: Path) -> None:
-    port = free_port()
-    command = [sys.executable, "-m", "aiosmtpd", "-n", "-l", f"127.0.0.1:{port}"]
-    with run_daemon([*command, "--tlscert", str(pem), "--tlskey", str(pem)], tmp_path, port):
-        found = probe(build(host="localhost", port=port, starttls="smtp"))
-    assert days_of(found) == DAYS - 1
+def test_server_is_asked_for_by_name(
+    authority: Authority, section: dict[str, object], name: str | None
+) -> None:
+    asked: list[str | None] = []
+    tls = authority.server("localhost")
+    tls.sni_callback = lambda sock, wanted, context: asked.append(wanted)
+    with serve_tcp(silent, tls=tls) as server:
+        assert probe(build(**section, port=server.port))["success"] == 1
+    assert asked == [name]
 
 
 @pytest.mark.integration

@@ -8,9 +8,9 @@ import pytest
 from pollect.testing import build_source
 from pollect_sources_network.certificate.source import CertificateSource
 from pollect_sources_network.http import HttpSource
-from tests.simulators.daemons import find_program, free_port, run_daemon
 from tests.simulators.nginx import Nginx, run_nginx
 from tests.simulators.tcp import closed_port
+from tests.simulators.tinyproxy import run_tinyproxy
 from tests.sources_network.samples import probe
 
 pytestmark = pytest.mark.integration
@@ -25,16 +25,9 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """A running tinyproxy: its URL and its log."""
-    program = find_program("tinyproxy", "tinyproxy")
     folder = tmp_path_factory.mktemp("tinyproxy")
-    port = free_port()
-    config = folder / "tinyproxy.conf"
-    config.write_text(
-        f"Port {port}\nListen 127.0.0.1\nTimeout 10\nAllow 127.0.0.1\n"
-        f'LogFile "{folder}/tinyproxy.log"\nLogLevel Connect\nBasicAuth reader hunter2\n'
-    )
-    with run_daemon([program, "-d", "-c", str(config)], folder, port):
-        yield f"http://reader:hunter2@127.0.0.1:{port}", folder / "tinyproxy.log"
+    with run_tinyproxy(folder, "BasicAuth reader hunter2") as running:
+        yield f"http://reader:hunter2@{running.address}", running.log
 
 
 def test_pages_of_nginx_are_told_apart(nginx: Nginx) -> None:

@@ -280,9 +280,12 @@ TAG_HASH_FILENAMES = False
 
 
 class PostgreSql:
-    """A fresh database server, run by a user that is not root; `remove` takes its files away."""
+    """A fresh database server, run by a user that is not root; `remove` takes its files away.
 
-    def __init__(self) -> None:
+    `tls` is a file with key and certificate in PEM.
+    """
+
+    def __init__(self, tls: Path | None = None) -> None:
         versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
         if not versions:
             pytest.skip("needs postgres of Debian's postgresql")
@@ -291,9 +294,14 @@ class PostgreSql:
         # Not pytest's folder: nobody else may enter that one.
         self._folder = folder = Path(tempfile.mkdtemp(prefix="pollect-postgresql-"))
         self.port = port = free_port()
+        own_pem = folder / "server.pem"
+        if tls is not None:
+            own_pem.touch(0o600)
+            own_pem.write_bytes(tls.read_bytes())
         if user is not None:
             entry = pwd.getpwnam(user)
-            os.chown(folder, entry.pw_uid, entry.pw_gid)
+            for path in (folder, *folder.iterdir()):
+                os.chown(path, entry.pw_uid, entry.pw_gid)
         data = folder / "data"
         subprocess.run(
             [initdb, "-D", str(data), "-A", "trust", "-U", "pollect", "--no-sync", "-E", "UTF8"],
@@ -303,6 +311,9 @@ class PostgreSql:
             cwd=folder,
         )
         command = [server, "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", "", "-F"]
+        if tls is not None:
+            command += ["-c", "ssl=on"]
+            command += ["-c", f"ssl_cert_file={own_pem}", "-c", f"ssl_key_file={own_pem}"]
         self.url = f"postgresql+psycopg://pollect:not-asked-for@127.0.0.1:{port}/postgres"
         log = folder / "postgresql.log"
         self.program = Program(command, lambda: _answers(port), log=log, user=user)
@@ -312,9 +323,9 @@ class PostgreSql:
 
 
 @contextlib.contextmanager
-def postgresql() -> Iterator[str]:
+def postgresql(tls: Path | None = None) -> Iterator[str]:
     """Give the SQLAlchemy URL of a fresh database."""
-    server = PostgreSql()
+    server = PostgreSql(tls)
     try:
         with running(server.program):
             yield server.url

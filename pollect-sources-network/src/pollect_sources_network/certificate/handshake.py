@@ -8,7 +8,9 @@ from typing import Any
 
 from pollect.api import BadResponse
 from pollect.support.tls import build_ssl_context, presented_certificates
-from pollect_sources_network.certificate.starttls import DIALOGUES, Dialogue
+from pollect_sources_network.certificate.dialogue import Dialogue
+from pollect_sources_network.certificate.proxy import Proxy, open_tunnel
+from pollect_sources_network.certificate.starttls import DIALOGUES
 from pollect_sources_network.connect import Deadline, connect
 
 #: OpenSSL's code for "the certificate is fine".
@@ -28,6 +30,11 @@ class Target:
     server_name: str
     #: Key of `DIALOGUES`, or empty for TLS at once.
     starttls: str = ""
+    #: Through whom to connect; None for nobody.
+    proxy: Proxy | None = None
+
+    def __str__(self) -> str:
+        return f"{self.host} port {self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,8 @@ def fetch_chain(target: Target, deadline: Deadline) -> Presented:
     """Return the certificates of a server, whatever is wrong with them.
 
     A server that asks for a client certificate and breaks off without one has shown its own by
-    then. Raises `OSError`, or `BadResponse` when there is no TLS or no certificate.
+    then. Raises `OSError`, `BadResponse` when there is no TLS or no certificate, or another
+    `ProbeError` of the proxy.
     """
     context = _permissive_context()
     seen: list[tuple[bytes, ...]] = []
@@ -67,7 +75,7 @@ def fetch_chain(target: Target, deadline: Deadline) -> Presented:
 def fetch_verdict(target: Target, deadline: Deadline, ca_file: Path | None) -> int:
     """Return OpenSSL's verification code: 0 fine, 10 expired, 18 self-signed, 62 wrong host.
 
-    Raises `OSError` when the handshake fails for another reason.
+    Raises `OSError` or `ProbeError` when the handshake fails for another reason.
     """
     try:
         _handshake(build_ssl_context(ca_file=ca_file), target, deadline).close()
@@ -77,10 +85,13 @@ def fetch_verdict(target: Target, deadline: Deadline, ca_file: Path | None) -> i
 
 
 def _handshake(context: ssl.SSLContext, target: Target, deadline: Deadline) -> ssl.SSLSocket:
-    sock = connect(target.host, target.port, deadline).sock
+    if target.proxy is not None:
+        sock = open_tunnel(target.proxy, target.host, target.port, deadline)
+    else:
+        sock = connect(target.host, target.port, deadline).sock
     try:
         if target.starttls:
-            DIALOGUES[target.starttls](Dialogue(sock, deadline))
+            DIALOGUES[target.starttls](Dialogue(sock, deadline, target.server_name))
         sock.settimeout(deadline.left())
         return context.wrap_socket(sock, server_hostname=target.server_name)
     except BaseException:
@@ -92,8 +103,9 @@ def _permissive_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    # Old devices speak nothing newer, and nothing secret is sent.
-    context.set_ciphers("ALL:@SECLEVEL=0")
+    # Old devices speak nothing newer, and nothing secret is sent. Without the anonymous ones, since
+    # mail servers may prefer them and then show no certificate.
+    context.set_ciphers("ALL:!aNULL:@SECLEVEL=0")
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     return context
 

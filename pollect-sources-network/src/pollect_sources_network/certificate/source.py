@@ -3,13 +3,14 @@
 One TCP connection and handshake per certificate and probe, a second one with `details` to ask
 OpenSSL for its verdict. A certificate is reported however bad it is: expired, self-signed, of
 another host, with a chain that is incomplete. Where there is none `success` is 0 and the days are
-withdrawn. STARTTLS goes by `starttls` or by the scheme of the URL. Needs neither the openssl
-program nor a library.
+withdrawn; the log tells once why. STARTTLS goes by `starttls` or by the scheme of the URL. Needs
+no openssl program, and no library but cryptography for PKCS#12 (extra `certificate`).
 """
 
 import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -21,12 +22,15 @@ from pollect.api import (
     ProbeError,
     Sample,
     Seconds,
+    Secret,
     Source,
     SourceConfig,
     SourceContext,
     TargetUnavailable,
 )
 from pollect.support.http import check_url
+from pollect.support.troubles import Troubles
+from pollect_sources_network.certificate.files import is_pkcs12, read_chain, require_pkcs12
 from pollect_sources_network.certificate.handshake import (
     VERIFIED,
     Presented,
@@ -34,6 +38,7 @@ from pollect_sources_network.certificate.handshake import (
     fetch_chain,
     fetch_verdict,
 )
+from pollect_sources_network.certificate.proxy import parse_proxy
 from pollect_sources_network.certificate.starttls import PLAIN_PORTS, TLS_PORTS
 from pollect_sources_network.connect import Deadline
 from pollect_sources_network.parallel import longest_seconds, side_by_side
@@ -42,7 +47,6 @@ from pollect_sources_network.x509 import (
     Certificate,
     earliest_expiry,
     parse_certificate,
-    split_pem,
 )
 
 SECONDS_PER_DAY = 86_400
@@ -109,8 +113,9 @@ class CertificateConfig(SourceConfig, frozen=True, kw_only=True):
     url: Annotated[
         str | None,
         Meta(
-            description="Where the certificate is, as https://host:port; smtp, imap, pop3, ldap, "
-            "ftp and postgres as schemes mean STARTTLS, smtps, imaps, pop3s, ldaps TLS at once."
+            description="Where the certificate is, as https://host:port; smtp, lmtp, imap, pop3, "
+            "ldap, ftp, postgres, mysql and xmpp as schemes mean STARTTLS, smtps, imaps, pop3s, "
+            "ldaps TLS at once."
         ),
     ] = None
     host: Annotated[str | None, Meta(description="Host, when there is no `url`.")] = None
@@ -124,15 +129,31 @@ class CertificateConfig(SourceConfig, frozen=True, kw_only=True):
     ] = ()
     file: Annotated[
         str | None,
-        Meta(description="Instead of `url`: a certificate, or a chain of them, in PEM or DER."),
+        Meta(
+            description="Instead of `url`: a certificate, or a chain of them, in PEM, DER or "
+            "PKCS#12 (.p12, .pfx)."
+        ),
+    ] = None
+    file_password: Annotated[
+        Secret | None, Meta(description="Password of a `file` in PKCS#12.")
     ] = None
     starttls: Annotated[
-        Literal["smtp", "imap", "pop3", "ldap", "ftp", "postgres"] | None,
+        Literal["smtp", "lmtp", "imap", "pop3", "ldap", "ftp", "postgres", "mysql", "xmpp"] | None,
         Meta(description="Protocol to speak before TLS; default: by the scheme of the URL."),
     ] = None
     server_name: Annotated[
         str | None,
-        Meta(description="Name to ask for and to expect in the certificate; default: the host."),
+        Meta(
+            description="Name to ask for and to expect in the certificate, with xmpp the domain; "
+            "default: the host."
+        ),
+    ] = None
+    proxy: Annotated[
+        Secret | None,
+        Meta(
+            description="HTTP proxy to connect through, as http://user:password@host:port; "
+            "default, and with an empty text: none, whatever the environment says."
+        ),
     ] = None
     timeout: Annotated[
         Seconds, Meta(description="Seconds that connecting, STARTTLS and handshake may take.")
@@ -172,11 +193,19 @@ class CertificateSource(Source[CertificateConfig]):
     def __init__(self, config: CertificateConfig, context: SourceContext) -> None:
         super().__init__(config, context)
         self._metrics = _BY_URL if config.urls else _ONE
-        #: Label values -> where it is; None is the file.
+        self._proxy = parse_proxy(config.proxy.reveal()) if config.proxy else None
+        #: Label values -> where it is.
         self._targets = self._build_targets()
         self._ca_file = context.config_dir / config.ca_file if config.ca_file else None
+        self._troubles = Troubles(self.log)
 
     def open(self) -> None:
+        for target in self._targets.values():
+            if isinstance(target, Path):
+                # A file that is not there yet is the business of a probe.
+                with contextlib.suppress(OSError):
+                    if is_pkcs12(target.read_bytes()):
+                        require_pkcs12()
         # Only the verdict needs it, which would be missing without a word.
         if self._ca_file is not None and not self._ca_file.exists():
             raise TargetUnavailable(f"{self._ca_file}: no such file")
@@ -192,7 +221,7 @@ class CertificateSource(Source[CertificateConfig]):
     def deadline_seconds(self) -> float:
         return longest_seconds(len(self._targets), self.config.parallel, self.config.timeout)
 
-    def _build_targets(self) -> dict[tuple[str, ...], Target | None]:
+    def _build_targets(self) -> dict[tuple[str, ...], Target | Path]:
         config = self.config
         given = [key for key in ("url", "host", "urls", "file") if getattr(config, key)]
         if not given:
@@ -207,7 +236,7 @@ class CertificateSource(Source[CertificateConfig]):
         if config.host:
             port = config.port or (PLAIN_PORTS[config.starttls] if config.starttls else 443)
             return {(): self._build_target(config.host, port, config.starttls or "")}
-        return {(): None}
+        return {(): self.context.config_dir / (config.file or "")}
 
     def _target_of(self, url: str, key: str) -> Target:
         check_url(url, key=key, schemes=(*TLS_PORTS, *PLAIN_PORTS))
@@ -217,26 +246,31 @@ class CertificateSource(Source[CertificateConfig]):
         return self._build_target(parts.hostname or "", port, starttls)
 
     def _build_target(self, host: str, port: int, starttls: str) -> Target:
-        return Target(host, port, self.config.server_name or host, starttls)
+        return Target(host, port, self.config.server_name or host, starttls, self._proxy)
 
-    def _check(self, target: Target | None) -> Check | None:
+    def _check(self, target: Target | Path) -> Check | None:
         deadline = Deadline(self.config.timeout)
         try:
-            presented = self._read_file() if target is None else fetch_chain(target, deadline)
+            if isinstance(target, Path):
+                presented = self._read_file(target)
+            else:
+                presented = fetch_chain(target, deadline)
             leaf = parse_certificate(presented.chain[0])
         except (OSError, ProbeError) as error:
-            self.log.debug("%s: %s", target or self.config.file, error)
+            self._troubles.failed(str(target), error)
             return None
+        self._troubles.works(str(target))
         code = None
-        if target is not None and self.config.details and self.config.verify:
+        if isinstance(target, Target) and self.config.details and self.config.verify:
             # The server may fall silent or ask for a certificate of ours: no verdict then.
             with contextlib.suppress(OSError, ProbeError):
                 code = fetch_verdict(target, deadline, self._ca_file)
         return Check(leaf, presented, code)
 
-    def _read_file(self) -> Presented:
-        path = self.context.config_dir / (self.config.file or "")
-        return Presented(tuple(split_pem(path.read_bytes())), handshake_seconds=0.0)
+    def _read_file(self, path: Path) -> Presented:
+        password = self.config.file_password
+        chain = read_chain(path.read_bytes(), password.reveal() if password else "")
+        return Presented(chain, handshake_seconds=0.0)
 
     def _report(self, check: Check | None, labels: tuple[str, ...]) -> Iterable[Sample]:
         metrics = self._metrics
