@@ -21,13 +21,35 @@ XML = {"Content-Type": 'text/xml; charset="utf-8"'}
 #: Out arguments with data type and value, by action, by service.
 Actions = dict[str, dict[str, tuple[str, Any]]]
 
+
+def wlan(ssid: str, standard: str, channel: int, *, clients: int) -> Actions:
+    """Return what a wireless network answers."""
+    return {
+        "GetInfo": {
+            "NewStatus": ("string", "Up"),
+            "NewChannel": ("ui1", channel),
+            "NewSSID": ("string", ssid),
+            "NewStandard": ("string", standard),
+        },
+        "GetTotalAssociations": {"NewTotalAssociations": ("ui2", clients)},
+        "GetPacketStatistics": {
+            "NewTotalPacketsSent": ("ui4", 100 * clients),
+            "NewTotalPacketsReceived": ("ui4", 10 * clients),
+        },
+    }
+
+
 IGD_SERVICES: dict[str, Actions] = {
     "WANCommonIFC1": {
         "GetAddonInfos": {
             "NewByteReceiveRate": ("ui4", 1000),
             "NewX_AVM_DE_TotalBytesSent64": ("string", 5_000_000_000),
             "NewX_AVM_DE_TotalBytesReceived64": ("string", 70_000_000_000),
+            "NewX_AVM_DE_Layer1DownstreamMaxBitRate64": ("string", ""),
+            "NewX_AVM_DE_Layer1UpstreamMaxBitRate64": ("string", ""),
         },
+        "GetTotalPacketsReceived": {"NewTotalPacketsReceived": ("ui4", 2000)},
+        "GetTotalPacketsSent": {"NewTotalPacketsSent": ("ui4", 1500)},
         "GetTotalBytesReceived": {"NewTotalBytesReceived": ("ui4", 4294967000)},
         "GetTotalBytesSent": {"NewTotalBytesSent": ("ui4", 1000)},
         "GetCommonLinkProperties": {
@@ -59,13 +81,19 @@ TR64_SERVICES: dict[str, Actions] = {
         }
     },
     "DeviceInfo1": {
-        "GetInfo": {"NewModelName": ("string", "FRITZ!Box 7590"), "NewUpTime": ("ui4", 1_000_000)}
+        "GetInfo": {
+            "NewModelName": ("string", "FRITZ!Box 7590"),
+            "NewSoftwareVersion": ("string", "154.07.29"),
+            "NewUpTime": ("ui4", 1_000_000),
+        }
     },
     "WANDSLInterfaceConfig1": {
         "GetInfo": {
             "NewStatus": ("string", "Up"),
             "NewUpstreamCurrRate": ("ui4", 39_000),
             "NewDownstreamCurrRate": ("ui4", 240_000),
+            "NewUpstreamMaxRate": ("ui4", 45_000),
+            "NewDownstreamMaxRate": ("ui4", 280_000),
             "NewUpstreamNoiseMargin": ("ui4", 80),
             "NewDownstreamNoiseMargin": ("ui4", 105),
             "NewUpstreamAttenuation": ("ui4", 73),
@@ -73,10 +101,23 @@ TR64_SERVICES: dict[str, Actions] = {
         },
         "X_AVM-DE_GetDSLInfo": {"NewFECErrors": ("ui4", 12), "NewCRCErrors": ("ui4", 3)},
     },
-    "WLANConfiguration1": {"GetTotalAssociations": {"NewTotalAssociations": ("ui2", 4)}},
-    "WLANConfiguration2": {"GetTotalAssociations": {"NewTotalAssociations": ("ui2", 7)}},
+    "WLANConfiguration1": wlan("home", "n", 6, clients=4),
+    "WLANConfiguration2": wlan("home", "ac", 36, clients=7),
+    "LANEthernetInterfaceConfig1": {
+        "GetStatistics": {
+            "NewBytesSent": ("ui4", 4000),
+            "NewBytesReceived": ("ui4", 3000),
+            "NewPacketsSent": ("ui4", 40),
+            "NewPacketsReceived": ("ui4", 30),
+        }
+    },
     "Hosts1": {"GetHostNumberOfEntries": {"NewHostNumberOfEntries": ("ui2", 42)}},
-    "UserInterface1": {"GetInfo": {"NewUpgradeAvailable": ("boolean", 1)}},
+    "UserInterface1": {
+        "GetInfo": {
+            "NewUpgradeAvailable": ("boolean", 1),
+            "NewX_AVM-DE_Version": ("string", "154.08.02"),
+        }
+    },
 }
 
 
@@ -97,6 +138,9 @@ class FritzBox(HttpServer):
         self.calls: list[str] = []
         #: Logins with the wrong user or password.
         self.refused_logins = 0
+        self.password = PASSWORD
+        #: Actions that this user has no right to.
+        self.forbidden: set[str] = set()
 
     def _answer(self, request: HttpRequest) -> HttpResponse:
         if request.method == "GET":
@@ -112,6 +156,8 @@ class FritzBox(HttpServer):
                 status=401,
                 headers={"WWW-Authenticate": challenge, "Content-Type": "text/html"},
             )
+        if f"{service}/{action}" in self.forbidden:
+            return HttpResponse(soap_fault(606, "Action Not Authorized"), status=500, headers=XML)
         fields = self.values.get(service, {}).get(action)
         if fields is None:
             return HttpResponse(soap_fault(401, "Invalid Action"), status=500, headers=XML)
@@ -133,7 +179,7 @@ class FritzBox(HttpServer):
         if not header.startswith("Digest "):
             return False
         given = dict(re.findall(r'(\w+)="?([^",]+)"?', header))
-        first = _md5(f"{USER}:{given['realm']}:{PASSWORD}")
+        first = _md5(f"{USER}:{given['realm']}:{self.password}")
         second = _md5(f"{request.method}:{given['uri']}")
         parts = (first, given["nonce"], given["nc"], given["cnonce"], given["qop"], second)
         right: bool = (given["username"], given["response"]) == (USER, _md5(":".join(parts)))

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from pollect.testing import (
 )
 from pollect_sources_network.fritz.client import FritzClient
 from pollect_sources_network.fritz.source import PROBE_SECONDS, FritzSource
+from tests.e2e.command import call
 from tests.simulators.certificates import Authority
 from tests.simulators.fritz_box import PASSWORD, USER, FritzBox, soap_fault
 from tests.simulators.tcp import Handler, hang_up, rubbish, serve_tcp, silent, trickle
@@ -90,14 +92,60 @@ def test_narrow_counters_of_old_boxes_wrap(box: FritzBox) -> None:
         assert box.calls.count(f"{TRAFFIC}/GetAddonInfos") == 1
 
 
+def test_an_old_box_without_wide_counters_has_the_narrow_ones(box: FritzBox) -> None:
+    del box.values[TRAFFIC]["GetAddonInfos"]
+    with opened(section(box, details=True), FritzSource) as source:
+        for _ in range(2):
+            found = source.series()
+            assert (found["recv_bytes"], found["sent_bytes"]) == (4294967000, 1000)
+            assert found['max_bitrate{direction="down"}'] == 250e6
+    assert box.calls.count(f"{TRAFFIC}/GetAddonInfos") == 1
+
+
+def test_wide_counters_that_are_away_for_once_do_not_become_narrow_ones(box: FritzBox) -> None:
+    with opened(section(box), FritzSource) as source:
+        source.series()
+        infos = box.values[TRAFFIC].pop("GetAddonInfos")
+        with pytest.raises(BadResponse):
+            source.series()
+        box.values[TRAFFIC]["GetAddonInfos"] = infos
+        assert source.series()["recv_bytes"] == TOTALS["recv_bytes"]
+
+
+@pytest.mark.parametrize("received", ["many", "1.5e3", "0x10"])
+def test_totals_that_are_no_numbers_are_a_bad_response(box: FritzBox, received: str) -> None:
+    with opened(section(box), FritzSource) as source:
+        source.series()
+        set_totals(box, received, 5)
+        with pytest.raises(BadResponse, match="expected numbers as NewX_AVM_DE_TotalBytes"):
+            source.series()
+
+
+def test_totals_that_are_missing_altogether_are_a_bad_response(box: FritzBox) -> None:
+    set_totals(box, "", "")
+    box.values[TRAFFIC]["GetTotalBytesSent"] = {"NewOther": ("ui4", 1)}
+    with (
+        opened(section(box), FritzSource) as source,
+        pytest.raises(BadResponse, match="got 'NewTotalBytesSent'"),
+    ):
+        source.series()
+
+
 DETAILS = {
     "link_up": 1,
     "connected": 1,
     "connection_uptime": 86400,
     'max_bitrate{direction="down"}': 250e6,
     'max_bitrate{direction="up"}': 40e6,
+    'link_info{access="DSL"}': 1,
+    'packets{direction="recv"}': 2000,
+    'packets{direction="sent"}': 1500,
+    'connection_info{last_error="ERROR_NONE"}': 1,
 }
 PROTECTED_DETAILS = {
+    "dsl_up": 1,
+    'dsl_max_rate{direction="down"}': 280e6,
+    'dsl_max_rate{direction="up"}': 45e6,
     'dsl_rate{direction="down"}': 240e6,
     'dsl_rate{direction="up"}': 39e6,
     'dsl_noise_margin_db{direction="down"}': 10.5,
@@ -108,9 +156,25 @@ PROTECTED_DETAILS = {
     'dsl_errors{type="crc"}': 3,
     'wlan_clients{radio="2.4ghz"}': 4,
     'wlan_clients{radio="5ghz"}': 7,
+    'wlan_up{radio="2.4ghz"}': 1,
+    'wlan_up{radio="5ghz"}': 1,
+    'wlan_channel{radio="2.4ghz"}': 6,
+    'wlan_channel{radio="5ghz"}': 36,
+    'wlan_info{radio="2.4ghz",ssid="home",standard="n"}': 1,
+    'wlan_info{radio="5ghz",ssid="home",standard="ac"}': 1,
+    'wlan_packets{radio="2.4ghz",direction="recv"}': 40,
+    'wlan_packets{radio="2.4ghz",direction="sent"}': 400,
+    'wlan_packets{radio="5ghz",direction="recv"}': 70,
+    'wlan_packets{radio="5ghz",direction="sent"}': 700,
+    'lan_bytes{direction="recv"}': 3000,
+    'lan_bytes{direction="sent"}': 4000,
+    'lan_packets{direction="recv"}': 30,
+    'lan_packets{direction="sent"}': 40,
     "hosts": 42,
     "uptime": 1_000_000,
+    'info{model="FRITZ!Box 7590",firmware="154.07.29"}': 1,
     "update_available": 1,
+    'update_info{firmware="154.08.02"}': 1,
 }
 TOTALS = {"recv_bytes": 70_000_000_000, "sent_bytes": 5_000_000_000}
 
@@ -137,12 +201,55 @@ def test_a_wrong_password_costs_the_details_and_does_not_hammer_the_login(
 ) -> None:
     config = section(box, details=True, user=USER, password="wrong word")
     with opened(config, FritzSource) as source:
-        assert source.series() == TOTALS | DETAILS
-        refused = box.refused_logins
-        assert source.series() == TOTALS | DETAILS
-        assert box.refused_logins == refused
-    assert "user or password" in caplog.text
+        for _ in range(2):
+            assert source.series() == TOTALS | DETAILS
+        assert box.refused_logins == 1
+    assert caplog.text.count("user or password") == 1
     assert "wrong word" not in caplog.text
+
+
+def test_a_password_of_digits_is_what_the_file_says(box: FritzBox, tmp_path: Path) -> None:
+    box.password = "0010"
+    file = tmp_path / "config.yml"
+    file.write_text(
+        "writer: {type: DryRun}\nexecutors:\n- collection: home\n  sources:\n"
+        f"  - {{type: Fritz, ip: {box.host}, port: {box.port}, pass: 0010, details: true}}\n"
+    )
+    done = call("run", "-c", file, "--once", folder=tmp_path)
+    assert "42 ('hosts', [])" in done.stdout, done.stderr
+    assert box.refused_logins == 0
+
+
+def test_a_user_without_all_rights_gets_the_rest(
+    box: FritzBox, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    box.forbidden = {"Hosts1/GetHostNumberOfEntries"}
+    expected = TOTALS | DETAILS | PROTECTED_DETAILS
+    del expected["hosts"]
+    with opened(section(box, details=True, password=PASSWORD), FritzSource) as source:
+        for _ in range(2):
+            assert source.series() == expected
+    assert box.calls.count("Hosts1/GetHostNumberOfEntries") == 1
+    assert caplog.text.count("Action Not Authorized") == 1
+
+
+def test_rates_beyond_32_bits_are_taken_where_the_box_tells_them(box: FritzBox) -> None:
+    addons = box.values[TRAFFIC]["GetAddonInfos"]
+    addons["NewX_AVM_DE_Layer1DownstreamMaxBitRate64"] = ("string", 10_000_000_000)
+    with opened(section(box, details=True), FritzSource) as source:
+        found = source.series()
+    assert found['max_bitrate{direction="down"}'] == 10e9
+    assert found['max_bitrate{direction="up"}'] == 40e6
+
+
+def test_user_and_password_of_the_environment_count(
+    box: FritzBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRITZ_USERNAME", USER)
+    monkeypatch.setenv("FRITZ_PASSWORD", PASSWORD)
+    with opened(section(box, details=True), FritzSource) as source:
+        assert source.series() == TOTALS | DETAILS | PROTECTED_DETAILS
 
 
 def test_a_box_that_comes_back_is_read_again(box: FritzBox) -> None:

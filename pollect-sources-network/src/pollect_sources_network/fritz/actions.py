@@ -1,9 +1,9 @@
 """What the actions of a FRITZ!Box answer, and which values that makes.
 
 AVM's documents "TR-064 First Steps" and "WANCommonInterfaceConfig", "WANIPConnection",
-"WANDSLInterfaceConfig", "WLANConfiguration", "Hosts", "DeviceInfo", "UserInterface"
-(fritz.com/service/schnittstellen). Services whose names end in `IFC1` or `Conn1` are those of UPnP
-IGD and need no password.
+"WANDSLInterfaceConfig", "WLANConfiguration", "LANEthernetInterfaceConfig", "Hosts", "DeviceInfo",
+"UserInterface" (fritz.com/service/schnittstellen). Services whose names end in `IFC1` or `Conn1`
+are those of UPnP IGD and need no password.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +41,27 @@ MAX_BITRATE = Metric(
     unit="bits per second",
     labels=("direction",),
 )
+PACKETS = Metric(
+    "packets",
+    help="Packets received from the internet and sent to it.",
+    kind=Kind.COUNTER,
+    labels=("direction",),
+)
+LINK_INFO = Metric(
+    "link_info", help="Always 1; the label has the kind of the line.", labels=("access",)
+)
+CONNECTION_INFO = Metric(
+    "connection_info",
+    help="Always 1; the label has why the last connection ended.",
+    labels=("last_error",),
+)
+DSL_UP = Metric("dsl_up", help="1 while the DSL line is up.")
+DSL_MAX_RATE = Metric(
+    "dsl_max_rate",
+    help="Rate the DSL line could have in bits per second.",
+    unit="bits per second",
+    labels=("direction",),
+)
 DSL_RATE = Metric(
     "dsl_rate",
     help="Present rate of the DSL line in bits per second.",
@@ -63,9 +84,80 @@ DSL_ERRORS = Metric(
     "dsl_errors", help="Errors on the DSL line.", kind=Kind.COUNTER, labels=("type",)
 )
 WLAN_CLIENTS = Metric("wlan_clients", help="Devices in a wireless network.", labels=("radio",))
+WLAN_UP = Metric("wlan_up", help="1 while a wireless network is on.", labels=("radio",))
+WLAN_CHANNEL = Metric("wlan_channel", help="Channel of a wireless network.", labels=("radio",))
+WLAN_INFO = Metric(
+    "wlan_info",
+    help="Always 1; the labels have name and standard of a wireless network.",
+    labels=("radio", "ssid", "standard"),
+)
+WLAN_PACKETS = Metric(
+    "wlan_packets",
+    help="Packets received and sent in a wireless network.",
+    kind=Kind.COUNTER,
+    labels=("radio", "direction"),
+)
+LAN_BYTES = Metric(
+    "lan_bytes",
+    help="Bytes received and sent on the wired network.",
+    unit="bytes",
+    kind=Kind.COUNTER,
+    labels=("direction",),
+)
+LAN_PACKETS = Metric(
+    "lan_packets",
+    help="Packets received and sent on the wired network.",
+    kind=Kind.COUNTER,
+    labels=("direction",),
+)
 HOSTS = Metric("hosts", help="Devices that the box knows, present or not.")
 UPTIME = Metric("uptime", help="Seconds since the box was started.", unit="seconds")
+INFO = Metric(
+    "info",
+    help="Always 1; the labels have model and firmware of the box.",
+    labels=("model", "firmware"),
+)
 UPDATE_AVAILABLE = Metric("update_available", help="1 when there is newer firmware.")
+UPDATE_INFO = Metric(
+    "update_info",
+    help="Always 1, and there with newer firmware alone; the label has its version.",
+    labels=("firmware",),
+)
+
+ALL = (
+    RECEIVED,
+    SENT,
+    RECEIVED_RATE,
+    SENT_RATE,
+    LINK_UP,
+    LINK_INFO,
+    MAX_BITRATE,
+    PACKETS,
+    CONNECTED,
+    CONNECTION_UPTIME,
+    CONNECTION_INFO,
+    DSL_UP,
+    DSL_RATE,
+    DSL_MAX_RATE,
+    DSL_NOISE_MARGIN,
+    DSL_ATTENUATION,
+    DSL_ERRORS,
+    WLAN_UP,
+    WLAN_CHANNEL,
+    WLAN_INFO,
+    WLAN_CLIENTS,
+    WLAN_PACKETS,
+    LAN_BYTES,
+    LAN_PACKETS,
+    HOSTS,
+    UPTIME,
+    INFO,
+    UPDATE_AVAILABLE,
+    UPDATE_INFO,
+)
+
+#: Our name and that of the fields, for what is counted in both directions.
+DIRECTIONS = {"recv": "Received", "sent": "Sent"}
 
 #: The box numbers its wireless networks in this order; the last is the guests'.
 RADIOS = {1: "2.4ghz", 2: "5ghz", 3: "guest"}
@@ -79,21 +171,41 @@ class Detail:
     action: str
     parse: Callable[[Fields], Iterator[Sample]]
 
+    @property
+    def needs_login(self) -> bool:
+        """Whether the service is one of TR-064."""
+        return not self.service.endswith(("IFC1", "Conn1"))
+
 
 def parse_link(fields: Fields) -> Iterator[Sample]:
     yield LINK_UP.sample(float(fields["NewPhysicalLinkStatus"] == "Up"))
-    yield MAX_BITRATE.sample(int(fields["NewLayer1DownstreamMaxBitRate"]), "down")
-    yield MAX_BITRATE.sample(int(fields["NewLayer1UpstreamMaxBitRate"]), "up")
+    yield LINK_INFO.sample(1, str(fields["NewWANAccessType"]))
+    for direction, name in (("down", "Downstream"), ("up", "Upstream")):
+        # The wide one comes from `GetAddonInfos` of newer firmware, and is empty on cable.
+        wide = fields.get(f"NewX_AVM_DE_Layer1{name}MaxBitRate64")
+        yield MAX_BITRATE.sample(int(wide or fields[f"NewLayer1{name}MaxBitRate"]), direction)
+
+
+def parse_packets(direction: str) -> Callable[[Fields], Iterator[Sample]]:
+    """Return the parser of `GetTotalPacketsReceived` or `GetTotalPacketsSent`."""
+
+    def parse(fields: Fields) -> Iterator[Sample]:
+        yield PACKETS.sample(int(fields[f"NewTotalPackets{DIRECTIONS[direction]}"]), direction)
+
+    return parse
 
 
 def parse_connection(fields: Fields) -> Iterator[Sample]:
     yield CONNECTED.sample(float(fields["NewConnectionStatus"] == "Connected"))
     yield CONNECTION_UPTIME.sample(int(fields["NewUptime"]))
+    yield CONNECTION_INFO.sample(1, str(fields["NewLastConnectionError"]))
 
 
 def parse_dsl(fields: Fields) -> Iterator[Sample]:
+    yield DSL_UP.sample(float(fields["NewStatus"] == "Up"))
     for direction, prefix in (("down", "NewDownstream"), ("up", "NewUpstream")):
-        yield DSL_RATE.sample(int(fields[f"{prefix}CurrRate"]) * BITS_PER_KILOBIT, direction)
+        for metric, field in ((DSL_RATE, "CurrRate"), (DSL_MAX_RATE, "MaxRate")):
+            yield metric.sample(int(fields[prefix + field]) * BITS_PER_KILOBIT, direction)
         for metric, field in ((DSL_NOISE_MARGIN, "NoiseMargin"), (DSL_ATTENUATION, "Attenuation")):
             yield metric.sample(
                 round(int(fields[prefix + field]) * DECIBELS_PER_UNIT, 1), direction
@@ -111,10 +223,40 @@ def parse_hosts(fields: Fields) -> Iterator[Sample]:
 
 def parse_device(fields: Fields) -> Iterator[Sample]:
     yield UPTIME.sample(int(fields["NewUpTime"]))
+    yield INFO.sample(1, str(fields["NewModelName"]), str(fields["NewSoftwareVersion"]))
 
 
 def parse_user_interface(fields: Fields) -> Iterator[Sample]:
     yield UPDATE_AVAILABLE.sample(float(fields["NewUpgradeAvailable"]))
+    if version := fields.get("NewX_AVM-DE_Version"):
+        yield UPDATE_INFO.sample(1, str(version))
+
+
+def parse_lan(fields: Fields) -> Iterator[Sample]:
+    for direction, name in DIRECTIONS.items():
+        yield LAN_BYTES.sample(int(fields[f"NewBytes{name}"]), direction)
+        yield LAN_PACKETS.sample(int(fields[f"NewPackets{name}"]), direction)
+
+
+def parse_wlan(radio: str) -> Callable[[Fields], Iterator[Sample]]:
+    """Return the parser of `GetInfo` for one radio."""
+
+    def parse(fields: Fields) -> Iterator[Sample]:
+        yield WLAN_UP.sample(float(fields["NewStatus"] == "Up"), radio)
+        yield WLAN_CHANNEL.sample(int(fields["NewChannel"]), radio)
+        yield WLAN_INFO.sample(1, radio, str(fields["NewSSID"]), str(fields["NewStandard"]))
+
+    return parse
+
+
+def parse_wlan_packets(radio: str) -> Callable[[Fields], Iterator[Sample]]:
+    """Return the parser of `GetPacketStatistics` for one radio."""
+
+    def parse(fields: Fields) -> Iterator[Sample]:
+        for direction, name in DIRECTIONS.items():
+            yield WLAN_PACKETS.sample(int(fields[f"NewTotalPackets{name}"]), radio, direction)
+
+    return parse
 
 
 def parse_clients(radio: str) -> Callable[[Fields], Iterator[Sample]]:
@@ -128,14 +270,24 @@ def parse_clients(radio: str) -> Callable[[Fields], Iterator[Sample]]:
 
 DETAILS = (
     Detail("WANCommonIFC1", "GetCommonLinkProperties", parse_link),
+    *(
+        Detail("WANCommonIFC1", f"GetTotalPackets{name}", parse_packets(direction))
+        for direction, name in DIRECTIONS.items()
+    ),
     Detail("WANIPConn1", "GetStatusInfo", parse_connection),
     Detail("DeviceInfo1", "GetInfo", parse_device),
     Detail("WANDSLInterfaceConfig1", "GetInfo", parse_dsl),
     Detail("WANDSLInterfaceConfig1", "X_AVM-DE_GetDSLInfo", parse_dsl_errors),
     *(
-        Detail(f"WLANConfiguration{number}", "GetTotalAssociations", parse_clients(radio))
+        Detail(f"WLANConfiguration{number}", action, parse(radio))
         for number, radio in RADIOS.items()
+        for action, parse in (
+            ("GetInfo", parse_wlan),
+            ("GetTotalAssociations", parse_clients),
+            ("GetPacketStatistics", parse_wlan_packets),
+        )
     ),
+    Detail("LANEthernetInterfaceConfig1", "GetStatistics", parse_lan),
     Detail("Hosts1", "GetHostNumberOfEntries", parse_hosts),
     Detail("UserInterface1", "GetInfo", parse_user_interface),
 )
@@ -144,13 +296,17 @@ DETAILS = (
 def parse_totals_64(fields: Fields) -> tuple[int, int] | None:
     """Return bytes received and sent of `GetAddonInfos`; None from a box that does not count so.
 
-    Both are text, and empty on some models.
+    Both are text, and empty on some models. Raises `BadResponse` when one is no number.
     """
-    received = fields.get("NewX_AVM_DE_TotalBytesReceived64")
-    sent = fields.get("NewX_AVM_DE_TotalBytesSent64")
-    if not received or not sent:
+    names = ("NewX_AVM_DE_TotalBytesReceived64", "NewX_AVM_DE_TotalBytesSent64")
+    if not all(fields.get(name) for name in names):
         return None
-    return int(received), int(sent)
+    return _integers(fields, *names)
+
+
+def parse_totals_32(received: Fields, sent: Fields) -> tuple[int, int]:
+    """Return bytes of `GetTotalBytesReceived` and `GetTotalBytesSent`; raises `BadResponse`."""
+    return _integers({**received, **sent}, "NewTotalBytesReceived", "NewTotalBytesSent")
 
 
 def parse_detail(detail: Detail, fields: Fields) -> list[Sample]:
@@ -161,3 +317,10 @@ def parse_detail(detail: Detail, fields: Fields) -> list[Sample]:
         raise BadResponse(
             f"{detail.service}/{detail.action}: expected its documented fields, got {error}"
         ) from error
+
+
+def _integers(fields: Fields, first: str, second: str) -> tuple[int, int]:
+    try:
+        return int(fields[first]), int(fields[second])
+    except (KeyError, ValueError, TypeError) as error:
+        raise BadResponse(f"expected numbers as {first} and {second}, got {error}") from error

@@ -2,7 +2,7 @@
 
 TR-064 and UPnP IGD, which are SOAP over HTTP on port 49000 (49443 with TLS), through the library
 fritzconnection (extra `fritz`). Connecting reads about 40 descriptions from the box, a probe is one
-request, or about ten with `details`. The traffic needs no password, most details do.
+request, or about twenty with `details`. The traffic needs no password, most details do.
 """
 
 from collections.abc import Iterable
@@ -24,26 +24,17 @@ from pollect.api import (
 )
 from pollect_sources_network.connect import ROOM_SECONDS
 from pollect_sources_network.fritz.actions import (
-    CONNECTED,
-    CONNECTION_UPTIME,
+    ALL,
     DETAILS,
-    DSL_ATTENUATION,
-    DSL_ERRORS,
-    DSL_NOISE_MARGIN,
-    DSL_RATE,
-    HOSTS,
-    LINK_UP,
-    MAX_BITRATE,
     RECEIVED,
     RECEIVED_RATE,
     SENT,
     SENT_RATE,
-    UPDATE_AVAILABLE,
-    UPTIME,
-    WLAN_CLIENTS,
     WRAP_32,
+    Detail,
     Fields,
     parse_detail,
+    parse_totals_32,
     parse_totals_64,
 )
 from pollect_sources_network.fritz.client import FritzClient
@@ -84,24 +75,7 @@ class FritzSource(Source[FritzConfig]):
     """Internet traffic of a FRITZ!Box; one request per probe."""
 
     config_type = FritzConfig
-    metrics = (
-        RECEIVED,
-        SENT,
-        RECEIVED_RATE,
-        SENT_RATE,
-        LINK_UP,
-        CONNECTED,
-        CONNECTION_UPTIME,
-        MAX_BITRATE,
-        DSL_RATE,
-        DSL_NOISE_MARGIN,
-        DSL_ATTENUATION,
-        DSL_ERRORS,
-        WLAN_CLIENTS,
-        HOSTS,
-        UPTIME,
-        UPDATE_AVAILABLE,
-    )
+    metrics = ALL
 
     def __init__(self, config: FritzConfig, context: SourceContext) -> None:
         super().__init__(config, context)
@@ -117,8 +91,12 @@ class FritzSource(Source[FritzConfig]):
         self._client: FritzClient | None = None
         #: Whether the time limit has begun with connecting, and goes on for the probe after it.
         self._has_just_connected = False
-        self._counts_64_bits = True
-        self._refused: set[tuple[str, str]] = set()
+        #: None until the box showed whether it does.
+        self._counts_64_bits: bool | None = None
+        #: What `GetAddonInfos` said last; empty from a box that does not have it.
+        self._addons: Fields = {}
+        #: Details that the box does not have or does not let us have.
+        self._refused: set[Detail] = set()
         #: Time, bytes received and bytes sent of the last probe.
         self._last: tuple[float, int, int] | None = None
 
@@ -135,7 +113,8 @@ class FritzSource(Source[FritzConfig]):
             limit_seconds=self._limit_seconds,
         )
         self._has_just_connected = True
-        self._counts_64_bits = True
+        self._counts_64_bits = None
+        self._addons = {}
         self._refused.clear()
 
     def probe(self) -> Iterable[Sample]:
@@ -179,30 +158,36 @@ class FritzSource(Source[FritzConfig]):
 
     def _fetch_totals(self) -> tuple[tuple[int, int], int]:
         """Return bytes received and sent, and what to add to a difference that is negative."""
-        if self._counts_64_bits:
-            totals = parse_totals_64(self._call(TRAFFIC_SERVICE, "GetAddonInfos"))
+        if self._counts_64_bits is not False:
+            try:
+                self._addons = self._call(TRAFFIC_SERVICE, "GetAddonInfos")
+                totals = parse_totals_64(self._addons)
+            except BadResponse:
+                # A box that had them has trouble; an old one does not know the action.
+                if self._counts_64_bits:
+                    raise
+                totals = None
+            self._counts_64_bits = totals is not None
             if totals is not None:
                 return totals, 0
-            self._counts_64_bits = False
             self._last = None
-        received = self._call(TRAFFIC_SERVICE, "GetTotalBytesReceived")["NewTotalBytesReceived"]
-        sent = self._call(TRAFFIC_SERVICE, "GetTotalBytesSent")["NewTotalBytesSent"]
-        return (int(received), int(sent)), WRAP_32
+        received = self._call(TRAFFIC_SERVICE, "GetTotalBytesReceived")
+        return parse_totals_32(received, self._call(TRAFFIC_SERVICE, "GetTotalBytesSent")), WRAP_32
 
     def _details(self) -> list[Sample]:
         samples: list[Sample] = []
         for detail in DETAILS:
-            name = (detail.service, detail.action)
-            if name in self._refused:
+            if detail in self._refused:
                 continue
             try:
-                samples += parse_detail(detail, self._call(*name))
+                answer = self._call(detail.service, detail.action)
+                samples += parse_detail(detail, {**self._addons, **answer})
             except AuthenticationFailed as error:
-                # Asking again and again would make the box lock the user out for a while.
-                self._refused.add(name)
-                self.log.warning("left out from now on: %s", error)
+                # Asking on and on would make the box lock the user out for a while.
+                self._refused.update(each for each in DETAILS if each.needs_login)
+                self.log.warning("left out all that needs a login from now on: %s", error)
             except BadResponse as error:
-                self._refused.add(name)
+                self._refused.add(detail)
                 self.log.info("left out from now on: %s", error)
         return samples
 
