@@ -76,6 +76,13 @@ def test_gzip_when_asked_for(endpoint) -> None:
     assert answer.text.endswith(LINE)
 
 
+@pytest.mark.parametrize("encodings", ["", "identity", "gzip;q=0", "deflate, GZIP; q=0.0, *;q=0"])
+def test_no_gzip_when_it_is_not_wanted(endpoint, encodings: str) -> None:
+    answer = request(endpoint, headers={"Accept-Encoding": encodings})
+    assert "content-encoding" not in answer.headers
+    assert answer.text.endswith(LINE)
+
+
 def test_names_pick_metrics(endpoint) -> None:
     assert request(endpoint, "/metrics?name[]=pollect_LoadAvg_x&name[]=y").text.endswith(LINE)
     assert request(endpoint, "/metrics?name%5B%5D=y").text == ""
@@ -219,6 +226,20 @@ def test_silent_clients_hold_nobody_up(endpoint) -> None:
         assert time.monotonic() - started < 2
         clients = [t for t in threading.enumerate() if t.name == "pollect-http-client"]
         assert len(clients) <= server.MAX_CONNECTIONS + 10
+
+
+def test_a_system_without_threads_costs_the_connection_and_not_the_endpoint(
+    endpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as short_of_threads:
+        short_of_threads.setattr(threading.Thread, "start", fail)
+        with pytest.raises((OSError, http.client.HTTPException)):
+            request(endpoint)
+    assert "connection refused: can't start new thread" in caplog.text
+    assert request(endpoint).text.endswith(LINE)
 
 
 def test_a_client_that_does_not_read_holds_nobody_up() -> None:

@@ -145,6 +145,25 @@ def test_only_clients_of_the_authority_enter(files: Files, tmp_path: Path) -> No
             request_tls(writer, stranger)
 
 
+def test_other_authorities_of_clients_are_taken_up_without_a_restart(
+    files: Files, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other")
+    trusted = tmp_path / "clients.pem"
+    trusted.write_bytes(files.authority.ca_file.read_bytes())
+    before, after = files.client(), files.client()
+    files.authority.issue("client.example").configure_cert(before)
+    other.issue("client.example").configure_cert(after)
+    with serving(build_prometheus(tls={**files.section, "clientCa": str(trusted)})) as writer:
+        assert request_tls(writer, before).status == 200
+        trusted.write_bytes(other.ca_file.read_bytes())
+        os.utime(trusted, (1, 1))
+        assert request_tls(writer, after).status == 200
+        with pytest.raises(OSError):
+            request_tls(writer, before)
+
+
 def test_silent_and_plain_clients_hold_nobody_up(endpoint, files: Files) -> None:
     with contextlib.ExitStack() as others:
         for number in range(80):

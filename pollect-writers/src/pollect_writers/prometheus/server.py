@@ -153,7 +153,13 @@ class HttpServer:
                 del self._connections[oldest]
                 _shut(oldest)
             self._connections[connection] = thread
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no thread left, now
+            log.warning("connection refused: %s", error)
+            with self._lock:
+                self._connections.pop(connection, None)
+            connection.close()
 
     def _serve(self, connection: socket.socket, secure: "SSLSocket | None") -> None:
         try:

@@ -176,7 +176,7 @@ class PrometheusWriter(Writer[PrometheusConfig]):
             content_type, parts = TEXT, join_text(self._blocks(), names)
         body = b"".join(parts)
         headers = {"Vary": "Accept, Accept-Encoding"}
-        if "gzip" in request.headers.get("accept-encoding", ""):
+        if accepts_gzip(request.headers.get("accept-encoding", "")):
             body = zlib.compress(body, _GZIP_LEVEL, wbits=_GZIP_FORMAT)
             headers["Content-Encoding"] = "gzip"
         return Response(body, content_type, headers=headers)
@@ -248,17 +248,31 @@ def prefers_open_metrics(accept: str) -> bool:
     >>> prefers_open_metrics("*/*")
     False
     """
+    weights = _weights(accept)
+    return weights.get("application/openmetrics-text", 0.0) > weights.get("text/plain", 0.0)
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether an Accept-Encoding header takes gzip (RFC 9110, 12.5.3).
+
+    >>> accepts_gzip("deflate, gzip"), accepts_gzip("gzip;q=0, identity"), accepts_gzip("")
+    (True, False, False)
+    """
+    return _weights(accept_encoding).get("gzip", 0.0) > 0.0
+
+
+def _weights(header: str) -> dict[str, float]:
+    """Return what a header of preferences names, in lower case, and how much it is wanted."""
     weights: dict[str, float] = {}
-    for part in accept.split(","):
-        media, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    for part in header.split(","):
+        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
         weight = 1.0
         for parameter in parameters:
-            name, _, value = parameter.partition("=")
-            if name == "q":
+            key, _, value = parameter.partition("=")
+            if key == "q":
                 try:
                     weight = float(value)
                 except ValueError:
                     weight = 0.0
-        weights[media] = max(weight, weights.get(media, 0.0))
-    plain = weights.get("text/plain", 0.0)
-    return weights.get("application/openmetrics-text", 0.0) > plain
+        weights[name] = max(weight, weights.get(name, 0.0))
+    return weights
