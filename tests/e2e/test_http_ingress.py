@@ -1,7 +1,9 @@
 """Through the real command: pushed values, static labels, and a reload."""
 
+import contextlib
 import json
 import signal
+import socket
 import urllib.request
 from pathlib import Path
 
@@ -57,3 +59,28 @@ def test_pushes_go_on_after_probes_with_static_labels_and_over_a_reload(tmp_path
         wait_for_sum(8.0)
         assert 'house_HttpIngress_load{dc="home"} 0.5' in scrape(port)
         assert daemon.stop() == 0
+
+
+def test_a_port_in_use_is_told_and_taken_as_soon_as_it_is_free(tmp_path: Path) -> None:
+    port = free_port()
+    file = tmp_path / "config.yml"
+    metrics = json.dumps({"jobs": {}})
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        ingress = other.getsockname()[1]
+        file.write_text(CONFIG.format(port=port, ingress=ingress, metrics=metrics))
+        with start("run", "-c", file, folder=tmp_path) as daemon:
+            daemon.wait_for(f"127.0.0.1 port {ingress}: another program listens there")
+            assert daemon.stop() == 0
+        with start("run", "-c", file, folder=tmp_path) as daemon:
+            daemon.wait_for("another program listens there")
+            other.close()
+            wait_until(lambda: accepts(ingress), "the port to be taken")
+            push(ingress, jobs={"value": 1})
+            assert daemon.stop() == 0
+
+
+def accepts(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    return False

@@ -382,6 +382,28 @@ def test_tls_works_while_another_client_never_shakes_hands(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    "hello",
+    [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x03\x40\x00", b"\xff" * 100, b""],
+    ids=["plain HTTP", "half a handshake", "rubbish", "gone at once"],
+)
+def test_a_client_with_broken_tls_disturbs_nobody(tmp_path: Path, hello: bytes) -> None:
+    authority = Authority(tmp_path)
+    certificate = tmp_path / "server.pem"
+    authority.issue("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+    with listening(tlsCert=str(certificate), readTimeout=0.3, maxConnections=1) as (source, _):
+        with socket.create_connection(("127.0.0.1", source.port)) as sock:
+            sock.settimeout(5)
+            if hello:
+                sock.sendall(hello)
+                with contextlib.suppress(ConnectionError):
+                    while sock.recv(4096):
+                        pass
+        client = Client(source.port, ssl.create_default_context(cafile=authority.ca_file))
+        assert client.push({"queue": {"labels": {"site": "a"}}})[0] == 200
+        client.http.close()
+
+
+@pytest.mark.parametrize(
     "start",
     [
         b"",

@@ -92,6 +92,25 @@ def test_refused_unknown_and_tls_failures_are_told_apart(authority: Authority) -
 
 
 @pytest.mark.parametrize(
+    ("peer", "codes"),
+    [
+        (silent, {4}),
+        (trickle(b"\x16\x03\x03\x40\x00"), {4}),
+        (half_answer(b"\x16\x03\x03\x00\x7a\x02"), {4}),
+        (rubbish, {7}),
+        (hang_up, {3, 7}),
+    ],
+    ids=["silent", "slow loris", "half-open", "rubbish", "reset"],
+)
+def test_a_broken_handshake_is_told_from_a_broken_answer(peer, codes: set[int]) -> None:
+    with serve_tcp(peer) as server:
+        section = {"url": f"https://{server.address}/", "timeout": SHORT_SECONDS, "details": True}
+        found = probe(build_source(section, HttpSource))
+    assert found["success"] == 0
+    assert found["result_code"] in codes
+
+
+@pytest.mark.parametrize(
     ("status", "wanted", "success"),
     [
         (200, None, 1),
