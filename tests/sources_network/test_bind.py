@@ -93,7 +93,11 @@ def test_details_of_a_real_named(named: Named) -> None:
     assert found['server.requests_per_sec{opcode="QUERY"}'] == 0.1
     assert found['server.responses_per_sec{rcode="NOERROR"}'] == 0.1
     assert found['server.events_per_sec{event="QrySuccess"}'] == 0.1
-    assert found["boot_time"] > 1_700_000_000
+    assert 1_700_000_000 < found["boot_time"] <= found["config_time"]
+    assert found["server.recursive_clients"] == 0
+    assert found['internal.cache.deletions_per_sec{reason="lru"}'] == 0
+    assert found['internal.resolver_events_per_sec{event="ValFail"}'] == 0
+    assert 'internal.resolver_events_per_sec{event="QryRTT1600+"}' in found
     assert found['internal.cache.memory_bytes{memory="tree"}'] > 0
     assert 'internal.resolver_events_per_sec{event="Lame"}' in found
 
@@ -282,6 +286,14 @@ def test_a_restarted_named_gives_no_rate() -> None:
             assert probe(source, qtypes={"A": 30, "MX": 1}) == {rate: 2}
             assert probe(source, **{"boot-time": "2026-02-01T00:00:00Z"}) == {}
             assert probe(source, **{"boot-time": "2026-02-01T00:00:00Z"}) == {rate: 0}
+
+
+def test_two_probes_at_the_same_moment_give_no_rate() -> None:
+    with (
+        serve_http({"*": STATISTICS}) as server,
+        opened({"url": server.url}, BindSource, clock=FakeClock()) as source,
+    ):
+        assert source.series() == source.series()
 
 
 def test_an_unknown_view_is_named_once_and_left_out(caplog: pytest.LogCaptureFixture) -> None:

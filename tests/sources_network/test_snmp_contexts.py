@@ -8,24 +8,31 @@ from typing import Any
 
 import pytest
 
-from pollect.api import ConfigError, MissingDependency, TargetUnavailable
+from pollect.api import BadResponse, ConfigError, MissingDependency, TargetUnavailable
 from pollect.testing import build_source, serve_udp
 from pollect_sources_network.snmp.config import parse_engine_id
 from pollect_sources_network.snmp.get import SnmpGetSource
 from pollect_sources_network.snmp.table import SnmpTableSource
 from tests.simulators.snmp_agent import (
+    COUNTER32,
     COUNTER64,
     INTEGER,
     OCTETS,
+    SEQUENCE,
     TICKS,
     UPTIME,
     SimulatedAgent,
     Tagged,
+    decode_all,
+    encode,
+    encode_binding,
+    from_int,
 )
 from tests.simulators.snmpd import needs_snmpd, run_snmpd
 from tests.sources_network.driver import opened
 from tests.sources_network.test_snmp_snmpd import every_backend, needs_programs
 
+REPORT = 0xA8
 ENGINE_ID = "80001f8804706f6c6c656374"
 OTHER_ENGINE_ID = "80001f88046f74686572"
 #: What the VLAN has and the device around it has not: BRIDGE-MIB, and a name of its own.
@@ -118,6 +125,45 @@ def test_without_library_and_program_a_context_names_the_extra(
 def test_a_context_that_does_not_exist_is_hinted_at(host: str) -> None:
     with pytest.raises(TargetUnavailable, match="pass phrase or context either"):
         probe(section(host, contextName="vlan-9", timeout=0.2, retries=0))
+
+
+def report(request: bytes, name: str) -> bytes:
+    """Return the report an SNMPv3 agent without security sends in place of an answer."""
+    [(_, message)] = decode_all(request)
+    _, (_, header), (_, security), _ = decode_all(message)
+    (_, message_id), *_ = decode_all(header)
+    [(_, parameters)] = decode_all(security)
+    user = decode_all(parameters)[3][1]
+    engine_id = encode(OCTETS, bytes.fromhex(ENGINE_ID))
+    number = {value: encode(INTEGER, from_int(value)) for value in (0, 1, 3, 65_507)}
+    header = encode(INTEGER, message_id) + number[65_507] + encode(OCTETS, b"\0") + number[3]
+    parameters = engine_id + number[1] + number[1] + encode(OCTETS, user) + 2 * encode(OCTETS, b"")
+    bindings = encode(SEQUENCE, encode_binding((name, (COUNTER32, 1))))
+    scoped = engine_id + encode(OCTETS, b"vlan-9") + encode(REPORT, 3 * number[0] + bindings)
+    security = encode(OCTETS, encode(SEQUENCE, parameters))
+    return encode(
+        SEQUENCE, number[3] + encode(SEQUENCE, header) + security + encode(SEQUENCE, scoped)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("1.3.6.1.6.3.12.1.5.0", "the agent has no context 'vlan-9'"),
+        ("1.3.6.1.6.3.11.2.1.3.0", "the agent reports"),
+    ],
+    ids=["unknown context", "another report"],
+)
+def test_an_agent_that_reports_why_it_does_not_answer_is_quoted(name: str, problem: str) -> None:
+    def reply(request: bytes) -> bytes:
+        is_discovery = bytes.fromhex(ENGINE_ID) not in request
+        return report(request, "1.3.6.1.6.3.15.1.1.4.0" if is_discovery else name)
+
+    metrics = [{"name": "ports", "oid": PORTS}]
+    config = {"snmpVersion": 3, "username": "nobody", "contextName": "vlan-9", "metrics": metrics}
+    with serve_udp(reply) as agent:
+        with pytest.raises(BadResponse, match=problem):
+            probe({"host": agent.address, "timeout": 0.2, "retries": 0, **config})
 
 
 @pytest.mark.integration

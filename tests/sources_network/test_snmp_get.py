@@ -201,6 +201,12 @@ def test_without_metrics_the_agent_tells_how_long_it_runs(agent: SimulatedAgent)
     assert probe_once(agent).keys() == {"sys_uptime_seconds", "response_ms"}
 
 
+def test_the_port_may_stand_beside_the_host(agent: SimulatedAgent) -> None:
+    config = {"host": agent.host, "port": agent.port, "snmpVersion": "2c"}
+    with opened({**config, "metrics": [one(f"{IN_OCTETS}.7")]}, SnmpGetSource) as source:
+        assert source.series() == {"value": 7000}
+
+
 def test_agents_are_read_over_ipv6_as_well() -> None:
     with SimulatedAgent(PORTS, host="::1") as agent:
         assert probe_once(agent, one(f"{IN_OCTETS}.1")) == {"value": 1000}
@@ -282,6 +288,24 @@ def test_a_restarted_device_gives_no_rate_for_that_interval(ticking: Ticking) ->
     ticking.agent.values[UPTIME] = (TICKS, 0)
     assert ticking.probe(10, seconds=10) == {}
     assert ticking.probe(110) == {"value": 10}
+
+
+def test_without_the_check_for_reboots_the_uptime_is_not_read(agent: SimulatedAgent) -> None:
+    metric = every_port(1, mode="rate")
+    clock = FakeClock()
+    config = section(agent, metric, rebootCheck=False)
+    with opened(config, SnmpGetSource, clock=clock) as source:
+        source.series()
+        clock.advance(10)
+        agent.values[UPTIME] = (TICKS, 0)
+        assert source.series() == {'octets{if="1"}': 0}
+    assert all(UPTIME not in oids for _, oids in agent.requests)
+
+
+def test_two_probes_at_the_same_moment_give_no_rate(ticking: Ticking) -> None:
+    ticking.probe(1000)
+    assert ticking.probe(2000, seconds=0) == {}
+    assert ticking.probe(2000) == {"value": 100}
 
 
 def test_an_uptime_that_wrapped_after_497_days_is_no_restart(ticking: Ticking) -> None:
@@ -498,6 +522,7 @@ def test_without_the_library_and_the_program_the_extra_is_named(
         ({"host": "switch:99999"}, "host", "expected a port"),
         ({"host": "tcp:switch", "backend": "native"}, "host", "transport tcp"),
         ({"snmpVersion": 3}, "username", "needs a user name"),
+        ({"snmpVersion": 3, "username": "u" * 33}, "username", "at most 32 octets"),
         (
             {"snmpVersion": 3, "username": "u", "authPassPhrase": "short"},
             "authPassPhrase",

@@ -115,6 +115,14 @@ def test_more_rows_than_one_request_brings_are_all_read(switch: SimulatedAgent) 
     assert len(switch.requests) < 300 / 20
 
 
+def test_a_request_brings_as_many_rows_as_the_config_says(switch: SimulatedAgent) -> None:
+    switch.values |= table(ifHCInOctets=[(COUNTER64, row) for row in range(60)])
+    assert len(series(switch, **PORTS, maxRepetitions=60)) == 60
+    few = len(switch.requests)
+    assert len(series(switch, **PORTS, maxRepetitions=5)) == 60
+    assert len(switch.requests) - few > 3 * few
+
+
 @pytest.mark.parametrize("version", [1, "2c"])
 def test_the_interfaces_of_a_switch(switch: SimulatedAgent, version: int | str) -> None:
     found = series(switch, preset="interfaces", snmpVersion=version)

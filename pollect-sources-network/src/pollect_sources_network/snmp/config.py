@@ -13,6 +13,8 @@ from pollect.api import ConfigError, Seconds, Secret, SourceConfig
 SNMP_PORT = 161
 #: RFC 3414, section 11.2: shorter pass phrases are refused by agents as well.
 MIN_PASS_PHRASE_LENGTH = 8
+#: RFC 3414, section 2.4.
+MAX_USER_OCTETS = 32
 #: RFC 3411, section 5, SnmpEngineID.
 ENGINE_ID_OCTETS = range(5, 33)
 #: Requests of this size and their answers fit the buffers that agents and gufo-snmp have; an
@@ -203,6 +205,8 @@ def build_security(config: AgentConfig, log: logging.Logger) -> Security:
         raise ConfigError(f"expected 1, 2c or 3, got {config.snmp_version!r}", key="snmpVersion")
     if not config.username:
         raise ConfigError("SNMP 3 needs a user name", key="username")
+    if len(config.username.encode()) > MAX_USER_OCTETS:
+        raise ConfigError(f"expected at most {MAX_USER_OCTETS} octets", key="username")
     auth, privacy = config.auth_pass_phrase, config.privacy_pass_phrase
     level: SecurityLevel = config.security_level or (
         "authPriv" if privacy else "authNoPriv" if auth else "noAuthNoPriv"
