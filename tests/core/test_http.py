@@ -378,6 +378,20 @@ def test_empty_proxy_means_none_even_after_a_redirect(monkeypatch: pytest.Monkey
             fetch_text(server.url)
 
 
+def test_proxy_that_is_named_counts_for_every_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    asked: list[str] = []
+
+    def proxy(request: HttpRequest) -> HttpResponse:
+        asked.append(request.target)
+        there = request.target.endswith("/next")
+        return HttpResponse(status=200 if there else 302, headers={"Location": "/next"})
+
+    with serve_http(proxy) as server, HttpClient(proxy=server.url) as client:
+        client.get("http://127.0.0.1:9/first")
+    assert asked == ["http://127.0.0.1:9/first", "http://127.0.0.1:9/next"]
+
+
 @pytest.fixture
 def session() -> Iterator[requests.Session]:
     """A session as somebody else's library makes it."""

@@ -71,6 +71,19 @@ def test_a_probe_is_one_request_and_needs_no_password(box: FritzBox) -> None:
         assert len(box.requests) == before + 2
 
 
+@pytest.mark.parametrize(("seconds", "rates"), [(0, {}), (0.5, {"recv_bytes_sec": 2000})])
+def test_probes_within_one_second_have_rates_unless_no_time_passed(
+    box: FritzBox, seconds: float, rates: dict[str, float]
+) -> None:
+    clock = FakeClock()
+    with opened(section(box), FritzSource, clock=clock) as source:
+        source.series()
+        clock.advance(seconds)
+        set_totals(box, 70_000_001_000, 5_000_000_000)
+        found = source.series()
+    assert {name: found[name] for name in found if name == "recv_bytes_sec"} == rates
+
+
 def test_a_restarted_box_gives_no_rate(box: FritzBox) -> None:
     clock = FakeClock()
     with opened(section(box), FritzSource, clock=clock) as source:

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import time
 from pathlib import Path
 
@@ -168,6 +169,32 @@ def test_details_describe_the_answer_and_its_phases(authority: Authority) -> Non
     assert found["ip_protocol"] == 4
     assert found["last_modified"] == 100
     assert found["ssl_earliest_cert_expiry"] == pytest.approx(time.time() + 30 * 86400, abs=60)
+
+
+def test_options_of_tls_decide_who_is_trusted_and_who_we_are(
+    authority: Authority, tmp_path: Path
+) -> None:
+    def code(**options: object) -> float:
+        section = {"url": server.url, "details": True, **options}
+        return probe(build_source(section, HttpSource))["result_code"]
+
+    tls = authority.server("other.example")
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.load_verify_locations(authority.ca_file)
+    own = authority.issue("probe@example.org")
+    both, certificate, key = (tmp_path / name for name in ("both.pem", "cert.pem", "key.pem"))
+    own.private_key_and_cert_chain_pem.write_to_path(both)
+    own.private_key_pem.write_to_path(key)
+    own.cert_chain_pems[0].write_to_path(certificate)
+    ours = {"clientCert": str(certificate), "clientKey": str(key)}
+    trusted = {"caFile": str(authority.ca_file)}
+    with serve_http({"/": "fine"}, tls=tls) as server:
+        assert code(**trusted, **ours, serverName="other.example") == 0
+        assert code(**trusted, clientCert=str(both), serverName="other.example") == 0
+        assert code(**ours, verify=False) == 0
+        assert code(**ours, serverName="other.example") == 7, "nobody vouches for the server"
+        assert code(**trusted, **ours) == 7, "it is another server"
+        assert code(**trusted, serverName="other.example") != 0, "the server wants to know us"
 
 
 @pytest.mark.parametrize(
