@@ -13,6 +13,7 @@ from pollect_sources_network.certificate.source import CertificateSource, whole_
 from tests.simulators.certificates import Authority
 from tests.simulators.daemons import find_program, free_port, run_daemon
 from tests.simulators.tcp import (
+    Peer,
     closed_port,
     hang_up,
     rubbish,
@@ -26,7 +27,8 @@ from tests.sources_network.samples import probe
 DAYS = 40
 SHORT_SECONDS = 0.5
 #: OpenSSL's verdicts.
-FINE, NOT_YET_VALID, EXPIRED, SELF_SIGNED, UNKNOWN_LEAF_ISSUER = 0, 9, 10, 18, 20
+FINE, NOT_YET_VALID, EXPIRED, SELF_SIGNED = 0, 9, 10, 18
+UNKNOWN_AUTHORITY, UNKNOWN_LEAF_ISSUER = 19, 20
 WRONG_HOST, WRONG_ADDRESS = 62, 64
 
 
@@ -121,16 +123,53 @@ def test_self_signed_certificate_has_its_days(authority: Authority, tmp_path: Pa
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize(
+    ("names", "ca", "code"),
+    [
+        (["127.0.0.1"], True, FINE),
+        (["other.example"], True, WRONG_ADDRESS),
+        (["127.0.0.1"], False, UNKNOWN_AUTHORITY),
+    ],
+    ids=["good", "wrong host", "unknown authority"],
+)
 def test_server_that_insists_on_a_client_certificate_shows_its_own(
-    authority: Authority, version: ssl.TLSVersion
+    authority: Authority, version: ssl.TLSVersion, names: list[str], ca: bool, code: int
 ) -> None:
-    context = authority.server("127.0.0.1", days=DAYS + 0.5)
+    context = authority.server(*names, days=DAYS + 0.5)
     context.load_verify_locations(authority.ca_file)
     context.verify_mode = ssl.CERT_REQUIRED
     context.minimum_version = context.maximum_version = version
     with serve_tcp(silent, tls=context) as server:
-        found = probe(build(url=f"https://{server.address}/", details=True))
+        options = {"caFile": str(authority.ca_file)} if ca else {}
+        found = probe(build(url=f"https://{server.address}/", details=True, **options))
     assert days_of(found) == DAYS
+    assert (found["verify_code"], found["cert_valid"]) == (code, code == FINE)
+
+
+def test_server_that_answers_once_has_its_days_and_no_verdict(authority: Authority) -> None:
+    tls = authority.server("127.0.0.1", days=DAYS + 0.5)
+
+    def once(connection, peer: Peer) -> None:
+        if peer.accepted > 1:
+            silent(connection, peer)
+        with tls.wrap_socket(connection, server_side=True) as wrapped:
+            silent(wrapped, peer)
+
+    with serve_tcp(once) as server:
+        section = {"url": f"https://{server.address}/", "details": True}
+        found = probe(build(**section, timeout=SHORT_SECONDS))
+    assert days_of(found) == DAYS
+    assert "verify_code" not in found
+    assert "cert_valid" not in found
+
+
+def test_verdict_is_not_asked_for_where_nobody_wants_it(authority: Authority) -> None:
+    with serve_tcp(silent, tls=authority.server("127.0.0.1", days=DAYS + 0.5)) as server:
+        for section in ({}, {"details": True, "verify": False}):
+            found = probe(build(url=f"https://{server.address}/", **section))
+            assert days_of(found) == DAYS
+            assert "verify_code" not in found
+        assert server.accepted == 2
 
 
 def test_info_describes_the_certificate(authority: Authority) -> None:

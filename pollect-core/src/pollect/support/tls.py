@@ -64,7 +64,8 @@ def _trusting_context(
 def presented_certificates(sock: ssl.SSLSocket) -> tuple[bytes, ...]:
     """Return the certificates a server sent in DER, its own first, verified or not.
 
-    Where Python gives no access to the chain it is the server's own alone.
+    It may be asked for after a handshake that failed as well; empty when that got not so far. Where
+    Python gives no access to the chain it is the server's own alone.
     """
     if hasattr(sock, "get_unverified_chain"):  # from Python 3.13 on
         return tuple(sock.get_unverified_chain())
@@ -73,7 +74,10 @@ def presented_certificates(sock: ssl.SSLSocket) -> tuple[bytes, ...]:
         der = ssl._ssl.ENCODING_DER  # type: ignore[attr-defined]
         chain = inner.get_unverified_chain() or ()
         return tuple(certificate.public_bytes(der) for certificate in chain)
-    own = sock.getpeercert(binary_form=True)
+    try:
+        own = sock.getpeercert(binary_form=True)
+    except ValueError:  # the handshake is not done
+        own = None
     return (own,) if own else ()
 
 

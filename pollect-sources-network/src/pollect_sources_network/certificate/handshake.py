@@ -4,7 +4,6 @@ import ssl
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pollect.api import BadResponse
 from pollect.support.tls import build_ssl_context, presented_certificates
@@ -15,9 +14,6 @@ from pollect_sources_network.connect import Deadline, connect
 
 #: OpenSSL's code for "the certificate is fine".
 VERIFIED = 0
-
-_CERTIFICATE_MESSAGE = 11
-_LENGTH_BYTES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +50,18 @@ def fetch_chain(target: Target, deadline: Deadline) -> Presented:
     then. Raises `OSError`, `BadResponse` when there is no TLS or no certificate, or another
     `ProbeError` of the proxy.
     """
-    context = _permissive_context()
-    seen: list[tuple[bytes, ...]] = []
-    _watch_certificates(context, seen)
     begin = time.monotonic()
-    try:
-        with _handshake(context, target, deadline) as sock:
-            seconds = time.monotonic() - begin
-            chain = presented_certificates(sock)
-            version = sock.version() or ""
-    except ssl.SSLError:
-        if not seen:
-            raise
-        chain, seconds, version = seen[0], time.monotonic() - begin, ""
-    if not chain:
-        raise BadResponse("the server shows no certificate")
-    return Presented(chain, seconds, version)
+    with _prepare(_permissive_context(), target, deadline) as sock:
+        try:
+            sock.do_handshake()
+        except OSError:
+            if not presented_certificates(sock):
+                raise
+        seconds = time.monotonic() - begin
+        chain = presented_certificates(sock)
+        if not chain:
+            raise BadResponse("the server shows no certificate")
+        return Presented(chain, seconds, sock.version() or "")
 
 
 def fetch_verdict(target: Target, deadline: Deadline, ca_file: Path | None) -> int:
@@ -77,14 +69,20 @@ def fetch_verdict(target: Target, deadline: Deadline, ca_file: Path | None) -> i
 
     Raises `OSError` or `ProbeError` when the handshake fails for another reason.
     """
-    try:
-        _handshake(build_ssl_context(ca_file=ca_file), target, deadline).close()
-    except ssl.SSLCertVerificationError as error:
-        return error.verify_code
+    with _prepare(build_ssl_context(ca_file=ca_file), target, deadline) as sock:
+        try:
+            sock.do_handshake()
+        except ssl.SSLCertVerificationError as error:
+            return error.verify_code
+        except OSError as error:
+            # A certificate is judged as it comes in; that the server wants ours is said after it.
+            if not (_is_refusal(error) and presented_certificates(sock)):
+                raise
     return VERIFIED
 
 
-def _handshake(context: ssl.SSLContext, target: Target, deadline: Deadline) -> ssl.SSLSocket:
+def _prepare(context: ssl.SSLContext, target: Target, deadline: Deadline) -> ssl.SSLSocket:
+    """Connect and talk until the handshake may begin."""
     if target.proxy is not None:
         sock = open_tunnel(target.proxy, target.host, target.port, deadline)
     else:
@@ -93,10 +91,19 @@ def _handshake(context: ssl.SSLContext, target: Target, deadline: Deadline) -> s
         if target.starttls:
             DIALOGUES[target.starttls](Dialogue(sock, deadline, target.server_name))
         sock.settimeout(deadline.left())
-        return context.wrap_socket(sock, server_hostname=target.server_name)
+        return context.wrap_socket(
+            sock, server_hostname=target.server_name, do_handshake_on_connect=False
+        )
     except BaseException:
         sock.close()
         raise
+
+
+def _is_refusal(error: OSError) -> bool:
+    """Tell whether it was the server that broke off a handshake, by an alert or without a word."""
+    if isinstance(error, ssl.SSLEOFError | ConnectionError):
+        return True
+    return isinstance(error, ssl.SSLError) and "_ALERT_" in (error.reason or "")
 
 
 def _permissive_context() -> ssl.SSLContext:
@@ -108,36 +115,3 @@ def _permissive_context() -> ssl.SSLContext:
     context.set_ciphers("ALL:!aNULL:@SECLEVEL=0")
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     return context
-
-
-def _watch_certificates(context: Any, seen: list[tuple[bytes, ...]]) -> None:
-    """Note the chain as it goes by, with the hook that Python has for debugging.
-
-    It is the only way to it when the handshake fails afterwards; without it there is no chain.
-    """
-
-    def note(
-        sock: object, direction: str, version: Any, kind: Any, message: Any, data: bytes
-    ) -> None:
-        if direction == "read" and message == _CERTIFICATE_MESSAGE:
-            seen.append(parse_certificate_message(data, version == ssl.TLSVersion.TLSv1_3))
-
-    if hasattr(context, "_msg_callback"):
-        context._msg_callback = note
-
-
-def parse_certificate_message(data: bytes, tls_1_3: bool) -> tuple[bytes, ...]:
-    """Return the chain in a handshake message of type 11 (RFC 5246 7.4.2, RFC 8446 4.4.2)."""
-    position = 1 + _LENGTH_BYTES
-    if tls_1_3:
-        position += 1 + data[position]  # the context of the request
-    position += _LENGTH_BYTES
-    chain = []
-    while position + _LENGTH_BYTES <= len(data):
-        length = int.from_bytes(data[position : position + _LENGTH_BYTES], "big")
-        position += _LENGTH_BYTES
-        chain.append(data[position : position + length])
-        position += length
-        if tls_1_3:
-            position += 2 + int.from_bytes(data[position : position + 2], "big")
-    return tuple(chain)

@@ -90,8 +90,8 @@ def _declare(*labels: str) -> _Metrics:
         valid=metric("cert_valid", "1 when the certificate can be trusted, 0 when not."),
         verify_code=metric(
             "verify_code",
-            "OpenSSL's verdict: 0 fine, 9 not yet valid, 10 expired, 18 self-signed, 20 issuer "
-            "unknown, 62 wrong host.",
+            "OpenSSL's verdict: 0 fine, 9 not yet valid, 10 expired, 18 self-signed, 19 or 20 "
+            "issuer unknown, 62 or 64 wrong host or address.",
         ),
         handshake=metric(
             "handshake_ms", "Time to connect and shake hands in milliseconds.", "milliseconds"
@@ -262,7 +262,7 @@ class CertificateSource(Source[CertificateConfig]):
         self._troubles.works(str(target))
         code = None
         if isinstance(target, Target) and self.config.details and self.config.verify:
-            # The server may fall silent or ask for a certificate of ours: no verdict then.
+            # The server may have gone meanwhile: no verdict then.
             with contextlib.suppress(OSError, ProbeError):
                 code = fetch_verdict(target, deadline, self._ca_file)
         return Check(leaf, presented, code)
