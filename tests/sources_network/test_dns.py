@@ -133,6 +133,31 @@ def test_truncated_answer_is_fetched_by_tcp(unbound) -> None:
     assert found[f"answers{labels}"] == 40
 
 
+@pytest.mark.parametrize(
+    ("section", "recursive", "dnssec"),
+    [({}, True, False), ({"recursive": False}, False, False), ({"dnssec": True}, True, True)],
+)
+def test_question_is_put_as_configured(
+    section: dict[str, object], recursive: bool, dnssec: bool
+) -> None:
+    asked = []
+
+    def vouch(data: bytes) -> bytes:
+        query = dns.message.from_wire(data)
+        asked.append((bool(query.flags & dns.flags.RD), bool(query.ednsflags & dns.flags.DO)))
+        response = dns.message.make_response(query)
+        response.flags |= dns.flags.AD
+        return response.to_wire()
+
+    with serve_udp(vouch, host="::1") as server:
+        found = ask(server="::1", port=server.port, details=True, **section)
+    labels = "{server=::1,query=www.example.test,record_type=A}"
+    assert asked == [(recursive, dnssec)]
+    assert (found[f"success{labels}"], found[f"answers{labels}"]) == (1, 0)
+    assert (found[f"authenticated{labels}"], found[f"authoritative{labels}"]) == (1, 0)
+    assert f"ttl_seconds{labels}" not in found
+
+
 def of_somebody_else(data: bytes) -> bytes:
     """Answer with the identifier of another query."""
     return bytes([data[0] ^ 1]) + data[1:2] + b"\x81\x80" + data[4:]

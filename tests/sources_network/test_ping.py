@@ -43,6 +43,7 @@ needs_namespaces = pytest.mark.skipif(
 def run_in_namespace(script: str, group_range: str, *, privileged: bool = False) -> str:
     """Run a script in a network of its own, where only `group_range` may ping: none if empty."""
     imports = """
+        import socket
         import threading
         import time
         from pathlib import Path
@@ -81,6 +82,8 @@ def test_loopback_answers_over_both_versions_of_ip() -> None:
         assert times == sorted(times)
         assert times[0] > 0
         assert 0 <= found[f"jitter_seconds{label}"] <= times[2] - times[0]
+        assert 0 <= found[f"rtt_stddev_seconds{label}"] <= times[2] - times[0]
+        assert 0 < found[f"resolve_seconds{label}"] < 5
         assert found[f"ip_protocol{label}"] == version
         assert found[f"ttl{label}"] == 64
 
@@ -126,6 +129,25 @@ def test_datagram_sockets_ping_without_privileges() -> None:
 
 
 @needs_namespaces
+def test_raw_sockets_ping_where_no_group_may() -> None:
+    out = run_in_namespace(
+        """
+        try:
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP).close()
+        except PermissionError:
+            print("refused")
+        section = {"host": ["127.0.0.1", "::1"], "count": 2, "spacing": 0.01, "details": True}
+        found = probe(build_source(section, PingSource))
+        for host in section["host"]:
+            print(found[f"received{{host={host}}}"], found[f"ttl{{host={host}}}"])
+        """,
+        group_range="",
+        privileged=True,
+    )
+    assert out.split() == ["refused", *["2.0", "64.0"] * 2]
+
+
+@needs_namespaces
 def test_refusal_tells_what_to_do() -> None:
     out = run_in_namespace(
         """
@@ -161,6 +183,25 @@ def test_loss_is_the_part_without_a_reply() -> None:
         privileged=True,
     )
     assert out.split() == ["1", "1.0"]
+
+
+@needs_namespaces
+def test_host_without_ipv6_and_without_a_way_out_loses_all_requests() -> None:
+    out = run_in_namespace(
+        """
+        hosts = ["192.0.2.1", "2001:db8::1"]
+        begin = time.monotonic()
+        section = {"host": hosts, "count": 2, "spacing": 0.01, "replyTimeout": 0.2}
+        found = probe(build_source({**section, "details": True}, PingSource))
+        assert time.monotonic() - begin < 2
+        for host in hosts:
+            assert found[f"success{{host={host}}}"] == 0
+            assert not [name for name in found if "rtt" in name or "jitter" in name]
+            print(found[f"sent{{host={host}}}"], found[f"loss_ratio{{host={host}}}"])
+        """,
+        group_range="0 0",
+    )
+    assert out.split() == ["2.0", "1.0"] * 2
 
 
 def test_jitter_is_the_mean_difference() -> None:

@@ -56,6 +56,15 @@ def test_refused_and_unknown_are_the_time_limit() -> None:
     assert (found[""], found["success"], found["result_code"]) == (5000, 0, 5)
 
 
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_version_of_ip_may_be_demanded(protocol: str) -> None:
+    section = {"protocol": protocol, "send": "x", "readTimeout": 0.1}
+    with serve_tcp(silent, host="::1") as tcp, serve_udp(lambda data: data, host="::1") as udp:
+        port = tcp.port if protocol == "tcp" else udp.port
+        assert check(host="::1", port=port, ipProtocol=6, **section)["success"] == 1
+        assert check(host="::1", port=port, ipProtocol=4, **section)["result_code"] == 5
+
+
 def test_unanswered_connection_ends_in_time() -> None:
     with full_backlog() as port:
         begin = time.monotonic()
