@@ -29,6 +29,7 @@ from pollect.engine.engine import Engine
 from pollect.engine.plan import CollectionPlan, Plan, SourcePlan
 from pollect.errors import EngineError
 from pollect.testing import FakeClock, build_source, build_writer
+from pollect.testing.clock import GLANCE_SECONDS
 from tests.core.engine.rig import (
     VALUE,
     Gate,
@@ -680,3 +681,26 @@ def test_number_and_mapping_are_accepted_as_values(run: Run) -> None:
     wait_until(lambda: len(writer.batches) == 2)
     found = {(s.metric.name, s.value) for batch in writer.batches for s in batch.samples}
     assert found == {(None, 4), ("a", 1), ("b", 1)}
+
+
+def test_call_at_an_interval_ends_when_the_scheduler_hangs(run: Run, gate: Gate) -> None:
+    clock = FakeClock()
+    engine = run(plan_of([], []), clock=clock)
+    beats: list[float] = []
+    engine.call_every(5, lambda: beats.append(clock.monotonic()))
+    wait_until(lambda: beats == [1000])
+    clock.advance(5)
+    wait_until(lambda: beats == [1000, 1005])
+    hanging = threading.Event()
+
+    def hang() -> None:
+        hanging.set()
+        gate()
+
+    engine.call_every(3600, hang)
+    assert hanging.wait(10)
+    clock.advance(5)
+    time.sleep(3 * GLANCE_SECONDS)
+    assert beats == [1000, 1005]
+    gate.open()
+    wait_until(lambda: beats == [1000, 1005, 1010])

@@ -43,10 +43,10 @@ class Daemon:
         log.info("pollect %s runs %s", __version__, self._summary)
         self._engine.start()
         systemd.ready(self._summary)
-        while (received := signals.wait(systemd.watchdog_seconds)) not in STOPPING:
-            if received is None:
-                systemd.alive()
-            elif received is RELOADING:
+        if systemd.watchdog_seconds is not None:
+            self._engine.call_every(systemd.watchdog_seconds, systemd.alive)
+        while (received := signals.wait()) not in STOPPING:
+            if received is RELOADING:
                 systemd.reloading()
                 self._reload()
                 systemd.ready(self._summary)

@@ -49,13 +49,12 @@ class Signals:
         self._receiver.close()
         self._sender.close()
 
-    def wait(self, timeout: float | None) -> signal.Signals | None:
-        """Return the next signal, or None after `timeout` seconds.
+    def wait(self) -> signal.Signals:
+        """Return the next signal.
 
         A plugin that handles further signals brings those here too.
         """
-        if not select.select([self._receiver], [], [], timeout)[0]:
-            return None
+        select.select([self._receiver], [], [])
         number = self._receiver.recv(1)[0]
         return signal.Signals(number)
 

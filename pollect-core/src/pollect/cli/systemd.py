@@ -31,16 +31,16 @@ class Systemd:
         self._send("STOPPING=1")
 
     def alive(self) -> None:
-        """Feed the watchdog."""
+        """Feed the watchdog, without waiting for a manager that is busy."""
         if self.watchdog_seconds is not None:
-            self._send("WATCHDOG=1")
+            self._send("WATCHDOG=1", socket.MSG_DONTWAIT)
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str, flags: int = 0) -> None:
         if not self._address:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as peer:
-                peer.sendto(message.encode(), self._address)
+                peer.sendto(message.encode(), flags, self._address)
         except OSError as error:
             log.debug("systemd does not listen on %s: %s", self._address, error)
 

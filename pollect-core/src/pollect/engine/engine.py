@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pollect.engine.collection import Collection
@@ -128,6 +128,13 @@ class Engine:
         self._plan.ready.wait()
         self.stop()
         return [self._results[runner] for runner in self._runners() if runner in self._results]
+
+    def call_every(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call `callback` from now on, for as long as the scheduler keeps its ticks.
+
+        It is called in the scheduler's thread, so it must be quick.
+        """
+        Ticks(self._scheduler, self._clock, seconds, callback)
 
     def source_statuses(self) -> list[SourceStatus]:
         """Return how every source fares, in the order of the plan."""
