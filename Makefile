@@ -11,10 +11,9 @@ help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 QUICKSTART = $(BIN)/pollect run -c examples/quickstart.yml
-# In a terminal a job of its own (set -m): Ctrl-C ends pollect alone, and make tells how that went.
 run: $(VENV)/.installed ## Run the quickstart: this host's metrics on http://localhost:8000/
 	@echo "look at http://localhost:8000/ for what runs and http://localhost:8000/metrics for all values; Ctrl-C ends it"
-	@if [ -t 0 ]; then set -m; $(QUICKSTART); else exec $(QUICKSTART); fi
+	@exec $(PYTHON) -m tests.tools.foreground $(QUICKSTART)
 
 test: $(VENV)/.tools .bench/1x/.installed ## Run all tests; those whose services are absent skip and say so
 	@$(BIN)/python -m pytest $(ARGS)
