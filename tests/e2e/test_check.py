@@ -228,3 +228,17 @@ def test_files_for_tls_that_are_good_are_no_mistake(
     (tmp_path / "config.yml").write_text(TLS % ("server.key", certificates.ca_file))
     done = call("check", "config.yml", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [(("run", "-c"), 3), (("run", "--strict", "-c"), 2), (("check",), 2)]
+)
+def test_unknown_option_beside_a_missing_plugin_counts_where_it_is_a_mistake(
+    tmp_path: Path, command: tuple[str, ...], code: int
+) -> None:
+    config = GOOD.replace("sources:", "sources:\n      - {type: NoSuchType}", 1)
+    (tmp_path / "config.yml").write_text(config.replace("value: 1", "value: 1, colour: red"))
+    done = call(*command, "config.yml", folder=tmp_path)
+    assert done.returncode == code
+    assert "unknown source type 'NoSuchType'" in done.stderr
+    assert "colour: unknown option" in done.stderr

@@ -64,11 +64,17 @@ class ConfigError(PollectError):
 
 
 class InvalidConfig(ConfigError):
-    """All mistakes of one config file, in the order of the file."""
+    """All mistakes of one config file, in the order of the file.
 
-    def __init__(self, problems: Sequence[ConfigError]) -> None:
+    `warnings` are those among them that would not have stopped anything by themselves.
+    """
+
+    def __init__(
+        self, problems: Sequence[ConfigError], *, warnings: Sequence[ConfigError] = ()
+    ) -> None:
         super().__init__(f"{len(problems)} problem(s) in the configuration")
         self.problems = tuple(problems)
+        self.warnings = tuple(warnings)
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pollect.cli.session import extension_paths
 from pollect.config.load import find_config, load_config
-from pollect.config.root import Config
+from pollect.config.root import Config, TypeLookup
 from pollect.discovery.apart import PluginSearch
 from pollect.discovery.found import describe
 from pollect.discovery.registry import Registry
@@ -46,12 +46,17 @@ def reload(
     file: Path, registry: Registry, *, dry_run: bool = False, strict: bool = False
 ) -> Config:
     """Read and judge a config with plugins that are loaded already; raises what `load` raises."""
+    types: TypeLookup = registry
     if dry_run:
         from pollect.cli.dry_run import DryRunTypes
 
-        config = load_config(file, DryRunTypes(registry))
-    else:
-        config = load_config(file, registry)
+        types = DryRunTypes(registry)
+    try:
+        config = load_config(file, types)
+    except InvalidConfig as error:
+        if strict:
+            raise InvalidConfig(error.problems) from error
+        raise
     if strict and config.warnings:
         raise InvalidConfig(config.warnings)
     ask_plugins(config, registry)

@@ -157,7 +157,8 @@ def call(arguments: Sequence[str]) -> int:
 def exit_code(error: PollectError) -> int:
     """Return the exit code that tells scripts what kind of error it was."""
     if isinstance(error, InvalidConfig):
-        missing = all(isinstance(problem.__cause__, PluginError) for problem in error.problems)
+        decisive = (problem for problem in error.problems if problem not in error.warnings)
+        missing = all(isinstance(problem.__cause__, PluginError) for problem in decisive)
         return exit_codes.MISSING if missing else exit_codes.USAGE
     if isinstance(error, ConfigError):
         return exit_codes.USAGE

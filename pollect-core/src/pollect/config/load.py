@@ -49,5 +49,5 @@ def load_config(
     problems.warnings += document.duplicates
     config = read_root(document, file, types, environ, problems)
     if config is None:
-        raise InvalidConfig(problems.all())
+        raise InvalidConfig(problems.all(), warnings=problems.warnings)
     return config
