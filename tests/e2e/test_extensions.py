@@ -118,3 +118,50 @@ def test_an_extension_that_fails_at_import_is_named_with_its_line(tmp_path) -> N
     assert "extensions.Tide: importing extensions.Tide failed: AttributeError" in done.stderr
     assert f"({place}:2)" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+NEW_STYLE = """
+from typing import Annotated
+from msgspec import Meta
+from pollect.api import Source, SourceConfig
+
+class GullConfig(SourceConfig, frozen=True, kw_only=True):
+    pier: Annotated[str, Meta(description="Where they sit.")]
+
+class GullSource(Source[GullConfig]):
+    "Gulls on a pier."
+    config_type = GullConfig
+    def probe(self):
+        return 3
+"""
+
+
+def test_plugins_know_the_extensions_of_a_config(tmp_path: Path) -> None:
+    folder = tmp_path / "extensions"
+    folder.mkdir()
+    (folder / "Gull.py").write_text(NEW_STYLE)
+    (folder / "TideSource.py").write_text(OLD_STYLE)
+    config = tmp_path / "config.yml"
+    config.write_text(
+        "executors: [{collection: c, sources: [{type: extensions.Gull, pier: north},"
+        " {type: extensions.Tide}, {type: extensions.Crab}]}]\nwriter: {type: DryRun}\n"
+    )
+    listed = call("plugins", "list", "-c", config).stdout
+    rows = [line.split(maxsplit=3) for line in listed.splitlines()]
+    assert ["extensions.Gull", "source", str(folder / "Gull.py"), "ready"] in rows
+    assert ["extensions.Tide", "source", str(folder / "TideSource.py"), "ready"] in rows
+    assert re.search(r"^extensions\.Crab +source +an extension +broken: unknown", listed, re.M)
+    assert "extensions." not in call("plugins", "list", folder=tmp_path).stdout
+
+    shown = call("plugins", "show", "extensions.Gull", "-c", config)
+    assert shown.returncode == 0
+    words = " ".join(shown.stdout.split())
+    assert words.startswith(f"extensions.Gull: source of {folder / 'Gull.py'} Gulls on a pier.")
+    assert "pier text required Where they sit." in words
+    assert "- type: extensions.Gull pier: ..." in words
+    # In the folder of the config it need not be named.
+    assert call("plugins", "show", "extensions.Gull", folder=tmp_path).stdout == shown.stdout
+    assert call("plugins", "show", "extensions.Tide", "-c", config).returncode == 0
+    absent = call("plugins", "show", "extensions.Crab", "-c", config)
+    assert absent.returncode == 3
+    assert str(folder / "CrabSource.py") in absent.stderr

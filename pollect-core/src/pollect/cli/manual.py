@@ -26,12 +26,12 @@ _SAMPLES = (
 
 
 def write_manual(entry: Entry, plugin: type[Source[Any]] | type[Writer[Any]]) -> str:
-    """Return all there is to know about a type."""
+    """Return all there is to know about a type; of an extension nobody knows requirements."""
     own, common = _options(plugin)
     parts = [
         f"{entry.spec.type}: {entry.kind} of {entry.origin}",
         _prose(plugin),
-        _section("Requirements", _requirements(entry)),
+        _section("Requirements", _requirements(entry)) if entry.installed else "",
         _section("Options", _option_table(own)),
         _section(f"Options of every {entry.kind}", _option_table(common)),
     ]

@@ -1,7 +1,8 @@
 """`pollect plugins`: what is installed, whether it can be used, and how to use it."""
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -14,6 +15,12 @@ from pollect.discovery.registry import Registry
 from pollect.discovery.requirements import Installed, Readiness, State, judge
 from pollect.errors import PluginError, UnknownPlugin
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _config_option(help: str) -> Callable[[_Command], _Command]:
+    return click.option("-c", "--config", "config_name", metavar="FILE", help=help)
+
 
 @click.group()
 def plugins() -> None:
@@ -22,9 +29,10 @@ def plugins() -> None:
 
 @plugins.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@_config_option("List the extensions that a config names too.")
 @log_options
 @click.pass_obj
-def list_plugins(session: Session, as_json: bool) -> None:
+def list_plugins(session: Session, as_json: bool, config_name: str | None) -> None:
     """List every source and writer type, where it comes from, and whether it can be used."""
     session.start_command_log()
     registry = Registry()
@@ -34,6 +42,10 @@ def list_plugins(session: Session, as_json: bool) -> None:
     for entry, rival in registry.rivals:
         reason = f"also registered by {rival.origin}"
         rows.append((entry, Readiness(State.BROKEN, reason=reason)))
+    if config_name is not None:
+        from pollect.cli.extensions import judge_extensions
+
+        rows += judge_extensions(registry, config_name)
     if as_json:
         print(json.dumps(_as_json(registry, rows), indent=2, ensure_ascii=False))
     else:
@@ -42,21 +54,29 @@ def list_plugins(session: Session, as_json: bool) -> None:
 
 @plugins.command("show")
 @click.argument("type_name", metavar="TYPE")
+@_config_option("Look for extensions beside this config.")
 @log_options
 @click.pass_obj
-def show_plugin(session: Session, type_name: str) -> int:
+def show_plugin(session: Session, type_name: str, config_name: str | None) -> int:
     """Print the manual of one source or writer type, made from its class.
 
-    For a type that is not installed it says how to get it; the exit code is then 3.
+    A type with a dot is an extension, a file of your own. For a type that is not installed it says
+    how to get it; the exit code is then 3.
     """
     session.start_command_log()
     registry = Registry()
     entries = [entry for kind in KINDS if (entry := registry.words(kind).get(type_name))]
-    if not entries:
+    if entries:
+        found = [(entry, entry.spec.load()) for entry in entries]
+    elif "." in type_name:
+        from pollect.cli.extensions import load_extension
+
+        found = list(load_extension(type_name, config_name))
+    else:
         return _show_absent(registry, type_name)
     from pollect.cli.manual import write_manual
 
-    print("\n\n\n".join(write_manual(entry, entry.spec.load()) for entry in entries))
+    print("\n\n\n".join(write_manual(entry, plugin) for entry, plugin in found))
     return 0
 
 
