@@ -151,13 +151,13 @@ def test_server_that_answers_once_has_its_days_and_no_verdict(authority: Authori
 
     def once(connection, peer: Peer) -> None:
         if peer.accepted > 1:
-            silent(connection, peer)
+            hang_up(connection, peer)
+            return
         with tls.wrap_socket(connection, server_side=True) as wrapped:
             silent(wrapped, peer)
 
     with serve_tcp(once) as server:
-        section = {"url": f"https://{server.address}/", "details": True}
-        found = probe(build(**section, timeout=SHORT_SECONDS))
+        found = probe(build(url=f"https://{server.address}/", details=True))
     assert days_of(found) == DAYS
     assert "verify_code" not in found
     assert "cert_valid" not in found
