@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.command import LIMIT_SECONDS, start
 from tests.e2e.test_beside_1x import OLD_PYTHON, Series, collect_until
-from tests.simulators.daemons import free_port
+from tests.simulators.daemons import free_port, free_udp_port
 from tests.simulators.named import ZONE, ask, needs_named, run_named
 from tests.simulators.snmpd import needs_snmpd, run_snmpd
 
@@ -94,7 +94,7 @@ SNMP_SERIES = 9
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A snmpd, and a named that has forwarded some queries."""
-    zone_port, resolver_port, statistics_port = free_port(), free_port(), free_port()
+    zone_port, resolver_port, statistics_port = free_udp_port(), free_udp_port(), free_port()
     (tmp_path / "zone").mkdir()
     (tmp_path / "zone" / "example").write_text(ZONE)
     zone = 'zone "example" { type primary; file "example"; };'

@@ -1,6 +1,7 @@
 """Start a program of Debian for a test, wait until it answers, and stop it by its pid."""
 
 import contextlib
+import random
 import shutil
 import socket
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 from tests.simulators.tcp import wait_until
 
 _STOP_SECONDS = 10.0
+#: Below those that Linux hands out by itself, which other sockets on this machine get at any time.
+_OWN_PORTS = range(10_000, 32_768)
 
 
 def find_program(name: str, package: str) -> str:
@@ -28,6 +31,17 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def free_udp_port() -> int:
+    """Return a port of 127.0.0.1 that is free for UDP and TCP, as snmpd and named need both."""
+    while True:
+        address = ("127.0.0.1", random.choice(_OWN_PORTS))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+            with contextlib.suppress(OSError):
+                udp.bind(address)
+                tcp.bind(address)
+                return address[1]
 
 
 def answers(port: int) -> bool:

@@ -1,7 +1,6 @@
 """Debian's snmpd, started on a free port with a configuration of the test's own."""
 
 import contextlib
-import random
 import secrets
 import shutil
 import socket
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulators.daemons import free_udp_port
 from tests.simulators.snmp_agent import (
     GET,
     INTEGER,
@@ -30,23 +30,10 @@ needs_snmpd = pytest.mark.skipif(SNMPD is None, reason="snmpd is not installed")
 READY_SECONDS = 30.0
 COMMUNITY = "public"
 START_TRIES = 5
-#: Below those that Linux hands out by itself, which other sockets on this machine get at any time.
-PORTS = range(10_000, 32_768)
 
 
 class NoAgent(AssertionError):
     """Nobody answered in time."""
-
-
-def free_udp_port() -> int:
-    """Return a port that is free for TCP as well: snmpd ends if it cannot have both."""
-    while True:
-        address = ("127.0.0.1", random.choice(PORTS))
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            with contextlib.suppress(OSError):
-                udp.bind(address)
-                tcp.bind(address)
-                return address[1]
 
 
 @contextlib.contextmanager

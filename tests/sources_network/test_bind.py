@@ -9,7 +9,7 @@ from pollect.api import BadResponse, ConfigError, Kind, TargetUnavailable
 from pollect.testing import FakeClock, HttpResponse, Misbehaviour, build_source, serve_http
 from pollect_sources_network.bind.source import BindSource, cumulate_sizes, split_cache
 from pollect_sources_network.bind.statistics import parse_statistics
-from tests.simulators.daemons import free_port
+from tests.simulators.daemons import free_port, free_udp_port
 from tests.simulators.named import ZONE, ask, needs_named, run_named
 from tests.sources_network.driver import OpenSource, opened
 
@@ -25,7 +25,7 @@ class Named(NamedTuple):
 def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Named]:
     """A resolver with two views, which asks a server that knows one zone."""
     folder = tmp_path_factory.mktemp("named")
-    server_port, resolver_port, statistics_port = free_port(), free_port(), free_port()
+    server_port, resolver_port, statistics_port = free_udp_port(), free_udp_port(), free_port()
     (folder / "server").mkdir()
     (folder / "server" / "example").write_text(ZONE)
     zone = 'zone "example" { type primary; file "example"; };'
@@ -142,7 +142,7 @@ def authoritative(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authorit
             zone "example" { type primary; file "later"; };
         };
     """
-    dns_port, statistics_port = free_port(), free_port()
+    dns_port, statistics_port = free_udp_port(), free_port()
     with run_named(folder, views, dns_port=dns_port, statistics_port=statistics_port):
         yield Authoritative(f"http://127.0.0.1:{statistics_port}", dns_port)
 

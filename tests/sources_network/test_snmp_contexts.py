@@ -269,6 +269,26 @@ def test_a_silent_agent_is_unavailable_on_an_unconnected_socket_too() -> None:
         assert len(agent.received) == 2
 
 
+@pytest.mark.parametrize("rubbish", [b"garbage", b"", b"\x30\x82\xff\xff\x02", b"\x00" * 1500])
+def test_rubbish_on_an_unconnected_socket_is_no_answer(rubbish: bytes) -> None:
+    with serve_udp(lambda _: rubbish) as peer:
+        config = {"host": peer.address, "unconnected": True, "timeout": 0.1, "retries": 0, **GET}
+        with pytest.raises(TargetUnavailable, match="no answer within"):
+            probe(config)
+
+
+def test_agents_with_an_ipv6_address_are_read_over_an_unconnected_socket_too() -> None:
+    with SimulatedAgent(BRIDGE, host="::1") as agent:
+        config = {**agent_section(agent, "2c", unconnected=True, **GET), "host": "::1"}
+        assert probe(config | {"port": agent.port}) == {'ports{name=""}': 7}
+
+
+def test_an_address_that_the_system_refuses_is_unavailable() -> None:
+    config = {"host": "255.255.255.255", "unconnected": True, "timeout": 5, "retries": 0, **GET}
+    with pytest.raises(TargetUnavailable, match="Permission denied"):
+        probe(config)
+
+
 @pytest.mark.parametrize("version", [1, "2c"])
 def test_objects_that_do_not_exist_leave_the_others(version: int | str) -> None:
     metrics = [

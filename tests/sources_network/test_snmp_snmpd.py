@@ -12,8 +12,9 @@ from pollect.api import AuthenticationFailed, ConfigError, TargetUnavailable
 from pollect_sources_network.snmp.get import SnmpGetSource
 from pollect_sources_network.snmp.program import parse_output
 from tests.simulators import snmpd
+from tests.simulators.daemons import free_udp_port
 from tests.simulators.snmp_agent import SimulatedAgent
-from tests.simulators.snmpd import free_udp_port, needs_snmpd, run_snmpd
+from tests.simulators.snmpd import needs_snmpd, run_snmpd
 from tests.sources_network.driver import opened
 
 pytestmark = [pytest.mark.integration, needs_snmpd]
@@ -192,8 +193,11 @@ def test_a_wrong_privacy_phrase_gets_silence_and_a_hint(host: str) -> None:
         source.series()
 
 
+@pytest.mark.parametrize("unconnected", [False, True], ids=["gufo-snmp", "snmp"])
 @pytest.mark.parametrize("version", [1, "2c", 3])
-def test_more_objects_than_an_answer_holds_are_read_all(host: str, version: int | str) -> None:
+def test_more_objects_than_an_answer_holds_are_read_all(
+    host: str, version: int | str, unconnected: bool
+) -> None:
     walked = [
         {"name": f"object{column}", "oid": f"1.3.6.1.2.1.2.2.1.{column}.1"}
         for column in (1, 3, 4, 5, 7, 8, 10, 11, 13, 14, 16, 17, 19, 20)
@@ -208,19 +212,20 @@ def test_more_objects_than_an_answer_holds_are_read_all(host: str, version: int 
     ]
     absent = [{"name": f"absent{number}", "oid": f"{ABSENT}.{number}"} for number in range(100)]
     security = v3(USERS[4]) if version == 3 else {"snmpVersion": version}
-    config = section(host, maxOidsPerRequest=128, timeout=0.3, **security)
+    config = section(host, maxOidsPerRequest=128, timeout=0.3, unconnected=unconnected, **security)
     config["metrics"] = [*absent, *walked, *repeated]
     with opened(config, SnmpGetSource) as source:
         assert len(source.series()) == len(walked) + len(repeated)
         assert len(source.series()) == len(walked) + len(repeated)
 
 
+@pytest.mark.parametrize("unconnected", [False, True], ids=["gufo-snmp", "snmp"])
 @pytest.mark.parametrize("user", [USERS[0], USERS[4]], ids=["noAuthNoPriv", "authPriv"])
 def test_a_restarted_agent_is_read_again_without_a_gap(
-    tmp_path: Path, user: tuple[str, str, str]
+    tmp_path: Path, user: tuple[str, str, str], unconnected: bool
 ) -> None:
     port = free_udp_port()
-    config = section(f"127.0.0.1:{port}", timeout=0.3, **v3(user))
+    config = section(f"127.0.0.1:{port}", timeout=0.3, unconnected=unconnected, **v3(user))
     config["metrics"] = [{"name": "load", "oid": "laLoadFloat.1"}]
     with opened(config, SnmpGetSource) as source:
         for _ in range(2):

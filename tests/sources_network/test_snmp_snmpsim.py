@@ -15,7 +15,8 @@ import pytest
 from pollect.api import AuthenticationFailed
 from pollect.testing import wait_until
 from pollect_sources_network.snmp.get import SnmpGetSource
-from tests.simulators.snmpd import COMMUNITY, await_agent, free_udp_port
+from tests.simulators.daemons import free_udp_port
+from tests.simulators.snmpd import COMMUNITY, await_agent
 from tests.sources_network.driver import opened
 
 RESPONDER = Path(sys.executable).with_name("snmpsim-command-responder")

@@ -24,6 +24,7 @@ from tests.simulators.snmp_agent import (
 )
 from tests.simulators.snmpd import needs_snmpd, run_snmpd
 from tests.sources_network.driver import opened
+from tests.sources_network.test_snmp_snmpd import every_backend
 
 
 def table(**columns: list[Tagged]) -> dict[str, Tagged]:
@@ -226,10 +227,10 @@ def test_mistakes_in_the_config_name_their_key(change: dict[str, Any], key: str)
 
 @pytest.mark.integration
 @needs_snmpd
-@pytest.mark.parametrize("backend", ["native", "snmpget"])
-def test_the_tables_of_debians_snmpd(tmp_path: Path, backend: str) -> None:
+@every_backend
+def test_the_tables_of_debians_snmpd(tmp_path: Path, backend: dict[str, Any]) -> None:
     with run_snmpd(tmp_path) as host:
-        config = {"host": host, "snmpVersion": "2c", "backend": backend}
+        config = {"host": host, "snmpVersion": "2c", **backend}
         with opened({**config, "preset": "interfaces"}, SnmpTableSource) as source:
             found = source.series()
             assert found['up{index="1",interface="lo",alias=""}'] == 1
