@@ -22,14 +22,15 @@ XML = {"Content-Type": 'text/xml; charset="utf-8"'}
 Actions = dict[str, dict[str, tuple[str, Any]]]
 
 
-def wlan(ssid: str, standard: str, channel: int, *, clients: int) -> Actions:
-    """Return what a wireless network answers."""
+def wlan(ssid: str, standard: str, channel: int, *, clients: int, band: str = "") -> Actions:
+    """Return what a wireless network answers; newer firmware tells the band."""
     return {
         "GetInfo": {
             "NewStatus": ("string", "Up"),
             "NewChannel": ("ui1", channel),
             "NewSSID": ("string", ssid),
             "NewStandard": ("string", standard),
+            "NewX_AVM-DE_FrequencyBand": ("string", band),
         },
         "GetTotalAssociations": {"NewTotalAssociations": ("ui2", clients)},
         "GetPacketStatistics": {
@@ -167,7 +168,10 @@ class FritzBox(HttpServer):
         if path == "/igddesc.xml":
             return HttpResponse(describe_device(IGD, IGD_SERVICES), headers=XML)
         if path == "/tr64desc.xml":
-            return HttpResponse(describe_device(TR64, TR64_SERVICES), headers=XML)
+            services = {
+                name: self.values[name] for name in self.values.keys() - IGD_SERVICES.keys()
+            }
+            return HttpResponse(describe_device(TR64, services), headers=XML)
         name = path.removeprefix("/").removesuffix("SCPD.xml")
         if name in self.values:
             return HttpResponse(describe_service(self.values[name]), headers=XML)

@@ -22,7 +22,7 @@ from pollect_sources_network.fritz.client import FritzClient
 from pollect_sources_network.fritz.source import PROBE_SECONDS, FritzSource
 from tests.e2e.command import call
 from tests.simulators.certificates import Authority
-from tests.simulators.fritz_box import PASSWORD, USER, FritzBox, soap_fault
+from tests.simulators.fritz_box import PASSWORD, USER, FritzBox, soap_fault, wlan
 from tests.simulators.tcp import Handler, hang_up, rubbish, serve_tcp, silent, trickle
 from tests.sources_network.driver import opened, series_of
 
@@ -245,6 +245,31 @@ def test_a_user_without_all_rights_gets_the_rest(
             assert source.series() == expected
     assert box.calls.count("Hosts1/GetHostNumberOfEntries") == 1
     assert caplog.text.count("Action Not Authorized") == 1
+
+
+@pytest.mark.parametrize(
+    ("band", "third"), [("6000", "6ghz"), ("5000", "5ghz2"), ("unknown", "5ghz2")]
+)
+def test_a_box_with_four_wireless_networks_has_a_third_radio(
+    box: FritzBox, band: str, third: str
+) -> None:
+    box.values["WLANConfiguration3"] = wlan("home", "ax", 37, clients=2, band=band)
+    box.values["WLANConfiguration4"] = wlan("guests", "ax", 37, clients=1)
+    with opened(section(box, details=True, password=PASSWORD), FritzSource) as source:
+        found = source.series()
+    clients = {name: value for name, value in found.items() if name.startswith("wlan_clients")}
+    assert clients == {
+        'wlan_clients{radio="2.4ghz"}': 4,
+        'wlan_clients{radio="5ghz"}': 7,
+        f'wlan_clients{{radio="{third}"}}': 2,
+        'wlan_clients{radio="guest"}': 1,
+    }
+
+
+def test_a_box_with_three_wireless_networks_has_one_for_guests(box: FritzBox) -> None:
+    box.values["WLANConfiguration3"] = wlan("guests", "ac", 36, clients=1)
+    with opened(section(box, details=True, password=PASSWORD), FritzSource) as source:
+        assert source.series()['wlan_clients{radio="guest"}'] == 1
 
 
 def test_rates_beyond_32_bits_are_taken_where_the_box_tells_them(box: FritzBox) -> None:

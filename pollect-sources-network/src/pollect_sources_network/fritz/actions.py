@@ -159,8 +159,10 @@ ALL = (
 #: Our name and that of the fields, for what is counted in both directions.
 DIRECTIONS = {"recv": "Received", "sent": "Sent"}
 
-#: The box numbers its wireless networks in this order; the last is the guests'.
-RADIOS = {1: "2.4ghz", 2: "5ghz", 3: "guest"}
+WLAN_SERVICE = "WLANConfiguration"
+#: Two radios and the guests; a box with three radios has one more.
+USUAL_NETWORKS = 3
+FREQUENCY_BAND = "NewX_AVM-DE_FrequencyBand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,29 +270,45 @@ def parse_clients(radio: str) -> Callable[[Fields], Iterator[Sample]]:
     return parse
 
 
-DETAILS = (
-    Detail("WANCommonIFC1", "GetCommonLinkProperties", parse_link),
-    *(
-        Detail("WANCommonIFC1", f"GetTotalPackets{name}", parse_packets(direction))
-        for direction, name in DIRECTIONS.items()
-    ),
-    Detail("WANIPConn1", "GetStatusInfo", parse_connection),
-    Detail("DeviceInfo1", "GetInfo", parse_device),
-    Detail("WANDSLInterfaceConfig1", "GetInfo", parse_dsl),
-    Detail("WANDSLInterfaceConfig1", "X_AVM-DE_GetDSLInfo", parse_dsl_errors),
-    *(
-        Detail(f"WLANConfiguration{number}", action, parse(radio))
-        for number, radio in RADIOS.items()
-        for action, parse in (
-            ("GetInfo", parse_wlan),
-            ("GetTotalAssociations", parse_clients),
-            ("GetPacketStatistics", parse_wlan_packets),
-        )
-    ),
-    Detail("LANEthernetInterfaceConfig1", "GetStatistics", parse_lan),
-    Detail("Hosts1", "GetHostNumberOfEntries", parse_hosts),
-    Detail("UserInterface1", "GetInfo", parse_user_interface),
-)
+def name_radios(count: int, third_band: str = "") -> dict[int, str]:
+    """Return the radios of `count` wireless networks by the numbers of their services.
+
+    The last is the guests'. With four of them `third_band` is the megahertz of the third.
+    """
+    third = "6ghz" if third_band == "6000" else "5ghz2"
+    names = (
+        ("2.4ghz", "5ghz", third, "guest")
+        if count > USUAL_NETWORKS
+        else ("2.4ghz", "5ghz", "guest")
+    )
+    return dict(enumerate(names, start=1))
+
+
+def list_details(radios: Mapping[int, str]) -> tuple[Detail, ...]:
+    """Return every action that is worth asking for."""
+    return (
+        Detail("WANCommonIFC1", "GetCommonLinkProperties", parse_link),
+        *(
+            Detail("WANCommonIFC1", f"GetTotalPackets{name}", parse_packets(direction))
+            for direction, name in DIRECTIONS.items()
+        ),
+        Detail("WANIPConn1", "GetStatusInfo", parse_connection),
+        Detail("DeviceInfo1", "GetInfo", parse_device),
+        Detail("WANDSLInterfaceConfig1", "GetInfo", parse_dsl),
+        Detail("WANDSLInterfaceConfig1", "X_AVM-DE_GetDSLInfo", parse_dsl_errors),
+        *(
+            Detail(f"{WLAN_SERVICE}{number}", action, parse(radio))
+            for number, radio in radios.items()
+            for action, parse in (
+                ("GetInfo", parse_wlan),
+                ("GetTotalAssociations", parse_clients),
+                ("GetPacketStatistics", parse_wlan_packets),
+            )
+        ),
+        Detail("LANEthernetInterfaceConfig1", "GetStatistics", parse_lan),
+        Detail("Hosts1", "GetHostNumberOfEntries", parse_hosts),
+        Detail("UserInterface1", "GetInfo", parse_user_interface),
+    )
 
 
 def parse_totals_64(fields: Fields) -> tuple[int, int] | None:

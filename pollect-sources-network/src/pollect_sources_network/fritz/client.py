@@ -105,6 +105,10 @@ class FritzClient:
             raise self._mapped(error, f" {service}/{action}") from error
         return answer
 
+    def count_services(self, kind: str) -> int:
+        """Return how many services of a kind the box describes; they are numbered from 1."""
+        return sum(name.rstrip("0123456789") == kind for name in self._connection.services)
+
     def close(self) -> None:
         """Close the connections."""
         if self._session is not None:

@@ -25,14 +25,18 @@ from pollect.api import (
 from pollect_sources_network.connect import ROOM_SECONDS
 from pollect_sources_network.fritz.actions import (
     ALL,
-    DETAILS,
+    FREQUENCY_BAND,
     RECEIVED,
     RECEIVED_RATE,
     SENT,
     SENT_RATE,
+    USUAL_NETWORKS,
+    WLAN_SERVICE,
     WRAP_32,
     Detail,
     Fields,
+    list_details,
+    name_radios,
     parse_detail,
     parse_totals_32,
     parse_totals_64,
@@ -95,8 +99,8 @@ class FritzSource(Source[FritzConfig]):
         self._counts_64_bits: bool | None = None
         #: What `GetAddonInfos` said last; empty from a box that does not have it.
         self._addons: Fields = {}
-        #: Details that the box does not have or does not let us have.
-        self._refused: set[Detail] = set()
+        #: What to ask for with `details`: all that the box did not refuse; None before the first.
+        self._wanted: list[Detail] | None = None
         #: Time, bytes received and bytes sent of the last probe.
         self._last: tuple[float, int, int] | None = None
 
@@ -115,7 +119,7 @@ class FritzSource(Source[FritzConfig]):
         self._has_just_connected = True
         self._counts_64_bits = None
         self._addons = {}
-        self._refused.clear()
+        self._wanted = None
 
     def probe(self) -> Iterable[Sample]:
         if self._client is None:
@@ -176,20 +180,33 @@ class FritzSource(Source[FritzConfig]):
 
     def _details(self) -> list[Sample]:
         samples: list[Sample] = []
-        for detail in DETAILS:
-            if detail in self._refused:
+        wanted = list_details(self._name_radios()) if self._wanted is None else self._wanted
+        self._wanted = list(wanted)
+        for detail in wanted:
+            if detail not in self._wanted:
                 continue
             try:
                 answer = self._call(detail.service, detail.action)
                 samples += parse_detail(detail, {**self._addons, **answer})
             except AuthenticationFailed as error:
                 # Asking on and on would make the box lock the user out for a while.
-                self._refused.update(each for each in DETAILS if each.needs_login)
+                self._wanted = [each for each in self._wanted if not each.needs_login]
                 self.log.warning("left out all that needs a login from now on: %s", error)
             except BadResponse as error:
-                self._refused.add(detail)
+                self._wanted.remove(detail)
                 self.log.info("left out from now on: %s", error)
         return samples
+
+    def _name_radios(self) -> dict[int, str]:
+        count = self._client.count_services(WLAN_SERVICE) if self._client else 0
+        if count <= USUAL_NETWORKS:
+            return name_radios(count)
+        try:
+            band = self._call(f"{WLAN_SERVICE}3", "GetInfo").get(FREQUENCY_BAND, "")
+        except (AuthenticationFailed, BadResponse) as error:
+            self.log.debug("the band of the third wireless network is unknown: %s", error)
+            band = ""
+        return name_radios(count, str(band))
 
     def _call(self, service: str, action: str) -> Fields:
         if self._client is None:
