@@ -1,9 +1,11 @@
-"""Kills of the daemon, also on a full disk: with a spool, what it took over arrives."""
+"""Kills of the daemon, also on a full disk: what its spool has on disk arrives."""
 
 import json
+import logging
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -14,12 +16,14 @@ from typing import Any
 
 import pytest
 
+from pollect.engine.clock import SystemClock
+from pollect.engine.spool import SpoolBuffer
 from pollect.testing.waiting import wait_until
 from tests.e2e.command import scrape, start
 from tests.simulators.daemons import free_port
 from tests.writers.backends import Backend, InfluxBackend
 
-#: Counts on over restarts; what a probe returned last may die on its way to the outbox.
+#: Counts on over restarts; what a probe returned last may die on its way to the disk.
 COUNTING_SOURCE = """
 from pathlib import Path
 from pollect.api import Metric, Source, SourceConfig
@@ -42,6 +46,9 @@ WIDE_SOURCE = COUNTING_SOURCE.replace('probe.")', 'probe.", labels=("wide",))').
     "sample(number)", 'sample(number, f"{number}" + "x" * 2000)'
 )
 
+TICK_SECONDS = 0.02
+#: Until a batch is on disk; milliseconds, unless the machine is busy.
+STORE_SECONDS = 0.1
 RUNS = 6
 SEED = 7
 DISK = "8m"
@@ -70,7 +77,7 @@ def write_config(
     spooled = {"type": backend.writer, "spool": True, "selfMetrics": False, **backend.section}
     sources = [{"type": "extensions.Counting"}]
     config = {
-        "tickTime": 0.02,
+        "tickTime": TICK_SECONDS,
         "stateDir": str(state),
         "writers": [spooled, *writers],
         "executors": [{"collection": "crash", "sources": sources}],
@@ -80,12 +87,13 @@ def write_config(
     return file
 
 
-def test_daemon_that_is_killed_again_and_again_delivers_what_it_took_over(tmp_path: Path) -> None:
+def test_daemon_that_is_killed_again_and_again_delivers_what_was_on_disk(tmp_path: Path) -> None:
     backend = InfluxBackend(tmp_path)
     config = write_config(tmp_path, backend, COUNTING_SOURCE, state=tmp_path / "state")
     counter = tmp_path / "counter"
     generator = random.Random(SEED)
-    last_of_run: set[int] = set()
+    acknowledged: set[int] = set()
+    may_be_missing: set[int] = set()
     for run in range(RUNS):
         if run in (2, 5):
             backend.come_up()
@@ -100,13 +108,16 @@ def test_daemon_that_is_killed_again_and_again_delivers_what_it_took_over(tmp_pa
             if run < RUNS - 1:
                 daemon.send(signal.SIGKILL)
                 daemon.process.wait()
+                may_be_missing |= last_before(int(counter.read_text()))
+                acknowledged.update(on_disk(tmp_path / "state" / "spool", tmp_path / f"kill{run}"))
             else:
                 assert daemon.stop() == 0
-        last_of_run.add(int(counter.read_text()))
     backend.close()
     arrived = Counter(backend.arrived())
     missing = set(range(int(counter.read_text()) + 1)) - set(arrived)
-    assert missing <= last_of_run, "only what was not handed over yet may be missing"
+    assert len(acknowledged) > RUNS, "kills during an outage find something on disk"
+    assert not missing & acknowledged, "what was on disk at a kill is delivered"
+    assert missing <= may_be_missing, "only what was not on disk yet may be missing"
     repeated = [number for number, times in arrived.items() if times > 1]
     assert len(repeated) <= RUNS * 5, "only what was on its way at a kill comes twice"
 
@@ -151,7 +162,24 @@ def test_daemon_killed_on_a_full_disk_delivers_the_youngest_and_goes_on(
     arrived = backend.arrived()
     assert arrived == sorted(set(arrived)), "in order, each once"
     missing = {*range(arrived[0], arrived[-1])} - {*arrived}
-    assert missing <= {last}, "only the oldest are dropped, and what the kill met"
+    assert missing <= last_before(last), "only the oldest are dropped, and what the kill met"
     assert arrived[0] >= given_up
     assert arrived[0] < last - 50, "the disk kept what fits on it"
     assert arrived[-1] == probes() - 1
+
+
+def last_before(number: int) -> set[int]:
+    """Return the numbers that may not have been on disk yet when a kill came at this one."""
+    return {*range(number, number - round(STORE_SECONDS / TICK_SECONDS), -1)}
+
+
+def on_disk(spool: Path, place: Path) -> list[int]:
+    """Return the numbers a spool holds, read from a copy so that it stays as the kill left it."""
+    shutil.copytree(spool, place)
+    (file,) = place.glob("*.sqlite")
+    log = logging.getLogger("copy")
+    buffer = SpoolBuffer(file, samples=10**9, age=1e9, clock=SystemClock(), log=log)
+    try:
+        return [int(sample.value) for batch in buffer.peek(10**9) for sample in batch.samples]
+    finally:
+        buffer.close()

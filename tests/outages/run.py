@@ -15,7 +15,8 @@ from typing import NamedTuple
 from prometheus_client.parser import text_string_to_metric_families
 
 from pollect.engine.clock import SystemClock
-from pollect.engine.spool import SPOOL_FOLDER, SpoolBuffer
+from pollect.engine.spool import SpoolBuffer
+from pollect.engine.spoolfiles import SPOOL_FOLDER
 from pollect.testing.waiting import wait_until
 from tests.e2e.command import Daemon, scrape, start
 from tests.outages.judge import SERIES, TICK_SECONDS, Crash, Evidence, Verdict, judge

@@ -199,7 +199,7 @@ def test_slow_delivery_costs_the_oldest_samples_not_the_newest(gate: Gate) -> No
     assert outbox.status().lost_samples == 10
 
 
-def test_samples_older_than_the_age_limit_are_dropped() -> None:
+def test_samples_older_than_the_age_limit_are_dropped(caplog) -> None:
     clock = FakeClock()
     writer = remote(buffer={"age": 60})
     writer.then = "away"
@@ -220,6 +220,9 @@ def test_samples_older_than_the_age_limit_are_dropped() -> None:
     outbox.join(5)
     assert writer.arrived == [2]
     assert outbox.status().lost_samples == 1
+    assert caplog.text.count("samples that waited longer than 60 s are being dropped") == 1
+    assert "1 samples were lost as they were too old" in caplog.text
+    assert "the buffer" not in caplog.text
 
 
 def test_target_may_ask_for_a_pause() -> None:

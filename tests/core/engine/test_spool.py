@@ -22,7 +22,9 @@ from pollect.api import Batch, Kind, Metric, Retryable, Sample, SourceId, Writer
 from pollect.engine.buffer import MemoryBuffer
 from pollect.engine.clock import SystemClock
 from pollect.engine.outbox import Outbox, build_buffer
-from pollect.engine.spool import SpoolBuffer, spool_file
+from pollect.engine.spool import SpoolBuffer
+from pollect.engine.spoolfiles import spool_file
+from pollect.engine.writebehind import WriteBehindBuffer
 from pollect.testing import FakeClock, build_writer
 from tests.core.engine.rig import wait_until
 
@@ -402,11 +404,12 @@ def test_only_who_asks_for_a_spool_has_one(tmp_path: Path) -> None:
     for section, kind, expected in [
         ({}, FlakyWriter, MemoryBuffer),
         ({"spool": True}, LatestWriter, MemoryBuffer),
-        ({"spool": True}, FlakyWriter, SpoolBuffer),
+        ({"spool": True}, FlakyWriter, WriteBehindBuffer),
     ]:
-        buffer = build_buffer(build_writer(section, kind, state_dir=tmp_path), clock)
+        writer = build_writer(section, kind, state_dir=tmp_path)
+        buffer = build_buffer(writer, clock, settled=lambda dropped, reason: None)
         assert isinstance(buffer, expected)
-        buffer.close()
+        buffer.close(5)
 
 
 def test_spool_belongs_to_the_target_and_hides_secrets(tmp_path: Path) -> None:

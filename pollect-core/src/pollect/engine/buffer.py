@@ -1,5 +1,7 @@
 """What waits for a remote writer: a queue of batches, bounded in samples and age."""
 
+import enum
+import threading
 from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,23 +10,46 @@ from pollect.model import Batch
 from pollect.plugin import Clock
 
 
-class Buffer(Protocol):
-    """A first-in first-out queue of batches. Not safe for threads: the outbox holds a lock.
+class Drop(enum.Enum):
+    """Why a buffer gives up on samples."""
 
-    Batches given out by `peek` are pinned until `ack` or `release`: nothing pushes them out, and
-    they do not count, or a slow delivery would cost the newest samples instead of the oldest.
+    TOO_MANY = enum.auto()
+    TOO_OLD = enum.auto()
+
+
+class Buffer(Protocol):
+    """A first-in first-out queue of batches, safe for threads.
+
+    Any thread may `put` and ask how much waits, and never waits for a disk. Taking out is for one
+    thread at a time. Batches given out by `peek` are pinned until `ack` or `release`: nothing
+    pushes them out, and they do not count, or a slow delivery would cost the newest samples instead
+    of the oldest.
     """
 
-    #: Samples that wait, the pinned ones included.
-    samples: int
-    #: Samples that can no longer be read, because their disk is broken.
-    unreadable: int
+    @property
+    def samples(self) -> int:
+        """Samples that wait, the pinned ones included."""
+
+    @property
+    def unreadable(self) -> int:
+        """Samples that can no longer be read, because their disk is broken."""
+
+    @property
+    def outdated(self) -> int:
+        """Samples that gave way to newer ones: neither delivered nor lost."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to peek at."""
 
     def __len__(self) -> int:
-        """Return how many batches wait."""
+        """Return how many batches wait, those included that are not ready yet."""
 
-    def put(self, batch: Batch) -> Sequence[Batch]:
-        """Append a batch; return the ones that had to go for it, oldest first."""
+    def put(self, *batches: Batch) -> Sequence[Batch]:
+        """Append batches; return the ones that had to go for it, oldest first.
+
+        A closed buffer takes nothing.
+        """
 
     def expire(self) -> Sequence[Batch]:
         """Drop and return the batches that are too old."""
@@ -32,17 +57,14 @@ class Buffer(Protocol):
     def peek(self, samples: int) -> Sequence[Batch]:
         """Return the oldest batches, one at least, up to this many samples; pin them."""
 
-    def ack(self) -> None:
-        """Forget the pinned batches: they are dealt with."""
+    def ack(self) -> bool:
+        """Forget the pinned batches: they are dealt with. Return False if `close` came first."""
 
     def release(self) -> Sequence[Batch]:
         """Unpin the batches, to be tried again; return the ones that are too many now."""
 
-    def clear(self) -> Sequence[Batch]:
-        """Drop and return everything that cannot be kept beyond the end of the process."""
-
-    def close(self) -> None:
-        """Let go of files, if any."""
+    def close(self, seconds: float) -> Sequence[Batch]:
+        """End, waiting for a disk at most so long; return what does not outlive the process."""
 
 
 class MemoryBuffer:
@@ -52,57 +74,77 @@ class MemoryBuffer:
 
     def __init__(self, *, samples: int, age: float, clock: Clock) -> None:
         self.samples = 0
+        self.outdated = 0
         self._limit = samples
         self._age = age
         self._clock = clock
+        self._lock = threading.Lock()
         self._queue: deque[tuple[float, Batch]] = deque()
         self._pinned = 0
         self._pinned_samples = 0
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    def put(self, batch: Batch) -> list[Batch]:
-        self._queue.append((self._clock.monotonic(), batch))
-        self.samples += len(batch)
-        return self._drop_excess()
+    @property
+    def ready(self) -> bool:
+        return bool(self._queue)
+
+    def put(self, *batches: Batch) -> list[Batch]:
+        with self._lock:
+            if self._closed:
+                return list(batches)
+            for batch in batches:
+                self._append(batch)
+            return self._drop_excess()
 
     def expire(self) -> list[Batch]:
-        limit = self._clock.monotonic() - self._age
-        dropped = []
-        while len(self._queue) > self._pinned and self._queue[self._pinned][0] < limit:
-            dropped.append(self._drop_oldest())
-        return dropped
+        with self._lock:
+            return self._drop_older(self._clock.monotonic() - self._age)
 
     def peek(self, samples: int) -> list[Batch]:
         chosen: list[Batch] = []
         total = 0
-        for _, batch in self._queue:
-            if chosen and total + len(batch) > samples:
-                break
-            total += len(batch)
-            chosen.append(batch)
-        self._pinned, self._pinned_samples = len(chosen), total
+        with self._lock:
+            for _, batch in self._queue:
+                if chosen and total + len(batch) > samples:
+                    break
+                total += len(batch)
+                chosen.append(batch)
+            self._pinned, self._pinned_samples = len(chosen), total
         return chosen
 
-    def ack(self) -> None:
-        for _ in range(self._pinned):
-            self._queue.popleft()
-        self.samples -= self._pinned_samples
-        self._pinned = self._pinned_samples = 0
+    def ack(self) -> bool:
+        with self._lock:
+            for _ in range(self._pinned):
+                self._queue.popleft()
+            self.samples -= self._pinned_samples
+            self._pinned = self._pinned_samples = 0
+            return not self._closed
 
     def release(self) -> list[Batch]:
-        self._pinned = self._pinned_samples = 0
-        return self._drop_excess()
+        with self._lock:
+            self._pinned = self._pinned_samples = 0
+            return self._drop_excess()
 
-    def clear(self) -> list[Batch]:
-        left = [batch for _, batch in self._queue]
-        self._queue.clear()
-        self.samples = self._pinned = self._pinned_samples = 0
+    def close(self, seconds: float = 0.0) -> list[Batch]:
+        with self._lock:
+            self._closed = True
+            left = [batch for _, batch in self._queue]
+            self._queue.clear()
+            self.samples = self._pinned = self._pinned_samples = 0
         return left
 
-    def close(self) -> None:
-        pass
+    def _append(self, batch: Batch) -> None:
+        self._queue.append((self._clock.monotonic(), batch))
+        self.samples += len(batch)
+
+    def _drop_older(self, limit: float) -> list[Batch]:
+        dropped = []
+        while len(self._queue) > self._pinned and self._queue[self._pinned][0] < limit:
+            dropped.append(self._drop_oldest())
+        return dropped
 
     def _drop_excess(self) -> list[Batch]:
         dropped = []
@@ -123,17 +165,17 @@ class LatestBuffer(MemoryBuffer):
     What is replaced is outdated, not lost.
     """
 
-    def put(self, batch: Batch) -> list[Batch]:
+    def _append(self, batch: Batch) -> None:
         for index in range(self._pinned, len(self._queue)):
             _, waiting = self._queue[index]
             if waiting.source == batch.source:
                 del self._queue[index]
                 self.samples -= len(waiting)
+                self.outdated += len(waiting)
                 break
-        return super().put(batch)
+        super()._append(batch)
 
-    def expire(self) -> list[Batch]:
-        limit = self._clock.monotonic() - self._age
+    def _drop_older(self, limit: float) -> list[Batch]:
         waiting = [self._queue.pop() for _ in range(len(self._queue) - self._pinned)][::-1]
         dropped = []
         for added, batch in waiting:

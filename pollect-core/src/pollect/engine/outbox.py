@@ -1,15 +1,16 @@
 """What stands before a remote writer: a bounded buffer and a thread that sends, retries and counts.
 
-Whoever hands a batch over never waits for the network. A batch is delivered or counted as lost,
-once; batches arrive in the order they were handed over.
+Whoever hands a batch over never waits, neither for the network nor for a disk. A batch is delivered
+or counted as lost, once; batches arrive in the order they were handed over.
 """
 
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pollect.engine.buffer import Buffer, LatestBuffer, MemoryBuffer
+from pollect.engine.buffer import Buffer, Drop, LatestBuffer, MemoryBuffer
 from pollect.engine.guard import describe
+from pollect.engine.spoolfiles import spool_file
 from pollect.errors import PollectError, Rejected, Retryable
 from pollect.model import Batch, WriterStatus
 from pollect.plugin import Clock, Writer
@@ -19,12 +20,18 @@ FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 #: Pauses vary by this share, so that many daemons do not come back at the same moment.
 JITTER = 0.2
+#: Seconds a disk gets to take what was handed over, however short the end is to be.
+STORE_SECONDS = 0.5
 
 LostCallback = Callable[[str, Batch, BaseException | None], None]
 
 
 class Outbox:
-    """Delivers to one remote writer from a thread of its own."""
+    """Delivers to one remote writer from a thread of its own.
+
+    `_changed` guards the state of the outbox and is never held while a target or a disk works; the
+    buffer guards itself.
+    """
 
     def __init__(
         self,
@@ -32,13 +39,11 @@ class Outbox:
         *,
         clock: Clock,
         lost: LostCallback | None = None,
-        buffer: Buffer | None = None,
     ) -> None:
         self.writer = writer
         self.name = writer.context.name
         self._clock = clock
         self._report_lost = lost
-        self._buffer = buffer if buffer is not None else build_buffer(writer, clock)
         self._log = writer.log
         self._changed = threading.Condition()
         self._stopping = False
@@ -47,9 +52,13 @@ class Outbox:
         self._pause = FIRST_PAUSE
         self._reason = ""
         self._down_since: float | None = None
-        self._dropping = 0
+        self._dropping = dict.fromkeys(Drop, 0)
         self._written = 0
         self._lost = 0
+        self._store_until = 0.0
+        self._buffer = build_buffer(writer, clock, settled=self._drop)
+        #: What was taken over and neither delivered nor dropped.
+        self._taken = self._buffer.samples
         self._thread = threading.Thread(
             target=self._run, name=f"pollect-outbox-{self.name}", daemon=True
         )
@@ -59,44 +68,50 @@ class Outbox:
 
     def deliver(self, batches: Sequence[Batch]) -> None:
         """Take batches over; returns at once."""
-        dropped: list[Batch] = []
         with self._changed:
+            dropped = self._buffer.put(*batches)
+            self._taken += _size(batches)
             if self._closed:
-                dropped.extend(batches)
+                self._count_lost(dropped)
             else:
-                for batch in batches:
-                    dropped.extend(self._buffer.put(batch))
+                self._count_dropped(dropped, Drop.TOO_MANY)
                 self._changed.notify()
-            self._count_dropped(dropped)
         self._lose(dropped, None)
 
     def stop(self) -> None:
         """Send what is left as long as the target takes it, then close; does not wait."""
         with self._changed:
+            self._store_until = self._clock.monotonic() + STORE_SECONDS
             self._stopping = True
             self._changed.notify()
 
     def join(self, seconds: float) -> None:
-        """Wait for the end of `stop`, `seconds` at most; what is left then is lost."""
+        """Wait for the end of `stop`, `seconds` at most; what is left then is lost.
+
+        With a spool only what is not on disk then is lost. A disk gets a moment in any case.
+        """
+        until = self._clock.monotonic() + seconds
         if self._thread.is_alive():
             self._thread.join(max(0.0, seconds))
+        left = self._buffer.close(max(until, self._store_until) - self._clock.monotonic())
         with self._changed:
             self._closed = True
-            left = self._buffer.clear()
-            self._lost += _size(left)
-            self._buffer.close()
+            self._count_lost(left)
+            self._changed.notify()
         if left:
             self._log.error("%d samples lost: not delivered before the end", _size(left))
         self._lose(left, None)
 
     def status(self) -> WriterStatus:
         with self._changed:
+            unreadable = self._buffer.unreadable
+            waiting = self._taken - unreadable - self._buffer.outdated
             return WriterStatus(
                 writer=self.name,
                 up=not self._reason,
                 reason=self._reason,
-                buffered_samples=self._buffer.samples,
-                lost_samples=self._lost + self._buffer.unreadable,
+                buffered_samples=0 if self._closed else waiting,
+                lost_samples=self._lost + unreadable,
                 written_samples=self._written,
             )
 
@@ -113,19 +128,18 @@ class Outbox:
     def _wait_for_work(self) -> bool:
         """Wait for batches; return False when stopping and nothing is left."""
         with self._changed:
-            while not len(self._buffer):
-                if self._stopping:
+            while not self._closed:
+                if self._buffer.ready:
+                    return True
+                if self._stopping and not len(self._buffer):
                     return False
                 self._clock.wait(self._changed, None)
-        return True
+        return False
 
     def _send_some(self) -> bool:
         """Try to deliver the oldest batches; return False when the target is away."""
-        with self._changed:
-            expired = self._buffer.expire()
-            self._count_dropped(expired)
-            batches = self._buffer.peek(self.writer.batch_size) if len(self._buffer) else ()
-        self._lose(expired, None)
+        self._drop(self._buffer.expire(), Drop.TOO_OLD)
+        batches = self._buffer.peek(self.writer.batch_size)
         if not batches:
             return True
         try:
@@ -153,11 +167,11 @@ class Outbox:
         return True
 
     def _delivered(self, written: int, lost: int) -> None:
+        if not self._buffer.ack():
+            # The writer came back after it was given up on: counted as lost already.
+            return
         with self._changed:
-            if self._closed:
-                # The writer came back after it was given up on: counted as lost already.
-                return
-            self._buffer.ack()
+            self._taken -= written + lost
             self._written += written
             self._lost += lost
             self._pause = FIRST_PAUSE
@@ -177,9 +191,7 @@ class Outbox:
         until = self._clock.monotonic() + pause
         with self._changed:
             self._reason = describe(error)
-            dropped = self._buffer.release()
-            self._count_dropped(dropped)
-        self._lose(dropped, None)
+        self._drop(self._buffer.release(), Drop.TOO_MANY)
         with self._changed:
             while not self._stopping:
                 left = until - self._clock.monotonic()
@@ -192,11 +204,15 @@ class Outbox:
             away = self._clock.monotonic() - self._down_since
             self._log.warning("delivering again after %.0f s", away)
             self._down_since = None
-        if self._dropping:
-            self._log.error("%d samples were lost while the buffer was full", self._dropping)
         with self._changed:
             self._reason = ""
-            self._dropping = 0
+            dropped, self._dropping = self._dropping, dict.fromkeys(Drop, 0)
+        if dropped[Drop.TOO_MANY]:
+            self._log.error(
+                "%d samples were lost while the buffer was full", dropped[Drop.TOO_MANY]
+            )
+        if dropped[Drop.TOO_OLD]:
+            self._log.error("%d samples were lost as they were too old", dropped[Drop.TOO_OLD])
 
     def _complain(self, loss: str, error: Exception) -> None:
         """Log a reason once until something was delivered, a mistake in the writer as such."""
@@ -208,12 +224,28 @@ class Outbox:
         with self._changed:
             self._reason = reason
 
-    def _count_dropped(self, dropped: Sequence[Batch]) -> None:
-        lost = _size(dropped)
-        if lost and not self._dropping:
-            self._log.error("the buffer is full: the oldest samples are being dropped")
+    def _drop(self, dropped: Sequence[Batch], reason: Drop) -> None:
+        """Count and report what the buffer gave up on; what it stored may be sent now."""
+        with self._changed:
+            self._count_dropped(dropped, reason)
+            self._changed.notify()
+        self._lose(dropped, None)
+
+    def _count_dropped(self, dropped: Sequence[Batch], reason: Drop) -> None:
+        lost = self._count_lost(dropped)
+        if lost and not self._dropping[reason]:
+            if reason is Drop.TOO_OLD:
+                age = self.writer.config.buffer.age
+                self._log.error("samples that waited longer than %g s are being dropped", age)
+            else:
+                self._log.error("the buffer is full: the oldest samples are being dropped")
+        self._dropping[reason] += lost
+
+    def _count_lost(self, batches: Sequence[Batch]) -> int:
+        lost = _size(batches)
+        self._taken -= lost
         self._lost += lost
-        self._dropping += lost
+        return lost
 
     def _lose(self, batches: Sequence[Batch], error: BaseException | None) -> None:
         if self._report_lost is not None:
@@ -221,19 +253,23 @@ class Outbox:
                 self._report_lost(self.name, batch, error)
 
 
-def build_buffer(writer: Writer[Any], clock: Clock) -> Buffer:
-    """Return the buffer that the writer's config asks for."""
-    limits = writer.config.buffer
+def build_buffer(
+    writer: Writer[Any], clock: Clock, *, settled: Callable[[Sequence[Batch], Drop], None]
+) -> Buffer:
+    """Return the buffer that the writer's config asks for; see `WriteBehindBuffer` of `settled`."""
+    samples, age = writer.config.buffer.samples, writer.config.buffer.age
     if writer.latest_only:
         # What was the latest before a crash is outdated after it: nothing to keep on disk.
-        return LatestBuffer(samples=limits.samples, age=limits.age, clock=clock)
+        return LatestBuffer(samples=samples, age=age, clock=clock)
+    memory = MemoryBuffer(samples=samples, age=age, clock=clock)
     if not writer.config.spool:
-        return MemoryBuffer(samples=limits.samples, age=limits.age, clock=clock)
-    from pollect.engine.spool import SpoolBuffer, spool_file  # SQLite only for those who use it
+        return memory
+    # SQLite only for those who use it.
+    from pollect.engine.spool import SpoolBuffer
+    from pollect.engine.writebehind import WriteBehindBuffer
 
-    return SpoolBuffer(
-        spool_file(writer), samples=limits.samples, age=limits.age, clock=clock, log=writer.log
-    )
+    spool = SpoolBuffer(spool_file(writer), samples=samples, age=age, clock=clock, log=writer.log)
+    return WriteBehindBuffer(spool, memory, settled=settled, log=writer.log)
 
 
 def _size(batches: Sequence[Batch]) -> int:

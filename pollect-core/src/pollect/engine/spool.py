@@ -6,22 +6,20 @@ power cut; a power cut may cost the batches of the last seconds.
 """
 
 import contextlib
-import hashlib
 import itertools
 import logging
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
 from pollect.model import Batch, Kind, Metric, Sample, SourceId
-from pollect.plugin import Clock, Writer, WriterConfig
+from pollect.plugin import Clock
 
-SPOOL_FOLDER = "spool"
 #: How large a spool may grow, about; a sample takes some ten bytes.
 SPOOL_BYTES = 256 * 1024 * 1024
 
@@ -42,9 +40,6 @@ _LOCK_SECONDS = 0.2
 _MOST_PAGES = 2**32 - 2
 #: An extended result code of SQLite holds the primary one in its lowest byte.
 _PRIMARY_CODE = 0xFF
-#: Options that do not say where the samples go.
-_NOT_THE_TARGET = frozenset({"buffer", "spool", "self_metrics", "timeout"})
-_IDENTITY_BYTES = 4
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS dictionary (id INTEGER PRIMARY KEY, entry BLOB NOT NULL)",
@@ -98,24 +93,8 @@ _decode_entry = msgspec.msgpack.Decoder(_SourceEntry | _SeriesEntry).decode
 _decode_samples = msgspec.msgpack.Decoder(_Samples).decode
 
 
-def spool_file(writer: Writer[Any]) -> Path:
-    """Return the file for a writer, named after its type and where it delivers to.
-
-    Samples for one target never go to another one, whatever becomes of the order of writers in
-    the config. Secrets do not take part.
-    """
-    config: WriterConfig = writer.config
-    target = [
-        (name, repr(getattr(config, name)))
-        for name in config.__struct_fields__
-        if name not in _NOT_THE_TARGET
-    ]
-    digest = hashlib.blake2b(repr(target).encode(), digest_size=_IDENTITY_BYTES).hexdigest()
-    return writer.context.state_dir / SPOOL_FOLDER / f"{config.type}-{digest}.sqlite"
-
-
 class SpoolBuffer:
-    """The queue on disk. See `Buffer`.
+    """The queue on disk: what `Buffer` describes, for one thread at a time.
 
     No failure of the disk leaves this class: what cannot be kept is returned as dropped or counted
     in `unreadable`, and when a file cannot be used at all the queue goes on in memory.
@@ -149,20 +128,13 @@ class SpoolBuffer:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def put(self, batch: Batch) -> list[Batch]:
-        dropped: list[Batch] = []
-        while True:
-            try:
-                self._insert(batch)
-            except _DiskFull:
-                self._confine()
-                waiting = len(self._queue) - self._pinned
-                made_room = self._drop(min(waiting, 1 + waiting // _DROPPED_SHARE))
-                dropped += made_room
-                if not (self._forget_unused() or made_room):
-                    return [*dropped, batch]
-            else:
-                return dropped + self._drop(self._count_excess())
+    def put(self, *batches: Batch) -> list[Batch]:
+        """Append batches in one transaction; return the ones that had to go for it."""
+        try:
+            self._insert(batches)
+        except _DiskFull:
+            return [batch for one in batches for batch in self._make_room_for(one)]
+        return self._drop(self._count_excess())
 
     def expire(self) -> list[Batch]:
         limit = self._clock.monotonic() - self._age
@@ -171,16 +143,20 @@ class SpoolBuffer:
         return self._drop(sum(1 for _ in expired))
 
     def peek(self, samples: int) -> list[Batch]:
+        self._pinned = self._pinned_samples = 0
         total = chosen = 0
         for entry in self._queue:
             if chosen and total + entry.samples > samples:
                 break
             total += entry.samples
             chosen += 1
-        self._pinned, self._pinned_samples = chosen, total
-        return self._read(0, chosen)
+        found = self._read(0, chosen)
+        if found:
+            self._pinned, self._pinned_samples = chosen, total
+        return found
 
     def ack(self) -> None:
+        self._gone = 0
         if not self._pinned:
             return
         for _ in range(self._pinned):
@@ -195,12 +171,14 @@ class SpoolBuffer:
             self._release_if_room()
 
     def release(self) -> list[Batch]:
-        self._pinned = self._pinned_samples = 0
+        self.unreadable += self._gone
+        self._pinned = self._pinned_samples = self._gone = 0
         return self._drop(self._count_excess())
 
     def clear(self) -> list[Batch]:
         """Leave what is on disk to the next process; drop and return what is not."""
         left = self._read(0, len(self._queue)) if self._in_memory else []
+        self.unreadable += self._gone
         self._reset()
         return left
 
@@ -213,6 +191,8 @@ class SpoolBuffer:
         self.samples = 0
         self._queue: deque[_Entry] = deque()
         self._pinned = self._pinned_samples = 0
+        #: Samples that were pinned when the file broke: lost unless they are delivered.
+        self._gone = 0
         self._bytes = 0
         self._next_batch = 1
         #: Batches up to this one are dealt with, even if the disk does not know it yet.
@@ -246,12 +226,32 @@ class SpoolBuffer:
             excess += 1
         return excess
 
-    def _insert(self, batch: Batch) -> None:
-        """Store a batch behind the others; raises `_DiskFull`."""
+    def _make_room_for(self, batch: Batch) -> list[Batch]:
+        """Store a batch on a disk that is full; return what had to go, itself if nothing helped."""
+        dropped: list[Batch] = []
+        while True:
+            try:
+                self._insert((batch,))
+            except _DiskFull:
+                self._confine()
+                waiting = len(self._queue) - self._pinned
+                made_room = self._drop(min(waiting, 1 + waiting // _DROPPED_SHARE))
+                dropped += made_room
+                if not (self._forget_unused() or made_room):
+                    return [*dropped, batch]
+            else:
+                return dropped + self._drop(self._count_excess())
+
+    def _insert(self, batches: Sequence[Batch]) -> None:
+        """Store batches behind the others; raises `_DiskFull`."""
+        if not batches:
+            return
         if self._dictionary_bytes > self._dictionary_limit:
             self._forget_unused()
 
-        def insert(database: sqlite3.Connection) -> tuple[dict[_Source | _Series, int], int, int]:
+        def insert(
+            database: sqlite3.Connection,
+        ) -> tuple[dict[_Source | _Series, int], int, list[_Entry]]:
             self._delete_delivered(database)
             new: dict[_Source | _Series, int] = {}
 
@@ -261,24 +261,25 @@ class SpoolBuffer:
                     known = new[key] = self._next_number + len(new)
                 return known
 
-            source = number((batch.source, batch.static_labels))
-            content = _encode_samples(
-                batch, [number((s.metric, s.label_values)) for s in batch.samples]
-            )
+            now, age_now = self._clock.monotonic(), self._clock.time()
+            rows, stored = [], []
+            for position, batch in enumerate(batches, self._next_batch):
+                source = number((batch.source, batch.static_labels))
+                series = [number((s.metric, s.label_values)) for s in batch.samples]
+                content = _encode_samples(batch, series)
+                rows.append((position, age_now, len(batch), source, batch.time, content))
+                stored.append(_Entry(position, len(batch), len(content) + _ROW_BYTES, now))
             entries = [(known, _encode_key(key)) for key, known in new.items()]
             database.executemany("INSERT INTO dictionary VALUES (?, ?)", entries)
-            database.execute(
-                "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?)",
-                (self._next_batch, self._clock.time(), len(batch), source, batch.time, content),
-            )
-            return new, sum(len(entry) + _ROW_BYTES for _, entry in entries), len(content)
+            database.executemany("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?)", rows)
+            return new, sum(len(entry) + _ROW_BYTES for _, entry in entries), stored
 
-        new, dictionary_bytes, content_bytes = self._run(insert)
-        for key, number in new.items():
-            self._learn(number, key)
+        new, dictionary_bytes, stored = self._run(insert)
+        for key, known in new.items():
+            self._learn(known, key)
         self._dictionary_bytes += dictionary_bytes
-        size = content_bytes + _ROW_BYTES
-        self._count_in(_Entry(self._next_batch, len(batch), size, self._clock.monotonic()))
+        for entry in stored:
+            self._count_in(entry)
 
     def _delete_delivered(self, database: sqlite3.Connection) -> None:
         database.execute("DELETE FROM batch WHERE id <= ?", (self._delivered_up_to,))
@@ -390,10 +391,13 @@ class SpoolBuffer:
                     raise _DiskFull from error
                 self._log.error(
                     "the spool %s is broken (%s): %d samples lost, set aside as *.broken",
-                    self._file, error, self.samples,
+                    self._file, error, self.samples - self._pinned_samples,
                 )  # fmt: skip
-                self.unreadable += self.samples
+                # What is being sent is not lost yet.
+                self.unreadable += self.samples - self._pinned_samples
+                gone = self._gone + self._pinned_samples
                 self._reset()
+                self._gone = gone
                 self._database.close()
                 self._set_aside()
                 self._database = self._open()
@@ -423,7 +427,7 @@ class SpoolBuffer:
         return database
 
     def _connect(self, place: str) -> sqlite3.Connection:
-        # The outbox holds a lock; its threads take turns.
+        # Threads take turns; see `WriteBehindBuffer`.
         database = sqlite3.connect(
             place, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False
         )
