@@ -12,6 +12,7 @@ from pollect.cli.systemd import Systemd
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
 from pollect.engine.plan import Plan
+from pollect.engine.spoolfiles import describe_contents, left_over
 from pollect.errors import PollectError
 
 log = logging.getLogger("pollect")
@@ -23,6 +24,9 @@ class Daemon:
     def __init__(self, loaded: Loaded, *, dry_run: bool = False, strict: bool = False) -> None:
         self._registry = loaded.registry
         self._file = loaded.config.file
+        self._state_dir = loaded.config.state_dir
+        #: Spools that were told of.
+        self._left_over: set[Path] = set()
         self._dry_run = dry_run
         self._strict = strict
         self._clock = SystemClock()
@@ -42,6 +46,7 @@ class Daemon:
         systemd = Systemd()
         log.info("pollect %s runs %s", __version__, self._summary)
         self._engine.start()
+        self._tell_left_over_spools()
         systemd.ready(self._summary)
         if systemd.watchdog_seconds is not None:
             self._engine.call_every(systemd.watchdog_seconds, systemd.alive)
@@ -80,9 +85,28 @@ class Daemon:
             log.error("the config was not reloaded, the old one goes on:\n%s", error)
             return
         self._plan = self._board.plan = plan
+        self._state_dir = config.state_dir
+        self._tell_left_over_spools()
         for warning in config.warnings:
             log.warning("%s", warning)
         log.info("reloaded: now runs %s", self._summary)
+
+    def _tell_left_over_spools(self) -> None:
+        """Log once which files nobody empties, since an address in the config was changed."""
+        if self._dry_run:
+            return  # no writer of the config runs
+        writers = (writer for part in self._plan.collections for writer in part.writers)
+        for file in left_over(self._state_dir, writers):
+            if file in self._left_over:
+                continue
+            self._left_over.add(file)
+            contents = describe_contents(file)
+            if contents:
+                log.warning(
+                    "%s holds %s for a target that no writer with a spool delivers to: "
+                    "restore the old address to deliver them, or delete the file",
+                    file, contents,
+                )  # fmt: skip
 
 
 def describe_plan(plan: Plan, file: Path) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 from pollect.engine.buffer import Buffer, Drop, LatestBuffer, MemoryBuffer
 from pollect.engine.guard import describe
-from pollect.engine.spoolfiles import spool_file
 from pollect.errors import PollectError, Rejected, Retryable
 from pollect.model import Batch, WriterStatus
 from pollect.plugin import Clock, Writer
@@ -266,6 +265,7 @@ def build_buffer(
         return memory
     # SQLite only for those who use it.
     from pollect.engine.spool import SpoolBuffer
+    from pollect.engine.spoolfiles import spool_file
     from pollect.engine.writebehind import WriteBehindBuffer
 
     spool = SpoolBuffer(spool_file(writer), samples=samples, age=age, clock=clock, log=writer.log)

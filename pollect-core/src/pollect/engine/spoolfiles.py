@@ -1,7 +1,6 @@
 """Where the spools of writers lie, and which of them no writer empties any more."""
 
 import contextlib
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ def spool_file(writer: Writer[Any]) -> Path:
     Samples for one target never go to another one, whatever becomes of the order of writers in
     the config. Secrets do not take part.
     """
+    import hashlib  # only for those who have a spool
+
     config: WriterConfig = writer.config
     target = [
         (name, repr(getattr(config, name)))
@@ -35,8 +36,10 @@ def spool_file(writer: Writer[Any]) -> Path:
 
 def left_over(state_dir: Path, writers: Iterable[Writer[Any]]) -> list[Path]:
     """Return the spools in a state folder that none of the writers uses, by name."""
-    used = {spool_file(w) for w in writers if w.config.spool and not w.latest_only}
-    return sorted(set((state_dir / SPOOL_FOLDER).glob("*.sqlite")) - used)
+    found = set((state_dir / SPOOL_FOLDER).glob("*.sqlite"))
+    if found:
+        found -= {spool_file(w) for w in writers if w.config.spool and not w.latest_only}
+    return sorted(found)
 
 
 def describe_contents(file: Path) -> str:
