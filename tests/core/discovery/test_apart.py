@@ -100,3 +100,29 @@ with PluginSearch():
 print(json.dumps(children()))
 """
     assert run_search(tmp_path, code) == "none"
+
+
+def test_search_of_a_process_that_ignores_its_children_is_left_to_the_caller(
+    tmp_path: Path,
+) -> None:
+    code = """
+import signal
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+with PluginSearch() as search:
+    print(json.dumps([search.result(), children()]))
+with PluginSearch():
+    pass
+"""
+    assert run_search(tmp_path, code) == [None, "none"]
+
+
+def test_search_is_left_to_the_caller_where_no_process_may_start(tmp_path: Path) -> None:
+    code = """
+import resource
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+if os.getuid() == 0:
+    os.setuid(65534)  # root may start any number of processes
+with PluginSearch() as search:
+    print(json.dumps([search.result(), children()]))
+"""
+    assert run_search(tmp_path, code) == [None, "none"]

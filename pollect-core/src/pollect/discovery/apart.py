@@ -8,11 +8,15 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn, Self
 
 import msgspec
 
 from pollect.discovery.found import Found
+
+#: In place of the status of a process.
+NOBODY_KNOWS = -1
 
 
 class PluginSearch:
@@ -27,12 +31,9 @@ class PluginSearch:
 
     def __enter__(self) -> Self:
         if sys.platform == "linux" and threading.active_count() == 1:
-            receiver, sender = os.pipe()
-            self._child = os.fork()
-            if not self._child:
-                _send_plugins(sender)
-            os.close(sender)
-            self._pipe = open(receiver, "rb")
+            # Where there may be no further process, the search is left to the caller.
+            with suppress(OSError):
+                self._start()
         return self
 
     def result(self) -> Sequence[Found] | None:
@@ -44,15 +45,31 @@ class PluginSearch:
 
     def __exit__(self, *error: object) -> None:
         if self._child:
-            os.kill(self._child, signal.SIGKILL)  # not reaped yet, so the number is still its own
+            with suppress(ProcessLookupError):
+                os.kill(self._child, signal.SIGKILL)
             self._end()
+
+    def _start(self) -> None:
+        receiver, sender = os.pipe()
+        try:
+            self._child = os.fork()
+            if not self._child:
+                _send_plugins(sender)
+        except OSError:
+            os.close(receiver)
+            raise
+        finally:
+            os.close(sender)
+        self._pipe = open(receiver, "rb")  # noqa: SIM115 - closed when the process ends
 
     def _end(self) -> int:
         """Wait for the process; return how it ended, 0 if well."""
         self._pipe.close()
-        _, status = os.waitpid(self._child, 0)
-        self._child = 0
-        return status
+        child, self._child = self._child, 0
+        try:
+            return os.waitpid(child, 0)[1]
+        except ChildProcessError:  # whoever started us ignores SIGCHLD, and so do we
+            return NOBODY_KNOWS
 
 
 def _send_plugins(sender: int) -> NoReturn:
