@@ -201,7 +201,8 @@ def test_no_certificate_is_no_success_and_no_days(peer) -> None:
 def test_refused_and_unknown_hosts_are_no_success() -> None:
     with closed_port() as port:
         assert probe(build(host="127.0.0.1", port=port)) == {"success": 0}
-    assert probe(build(host="nowhere.invalid")) == {"success": 0}
+    for name in ("nowhere.invalid", "a..b", "-"):
+        assert probe(build(host=name)) == {"success": 0}
 
 
 def test_urls_are_told_apart(authority: Authority) -> None:
@@ -297,6 +298,8 @@ def test_openssl_server_that_insists_on_a_client_certificate(pem: Path, tmp_path
     [
         ({}, "url"),
         ({"url": "gopher://h/"}, "url"),
+        ({"host": "h", "serverName": "a..b"}, "serverName"),
+        ({"host": "h", "serverName": "a\0b"}, "serverName"),
         ({"urls": ["https://h/", "h"]}, "urls[1]"),
     ],
 )

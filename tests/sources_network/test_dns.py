@@ -211,14 +211,15 @@ def test_answer_that_stays_truncated_uses_one_time_limit() -> None:
 
 def test_absent_and_unknown_servers_are_no_success() -> None:
     assert ask(port=free_port(socket.SOCK_DGRAM), timeout=SHORT_SECONDS) == {f"success{LABELS}": 0}
-    (value,) = ask(server="nowhere.invalid").values()
-    assert value == 0
+    for name in ("nowhere.invalid", "a..b"):
+        (value,) = ask(server=name).values()
+        assert value == 0
 
 
 @pytest.mark.parametrize(
     ("section", "key"),
     [({"query": []}, "query"), ({"query": "a..b"}, "query"), ({"server": ""}, "server"),
-     ({"match": "("}, "match")],
+     ({"match": "("}, "match"), ({"serverName": "a..b"}, "serverName")],
 )  # fmt: skip
 def test_mistakes_are_named(section: dict[str, object], key: str) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from pollect.api import ConfigError
+
 #: The smallest time a socket can be given; zero would make it non-blocking.
 SHORTEST_SECONDS = 0.001
 #: What a source asks of the engine beyond its own limit, so that it can report a failure itself.
@@ -148,3 +150,14 @@ def split_host_port(text: str) -> tuple[str, int]:
     if not colon or not host or not 0 < number < 65536:
         raise ValueError(f"expected host:port, got {text!r}")
     return host, number
+
+
+def check_server_name(name: str, *, key: str = "serverName") -> None:
+    """Raise `ConfigError` unless TLS can ask for a server by this name."""
+    try:
+        name.encode("idna")
+        usable = "\0" not in name
+    except UnicodeError:
+        usable = False
+    if not usable:
+        raise ConfigError(f"expected a host name, got {name!r}", key=key)

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
@@ -25,7 +25,7 @@ from pollect.api import (
     SourceContext,
     TargetUnavailable,
 )
-from pollect_sources_network.connect import SHORTEST_SECONDS
+from pollect_sources_network.connect import SHORTEST_SECONDS, check_server_name, resolve
 from pollect_sources_network.parallel import longest_seconds, side_by_side
 
 if TYPE_CHECKING:
@@ -162,6 +162,8 @@ class DnsSource(Source[DnsConfig]):
         ]
         for question in self._questions:
             _check_name(question.name)
+        if config.server_name:
+            check_server_name(config.server_name)
         self._expected_rcode = RCODES[config.rcode] if config.rcode else None
         try:
             self._match = re.compile(config.match) if config.match else None
@@ -216,7 +218,8 @@ class DnsSource(Source[DnsConfig]):
         query = _build_query(question, config)
         end = time.monotonic() + config.timeout
         usual = DNS_OVER_TLS_PORT if config.transport == "tls" else DNS_PORT
-        address, port = _find_server(question.server, config.port or usual)
+        found = resolve(question.server, config.port or usual, socket.SOCK_DGRAM)
+        address, port = found[0][-1][:2]
         left = max(end - time.monotonic(), SHORTEST_SECONDS)
         if config.transport == "tls":
             name = config.server_name or question.server
@@ -290,13 +293,6 @@ def _build_query(question: Question, config: DnsConfig) -> "Message":
     if not config.recursive:
         query.flags &= ~dns.flags.RD
     return query
-
-
-def _find_server(server: str, port: int) -> tuple[str, int]:
-    """Return address and port of the resolver; raises `socket.gaierror`."""
-    found: list[Any] = socket.getaddrinfo(server, port, type=socket.SOCK_DGRAM)
-    address = found[0][4]
-    return address[0], address[1]
 
 
 def _is_truncated(message: "Message") -> bool:

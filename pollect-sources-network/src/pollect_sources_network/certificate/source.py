@@ -40,7 +40,7 @@ from pollect_sources_network.certificate.handshake import (
 )
 from pollect_sources_network.certificate.proxy import parse_proxy
 from pollect_sources_network.certificate.starttls import PLAIN_PORTS, TLS_PORTS
-from pollect_sources_network.connect import Deadline
+from pollect_sources_network.connect import Deadline, check_server_name
 from pollect_sources_network.parallel import longest_seconds, side_by_side
 from pollect_sources_network.urls import url_label
 from pollect_sources_network.x509 import (
@@ -193,6 +193,8 @@ class CertificateSource(Source[CertificateConfig]):
     def __init__(self, config: CertificateConfig, context: SourceContext) -> None:
         super().__init__(config, context)
         self._metrics = _BY_URL if config.urls else _ONE
+        if config.server_name:
+            check_server_name(config.server_name)
         self._proxy = parse_proxy(config.proxy.reveal()) if config.proxy else None
         #: Label values -> where it is.
         self._targets = self._build_targets()
