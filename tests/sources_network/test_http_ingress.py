@@ -112,7 +112,7 @@ def test_json_is_json_by_any_name_and_path(kind: str) -> None:
         assert client.send("PUT", body, {"Content-Type": kind})[0] == 200
 
 
-@pytest.mark.parametrize("method", ["GET", "OPTIONS", "PATCH"])
+@pytest.mark.parametrize("method", ["GET", "OPTIONS", "PATCH", "PURGE"])
 def test_other_methods_tell_that_it_is_alive(method: str) -> None:
     with listening(token="secret") as (_, client):
         assert client.send(method, headers={}) == (200, {"status": "alive"})

@@ -277,7 +277,10 @@ class _Handler(BaseHTTPRequestHandler):
         return super().handle_expect_100()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer a request that is not HTTP in JSON, too."""
+        """Answer a request that is not HTTP in JSON, too; a method of any name is one."""
+        if code == 501:
+            self.tell_alive()
+            return
         self._answer(code, error=message or "bad request", close=True)
 
     def log_message(self, format: str, *args: Any) -> None:
