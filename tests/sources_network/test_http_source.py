@@ -19,6 +19,7 @@ from tests.simulators.tcp import (
     half_answer,
     hang_up,
     rubbish,
+    say,
     serve_tcp,
     silent,
     trickle,
@@ -169,6 +170,15 @@ def test_details_describe_the_answer_and_its_phases(authority: Authority) -> Non
     assert found["ip_protocol"] == 4
     assert found["last_modified"] == 100
     assert found["ssl_earliest_cert_expiry"] == pytest.approx(time.time() + 30 * 86400, abs=60)
+
+
+def test_an_answer_without_a_length_or_a_date_says_so() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nLast-Modified: soon\r\n\r\n"
+    with serve_tcp(say(answer + b"4\r\nfine\r\n0\r\n\r\n")) as server:
+        section = {"url": f"http://{server.address}/", "details": True}
+        found = probe(build_source(section, HttpSource))
+    assert (found["success"], found["content_length"], found["body_bytes"]) == (1, -1, 4)
+    assert "last_modified" not in found
 
 
 def test_options_of_tls_decide_who_is_trusted_and_who_we_are(
