@@ -44,7 +44,10 @@ class Outbox:
         self._clock = clock
         self._report_lost = lost
         self._log = writer.log
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        #: A pause ends early when the outbox stops, not whenever something is handed over.
+        self._end_of_pause = threading.Condition(lock)
         self._stopping = False
         self._closed = False
         self._opened = False
@@ -72,9 +75,9 @@ class Outbox:
             self._taken += _size(batches)
             if self._closed:
                 self._count_lost(dropped)
-            else:
+            elif dropped:
                 self._count_dropped(dropped, Drop.TOO_MANY)
-                self._changed.notify()
+            self._changed.notify()
         self._lose(dropped, None)
 
     def stop(self) -> None:
@@ -83,6 +86,7 @@ class Outbox:
             self._store_until = self._clock.monotonic() + STORE_SECONDS
             self._stopping = True
             self._changed.notify()
+            self._end_of_pause.notify()
 
     def join(self, seconds: float) -> None:
         """Wait for the end of `stop`, `seconds` at most; what is left then is lost.
@@ -196,7 +200,7 @@ class Outbox:
                 left = until - self._clock.monotonic()
                 if left <= 0:
                     break
-                self._clock.wait(self._changed, left)
+                self._clock.wait(self._end_of_pause, left)
 
     def _target_back(self) -> None:
         if self._down_since is not None:
@@ -226,7 +230,8 @@ class Outbox:
     def _drop(self, dropped: Sequence[Batch], reason: Drop) -> None:
         """Count and report what the buffer gave up on; what it stored may be sent now."""
         with self._changed:
-            self._count_dropped(dropped, reason)
+            if dropped:
+                self._count_dropped(dropped, reason)
             self._changed.notify()
         self._lose(dropped, None)
 
