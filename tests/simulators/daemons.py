@@ -25,23 +25,19 @@ def find_program(name: str, package: str) -> str:
     return path
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """Return a port of 127.0.0.1 that is free now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(*kinds: socket.SocketKind) -> int:
+    """Return a port of 127.0.0.1 that is free now for TCP, or for sockets of all these kinds."""
+    while True:
+        port = random.choice(_OWN_PORTS)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for kind in kinds or (socket.SOCK_STREAM,):
+                stack.enter_context(socket.socket(socket.AF_INET, kind)).bind(("127.0.0.1", port))
+            return port
 
 
 def free_udp_port() -> int:
     """Return a port of 127.0.0.1 that is free for UDP and TCP, as snmpd and named need both."""
-    while True:
-        address = ("127.0.0.1", random.choice(_OWN_PORTS))
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            with contextlib.suppress(OSError):
-                udp.bind(address)
-                tcp.bind(address)
-                return address[1]
+    return free_port(socket.SOCK_DGRAM, socket.SOCK_STREAM)
 
 
 def answers(port: int) -> bool:

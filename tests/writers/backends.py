@@ -28,7 +28,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 
 from pollect_writers.prometheus_remote_write.payload import STALE_MARKER
-from tests.simulators.daemons import find_program
+from tests.simulators.daemons import find_program, free_port
 from tests.simulators.mosquitto import Broker, Listener
 
 REQUEST_SECONDS = 0.2
@@ -89,8 +89,7 @@ class NetworkBackend(Backend):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = int(listener.getsockname()[1])
+        self.port = free_port()
         self.numbers: list[int] = []
         self._free = threading.Event()
         self._free.set()
