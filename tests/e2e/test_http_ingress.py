@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pollect.testing.waiting import wait_until
 from tests.e2e.command import scrape, start
-from tests.simulators.daemons import free_port
+from tests.simulators.daemons import answers, free_port
 
 CONFIG = """\
 tickTime: 0.2
@@ -48,6 +48,7 @@ def test_pushes_go_on_after_probes_with_static_labels_and_over_a_reload(tmp_path
 
     with start("run", "-c", file, folder=tmp_path) as daemon:
         daemon.wait_for("listening on")
+        wait_until(lambda: answers(ingress), "the port of the source", limit_seconds=20)
         for total in (2.0, 4.0, 6.0):
             push(ingress, jobs=entry)
             wait_for_sum(total)
