@@ -67,7 +67,7 @@ class Engine:
     def stop(self) -> None:
         """Stop probing, close the sources, deliver what is buffered, close the writers.
 
-        Takes `shutdown_timeout` at most, and a moment more for sources that hang.
+        Takes `shutdown_timeout` at most, and a moment more for sources and disks that hang.
         """
         with self._stop_lock:
             if self._stopped:
