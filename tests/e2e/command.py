@@ -21,10 +21,11 @@ def call(
     folder: Path | None = None,
     environ: Mapping[str, str] | None = None,
     stdin: str = "",
+    prefix: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Run `pollect` with arguments to its end."""
+    """Run `pollect` with arguments to its end; `prefix` is a command that runs it."""
     return subprocess.run(
-        [POLLECT, *map(str, arguments)],
+        [*prefix, POLLECT, *map(str, arguments)],
         cwd=folder,
         env={**os.environ, **(environ or {})},
         input=stdin,

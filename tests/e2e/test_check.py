@@ -1,5 +1,6 @@
 """`pollect check`: all mistakes at once, and exit codes that scripts can rely on."""
 
+import os
 import re
 from pathlib import Path
 
@@ -220,6 +221,17 @@ def test_files_for_tls_that_are_no_good_are_told_before_anything_starts(
         "No such file or directory\n"
     )
     assert "listening" not in done.stdout
+
+
+def test_key_that_the_user_may_not_read_is_told(tmp_path: Path, certificates: Authority) -> None:
+    (tmp_path / "server.key").chmod(0)
+    (tmp_path / "config.yml").write_text(TLS % ("server.key", certificates.ca_file))
+    # Only without its capabilities is root refused what is its own.
+    mortal = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    done = call("check", "config.yml", folder=tmp_path, prefix=mortal)
+    assert done.returncode == 2
+    problem = f"cannot read {tmp_path / 'server.key'}: Permission denied"
+    assert f"config.yml:7:5: writers[0].key: {problem}\n" in done.stderr
 
 
 def test_files_for_tls_that_are_good_are_no_mistake(

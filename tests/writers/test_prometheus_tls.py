@@ -234,12 +234,6 @@ def test_a_key_of_another_certificate_is_told(files: Files) -> None:
     )
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_key_that_nobody_may_read_is_told(files: Files) -> None:
-    files.key.chmod(0)
-    assert_refused(files.section, "key", f"cannot read {files.key}: Permission denied")
-
-
 def test_a_folder_in_place_of_a_key_is_told(files: Files) -> None:
     folder = files.key.parent
     assert_refused(
