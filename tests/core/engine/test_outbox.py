@@ -20,6 +20,7 @@ from pollect.api import (
     WriterConfig,
 )
 from pollect.engine import outbox as outbox_module
+from pollect.engine.buffer import LatestBuffer
 from pollect.engine.clock import SystemClock
 from pollect.engine.outbox import Outbox
 from pollect.testing import FakeClock, build_writer
@@ -265,6 +266,17 @@ def test_writer_of_the_present_gets_only_the_latest_batch_of_a_source() -> None:
     outbox.join(5)
     assert writer.arrived == [9, 109]
     assert outbox.status().lost_samples == 0
+
+
+def test_what_was_tried_in_vain_gives_way_to_what_came_meanwhile() -> None:
+    buffer = LatestBuffer(samples=100, age=1000, clock=FakeClock())
+    buffer.put(batch(1, source="A"), batch(100, source="B"))
+    for attempt in range(2, 6):
+        buffer.peek(100)
+        buffer.put(batch(attempt, source="A"))
+        assert not buffer.release(), "replaced is not lost"
+    assert [each.samples[0].value for each in buffer.peek(100)] == [100, 5]
+    assert (len(buffer), buffer.samples, buffer.outdated) == (2, 2, 4)
 
 
 def test_target_down_at_the_start_is_opened_later() -> None:

@@ -175,6 +175,23 @@ class LatestBuffer(MemoryBuffer):
                 break
         super()._append(batch)
 
+    def release(self) -> list[Batch]:
+        with self._lock:
+            self._pinned = self._pinned_samples = 0
+            self._replace_older()
+            return self._drop_excess()
+
+    def _replace_older(self) -> None:
+        """Keep the newest batch of each source: others came while the pinned ones were sent."""
+        newest = {batch.source: index for index, (_, batch) in enumerate(self._queue)}
+        kept = deque(
+            entry for index, entry in enumerate(self._queue) if newest[entry[1].source] == index
+        )
+        replaced = self.samples - sum(len(batch) for _, batch in kept)
+        self._queue = kept
+        self.samples -= replaced
+        self.outdated += replaced
+
     def _drop_older(self, limit: float) -> list[Batch]:
         waiting = [self._queue.pop() for _ in range(len(self._queue) - self._pinned)][::-1]
         dropped = []
