@@ -16,7 +16,7 @@ from pollect.plugin import Clock, Writer
 
 #: Seconds before the first retry, doubled each time up to the longest.
 FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 60.0
+LONGEST_PAUSE = 15.0
 #: Pauses vary by this share, so that many daemons do not come back at the same moment.
 JITTER = 0.2
 #: Seconds a disk gets to take what was handed over, however short the end is to be.
