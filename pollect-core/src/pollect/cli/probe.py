@@ -276,5 +276,8 @@ def metric_name(source: SourceId, metric: Metric) -> str:
 
 
 def format_value(value: float) -> str:
-    """Return whole numbers without a fraction, others as exact as they are."""
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
+    """Return a number for people: whole ones as they are, others with six digits that count."""
+    if value == int(value) and abs(value) < 1e15:
+        return str(int(value))
+    # Digits before the point are never rounded away: they tell an uptime from the one before.
+    return f"{value:.1f}" if 1e5 <= abs(value) < 1e15 else f"{value:.6g}"
