@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import dns.flags
 import dns.message
+import dns.rcode
 import msgspec
 import pytest
 
@@ -214,6 +215,51 @@ def test_absent_and_unknown_servers_are_no_success() -> None:
     for name in ("nowhere.invalid", "a..b"):
         (value,) = ask(server=name).values()
         assert value == 0
+
+
+def test_silent_server_is_told_once_whatever_it_is_asked(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    is_silent = True
+
+    def reply(data: bytes) -> bytes | None:
+        query = dns.message.from_wire(data)
+        response = dns.message.make_response(query)
+        if query.question[0].name.to_text() == "absent.example.test.":
+            response.set_rcode(dns.rcode.NXDOMAIN)
+        return None if is_silent else response.to_wire()
+
+    names = ["www.example.test", "absent.example.test"]
+    with serve_udp(reply) as server:
+        section = {"server": "127.0.0.1", "port": server.port, "query": names}
+        source = build_source({**section, "timeout": SHORT_SECONDS}, DnsSource)
+        for _ in range(2):
+            probe(source)
+        is_silent = False
+        for _ in range(2):
+            probe(source)
+    assert caplog.messages == [
+        "127.0.0.1: no answer in time",
+        "127.0.0.1: works again",
+        "127.0.0.1, A of absent.example.test: NXDOMAIN, expected NOERROR",
+    ]
+
+
+def test_query_that_alone_gets_no_answer_is_told_by_its_name(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def reply(data: bytes) -> bytes | None:
+        query = dns.message.from_wire(data)
+        is_lost = query.question[0].name.to_text() == "lost.example.test."
+        return None if is_lost else dns.message.make_response(query).to_wire()
+
+    with serve_udp(reply) as server:
+        section = {"server": "127.0.0.1", "port": server.port, "timeout": SHORT_SECONDS}
+        query = ["www.example.test", "lost.example.test"]
+        source = build_source({**section, "query": query}, DnsSource)
+        for _ in range(2):
+            probe(source)
+    assert caplog.messages == ["127.0.0.1, A of lost.example.test: no answer in time"]
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,62 @@ def test_status_decides_about_success(status: int, wanted, success: int) -> None
     assert found["result_code"] == (0 if success else 6)
 
 
+def test_reason_of_a_failure_is_told_once_and_its_end_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    answers = iter([200, 503, 503, 404, 503, 200, 200, 503])
+
+    def page(request: HttpRequest) -> HttpResponse:
+        return HttpResponse("fine", next(answers))
+
+    with serve_http({"/": page}) as server:
+        source = build_source({"url": server.url + "/?token=hunter2"}, HttpSource)
+        for _ in range(8):
+            probe(source)
+    where = f"{server.url}/?token=***"
+    assert caplog.messages == [
+        f"{where}: status 503, expected 2xx",
+        f"{where}: status 404, expected 2xx",
+        f"{where}: works again",
+        f"{where}: status 503, expected 2xx",
+    ]
+
+
+def test_reasons_name_what_is_wrong_without_secrets(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closed_port() as port, serve_tcp(silent) as quiet, serve_http({"/": "fine"}) as fine:
+        with serve_http({"/": "fine"}, tls=authority.server("127.0.0.1")) as server:
+            user = "user:hunter2@127.0.0.1"
+            urls = [f"http://{user}:{port}/?token=hunter3", f"http://{user}:{quiet.port}/"]
+            urls += ["http://nowhere.invalid/", f"https://127.0.0.1:{server.port}/"]
+            urls += [f"{fine.url}/"]
+            section = {"url": urls, "timeout": SHORT_SECONDS, "match": "dead|alive"}
+            source = build_source(section, HttpSource)
+            for _ in range(2):
+                probe(source)
+    refused, timed_out, unknown, untrusted, mismatch = caplog.messages
+    assert refused == f"http://***@127.0.0.1:{port}/?token=***: Connection refused"
+    assert timed_out.startswith(f"http://***@127.0.0.1:{quiet.port}/: no answer within 0.4")
+    assert unknown.startswith("http://nowhere.invalid/: ")
+    assert untrusted.startswith(f"https://127.0.0.1:{server.port}/: TLS failed: ")
+    assert mismatch == f"{fine.url}/: the body is not as `match` asks for"
+
+
+def test_urls_that_differ_in_their_secrets_have_their_own_troubles(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def page(request: HttpRequest) -> HttpResponse:
+        return HttpResponse("", 200 if request.query["token"] == "good" else 403)
+
+    with serve_http({"/": page}) as server:
+        urls = [f"{server.url}/?token=good", f"{server.url}/?token=bad"]
+        source = build_source({"url": urls}, HttpSource)
+        for _ in range(3):
+            probe(source)
+    assert caplog.messages == [f"{server.url}/?token=***: status 403, expected 2xx"]
+
+
 def test_redirects_are_followed_counted_and_limited() -> None:
     pages: dict[str, object] = {
         "/": HttpResponse(status=301, headers={"Location": "/end"}),

@@ -204,6 +204,37 @@ def test_host_without_ipv6_and_without_a_way_out_loses_all_requests() -> None:
     assert out.split() == ["2.0", "1.0"] * 2
 
 
+def test_unknown_name_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    source = build_source({"host": "nowhere.invalid"}, PingSource)
+    for _ in range(2):
+        assert probe(source)["success{host=nowhere.invalid}"] == 0
+    (message,) = caplog.messages
+    assert message.startswith("nowhere.invalid: ")
+
+
+@needs_namespaces
+def test_silent_host_is_told_once_and_its_return_once() -> None:
+    out = run_in_namespace(
+        """
+        import logging, sys
+        logging.basicConfig(stream=sys.stdout, format="%(message)s")
+        ignore = Path("/proc/sys/net/ipv4/icmp_echo_ignore_all")
+        section = {"host": ["127.0.0.1", "192.0.2.1"], "count": 1, "replyTimeout": 0.2}
+        source = build_source(section, PingSource)
+        for word in "1100":
+            ignore.write_text(word)
+            probe(source)
+        """,
+        group_range="0 0",
+        privileged=True,
+    )
+    assert out.splitlines() == [
+        "127.0.0.1: no reply",
+        "192.0.2.1: Network is unreachable",
+        "127.0.0.1: works again",
+    ]
+
+
 def test_jitter_is_the_mean_difference() -> None:
     assert mean_difference([1.0, 2.0, 2.0, 5.0]) == pytest.approx(4 / 3)
 

@@ -56,6 +56,44 @@ def test_refused_and_unknown_are_the_time_limit() -> None:
     assert (found[""], found["success"], found["result_code"]) == (5000, 0, 5)
 
 
+def test_reason_of_a_failure_is_told_once_and_its_end_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    port = free_port()
+    source = build_source({"host": "127.0.0.1", "port": port, "timeout": 5}, TcpTimeSource)
+    for _ in range(2):
+        probe(source)
+    with socket.create_server(("127.0.0.1", port)):
+        for _ in range(2):
+            probe(source)
+    where = f"127.0.0.1 port {port}"
+    assert caplog.messages == [f"{where}: Connection refused", f"{where}: works again"]
+
+
+def test_reasons_name_what_is_wrong(caplog: pytest.LogCaptureFixture) -> None:
+    def close(connection: socket.socket, peer: Peer) -> None:
+        connection.recv(4096)
+
+    with serve_tcp(say(b"220 hunter2")) as other, serve_tcp(silent) as quiet:
+        with serve_tcp(close) as closing:
+            hosts = [f"127.0.0.1:{each.port}" for each in (other, quiet, closing)]
+            section = {"hosts": [*hosts, "nowhere.invalid:1"], "send": "x", "expect": "^250"}
+            source = build_source({**section, "timeout": SHORT_SECONDS}, TcpTimeSource)
+            for _ in range(2):
+                probe(source)
+    mismatch, timed_out, closed, unknown = [text.split(": ", 1)[1] for text in caplog.messages]
+    assert mismatch == "the answer is not as `expect` asks for"
+    assert timed_out == "no answer in time"
+    assert closed == "it closed the connection without an answer"
+    assert unknown
+
+
+def test_reason_of_a_failed_handshake_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    with serve_tcp(rubbish) as server:
+        assert check(host="127.0.0.1", port=server.port, tls=True)["result_code"] == 6
+    assert caplog.messages == [f"127.0.0.1 port {server.port}: TLS failed: wrong version number"]
+
+
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
 def test_version_of_ip_may_be_demanded(protocol: str) -> None:
     section = {"protocol": protocol, "send": "x"}

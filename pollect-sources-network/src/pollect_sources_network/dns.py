@@ -2,13 +2,14 @@
 
 One query per server, name and record type and probe, side by side. UDP goes over to TCP when an
 answer is truncated (RFC 1035, section 4.2); `tcp` and `tls` (RFC 7858) use nothing else. Whatever
-goes wrong `success` is 0 and the time is withdrawn. Needs dnspython (extra `dns`).
+goes wrong `success` is 0 and the time is withdrawn; the log tells once why, and once when it is
+over. Needs dnspython (extra `dns`).
 """
 
 import re
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -25,6 +26,7 @@ from pollect.api import (
     SourceContext,
     TargetUnavailable,
 )
+from pollect.support.troubles import Troubles
 from pollect_sources_network.connect import SHORTEST_SECONDS, check_server_name, resolve
 from pollect_sources_network.parallel import longest_seconds, side_by_side
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     import ssl
 
     from dns.message import Message
+    from dns.rrset import RRset
 
 DNS_PORT = 53
 DNS_OVER_TLS_PORT = 853
@@ -137,6 +140,9 @@ class Question:
         """Label values of everything that is reported about it."""
         return self.server, self.name, self.record_type
 
+    def __str__(self) -> str:
+        return f"{self.server}, {self.record_type} of {self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -144,6 +150,15 @@ class Reply:
 
     message: "Message"
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why something is no success."""
+
+    reason: str
+    #: The same for reasons that differ in their wording only.
+    kind: Hashable
 
 
 class DnsSource(Source[DnsConfig]):
@@ -170,6 +185,7 @@ class DnsSource(Source[DnsConfig]):
         except re.error as error:
             raise ConfigError(f"expected a regular expression: {error}", key="match") from error
         self._tls: ssl.SSLContext | None = None
+        self._troubles = Troubles(self.log)
 
     def open(self) -> None:
         try:
@@ -191,16 +207,37 @@ class DnsSource(Source[DnsConfig]):
 
     def probe(self) -> Iterable[Sample]:
         replies = side_by_side(self._ask, self._questions, self.config.parallel)
+        answers = dict(zip(self._questions, replies, strict=True))
+        self._tell(answers)
         return [
             sample
-            for question, reply in zip(self._questions, replies, strict=True)
+            for question, reply in answers.items()
             for sample in self._report(question, reply)
         ]
 
     def deadline_seconds(self) -> float:
         return longest_seconds(len(self._questions), self.config.parallel, self.config.timeout)
 
-    def _ask(self, question: Question) -> Reply | None:
+    def _tell(self, answers: Mapping[Question, Reply | Failure]) -> None:
+        """Tell the log what fails; a server that answers nothing at all counts as one."""
+        alive = {question.server for question, it in answers.items() if isinstance(it, Reply)}
+        for question, answer in answers.items():
+            if question.server in alive:
+                self._troubles.works(question.server)
+                if isinstance(answer, Reply):
+                    self._tell_of(str(question), self._objection(question, answer.message))
+                else:
+                    self._tell_of(str(question), answer)
+            elif isinstance(answer, Failure):
+                self._tell_of(question.server, answer)
+
+    def _tell_of(self, part: str, failure: Failure | None) -> None:
+        if failure is None:
+            self._troubles.works(part)
+        else:
+            self._troubles.failed(part, failure.reason, failure.kind)
+
+    def _ask(self, question: Question) -> Reply | Failure:
         import dns.exception
 
         begin = time.monotonic()
@@ -208,7 +245,7 @@ class DnsSource(Source[DnsConfig]):
             message = self._exchange(question)
         except (OSError, EOFError, dns.exception.DNSException) as error:
             self.log.debug("%s: %s: %s", question, type(error).__name__, error)
-            return None
+            return _failure_of(error)
         return Reply(message, time.monotonic() - begin)
 
     def _exchange(self, question: Question) -> "Message":
@@ -234,15 +271,15 @@ class DnsSource(Source[DnsConfig]):
             message = dns.query.tcp(query, address, left, port)
         return message
 
-    def _report(self, question: Question, reply: Reply | None) -> Iterable[Sample]:
+    def _report(self, question: Question, reply: Reply | Failure) -> Iterable[Sample]:
         labels = question.labels
-        if reply is None:
+        if isinstance(reply, Failure):
             yield SUCCESS.sample(0, *labels)
             return
         message = reply.message
-        records = [rrset for rrset in message.answer if rrset.rdtype.name == question.record_type]
-        texts = [record.to_text() for rrset in records for record in rrset]
-        yield SUCCESS.sample(self._is_expected(message, texts), *labels)
+        records = _records(message, question)
+        texts = _texts(records)
+        yield SUCCESS.sample(self._objection(question, message) is None, *labels)
         yield QUERY_TIME.sample(reply.seconds, *labels)
         if not self.config.details:
             return
@@ -258,10 +295,36 @@ class DnsSource(Source[DnsConfig]):
         yield AUTHENTICATED.sample(bool(message.flags & dns.flags.AD), *labels)
         yield AUTHORITATIVE.sample(bool(message.flags & dns.flags.AA), *labels)
 
-    def _is_expected(self, message: "Message", texts: Sequence[str]) -> bool:
-        if self._expected_rcode not in (None, message.rcode()):
-            return False
-        return self._match is None or any(self._match.search(text) for text in texts)
+    def _objection(self, question: Question, message: "Message") -> Failure | None:
+        """Return what is wrong with an answer, None when it is as expected."""
+        import dns.rcode
+
+        code = message.rcode()
+        if self._expected_rcode not in (None, code):
+            return Failure(f"{dns.rcode.to_text(code)}, expected {self.config.rcode}", code)
+        texts = _texts(_records(message, question))
+        if self._match is None or any(self._match.search(text) for text in texts):
+            return None
+        return Failure("no record is as `match` asks for", "match")
+
+
+def _records(message: "Message", question: Question) -> list["RRset"]:
+    """Return the records of the type asked for."""
+    return [rrset for rrset in message.answer if rrset.rdtype.name == question.record_type]
+
+
+def _texts(records: Iterable["RRset"]) -> list[str]:
+    return [record.to_text() for rrset in records for record in rrset]
+
+
+def _failure_of(error: Exception) -> Failure:
+    import dns.exception
+
+    kind = (type(error), getattr(error, "errno", None))
+    if isinstance(error, (TimeoutError, dns.exception.Timeout)):
+        return Failure("no answer in time", TimeoutError)
+    text = getattr(error, "strerror", None) or str(error)
+    return Failure(text or type(error).__name__, kind)
 
 
 def _several(value: str | tuple[str, ...], key: str) -> list[str]:

@@ -2,9 +2,10 @@
 
 One new connection per URL and probe, redirects followed, the whole body read. The value without a
 name is the time in milliseconds; whatever goes wrong, it is `timeout` x 1000, as it always was, and
-`success` is 0. With `details` the time is split into phases as the Prometheus blackbox exporter
-does, with `result_code` numbered as Telegraf's `http_response` (7, TLS, is ours). Several URLs are
-probed side by side. Needs requests (`pollect-core[http]`).
+`success` is 0; the log tells once why, and once when it is over. With `details` the time is split
+into phases as the Prometheus blackbox exporter does, with `result_code` numbered as Telegraf's
+`http_response` (7, TLS, is ours). Several URLs are probed side by side. Needs requests
+(`pollect-core[http]`).
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -34,7 +35,8 @@ from pollect.api import (
     SourceConfig,
     SourceContext,
 )
-from pollect.support.http import MAX_REDIRECTS, HttpClient, Response, check_url
+from pollect.support.http import MAX_REDIRECTS, HttpClient, Response, check_url, redact_url
+from pollect.support.troubles import Troubles
 from pollect_sources_network.connect import IpProtocol
 from pollect_sources_network.credentials import BasicAuth
 from pollect_sources_network.parallel import longest_seconds, side_by_side
@@ -219,6 +221,10 @@ class Check:
     code: ResultCode
     seconds: float
     response: Response | None = None
+    #: Why it is no success, without secrets.
+    reason: str = ""
+    #: What sort of failure it is, whatever the text says.
+    kind: Hashable = None
 
 
 class HttpSource(Source[HttpConfig]):
@@ -238,6 +244,8 @@ class HttpSource(Source[HttpConfig]):
         self._match = _compile(config.match, "match")
         self._not_match = _compile(config.not_match, "notMatch")
         self._total_seconds = config.total_timeout or config.timeout
+        # One each: without their secrets two URLs may look the same.
+        self._troubles = {url: Troubles(self.log) for url in self._urls}
         self._client: HttpClient
         self._closing = contextlib.ExitStack()
 
@@ -269,6 +277,8 @@ class HttpSource(Source[HttpConfig]):
     def probe(self) -> Iterable[Sample]:
         checks = side_by_side(self._check, self._urls, self.config.parallel)
         self._client.cookies.clear()
+        for url, check in zip(self._urls, checks, strict=True):
+            self._tell(url, check)
         return [
             sample
             for url, check in zip(self._urls, checks, strict=True)
@@ -295,19 +305,37 @@ class HttpSource(Source[HttpConfig]):
                 follow_redirects=self.config.follow_redirects,
             )
         except ProbeError as error:
-            self.log.debug("%s", error)
-            return Check(classify(error), time.monotonic() - begin)
+            reason = str(error).removeprefix(f"{redact_url(url)}: ")
+            kind = (type(error.__cause__), getattr(error.__cause__, "errno", None))
+            return Check(classify(error), time.monotonic() - begin, None, reason, kind)
         seconds = time.monotonic() - begin
-        if response.status not in self._statuses:
-            return Check(ResultCode.STATUS_MISMATCH, seconds, response)
-        if not self._body_matches(response):
-            return Check(ResultCode.BODY_MISMATCH, seconds, response)
+        status = response.status
+        if status not in self._statuses:
+            reason = f"status {status}, expected {self._expected_status()}"
+            return Check(ResultCode.STATUS_MISMATCH, seconds, response, reason, status)
+        if option := self._mismatch(response):
+            reason = f"the body is not as `{option}` asks for"
+            return Check(ResultCode.BODY_MISMATCH, seconds, response, reason, option)
         return Check(ResultCode.SUCCESS, seconds, response)
 
-    def _body_matches(self, response: Response) -> bool:
+    def _tell(self, url: str, check: Check) -> None:
+        if check.code is ResultCode.SUCCESS:
+            self._troubles[url].works(redact_url(url))
+        else:
+            self._troubles[url].failed(redact_url(url), check.reason, (check.code, check.kind))
+
+    def _expected_status(self) -> str:
+        wanted = self.config.status_code
+        several = wanted if isinstance(wanted, tuple) else ("2xx" if wanted is None else wanted,)
+        return " or ".join(str(each) for each in several)
+
+    def _mismatch(self, response: Response) -> str:
+        """Return the option that the body does not agree with, or nothing."""
         if self._match is not None and not self._match.search(response.text()):
-            return False
-        return self._not_match is None or not self._not_match.search(response.text())
+            return "match"
+        if self._not_match is not None and self._not_match.search(response.text()):
+            return "notMatch"
+        return ""
 
     def _report(self, check: Check, url: str) -> Iterable[Sample]:
         metrics = self._metrics

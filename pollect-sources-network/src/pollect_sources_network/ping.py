@@ -2,7 +2,8 @@
 
 All hosts are asked at the same time, `count` requests each, `spacing` seconds apart, over one
 socket per version of IP; a probe takes (count - 1) x spacing + `replyTimeout` at most, and less
-when all replies are there. Without root, see `pollect_sources_network.icmp`. Needs no library.
+when all replies are there. A host that begins or ends to be silent is told by the log, with the
+reason where the system has one. Without root, see `pollect_sources_network.icmp`. Needs no library.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ from typing import Annotated, Self
 from msgspec import Meta
 
 from pollect.api import ConfigError, Metric, Sample, Seconds, Source, SourceConfig, SourceContext
+from pollect.support.troubles import Troubles
 from pollect_sources_network.connect import ROOM_SECONDS, IpProtocol
 from pollect_sources_network.icmp import Address, EchoSocket
 from pollect_sources_network.parallel import side_by_side
@@ -99,6 +101,8 @@ class Target:
     #: Sequence number of the request -> round trip time.
     round_trips: dict[int, float] = field(default_factory=dict)
     ttl: int | None = None
+    #: Why there can be no reply, where the system said so.
+    reason: str = ""
 
 
 class PingSource(Source[PingConfig]):
@@ -115,6 +119,7 @@ class PingSource(Source[PingConfig]):
         self._hosts = tuple(dict.fromkeys(hosts))
         if len(self._hosts) * config.count > MAX_REQUESTS:
             raise ConfigError(f"expected at most {MAX_REQUESTS} requests per probe", key="count")
+        self._troubles = Troubles(self.log)
 
     def open(self) -> None:
         # Nothing is kept, but who lacks the permission should hear of it at the start.
@@ -126,6 +131,8 @@ class PingSource(Source[PingConfig]):
         targets = side_by_side(self._resolve, self._hosts, _RESOLVERS)
         with _Round(self.config, [target for target in targets if target.address]) as echoes:
             echoes.run(self.context.stopping.is_set)
+        for target in targets:
+            self._tell(target)
         return [sample for target in targets for sample in self._report(target)]
 
     def deadline_seconds(self) -> float:
@@ -141,11 +148,18 @@ class PingSource(Source[PingConfig]):
         try:
             found = socket.getaddrinfo(host, None, family, socket.SOCK_DGRAM)
         except (socket.gaierror, UnicodeError) as error:
-            self.log.debug("%s: %s", host, error)
+            target.reason = getattr(error, "strerror", None) or str(error)
             return target
         target.resolve_seconds = time.monotonic() - begin
         target.family, target.address = found[0][0], found[0][4]
         return target
+
+    def _tell(self, target: Target) -> None:
+        if target.round_trips:
+            self._troubles.works(target.host)
+        elif target.sent == self.config.count or not target.address:
+            # Otherwise pollect was about to stop, and did not wait.
+            self._troubles.failed(target.host, target.reason or "no reply", target.reason)
 
     def _report(self, target: Target) -> Iterator[Sample]:
         host = target.host
@@ -192,8 +206,11 @@ class _Round:
         try:
             for family in {target.family for target in self._targets}:
                 # Without IPv6 on this host, say, its requests are lost.
-                with contextlib.suppress(OSError):
+                try:
                     echo = self._closing.enter_context(contextlib.closing(EchoSocket(family)))
+                except OSError as error:
+                    self._fail(family, error)
+                else:
                     self._selector.register(echo, selectors.EVENT_READ, echo)
                     self._sockets[family] = echo
         except BaseException:
@@ -216,14 +233,24 @@ class _Round:
             self._send(number)
         self._receive_until(last + self._config.reply_timeout, wait_for_all=True)
 
+    def _fail(self, family: socket.AddressFamily, error: OSError) -> None:
+        for target in self._targets:
+            if target.family == family:
+                target.reason = error.strerror or str(error)
+
     def _send(self, number: int) -> None:
         for index, target in enumerate(self._targets):
             sequence = index * self._config.count + number
             target.sent += 1
             self._waiting[sequence] = (target, time.perf_counter())
+            echo = self._sockets.get(target.family)
+            if echo is None:
+                continue
             # A network that is down, or an error that an earlier request brought back: it is lost.
-            with contextlib.suppress(OSError, KeyError):
-                self._sockets[target.family].send(target.address, sequence, self._payload)
+            try:
+                echo.send(target.address, sequence, self._payload)
+            except OSError as error:
+                target.reason = error.strerror or str(error)
 
     def _receive_until(self, end: float, *, wait_for_all: bool) -> None:
         while (left := end - time.monotonic()) > 0:

@@ -1,10 +1,11 @@
 """Source `TcpTime`: time to establish a TCP connection, or to get the right answer over it.
 
 The value without a name is the time in milliseconds, name resolution included; whatever goes wrong
-it is `timeout` x 1000 and `success` is 0. With `tls`, `send` or `expect` the check goes on after
-connecting; the value stays the time to connect. UDP has no connections: there it is the time until
-the answer to what was sent. With `details` the phases are reported, and `result_code` numbered as
-Telegraf's `net_response` (5 and 6 are ours). Needs no library.
+it is `timeout` x 1000 and `success` is 0; the log tells once why, and once when it is over. With
+`tls`, `send` or `expect` the check goes on after connecting; the value stays the time to connect.
+UDP has no connections: there it is the time until the answer to what was sent. With `details` the
+phases are reported, and `result_code` numbered as Telegraf's `net_response` (5 and 6 are ours).
+Needs no library.
 """
 
 import enum
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 from msgspec import Meta
 
 from pollect.api import ConfigError, Metric, Sample, Seconds, Source, SourceConfig, SourceContext
+from pollect.support.troubles import Troubles
 from pollect_sources_network.connect import (
     Deadline,
     Found,
@@ -134,6 +136,10 @@ class Check:
     #: Until there was a connection, by UDP until there was an answer.
     seconds: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
+    #: Why it is no success.
+    reason: str = ""
+    #: What tells one failure of the same code from another.
+    errno: int | None = None
 
 
 class TcpTimeSource(Source[TcpTimeConfig]):
@@ -161,9 +167,13 @@ class TcpTimeSource(Source[TcpTimeConfig]):
         except re.error as error:
             raise ConfigError(f"expected a regular expression: {error}", key="expect") from error
         _check_combination(config)
+        self._troubles = Troubles(self.log)
 
     def probe(self) -> Iterable[Sample]:
-        checks = side_by_side(self._check, list(self._targets.values()), self.config.parallel)
+        targets = list(self._targets.values())
+        checks = side_by_side(self._check, targets, self.config.parallel)
+        for target, check in zip(targets, checks, strict=True):
+            self._tell(target, check)
         return [
             sample
             for check, labels in zip(checks, self._targets, strict=True)
@@ -182,7 +192,7 @@ class TcpTimeSource(Source[TcpTimeConfig]):
             else:
                 self._connect(target, deadline, check)
         except OSError as error:
-            self._note(check, target, error, ResultCode.CONNECTION_FAILED)
+            _note_error(check, error, ResultCode.CONNECTION_FAILED)
         return check
 
     def _ask(self, target: tuple[str, int], deadline: Deadline, check: Check) -> None:
@@ -206,7 +216,7 @@ class TcpTimeSource(Source[TcpTimeConfig]):
         check.phases["response"] = time.monotonic() - resolved
         check.seconds = time.monotonic() - begin
         if self._expect is not None and not self._expect.search(answer):
-            check.code = ResultCode.STRING_MISMATCH
+            _note_mismatch(check)
 
     def _connect(self, target: tuple[str, int], deadline: Deadline, check: Check) -> None:
         """Connect, and go on over the connection as configured. Raises `OSError`."""
@@ -227,29 +237,35 @@ class TcpTimeSource(Source[TcpTimeConfig]):
             step = ResultCode.READ_FAILED
             if config.send or self._expect is not None:
                 begin = time.monotonic()
-                check.code = self._talk(sock, deadline.within(config.read_timeout))
+                self._talk(sock, deadline.within(config.read_timeout), check)
                 check.phases["response"] = time.monotonic() - begin
         except OSError as error:
-            self._note(check, target, error, step)
+            _note_error(check, error, step)
         finally:
             sock.close()
 
-    def _note(
-        self, check: Check, target: tuple[str, int], error: OSError, otherwise: ResultCode
-    ) -> None:
-        self.log.debug("%s port %d: %s", *target, error)
-        check.code = _classify(error, otherwise)
+    def _tell(self, target: tuple[str, int], check: Check) -> None:
+        part = "{} port {}".format(*target)
+        if check.code is ResultCode.SUCCESS:
+            self._troubles.works(part)
+        else:
+            self._troubles.failed(part, check.reason, (check.code, check.errno))
 
-    def _talk(self, sock: socket.socket, deadline: Deadline) -> ResultCode:
+    def _talk(self, sock: socket.socket, deadline: Deadline, check: Check) -> None:
+        """Send and wait for the right answer. Raises `OSError`."""
         if self.config.send:
             deadline.send(sock, self.config.send.encode())
         answer = b""
         while self._expect is not None and not self._expect.search(answer):
             chunk = deadline.receive(sock)
             if not chunk or len(answer) > MAX_ANSWER_BYTES:
-                return ResultCode.STRING_MISMATCH if answer else ResultCode.READ_FAILED
+                if answer:
+                    _note_mismatch(check)
+                else:
+                    check.code = ResultCode.READ_FAILED
+                    check.reason = "it closed the connection without an answer"
+                return
             answer += chunk
-        return ResultCode.SUCCESS
 
     def _report(self, check: Check, labels: tuple[str, ...]) -> Iterable[Sample]:
         metrics = self._metrics
@@ -261,6 +277,23 @@ class TcpTimeSource(Source[TcpTimeConfig]):
             yield metrics.result_code.sample(check.code, *labels)
             for phase, spent in check.phases.items():
                 yield metrics.phase.sample(spent, *labels, phase)
+
+
+def _note_error(check: Check, error: OSError, otherwise: ResultCode) -> None:
+    check.code = _classify(error, otherwise)
+    # What OpenSSL says; its errno is a number of another table.
+    reason: str = getattr(error, "reason", None) or error.strerror or str(error)
+    if check.code is ResultCode.TIMEOUT:
+        reason = "no answer in time"
+    elif check.code is ResultCode.TLS_ERROR:
+        reason = f"TLS failed: {reason.replace('_', ' ').lower()}"
+    check.reason, check.errno = reason or type(error).__name__, error.errno
+
+
+def _note_mismatch(check: Check) -> None:
+    check.code = ResultCode.STRING_MISMATCH
+    # Without the answer, which may hold anything.
+    check.reason = "the answer is not as `expect` asks for"
 
 
 def _classify(error: OSError, otherwise: ResultCode) -> ResultCode:

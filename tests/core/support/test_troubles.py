@@ -18,6 +18,21 @@ def test_failing_part_is_told_once_and_its_return_once(caplog: pytest.LogCapture
     assert str(troubles) == ""
 
 
+def test_each_new_kind_of_reason_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    troubles = Troubles(LOG)
+    for seconds in range(3):
+        troubles.failed("host", "refused", ConnectionRefusedError)
+        troubles.failed("host", f"no answer within {seconds} s", TimeoutError)
+    troubles.works("host")
+    troubles.failed("host", "refused again", ConnectionRefusedError)
+    assert caplog.messages == [
+        "host: refused",
+        "host: no answer within 0 s",
+        "host: works again",
+        "host: refused again",
+    ]
+
+
 def test_part_that_no_longer_exists_is_forgotten_silently(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
