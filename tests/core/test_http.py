@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import requests
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from pollect.api import (
     AuthenticationFailed,
@@ -459,14 +461,40 @@ def test_incomplete_urls_are_config_errors(url: str) -> None:
 
 def test_redacted_url_keeps_what_is_no_secret() -> None:
     assert redact_url("https://[::1]:8/p?flag&k=v#top") == "https://[::1]:8/p?flag&k=***"
-    assert redact_url("https://host/@name") == "https://host/@name"
+    for url in ("https://host/@name", "http://host/path@x", "http://[::1]:8/path@x", "http://["):
+        assert redact_url(url) == url
 
 
 @pytest.mark.parametrize(
-    "url", ["user:hunter2@host:8", "http:/user:hunter2@host:8", "hunter2@host:8"]
+    "url",
+    [
+        "user:hunter2@host:8",
+        "http:/user:hunter2@host:8",
+        "hunter2@host:8",
+        "user:hun/ter2@host:8",
+        "user:hun?ter2@host:8",
+    ],
 )
 def test_password_of_a_url_without_a_scheme_is_redacted(url: str) -> None:
     assert redact_url(url) == "***@host:8"
+
+
+#: With what should be percent-encoded there, and often is not.
+BADLY_WRITTEN = st.text("ab1 /?#@:&=%[]\\\n")
+
+
+@given(user=st.text("ab1%"), password=BADLY_WRITTEN, scheme=st.sampled_from(["http", "socks5h"]))
+@example(user="user", password="12/34", scheme="http")
+def test_password_is_redacted_however_it_is_written(user: str, password: str, scheme: str) -> None:
+    url = f"{scheme}://{user}:{password}@host:8/p?token=hunter2"
+    assert redact_url(url) == f"{scheme}://***@host:8/p?token=***"
+
+
+@given(path=st.text("ab1/:~"), name=st.text("ab1-_"), value=st.text("ab1:?/=", min_size=1))
+def test_url_without_user_information_loses_its_values_only(
+    path: str, name: str, value: str
+) -> None:
+    assert redact_url(f"http://host:8/{path}?{name}={value}") == f"http://host:8/{path}?{name}=***"
 
 
 def test_missing_file_of_authorities_is_named(tmp_path: Path) -> None:

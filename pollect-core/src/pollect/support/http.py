@@ -18,6 +18,7 @@ user information and without the values of the query, since both may hold secret
 """
 
 import json
+import re
 import ssl
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from pollect.errors import (
     AuthenticationFailed,
@@ -54,6 +55,10 @@ UNAUTHORIZED = (401, 403, 407)
 
 _CHUNK_BYTES = 64 * 1024
 _QUOTED_CHARACTERS = 80
+
+_SCHEME_AND_REST = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)?(.*)", re.DOTALL)
+_IPV6_HOST = re.compile(r"\A\[[0-9A-Fa-f:.]+\](:[0-9]+)?(?=[/?#])")
+_AFTER_HOST = re.compile("[/?#]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,21 +304,22 @@ def fetch_json(url: str, **options: Any) -> Any:
 
 
 def redact_url(url: str) -> str:
-    """Return `url` without user information, and with `***` for the values of its query."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "***"
-    user_info, at, host = parts.netloc.rpartition("@")
-    if not parts.netloc and "@" in parts.path:  # somebody forgot the scheme, not the password
-        return f"***@{parts.path.rpartition('@')[2]}"
-    query = "&".join(
+    """Return `url` without user information, and with `***` for the values of its query.
+
+    A password may stand there as it should not, with `/`, `?`, `#` or `@` in it: where a colon and
+    later an `@` leave a doubt, everything between `//` and the last `@` is taken for the secret.
+    """
+    scheme, rest = _SCHEME_AND_REST.fullmatch(url).groups("")  # type: ignore[union-attr]
+    before, at, behind = rest.rpartition("@")
+    # The colons of an address of IPv6 and of the port behind it begin no password.
+    if at and (":" in _IPV6_HOST.sub("", before) or not _AFTER_HOST.search(before)):
+        scheme, rest = f"{scheme}***@", behind
+    path, _, query = rest.partition("#")[0].partition("?")
+    values = "&".join(
         f"{name}={'***' if value else ''}" if equals else name
-        for name, equals, value in (part.partition("=") for part in parts.query.split("&"))
+        for name, equals, value in (part.partition("=") for part in query.split("&"))
     )
-    return urlunsplit(
-        (parts.scheme, f"***@{host}" if user_info or at else host, parts.path, query, "")
-    )
+    return f"{scheme}{path}{'?' if values else ''}{values}"
 
 
 def check_url(url: str, *, key: str = "url", schemes: Collection[str] = ("http", "https")) -> str:
