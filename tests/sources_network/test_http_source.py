@@ -417,3 +417,47 @@ def test_mistakes_are_named(section, key: str) -> None:
 
 def test_statuses_are_read_as_numbers_and_hundreds() -> None:
     assert parse_statuses((204, "404", "3xx")) == {204, 404, *range(300, 400)}
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://user:hunter2@127.0.0.1:{port}",
+        "http://user:hun/ter2@127.0.0.1:{port}",
+        "user:hunter2@127.0.0.1:{port}",
+        "http://user:hunter2@[bad",
+        "ftp://user:hunter2@127.0.0.1:{port}",
+    ],
+)
+def test_password_of_the_proxy_is_never_shown(proxy: str, caplog: pytest.LogCaptureFixture) -> None:
+    with closed_port() as port, serve_http({"/": "fine"}) as server:
+        section = {"url": server.url, "proxy": proxy.format(port=port)}
+        source = build_source(section, HttpSource)
+        assert probe(source)["success"] == 0
+    (message,) = caplog.messages
+    for text in (message, repr(source.config), repr(vars(source))):
+        assert "hun" not in text
+        assert "ter2" not in text
+
+
+def test_proxy_passes_its_password_and_an_empty_one_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[str | None] = []
+
+    def proxy(request: HttpRequest) -> HttpResponse:
+        sent.append(request.headers["Proxy-Authorization"])
+        return HttpResponse("passed on")
+
+    with serve_http(proxy) as middle, serve_http({"/": "direct"}) as server:
+        by_proxy = middle.url.replace("//", "//user:hunter2@")
+        for section in (
+            {"proxy": by_proxy, "match": "passed on"},
+            {"proxy": "", "match": "direct"},
+        ):
+            source = build_source({"url": f"{server.url}/", **section}, HttpSource)
+            with monkeypatch.context() as patch:
+                patch.setenv("http_proxy", by_proxy)
+                patch.delenv("no_proxy", raising=False)
+                assert probe(source)["success"] == 1
+    assert sent == ["Basic dXNlcjpodW50ZXIy"]

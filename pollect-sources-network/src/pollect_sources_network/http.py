@@ -166,10 +166,10 @@ class HttpConfig(SourceConfig, frozen=True, kw_only=True):
         ),
     ] = None
     proxy: Annotated[
-        str | None,
+        Secret | None,
         Meta(
-            description="URL of the proxy; an empty text uses none. Default: the proxy of the "
-            "environment."
+            description="URL of the proxy, with user and password if it wants them; an empty text "
+            "uses none. Default: the proxy of the environment."
         ),
     ] = None
     method: Annotated[str, Meta(description="Method of the request.")] = "GET"
@@ -265,7 +265,8 @@ class HttpSource(Source[HttpConfig]):
             client_cert=self._path(config.client_cert),
             client_key=self._path(config.client_key),
             server_name=config.server_name,
-            proxy=config.proxy,
+            # An empty text is a wish of its own.
+            proxy=None if config.proxy is None else config.proxy.reveal(),
             max_body_bytes=config.max_body_size,
             max_redirects=config.max_redirects,
             ip_version=None if config.ip_protocol == "any" else config.ip_protocol,
