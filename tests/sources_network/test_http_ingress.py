@@ -528,6 +528,37 @@ def test_open_port_without_a_token_is_warned_about(caplog: pytest.LogCaptureFixt
 
 
 @pytest.mark.parametrize(
+    "access", [{"token": "t"}, {"basicAuth": {"username": "u", "password": "p"}}]
+)
+@pytest.mark.parametrize("bind", [None, "0.0.0.0", "::"])
+def test_credentials_that_travel_in_the_clear_are_warned_about_once(
+    bind: str | None, access: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    with listening(bind=bind, **access) as (source, _):
+        port = source.port
+    assert caplog.messages == [
+        f"passwords and tokens can be read on their way to port {port}; add `tlsCert`, "
+        "or set `bind: 127.0.0.1` and put a proxy with TLS before it"
+    ]
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+def test_credentials_that_stay_on_this_host_are_fine(
+    bind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with listening(bind=bind, token="t"):
+        assert caplog.messages == []
+
+
+def test_credentials_under_tls_are_fine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    certificate = tmp_path / "server.pem"
+    leaf = Authority(tmp_path).issue("127.0.0.1")
+    leaf.private_key_and_cert_chain_pem.write_to_path(certificate)
+    with listening(bind="0.0.0.0", token="t", tlsCert=str(certificate)):
+        assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
     ("section", "key"),
     [
         ({"metrics": {}}, "metrics"),

@@ -205,6 +205,12 @@ class HttpIngressSource(Source[HttpIngressConfig]):
             raise TargetUnavailable(f"{host} port {config.port}: {reason}") from error
         server.start()
         self._server = server
+        if access.challenges and tls is None and not server.is_local:
+            self.log.warning(
+                "passwords and tokens can be read on their way to port %d; add `tlsCert`, "
+                "or set `bind: 127.0.0.1` and put a proxy with TLS before it",
+                self.port,
+            )
 
     def probe(self) -> Iterable[Sample]:
         samples = []
