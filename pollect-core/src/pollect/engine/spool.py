@@ -13,11 +13,19 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from pollect.model import Batch, Kind, Metric, Sample, SourceId
+from pollect.engine.spoolrows import (
+    SeriesKey,
+    SourceKey,
+    decode_key,
+    decode_samples,
+    encode_key,
+    encode_samples,
+)
+from pollect.model import Batch, Metric, Sample
 from pollect.plugin import Clock
 
 #: How large a spool may grow, about; a sample takes some ten bytes.
@@ -51,10 +59,6 @@ _SCHEMA = (
 
 T = TypeVar("T")
 
-#: Static labels are part of where a batch comes from.
-_Source: TypeAlias = tuple[SourceId, tuple[tuple[str, str], ...]]
-_Series: TypeAlias = tuple[Metric, tuple[str, ...]]
-
 
 class _Entry(NamedTuple):
     """What is known of a stored batch without reading it."""
@@ -64,33 +68,6 @@ class _Entry(NamedTuple):
     bytes: int
     #: Monotonic time.
     stored: float
-
-
-class _SourceEntry(msgspec.Struct, array_like=True, tag=0):
-    source: tuple[str, str, str | None, int]
-    static_labels: tuple[tuple[str, str], ...]
-
-
-class _SeriesEntry(msgspec.Struct, array_like=True, tag=1):
-    name: str | None
-    help: str
-    unit: str
-    kind: str
-    labels: tuple[str, ...]
-    label_values: tuple[str, ...]
-
-
-class _Samples(msgspec.Struct, array_like=True):
-    """The samples of a batch; `times` has those that differ from the batch's, by position."""
-
-    series: list[int]
-    values: list[int | float]
-    times: dict[int, float]
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_entry = msgspec.msgpack.Decoder(_SourceEntry | _SeriesEntry).decode
-_decode_samples = msgspec.msgpack.Decoder(_Samples).decode
 
 
 class SpoolBuffer:
@@ -197,9 +174,9 @@ class SpoolBuffer:
         self._next_batch = 1
         #: Batches up to this one are dealt with, even if the disk does not know it yet.
         self._delivered_up_to = 0
-        self._numbers: dict[_Source | _Series, int] = {}
-        self._sources: dict[int, _Source] = {}
-        self._series: dict[int, _Series] = {}
+        self._numbers: dict[SourceKey | SeriesKey, int] = {}
+        self._sources: dict[int, SourceKey] = {}
+        self._series: dict[int, SeriesKey] = {}
         self._next_number = 1
         self._dictionary_bytes = 0
         self._dictionary_limit = self._size_limit // _DICTIONARY_SHARE
@@ -251,11 +228,11 @@ class SpoolBuffer:
 
         def insert(
             database: sqlite3.Connection,
-        ) -> tuple[dict[_Source | _Series, int], int, list[_Entry]]:
+        ) -> tuple[dict[SourceKey | SeriesKey, int], int, list[_Entry]]:
             self._delete_delivered(database)
-            new: dict[_Source | _Series, int] = {}
+            new: dict[SourceKey | SeriesKey, int] = {}
 
-            def number(key: _Source | _Series) -> int:
+            def number(key: SourceKey | SeriesKey) -> int:
                 known = self._numbers.get(key) or new.get(key)
                 if known is None:
                     known = new[key] = self._next_number + len(new)
@@ -266,10 +243,10 @@ class SpoolBuffer:
             for position, batch in enumerate(batches, self._next_batch):
                 source = number((batch.source, batch.static_labels))
                 series = [number((s.metric, s.label_values)) for s in batch.samples]
-                content = _encode_samples(batch, series)
+                content = encode_samples(batch, series)
                 rows.append((position, age_now, len(batch), source, batch.time, content))
                 stored.append(_Entry(position, len(batch), len(content) + _ROW_BYTES, now))
-            entries = [(known, _encode_key(key)) for key, known in new.items()]
+            entries = [(known, encode_key(key)) for key, known in new.items()]
             database.executemany("INSERT INTO dictionary VALUES (?, ?)", entries)
             database.executemany("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?)", rows)
             return new, sum(len(entry) + _ROW_BYTES for _, entry in entries), stored
@@ -331,7 +308,7 @@ class SpoolBuffer:
 
     def _decode_batch(self, source_number: int, time: float, content: bytes) -> Batch:
         source, static_labels = self._sources[source_number]
-        stored = _decode_samples(content)
+        stored = decode_samples(content)
         times = stored.times
         samples = []
         for position, (number, value) in enumerate(zip(stored.series, stored.values, strict=True)):
@@ -339,7 +316,7 @@ class SpoolBuffer:
             samples.append(Sample(metric, value, label_values, times.get(position)))
         return Batch(source, samples, time, static_labels)
 
-    def _learn(self, number: int, key: _Source | _Series) -> None:
+    def _learn(self, number: int, key: SourceKey | SeriesKey) -> None:
         self._numbers[key] = number
         self._next_number = max(self._next_number, number + 1)
         if isinstance(key[0], Metric):
@@ -354,7 +331,7 @@ class SpoolBuffer:
         def forget(database: sqlite3.Connection) -> list[tuple[int, bytes]]:
             used = {row[0] for row in database.execute("SELECT DISTINCT source FROM batch")}
             for (content,) in database.execute("SELECT content FROM batch"):
-                used.update(_decode_samples(content).series)
+                used.update(decode_samples(content).series)
             entries = database.execute("SELECT id, entry FROM dictionary").fetchall()
             unused = [(number,) for number, _ in entries if number not in used]
             database.executemany("DELETE FROM dictionary WHERE id = ?", unused)
@@ -372,7 +349,7 @@ class SpoolBuffer:
         self._numbers, self._sources, self._series = {}, {}, {}
         self._dictionary_bytes = 0
         for number, entry in entries:
-            self._learn(number, _decode_key(entry))
+            self._learn(number, decode_key(entry))
             self._dictionary_bytes += len(entry) + _ROW_BYTES
 
     def _run(self, change: Callable[[sqlite3.Connection], T]) -> T:
@@ -520,37 +497,3 @@ def _transaction(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 def _is_full(error: sqlite3.Error) -> bool:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return bool(code & _PRIMARY_CODE == sqlite3.SQLITE_FULL)
-
-
-def _encode_samples(batch: Batch, series: list[int]) -> bytes:
-    samples = batch.samples
-    times = {
-        position: sample.time for position, sample in enumerate(samples) if sample.time is not None
-    }
-    try:
-        return _encode(_Samples(series, [sample.value for sample in samples], times))
-    except OverflowError:
-        # An integer beyond 64 bits; a float holds it as well as any writer can.
-        return _encode(_Samples(series, [float(sample.value) for sample in samples], times))
-
-
-def _encode_key(key: _Source | _Series) -> bytes:
-    first, second = key
-    if isinstance(first, Metric):
-        facts = (first.name, first.help, first.unit, first.kind.value, first.labels)
-        return _encode(_SeriesEntry(*facts, second))  # type: ignore[arg-type]
-    return _encode(_SourceEntry(first, second))  # type: ignore[arg-type]
-
-
-def _decode_key(entry: bytes) -> _Source | _Series:
-    found = _decode_entry(entry)
-    if isinstance(found, _SourceEntry):
-        return SourceId(*found.source), found.static_labels
-    metric = Metric(
-        found.name,
-        help=found.help,
-        unit=found.unit,
-        kind=Kind(found.kind),
-        labels=found.labels,
-    )
-    return metric, found.label_values
