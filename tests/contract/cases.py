@@ -111,9 +111,7 @@ def snmp_agent() -> Iterator[Mapping[str, Any]]:
 @contextmanager
 def certificate() -> Iterator[Mapping[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "all.pem")
-        leaf = Authority(Path(folder)).issue("127.0.0.1")
-        leaf.private_key_and_cert_chain_pem.write_to_path(file)
+        file = Authority(Path(folder)).write_pem(Path(folder, "all.pem"), "127.0.0.1")
         yield {"cert": str(file), "key": str(file)}
 
 

@@ -52,11 +52,6 @@ SHORT_SECONDS = 0.4
 GRACE_SECONDS = 2.0
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
 def test_text_and_json_come_back_decoded() -> None:
     pages: dict[str, object] = {
         "/text": HttpResponse(

@@ -26,8 +26,7 @@ def test_renewed_bundle_is_read_again(tmp_path: Path) -> None:
 
 def test_context_with_a_client_certificate_is_not_shared(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
-    client = tmp_path / "client.pem"
-    authority.issue("client").private_key_and_cert_chain_pem.write_to_path(client)
+    client = authority.write_pem(tmp_path / "client.pem", "client")
     context = build_ssl_context(ca_file=authority.ca_file, client_cert=client)
     assert build_ssl_context(ca_file=authority.ca_file) is not context
 

@@ -51,3 +51,8 @@ class Authority:
         if begin_days is not None:
             begin = now + datetime.timedelta(days=begin_days)
         return self._ca.issue_cert(*names, not_before=begin, not_after=end)
+
+    def write_pem(self, file: Path, *names: str, days: float | None = None) -> Path:
+        """Write key, certificate and chain for `names` into `file` and return it, see `issue`."""
+        self.issue(*names, days=days).private_key_and_cert_chain_pem.write_to_path(file)
+        return file

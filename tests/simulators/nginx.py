@@ -24,9 +24,7 @@ def run_nginx(folder: Path, *, days: float = 40.5) -> Iterator[Nginx]:
     """Run nginx with a certificate for `localhost` and 127.0.0.1 of an authority of its own."""
     program = find_program("nginx", "nginx-light")
     authority = Authority(folder)
-    certificate = folder / "server.pem"
-    leaf = authority.issue("localhost", "127.0.0.1", days=days)
-    leaf.private_key_and_cert_chain_pem.write_to_path(certificate)
+    certificate = authority.write_pem(folder / "server.pem", "localhost", "127.0.0.1", days=days)
     plain, tls = free_port(), free_port()
     config = folder / "nginx.conf"
     config.write_text(

@@ -33,18 +33,10 @@ WRONG_HOST, WRONG_ADDRESS = 62, 64
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
 def pem(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Key, certificate and chain of `localhost` in one file."""
     file = tmp_path_factory.mktemp("pem") / "server.pem"
-    authority.issue(
-        "localhost", "127.0.0.1", days=DAYS
-    ).private_key_and_cert_chain_pem.write_to_path(file)
-    return file
+    return authority.write_pem(file, "localhost", "127.0.0.1", days=DAYS)
 
 
 def build(**section: object) -> Source:

@@ -43,9 +43,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def pem(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Key, certificate and chain in one file."""
     file = tmp_path_factory.mktemp("pem") / "server.pem"
-    leaf = authority.issue("h.example", days=DAYS + 0.5)
-    leaf.private_key_and_cert_chain_pem.write_to_path(file)
-    return file
+    return authority.write_pem(file, "h.example", days=DAYS + 0.5)
 
 
 def build(file: Path, **section: object) -> Source:
@@ -98,9 +96,8 @@ def test_store_is_read_with_its_chain(pem: Path, tmp_path: Path, encrypt) -> Non
 def test_chain_of_a_store_counts_with_its_earliest_end(
     authority: Authority, tmp_path: Path
 ) -> None:
-    pem, file = tmp_path / "server.pem", tmp_path / "server.p12"
-    leaf = authority.issue("h.example", days=400_000.5)
-    leaf.private_key_and_cert_chain_pem.write_to_path(pem)
+    pem = authority.write_pem(tmp_path / "server.pem", "h.example", days=400_000.5)
+    file = tmp_path / "server.p12"
     file.write_bytes(store(pem, NoEncryption()))
     found = probe(build(file, details=True))
     assert found["cert_expire_days"] == 400_000

@@ -34,17 +34,10 @@ SHORT_SECONDS = 0.15
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
 def pem(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Key, certificate and chain of `localhost` in one file."""
     file = tmp_path_factory.mktemp("pem") / "server.pem"
-    leaf = authority.issue("localhost", "127.0.0.1", days=DAYS + 0.5)
-    leaf.private_key_and_cert_chain_pem.write_to_path(file)
-    return file
+    return authority.write_pem(file, "localhost", "127.0.0.1", days=DAYS + 0.5)
 
 
 def check(**section: object) -> dict[str, float]:

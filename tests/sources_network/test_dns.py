@@ -33,9 +33,7 @@ def unbound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int 
     program = find_program("unbound", "unbound")
     folder = tmp_path_factory.mktemp("unbound")
     authority = Authority(folder)
-    authority.issue("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
-        folder / "server.pem"
-    )
+    authority.write_pem(folder / "server.pem", "localhost", "127.0.0.1")
     plain, tls = free_port(), free_port()
     many = "\n".join(
         f"""  local-data: 'many.example.test. 60 IN TXT "{number:03} {"x" * 200}"'"""

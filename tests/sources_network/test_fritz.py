@@ -413,11 +413,6 @@ def connect(box: FritzBox, **limits: float) -> FritzClient:
     return FritzClient(box.host, port=box.port, user=None, password=None, tls=False, **limits)
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
 def test_a_box_is_read_over_tls_whoever_signed_its_certificate(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -369,10 +369,10 @@ def test_ipv6_is_served_too() -> None:
             assert sock.recv(4096).startswith(b"HTTP/1.1 200")
 
 
-def test_tls_works_while_another_client_never_shakes_hands(tmp_path: Path) -> None:
-    authority = Authority(tmp_path)
-    certificate = tmp_path / "server.pem"
-    authority.issue("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+def test_tls_works_while_another_client_never_shakes_hands(
+    authority: Authority, tmp_path: Path
+) -> None:
+    certificate = authority.write_pem(tmp_path / "server.pem", "127.0.0.1")
     with listening(tlsCert=str(certificate)) as (source, _):
         with socket.create_connection(("127.0.0.1", source.port)):
             context = ssl.create_default_context(cafile=authority.ca_file)
@@ -386,10 +386,10 @@ def test_tls_works_while_another_client_never_shakes_hands(tmp_path: Path) -> No
     [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x03\x40\x00", b"\xff" * 100, b""],
     ids=["plain HTTP", "half a handshake", "rubbish", "gone at once"],
 )
-def test_a_client_with_broken_tls_disturbs_nobody(tmp_path: Path, hello: bytes) -> None:
-    authority = Authority(tmp_path)
-    certificate = tmp_path / "server.pem"
-    authority.issue("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+def test_a_client_with_broken_tls_disturbs_nobody(
+    authority: Authority, tmp_path: Path, hello: bytes
+) -> None:
+    certificate = authority.write_pem(tmp_path / "server.pem", "127.0.0.1")
     with listening(tlsCert=str(certificate), readTimeout=0.3, maxConnections=1) as (source, _):
         with socket.create_connection(("127.0.0.1", source.port)) as sock:
             sock.settimeout(5)
@@ -550,10 +550,10 @@ def test_credentials_that_stay_on_this_host_are_fine(
         assert caplog.messages == []
 
 
-def test_credentials_under_tls_are_fine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    certificate = tmp_path / "server.pem"
-    leaf = Authority(tmp_path).issue("127.0.0.1")
-    leaf.private_key_and_cert_chain_pem.write_to_path(certificate)
+def test_credentials_under_tls_are_fine(
+    authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate = authority.write_pem(tmp_path / "server.pem", "127.0.0.1")
     with listening(bind="0.0.0.0", token="t", tlsCert=str(certificate)):
         assert caplog.messages == []
 

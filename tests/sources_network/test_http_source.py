@@ -29,11 +29,6 @@ from tests.sources_network.samples import probe
 SHORT_SECONDS = 0.4
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
 def test_one_url_gives_the_time_in_milliseconds_without_a_label() -> None:
     def slow(request: HttpRequest) -> HttpResponse:
         time.sleep(0.05)

@@ -53,8 +53,7 @@ class Scraped(NamedTuple):
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
     folder = tmp_path_factory.mktemp("prometheus")
     authority = Authority(folder)
-    pem = folder / "all.pem"
-    authority.issue("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(pem)
+    pem = authority.write_pem(folder / "all.pem", "127.0.0.1")
     auth = {"users": {"ann": str(PasswordHash.of(PASSWORD))}}
     port = free_port()
     with ExitStack() as stack:
