@@ -39,7 +39,9 @@ def test_checks_that_time_out_are_reported_by_the_source_itself(tmp_path: Path) 
         file = tmp_path / "config.yml"
         file.write_text(CONFIG.format(silent=peer.address, full=port))
         done = call("run", "-c", file, "--once", folder=tmp_path)
-    assert "no answer within" not in done.stdout + done.stderr, "the engine gave up first"
+    assert "] down: " not in done.stdout + done.stderr, "the engine gave up first"
+    for source, reason in {"Http": "no answer within 1 s", "TcpTime": "no answer in time"}.items():
+        assert re.search(rf"\[net/{source}\] .*: {reason}\n", done.stdout), done.stdout
     for source in ("Http", "TcpTime"):
         assert f"net.{source} []\n\t1000.0 (None, [])\n\t0.0 ('success', [])\n" in done.stdout
     assert "net.Certificate []\n\t0.0 ('success', [])\n" in done.stdout
