@@ -211,6 +211,21 @@ def test_file_that_breaks_on_the_way_costs_what_was_in_it(
     assert "1000000 samples lost" in caplog.text
 
 
+def test_dictionary_with_a_word_that_nobody_knows_is_a_broken_file(file: Path) -> None:
+    with opened(file) as spool:
+        spool.put(numbers(1))
+    with contextlib.closing(sqlite3.connect(file)) as database, database:
+        (words,) = database.execute("SELECT max(entry) FROM dictionary").fetchone()
+        assert b"gauge" in words
+        damaged = words.replace(b"gauge", b"gouge")
+        database.execute("UPDATE dictionary SET entry = ? WHERE entry = ?", (damaged, words))
+    with opened(file) as spool:
+        assert len(spool) == 0
+        spool.put(numbers(2))
+        assert values_of(spool.peek(9)) == [2]
+    assert file.with_suffix(".broken").exists()
+
+
 def test_newer_format_is_left_alone(file: Path) -> None:
     with opened(file) as spool:
         spool.put(numbers(1))
