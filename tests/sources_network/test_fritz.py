@@ -392,14 +392,15 @@ def test_all_answers_of_a_slow_box_share_one_time_limit(box: FritzBox) -> None:
 
 
 def test_connecting_and_the_probe_after_it_share_one_time_limit(box: FritzBox) -> None:
-    with opened(section(box), FritzSource) as source:
+    with opened(section(box, timeout=PROBE_SECONDS), FritzSource) as source:
         assert source.source.deadline_seconds() > PROBE_SECONDS
-        client = source.source._client  # type: ignore[attr-defined]
-        end = client._end
+        limit = source.source._client._limit  # type: ignore[attr-defined]
+        connected = limit.left()
         source.series()
-        assert client._end == end
+        probed = limit.left()
+        assert probed < connected
         source.series()
-        assert client._end > end
+        assert limit.left() > probed
 
 
 def test_an_endless_answer_does_not_fill_the_memory(box: FritzBox) -> None:

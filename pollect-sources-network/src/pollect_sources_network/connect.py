@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from pollect.api import ConfigError
+from pollect.api import ConfigError, TargetUnavailable
 
 #: The smallest time a socket can be given; zero would make it non-blocking.
 SHORTEST_SECONDS = 0.001
@@ -60,6 +60,30 @@ class Deadline:
         """Send all of `data`; raises `OSError`."""
         sock.settimeout(self.left())
         sock.sendall(data)
+
+
+class SharedLimit:
+    """Seconds for one answer, and for all the requests of a probe together.
+
+    `where` is the peer, for the error.
+    """
+
+    def __init__(self, where: str, answer_seconds: float) -> None:
+        self._where = where
+        self._answer_seconds = answer_seconds
+        self.begin(answer_seconds)
+
+    def begin(self, seconds: float) -> None:
+        """Let the requests from now on take so long, all together."""
+        self._seconds = seconds
+        self._deadline = Deadline(seconds)
+
+    def left(self) -> float:
+        """Return the seconds of the next request; raises `TargetUnavailable` if there are none."""
+        try:
+            return min(self._deadline.left(), self._answer_seconds)
+        except TimeoutError as error:
+            raise TargetUnavailable(f"{self._where}: no end after {self._seconds:g} s") from error
 
 
 def connect(

@@ -1,6 +1,5 @@
 """The connection to a FRITZ!Box through the library fritzconnection, with limits and errors."""
 
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -11,9 +10,9 @@ from pollect.api import (
     MissingDependency,
     ProbeError,
     Secret,
-    TargetUnavailable,
 )
 from pollect.support.http import limit_session
+from pollect_sources_network.connect import SharedLimit
 
 if TYPE_CHECKING:
     import requests
@@ -61,8 +60,8 @@ class FritzClient:
         # What the library logs it raises as well, and that is said once by the engine.
         fritzlogger.disabled = True
         self._where = f"{address}:{port}"
-        self._timeout_seconds = timeout_seconds
         self._limit_seconds = limit_seconds
+        self._limit = SharedLimit(self._where, timeout_seconds)
         self._session: requests.Session | None = None
         self.begin()
         client = self
@@ -71,7 +70,7 @@ class FritzClient:
             def _load_router_api(self, *args: Any, **kwargs: Any) -> None:
                 # The library's session is there, and nothing was asked of the box yet.
                 client._session = self.session
-                limit_session(self.session, client._seconds_left, verify=False)
+                limit_session(self.session, client._limit.left, verify=False)
                 super()._load_router_api(*args, **kwargs)
 
         try:
@@ -91,7 +90,7 @@ class FritzClient:
 
     def begin(self) -> None:
         """Give the requests from now on their time limit anew."""
-        self._end = time.monotonic() + self._limit_seconds
+        self._limit.begin(self._limit_seconds)
 
     def call(self, service: str, action: str) -> Mapping[str, Any]:
         """Return the out arguments of an action by name.
@@ -113,12 +112,6 @@ class FritzClient:
         """Close the connections."""
         if self._session is not None:
             self._session.close()
-
-    def _seconds_left(self) -> float:
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise TargetUnavailable(f"{self._where}: no end after {self._limit_seconds:g} s")
-        return min(left, self._timeout_seconds)
 
     def _mapped(self, error: Exception, what: str = "") -> ProbeError:
         from fritzconnection.core import exceptions  # type: ignore[import-untyped]

@@ -7,13 +7,13 @@ access point has one session for administrators, and too many wrong logins lock 
 """
 
 import hashlib
-import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from pollect.api import AuthenticationFailed, BadResponse, Secret, TargetUnavailable
+from pollect.api import AuthenticationFailed, BadResponse, Secret
 from pollect.support.http import HttpClient, Response, redact_url
+from pollect_sources_network.connect import SharedLimit
 
 REJECTED, LOCKED = 1, 3
 
@@ -29,19 +29,16 @@ class EapClient:
     """
 
     def __init__(self, url: str, *, timeout_seconds: float, verify: bool) -> None:
-        self._timeout_seconds = timeout_seconds
-        self._limit_seconds = timeout_seconds
-        self._end = time.monotonic() + timeout_seconds
         self._url = url.rstrip("/")
         self._where = redact_url(self._url)
+        self._limit = SharedLimit(self._where, timeout_seconds)
         self._http = HttpClient(timeout=timeout_seconds, verify=verify)
         parts = urlsplit(self._url)
         self._headers = {"Referer": f"{parts.scheme}://{parts.netloc}/"}
 
     def begin(self, limit_seconds: float) -> None:
         """Let the requests from now on take so long, all together."""
-        self._limit_seconds = limit_seconds
-        self._end = time.monotonic() + limit_seconds
+        self._limit.begin(limit_seconds)
 
     def log_in(self, user: str, password: Secret) -> None:
         """Begin a session; raises `AuthenticationFailed` when the login is rejected."""
@@ -94,12 +91,8 @@ class EapClient:
         return answer
 
     def _request(self, method: str, path: str, **options: Any) -> Response:
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise TargetUnavailable(f"{self._where}: no end after {self._limit_seconds:g} s")
-        timeout = min(left, self._timeout_seconds)
         return self._http.request(
-            method, self._url + path, headers=self._headers, timeout=timeout, **options
+            method, self._url + path, headers=self._headers, timeout=self._limit.left(), **options
         )
 
 
