@@ -119,12 +119,6 @@ class IngressServer(socketserver.TCPServer):
         port: int = self.socket.getsockname()[1]
         return port
 
-    @property
-    def is_local(self) -> bool:
-        """Whether only this host can connect."""
-        address: str = self.socket.getsockname()[0]
-        return address == "::1" or address.removeprefix("::ffff:").startswith("127.")
-
     def start(self) -> None:
         """Begin to answer."""
         self._thread.start()

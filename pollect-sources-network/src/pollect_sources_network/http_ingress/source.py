@@ -32,6 +32,7 @@ from pollect.api import (
     SourceContext,
     TargetUnavailable,
 )
+from pollect.support.listening import is_local
 from pollect_sources_network.credentials import BasicAuth
 from pollect_sources_network.http_ingress.payload import Definition, parse_push
 from pollect_sources_network.http_ingress.server import Access, IngressServer, Limits
@@ -205,7 +206,7 @@ class HttpIngressSource(Source[HttpIngressConfig]):
             raise TargetUnavailable(f"{host} port {config.port}: {reason}") from error
         server.start()
         self._server = server
-        if access.challenges and tls is None and not server.is_local:
+        if access.challenges and tls is None and not is_local(server.socket):
             self.log.warning(
                 "passwords and tokens can be read on their way to port %d; add `tlsCert`, "
                 "or set `bind: 127.0.0.1` and put a proxy with TLS before it",

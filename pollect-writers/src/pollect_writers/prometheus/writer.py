@@ -6,7 +6,6 @@ Every path answers with the metrics, as in pollect 1.x, except `/` for browsers 
 token. Needs prometheus-client, for the metrics of the process and for OpenMetrics.
 """
 
-import socket
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pollect.api import Batch, ConfigError, Sample, SourceId, WriteError, Writer, WriterContext
+from pollect.support.listening import is_local
 from pollect_writers import __version__
 from pollect_writers.optional import missing_library
 from pollect_writers.prometheus.config import (
@@ -103,7 +103,7 @@ class PrometheusWriter(Writer[PrometheusConfig]):
         scheme = "https" if self._tls is not None else "http"
         place = f"[{host}]" if ":" in host else host
         self.log.info("listening on %s://%s:%d/", scheme, place, self.port)
-        if self._gate is not None and self._tls is None and not _is_loopback(listener):
+        if self._gate is not None and self._tls is None and not is_local(listener):
             self.log.warning(
                 "%s: passwords and tokens of `auth` can be read on their way to port %d; "
                 "add `tls`, or set `bind: 127.0.0.1` and put a proxy with TLS before it",
@@ -223,12 +223,6 @@ class PrometheusSslWriter(PrometheusWriter):
 
     def _tls_key(self, option: str) -> str:
         return super()._tls_key(option) if self.config.tls is not None else option
-
-
-def _is_loopback(listener: socket.socket) -> bool:
-    """Tell whether only this host can connect."""
-    address: str = listener.getsockname()[0]
-    return address == "::1" or address.removeprefix("::ffff:").startswith("127.")
 
 
 def _build_gate(config: AuthConfig) -> "Gate":
