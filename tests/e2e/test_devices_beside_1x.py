@@ -1,34 +1,23 @@
 """1.x and pollect before the same simulated box and access point: every series of 1.x is ours."""
 
 import random
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import LIMIT_SECONDS, start
-from tests.e2e.test_beside_1x import OLD_PYTHON, Series, collect_until
+from tests.e2e.beside_1x import (
+    check_that_none_is_missing,
+    collect_until,
+    needs_1x,
+    of_sources,
+    old_pollect,
+)
 from tests.simulators.daemons import free_port
 from tests.simulators.fritz_box import FritzBox
 from tests.simulators.tp_link_eap import PASSWORD, USER, AccessPoint, old_data
 
-
-def has_libraries() -> bool:
-    if not OLD_PYTHON.exists():
-        return False
-    code = "import fritzconnection, requests"
-    done = subprocess.run([OLD_PYTHON, "-c", code], capture_output=True, check=False)
-    return done.returncode == 0
-
-
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(
-        not has_libraries(),
-        reason="pollect 1.x and its libraries are not in .bench/1x; `make test` puts them there",
-    ),
-]
+pytestmark = [pytest.mark.integration, needs_1x("fritzconnection", "requests")]
 
 #: 1.x cannot be told another port.
 FRITZ_PORT = 49000
@@ -74,25 +63,9 @@ def test_every_series_of_1x_exists_with_equal_names_and_labels(
     old_file.write_text(CONFIG.format(port=old_port, **options))
     new_file.write_text(CONFIG.format(port=new_port, **options))
 
-    old = subprocess.Popen(
-        [OLD_PYTHON, "-m", "pollect.Pollect", "--config", old_file],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=tmp_path,  # 1.x leaves its session with the access point there
-    )
-    try:
+    with old_pollect(old_file):
         expected = of_sources(
             collect_until(old_port, lambda found: len(of_sources(found)) >= SERIES_OF_1X)
         )
-    finally:
-        old.terminate()
-        old.wait(LIMIT_SECONDS)
     assert len(expected) == SERIES_OF_1X, sorted(expected)
-
-    with start("run", "-c", new_file, folder=tmp_path):
-        found = collect_until(new_port, expected.issubset)
-    assert expected - found == set()
-
-
-def of_sources(found: Series) -> Series:
-    return {series for series in found if series[0].startswith("net_")}
+    check_that_none_is_missing(new_file, new_port, expected)

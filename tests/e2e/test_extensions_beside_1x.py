@@ -1,16 +1,16 @@
 """One extension, written against the old import paths only, under 1.x and under pollect."""
 
 import contextlib
-import os
-import subprocess
 from pathlib import Path
 
+import pytest
+
 from pollect.testing.waiting import wait_until
+from tests.e2e.beside_1x import needs_1x, old_pollect
 from tests.e2e.command import LIMIT_SECONDS, scrape, start
-from tests.e2e.test_beside_1x import OLD_PYTHON, pytestmark
 from tests.simulators.daemons import free_port
 
-__all__ = ["pytestmark"]
+pytestmark = [pytest.mark.integration, needs_1x()]
 
 EXTENSION = """
 from pollect.core import Helper, OSEnv
@@ -112,18 +112,8 @@ def test_an_extension_of_1x_gives_the_same_series_and_values(tmp_path: Path) -> 
     new_file.write_text(CONFIG.format(port=new_port))
     environ = {"SITE": "x"}
 
-    old = subprocess.Popen(
-        [OLD_PYTHON, "-m", "pollect.Pollect", "--config", old_file],
-        cwd=tmp_path,
-        env={**os.environ, **environ},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    with old_pollect(old_file, environ=environ):
         expected = lines_of(old_port)
-    finally:
-        old.terminate()
-        old.wait(LIMIT_SECONDS)
     assert expected == set(SERIES)
 
     with start("run", "-c", new_file, folder=tmp_path, environ=environ) as daemon:

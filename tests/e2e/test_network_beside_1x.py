@@ -1,33 +1,18 @@
 """1.x and pollect before the same web servers: every series of 1.x exists in ours."""
 
 import contextlib
-import os
-import subprocess
 import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import LIMIT_SECONDS, start
-from tests.e2e.test_beside_1x import OLD_PYTHON, Series, collect_until
+from tests.e2e.beside_1x import collect_until, needs_1x, of_sources, old_pollect
+from tests.e2e.command import start
 from tests.simulators.daemons import free_port
 from tests.simulators.nginx import Nginx, run_nginx
 from tests.simulators.tcp import wait_until
 
-
-def has_everything() -> bool:
-    if not OLD_PYTHON.exists():
-        return False
-    return subprocess.run([OLD_PYTHON, "-c", "import OpenSSL, gevent, requests"]).returncode == 0
-
-
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(
-        not has_everything(),
-        reason="pollect 1.x and its libraries are not in .bench/1x; `make test` puts them there",
-    ),
-]
+pytestmark = [pytest.mark.integration, needs_1x("OpenSSL", "gevent", "requests")]
 
 CONFIG = """\
 tickTime: 1
@@ -60,10 +45,6 @@ def push(port: int) -> bool:
     return False
 
 
-def of_sources(found: Series) -> Series:
-    return {series for series in found if series[0].startswith("net_")}
-
-
 def test_every_series_of_1x_exists_with_equal_names_and_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,20 +56,11 @@ def test_every_series_of_1x_exists_with_equal_names_and_labels(
     with run_nginx(tmp_path) as nginx:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(nginx.ca_file))
         file, port, ingress = config(tmp_path / "old.yml", nginx)
-        old = subprocess.Popen(
-            [OLD_PYTHON, "-m", "pollect.Pollect", "--config", file],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=os.environ,
-        )
-        try:
+        with old_pollect(file):
             wait_until(lambda: push(ingress))
             expected = of_sources(
                 collect_until(port, lambda found: len(of_sources(found)) >= SERIES_OF_1X)
             )
-        finally:
-            old.terminate()
-            old.wait(LIMIT_SECONDS)
         assert len(expected) == SERIES_OF_1X, sorted(expected)
 
         file, port, ingress = config(tmp_path / "new.yml", nginx)

@@ -1,15 +1,20 @@
 """1.x and pollect before the same snmpd and named: every series of 1.x exists in ours."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import LIMIT_SECONDS, start
-from tests.e2e.test_beside_1x import OLD_PYTHON, Series, collect_until
+from tests.e2e.beside_1x import (
+    Series,
+    check_that_none_is_missing,
+    collect_until,
+    needs_1x,
+    of_sources,
+    old_pollect,
+)
 from tests.simulators.daemons import free_port, free_udp_port
 from tests.simulators.named import ZONE, ask, needs_named, run_named
 from tests.simulators.snmpd import needs_snmpd, run_snmpd
@@ -17,21 +22,12 @@ from tests.simulators.snmpd import needs_snmpd, run_snmpd
 AAAA, MX = 28, 15
 
 
-def has_requests() -> bool:
-    if not OLD_PYTHON.exists():
-        return False
-    return subprocess.run([OLD_PYTHON, "-c", "import requests"], check=False).returncode == 0
-
-
 pytestmark = [
     pytest.mark.integration,
     needs_named,
     needs_snmpd,
     pytest.mark.skipif(shutil.which("snmpget") is None, reason="snmpget is not installed"),
-    pytest.mark.skipif(
-        not has_requests(),
-        reason="pollect 1.x and its libraries are not in .bench/1x; `make test` puts them there",
-    ),
+    needs_1x("requests"),
 ]
 
 TABLE = "1.3.6.1.4.1.99999.2"
@@ -137,22 +133,7 @@ def test_every_series_of_1x_exists_with_equal_names_and_labels(
     old_file.write_text(CONFIG.format(port=old_port, **servers))
     new_file.write_text(CONFIG.format(port=new_port, **servers))
 
-    old = subprocess.Popen(
-        [OLD_PYTHON, "-m", "pollect.Pollect", "--config", old_file],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    with old_pollect(old_file):
         expected = of_sources(collect_until(old_port, is_complete))
-    finally:
-        old.terminate()
-        old.wait(LIMIT_SECONDS)
     assert is_complete(expected), sorted(expected)
-
-    with start("run", "-c", new_file, folder=tmp_path):
-        found = collect_until(new_port, expected.issubset)
-    assert expected - found == set()
-
-
-def of_sources(found: Series) -> Series:
-    return {series for series in found if series[0].startswith("net_")}
+    check_that_none_is_missing(new_file, new_port, expected)

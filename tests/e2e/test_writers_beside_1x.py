@@ -2,27 +2,21 @@
 
 import re
 import ssl
-import subprocess
 import urllib.request
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from pollect.testing.waiting import wait_until
-from tests.e2e.command import LIMIT_SECONDS, start
-from tests.e2e.test_beside_1x import LABEL, OLD_PYTHON, Series
+from tests.e2e.beside_1x import LABEL, Series, needs_1x, old_pollect
+from tests.e2e.command import start
 from tests.simulators.certificates import Authority
 from tests.simulators.daemons import free_port
 from tests.simulators.mosquitto import Broker, listening, running
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(
-        not OLD_PYTHON.exists(), reason="pollect 1.x is not in .bench/1x; `make test` puts it there"
-    ),
-]
+pytestmark = [pytest.mark.integration, needs_1x()]
 
 EXECUTORS = """\
 tickTime: 1
@@ -44,20 +38,6 @@ EVERY_TYPE = {"loadavg", "memoryusage", "diskusage", "dummy"}
 
 def types_of(topics: Iterable[str]) -> set[str]:
     return {match[1] for topic in topics if (match := re.match(r"pollect\.(\w+)", topic))}
-
-
-@contextmanager
-def old_pollect(config: Path) -> Iterator[None]:
-    process = subprocess.Popen(
-        [OLD_PYTHON, "-m", "pollect.Pollect", "--config", config],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(LIMIT_SECONDS)
 
 
 def test_the_same_topics_and_values_at_one_broker(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""Runs 1.x beside pollect, and compares their series."""
+
+import contextlib
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from pollect.testing.waiting import wait_until
+from tests.e2e.command import LIMIT_SECONDS, scrape, start
+
+#: For some ticks of one second, on a busy machine.
+ENOUGH_SECONDS = 10.0
+OLD_PYTHON = Path(".bench/1x/bin/python").absolute()
+
+
+LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+Series = set[tuple[str, tuple[tuple[str, str], ...]]]
+
+
+def needs_1x(*libraries: str) -> pytest.MarkDecorator:
+    """Return the mark of a test that runs 1.x with sources that import these libraries."""
+    code = ";".join(f"import {name}" for name in ("pollect", *libraries))
+    found = (
+        OLD_PYTHON.exists()
+        and not subprocess.run(
+            [OLD_PYTHON, "-c", code], capture_output=True, check=False
+        ).returncode
+    )
+    reason = "pollect 1.x and its libraries are not in .bench/1x; `make test` puts them there"
+    return pytest.mark.skipif(not found, reason=reason)
+
+
+@contextlib.contextmanager
+def old_pollect(config: Path, *, environ: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Run 1.x on a config, in the folder of it: some sources leave files where they run."""
+    process = subprocess.Popen(
+        [OLD_PYTHON, "-m", "pollect.Pollect", "--config", config],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=config.parent,
+        env={**os.environ, **(environ or {})},
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(LIMIT_SECONDS)
+
+
+def series_of(port: int) -> Series:
+    """Return the series as they are written; parsers append `_total` to the names of counters."""
+    lines = [line for line in scrape(port).splitlines() if not line.startswith("#")]
+    series = (line.rpartition(" ")[0].partition("{") for line in lines)
+    return {(name, tuple(sorted(LABEL.findall(labels)))) for name, _, labels in series}
+
+
+def collect_until(port: int, complete: Callable[[Series], bool]) -> Series:
+    """Scrape until `complete` or for some seconds; a rate takes two probes."""
+    latest: Series = set()
+
+    def scraped() -> bool:
+        nonlocal latest
+        with contextlib.suppress(OSError):
+            latest = series_of(port)
+        return complete(latest)
+
+    with contextlib.suppress(AssertionError):
+        wait_until(scraped, limit_seconds=ENOUGH_SECONDS)
+    return latest
+
+
+def of_sources(found: Series) -> Series:
+    """Return the series of a collection that is called `net`."""
+    return {series for series in found if series[0].startswith("net_")}
+
+
+def check_that_none_is_missing(config: Path, port: int, expected: Series) -> None:
+    """Run pollect until it shows the series of 1.x, and name those that it does not."""
+    with start("run", "-c", config, folder=config.parent):
+        found = collect_until(port, expected.issubset)
+    assert expected - found == set()
