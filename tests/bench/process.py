@@ -7,6 +7,7 @@ import signal
 import socket
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,28 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def peer(module: str, *arguments: str) -> Iterator[Sequence[int]]:
+    """Run a module as a peer in a process of its own, and yield the ports that it prints.
+
+    It is to end when its standard input does.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield [int(port) for port in process.stdout.readline().split()]
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        process.wait(10)
 
 
 class Daemon:

@@ -4,16 +4,13 @@ The agents are simulated, in a process of their own that is not counted. Runs al
 `python -m tests.bench.snmp`.
 """
 
-import contextlib
 import selectors
 import shutil
 import socket
-import subprocess
 import sys
-from collections.abc import Iterator
 
 from tests.bench.daemons import old, old_pollect, ours
-from tests.bench.process import Daemon
+from tests.bench.process import Daemon, peer
 from tests.bench.table import OLD, OURS, Row, format_table
 from tests.simulators.snmp_agent import COUNTER32, TICKS, UPTIME, SimulatedAgent, decode_all
 
@@ -82,25 +79,6 @@ def around_request_id(message: bytes) -> tuple[bytes, bytes, bytes]:
     return message[:start], message[start:end], message[end:]
 
 
-@contextlib.contextmanager
-def agents() -> Iterator[list[int]]:
-    """Yield the ports of the agents."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.snmp", SERVE],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield [int(port) for port in process.stdout.readline().split()]
-    finally:
-        process.stdin.close()
-        process.stdout.close()
-        process.wait(10)
-
-
 def measured(daemon: Daemon) -> tuple[float, float, int]:
     """Return percent of a core, resident MB, and the number of series."""
     daemon.cpu_percent(TICK_SECONDS)  # the first round connects
@@ -113,7 +91,7 @@ def run() -> list[Row]:
     cpu: dict[str, float | None] = {}
     memory: dict[str, float | None] = {}
     series: dict[str, float | None] = {}
-    with agents() as ports:
+    with peer("tests.bench.snmp", SERVE) as ports:
         config = HEAD + "".join(
             SOURCE.format(number=number, port=port, objects=OBJECTS)
             for number, port in enumerate(ports)

@@ -9,7 +9,6 @@ import contextlib
 import random
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ from pollect.api import Batch, Kind, Metric, SourceId
 from pollect.engine.clock import SystemClock
 from pollect.engine.outbox import Outbox
 from pollect.testing import build_writer
+from tests.bench.process import peer
 from tests.bench.table import OURS, Row, format_table
 from tests.simulators.mosquitto import Broker, running
 
@@ -118,25 +118,12 @@ async def _take_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 @contextlib.contextmanager
 def receiver(protocol: str, options: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield `options` with the receiver's port in place of `{port}`, and as `port` for a sink."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.writers", protocol],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        port = int(process.stdout.readline())
+    with peer("tests.bench.writers", protocol) as (port,):
         filled = {
             key: value.format(port=port) if isinstance(value, str) else value
             for key, value in options.items()
         }
         yield filled if protocol == HTTP_SERVER else {**filled, "port": port}
-    finally:
-        process.stdin.close()
-        process.stdout.close()
-        process.wait(10)
 
 
 @contextlib.contextmanager
