@@ -21,7 +21,7 @@ from typing import Any
 from pollect.api import Batch, Writer, WriterConfig
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
-from pollect.engine.plan import CollectionPlan, Plan, SourcePlan
+from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
 from pollect.testing import build_source, build_writer
 from tests.bench.lateness import QuickSource
 from tests.bench.process import free_port
@@ -64,8 +64,8 @@ def lateness_ms(writer: Writer[Any] | None) -> float:
     clock = SystemClock()
     sources = [build_source({"name": str(n)}, QuickSource, clock=clock) for n in range(SOURCES)]
     plan = Plan(
-        collections=[
-            CollectionPlan(
+        executors=[
+            ExecutorPlan(
                 name="bench",
                 writers=[] if writer is None else [writer],
                 sources=[SourcePlan(source=s, interval=TICK_SECONDS) for s in sources],

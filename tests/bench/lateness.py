@@ -10,8 +10,8 @@ from pathlib import Path
 from pollect.api import Metric, Sample, Source, SourceConfig
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
-from pollect.engine.plan import CollectionPlan, Plan, SourcePlan
-from pollect.engine.scheduler import Scheduler, Ticks
+from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
+from pollect.engine.scheduler import RepeatingTimer, Scheduler
 from pollect.testing import FakeClock, build_source
 from tests.bench.table import OURS, Row
 
@@ -54,8 +54,8 @@ def lateness(hanging: int) -> tuple[float, int]:
     quick = [build_source({"name": str(n)}, QuickSource, clock=clock) for n in range(SOURCES)]
     stuck = [build_source({"name": f"h{n}"}, HangingSource, clock=clock) for n in range(hanging)]
     plan = Plan(
-        collections=[
-            CollectionPlan(
+        executors=[
+            ExecutorPlan(
                 name="bench",
                 writers=[],
                 sources=[
@@ -89,7 +89,7 @@ def drift_ms() -> float:
     clock = FakeClock(monotonic=0.0)
     scheduler = Scheduler(clock)
     starts: list[float] = []
-    Ticks(scheduler, clock, TICK_SECONDS, lambda: starts.append(clock.monotonic()))
+    RepeatingTimer(scheduler, clock, TICK_SECONDS, lambda: starts.append(clock.monotonic()))
     while len(starts) <= 3600:
         due = scheduler.run_due()
         if due is not None:
@@ -102,8 +102,8 @@ def idle_growth() -> tuple[int, int, float]:
     clock = FakeClock()
     sources = [build_source({"name": str(n)}, IdleSource, clock=clock) for n in range(20)]
     plan = Plan(
-        collections=[
-            CollectionPlan(
+        executors=[
+            ExecutorPlan(
                 name="idle",
                 writers=[],
                 sources=[SourcePlan(source=source, interval=60) for source in sources],

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from pollect.api import Batch, Kind, Metric, SourceId
+from pollect.delivery.outbox import Outbox
 from pollect.engine.clock import SystemClock
-from pollect.engine.outbox import Outbox
 from pollect.testing import build_writer
 from tests.bench.process import peer
 from tests.bench.table import OURS, Row, format_table

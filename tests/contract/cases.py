@@ -19,6 +19,8 @@ import dns.message
 from pollect.api import Roots
 from pollect.testing import SourceCase, WriterCase, serve_http, serve_udp
 from pollect.testing.programs import stand_in
+from tests.contract.cloud_cases import CLOUD_SOURCES
+from tests.contract.home_cases import HOME_SOURCES
 from tests.simulators.certificates import Authority
 from tests.simulators.daemons import free_port
 from tests.simulators.fritz_box import FritzBox
@@ -317,6 +319,8 @@ SOURCES = [
         at=lambda host, port: {"host": f"{host}:{port}"},
         protocol="udp",
     ),
+    *HOME_SOURCES,
+    *CLOUD_SOURCES,
 ]
 
 WRITERS = [

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from pollect.delivery.spool.store import SpoolBuffer
 from pollect.engine.clock import SystemClock
-from pollect.engine.spool import SpoolBuffer
 from pollect.testing.waiting import wait_until
 from tests.e2e.command import scrape, start
 from tests.simulators.daemons import free_port

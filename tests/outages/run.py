@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from pollect.delivery.spool.files import SPOOL_FOLDER
+from pollect.delivery.spool.store import SpoolBuffer
 from pollect.engine.clock import SystemClock
-from pollect.engine.spool import SpoolBuffer
-from pollect.engine.spoolfiles import SPOOL_FOLDER
 from pollect.testing.waiting import wait_until
 from tests.e2e.command import Daemon, scrape, start
 from tests.outages.judge import SERIES, TICK_SECONDS, Crash, Evidence, Verdict, judge

@@ -19,9 +19,9 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from pollect.api import Batch, Outcome, SourceId, Writer, WriterStatus
+from pollect.delivery.outbox import Outbox
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import PROBE_GRACE_SECONDS, Engine
-from pollect.engine.outbox import Outbox
 from pollect.testing import FakeClock, build_writer
 from pollect_writers.mqtt import session
 from tests.core.engine.rig import Gate, RecordingWriter, plan_of, scripted, wait_until
@@ -39,7 +39,7 @@ from tests.writers.backends import (
 )
 from tests.writers.samples import numbered, values
 
-SOURCE = SourceId("pollect", "Ticks")
+SOURCE = SourceId("pollect", "RepeatingTimer")
 SIDES = ("left", "right")
 
 

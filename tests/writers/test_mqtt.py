@@ -23,8 +23,8 @@ from pollect.api import (
     SourceId,
     SourceStatus,
 )
+from pollect.delivery.outbox import Outbox
 from pollect.engine.clock import SystemClock
-from pollect.engine.outbox import Outbox
 from pollect.testing import build_writer
 from pollect.testing.waiting import wait_until
 from pollect_writers.mqtt.topics import series_topic

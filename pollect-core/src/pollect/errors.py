@@ -183,3 +183,20 @@ class Rejected(WriteError):
 
 class EngineError(PollectError):
     """The daemon cannot start or go on; the message says what stands in the way."""
+
+
+def describe(error: BaseException | None) -> str:
+    """Return an error in one line for a log or a status page; empty for None.
+
+    Never raises, whatever the `__str__` of a foreign exception does.
+    """
+    if error is None:
+        return ""
+    name = type(error).__name__
+    try:
+        text = " ".join(str(error).split())
+    except Exception as fault:  # noqa: BLE001 - the text of a foreign exception is plugin code
+        text = f"its text cannot be shown: {type(fault).__name__}"
+    if isinstance(error, PollectError):
+        return text or name
+    return f"{name}: {text}" if text else name

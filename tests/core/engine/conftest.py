@@ -8,14 +8,6 @@ import pytest
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
 from pollect.engine.plan import Plan
-from tests.core.engine.rig import Gate
-
-
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    gate = Gate()
-    yield gate
-    gate.open()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 from pollect.api import Batch, Metric, Source, SourceConfig, Writer, WriterConfig
 from pollect.engine.clock import SystemClock
-from pollect.engine.plan import CollectionPlan, Plan, SourcePlan
+from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
 from pollect.testing import build_source, build_writer
 
 VALUE = Metric("value", help="A number.")
@@ -99,8 +99,8 @@ def plan_of(
     **options: Any,
 ) -> Plan:
     plans = [SourcePlan(source=source, interval=interval) for source in sources]
-    collection = CollectionPlan(name="test", sources=plans, writers=writers, threads=threads)
-    return Plan(collections=[collection], **options)
+    collection = ExecutorPlan(name="test", sources=plans, writers=writers, threads=threads)
+    return Plan(executors=[collection], **options)
 
 
 def wait_until(true: Callable[[], object], seconds: float = 5.0) -> None:

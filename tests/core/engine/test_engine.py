@@ -26,7 +26,7 @@ from pollect.api import (
 )
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
-from pollect.engine.plan import CollectionPlan, Plan, SourcePlan
+from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
 from pollect.errors import EngineError
 from pollect.testing import FakeClock, build_source, build_writer
 from pollect.testing.clock import GLANCE_SECONDS
@@ -68,7 +68,7 @@ def test_static_labels_and_filter_of_the_plan_reach_the_writer(run: Run) -> None
         static_labels=(("site", "north"),),
         filter=MetricFilter(exclude=("drop*",)),
     )
-    run(Plan(collections=[CollectionPlan(name="c", sources=[plan], writers=[writer])]))
+    run(Plan(executors=[ExecutorPlan(name="c", sources=[plan], writers=[writer])]))
     wait_until(lambda: writer.batches)
     [batch] = writer.batches
     assert [sample.metric.name for sample in batch.samples] == ["kept"]
@@ -141,7 +141,7 @@ def test_slow_executor_does_not_delay_another(run: Run, gate: Gate) -> None:
     slow = [scripted(gate, name=f"s{n}") for n in range(5)]
     quick = scripted()
     plans = [
-        CollectionPlan(
+        ExecutorPlan(
             name=name,
             threads=1,
             writers=[],
@@ -149,7 +149,7 @@ def test_slow_executor_does_not_delay_another(run: Run, gate: Gate) -> None:
         )
         for name, sources in (("slow", slow), ("quick", [quick]))
     ]
-    run(Plan(collections=plans))
+    run(Plan(executors=plans))
     wait_until(lambda: len(quick.starts) > 5)
 
 
@@ -258,7 +258,7 @@ def test_keep_stale_never_withdraws(run: Run) -> None:
     source = scripted(lambda: next(answers, None), clock=clock)
     writer = recording()
     plan = SourcePlan(source=source, interval=10, keep_stale=True)
-    run(Plan(collections=[CollectionPlan(name="c", sources=[plan], writers=[writer])]), clock=clock)
+    run(Plan(executors=[ExecutorPlan(name="c", sources=[plan], writers=[writer])]), clock=clock)
     wait_until(lambda: writer.batches)
 
     def many_empty_probes() -> bool:
@@ -323,12 +323,12 @@ def test_writer_that_cannot_open_ends_the_start_and_nothing_is_left_running(run:
 def test_writer_shared_by_collections_is_opened_and_closed_once(run: Run) -> None:
     writer = recording()
     plans = [
-        CollectionPlan(
+        ExecutorPlan(
             name=name, sources=[SourcePlan(source=scripted(), interval=9)], writers=[writer]
         )
         for name in ("a", "b")
     ]
-    engine = run(Plan(collections=plans))
+    engine = run(Plan(executors=plans))
     wait_until(lambda: len(writer.batches) == 2)
     engine.stop()
     assert (writer.opened, writer.closed) == (1, 1)
@@ -422,7 +422,7 @@ def test_reload_leaves_equal_sources_and_writers_alone(run: Run) -> None:
     writer = recording()
 
     def plan(*sources: SourcePlan) -> Plan:
-        return Plan(collections=[CollectionPlan(name="c", sources=sources, writers=[writer])])
+        return Plan(executors=[ExecutorPlan(name="c", sources=sources, writers=[writer])])
 
     engine = run(plan(kept_plan, SourcePlan(source=gone, interval=0.05)))
     wait_until(lambda: kept.starts and gone.starts)
@@ -477,7 +477,7 @@ def test_reload_with_a_new_writer_tells_it_what_there_is_at_once(run: Run) -> No
     section = SourcePlan(source=source, interval=3600)
 
     def plan(*writers: RecordingWriter) -> Plan:
-        return Plan(collections=[CollectionPlan(name="c", sources=[section], writers=writers)])
+        return Plan(executors=[ExecutorPlan(name="c", sources=[section], writers=writers)])
 
     engine = run(plan(old))
     wait_until(lambda: old.batches)
@@ -493,11 +493,11 @@ def test_reload_that_switches_self_metrics_on_reaches_remote_writers(run: Run) -
     remote = build_writer({}, RemoteRecorder)
     assert isinstance(remote, RemoteRecorder)
     source = SourcePlan(source=scripted(), interval=0.05)
-    collections = [CollectionPlan(name="c", sources=[source], writers=[remote])]
-    engine = run(Plan(collections=collections, self_metrics=False))
+    collections = [ExecutorPlan(name="c", sources=[source], writers=[remote])]
+    engine = run(Plan(executors=collections, self_metrics=False))
     wait_until(lambda: remote.batches)
     assert not any(batch.source.type in ("source", "writer") for batch in remote.batches)
-    engine.replace(Plan(collections=collections, self_metrics=True, tick_time=0.05))
+    engine.replace(Plan(executors=collections, self_metrics=True, tick_time=0.05))
     wait_until(lambda: any(batch.source.type == "source" for batch in remote.batches))
 
 

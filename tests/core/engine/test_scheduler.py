@@ -3,7 +3,7 @@
 import threading
 
 from pollect.engine.clock import SystemClock
-from pollect.engine.scheduler import Scheduler, Ticks
+from pollect.engine.scheduler import RepeatingTimer, Scheduler
 from pollect.testing import FakeClock
 
 
@@ -27,7 +27,7 @@ def test_ticks_do_not_drift_over_a_simulated_day() -> None:
         starts.append(clock.monotonic())
         clock.advance(0.013)
 
-    Ticks(scheduler, clock, 1.0, slow_callback)
+    RepeatingTimer(scheduler, clock, 1.0, slow_callback)
     run_for(scheduler, clock, 86_400)
     assert len(starts) in (86_400, 86_401)
     assert max(abs(start - (0.1 + n)) for n, start in enumerate(starts)) < 1e-6
@@ -43,7 +43,7 @@ def test_tick_that_overruns_skips_the_ticks_it_covers() -> None:
         if len(starts) == 2:
             clock.advance(3.5)
 
-    Ticks(scheduler, clock, 1.0, overrun_once)
+    RepeatingTimer(scheduler, clock, 1.0, overrun_once)
     run_for(scheduler, clock, 8)
     assert starts == [0, 1, 5, 6, 7, 8]
 
@@ -52,7 +52,7 @@ def test_pause_of_an_hour_is_followed_by_one_tick_not_by_hundreds() -> None:
     clock = FakeClock(monotonic=0.0)
     scheduler = Scheduler(clock)
     starts: list[float] = []
-    Ticks(scheduler, clock, 10.0, lambda: starts.append(clock.monotonic()))
+    RepeatingTimer(scheduler, clock, 10.0, lambda: starts.append(clock.monotonic()))
     run_for(scheduler, clock, 20)
     clock.advance(3605)
     run_for(scheduler, clock, 20)
@@ -63,7 +63,7 @@ def test_step_of_the_wall_clock_changes_nothing() -> None:
     clock = FakeClock(monotonic=0.0)
     scheduler = Scheduler(clock)
     starts: list[float] = []
-    Ticks(scheduler, clock, 10.0, lambda: starts.append(clock.monotonic()))
+    RepeatingTimer(scheduler, clock, 10.0, lambda: starts.append(clock.monotonic()))
     run_for(scheduler, clock, 10)
     clock.step_wall_clock(-7200)
     run_for(scheduler, clock, 20)
@@ -79,7 +79,7 @@ def test_thousand_ticks_stay_on_their_grid_for_a_simulated_minute() -> None:
         counts[index] += 1
 
     for index in range(1000):
-        Ticks(scheduler, clock, 1.0, lambda index=index: count(index))  # type: ignore[misc]
+        RepeatingTimer(scheduler, clock, 1.0, lambda index=index: count(index))  # type: ignore[misc]
     run_for(scheduler, clock, 60)
     assert counts == [61] * 1000
 

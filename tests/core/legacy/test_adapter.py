@@ -8,7 +8,7 @@ import pytest
 
 from pollect.api import Batch, Metric, NoData, Outcome, Retryable, SourceId, TargetUnavailable
 from pollect.config.environment import Environment, fill_data
-from pollect.engine.guard import probe_once
+from pollect.engine.guard import Guard
 from pollect.engine.plan import SourcePlan
 from pollect.legacy.adapter import adapt_source, adapt_writer
 from pollect.legacy.source import Source
@@ -152,7 +152,7 @@ def test_life_cycle_is_that_of_1x_and_options_arrive_as_written(monkeypatch) -> 
 
 
 def outcome_of(source):
-    result = probe_once(SourcePlan(source=source, interval=10.0), FakeClock())
+    result = Guard(SourcePlan(source=source, interval=10.0), FakeClock()).probe()
     source.close()
     return result
 

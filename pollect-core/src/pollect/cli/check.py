@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from pollect.cli.assemble import assemble
-from pollect.cli.daemon import describe_plan
-from pollect.cli.loaded import ask_plugins
-from pollect.cli.session import DEFAULT_CONFIG, Session, extension_paths, log_options
+from pollect.cli.session import DEFAULT_CONFIG, Session, log_options
 from pollect.config.document import Document, read_document
 from pollect.config.load import find_config, load_config
 from pollect.config.root import Config
+from pollect.daemon.build import assemble
+from pollect.daemon.daemon import describe_plan
+from pollect.daemon.loading import ask_plugins, extension_paths
 from pollect.discovery.registry import Registry
 from pollect.discovery.requirements import State, judge
 from pollect.engine.clock import SystemClock

@@ -12,10 +12,11 @@ from pathlib import Path
 import click
 
 from pollect.cli import exit_codes
-from pollect.cli.session import DEFAULT_CONFIG, Session, extension_paths, log_options
+from pollect.cli.session import DEFAULT_CONFIG, Session, log_options
 from pollect.config.document import Document, read_document
 from pollect.config.environment import Environment
 from pollect.config.load import find_config
+from pollect.daemon.loading import extension_paths
 from pollect.discovery.needs import Needs, Unit, find_conflict, merge_lines, named_types
 from pollect.discovery.registry import Registry
 from pollect.errors import ConfigError, EngineError, MissingDependency

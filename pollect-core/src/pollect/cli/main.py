@@ -12,8 +12,8 @@ import click
 
 from pollect import __version__
 from pollect.cli import exit_codes
-from pollect.cli.old_distribution import refuse_old_distribution
 from pollect.cli.session import DEFAULT_CONFIG, Session, log_options
+from pollect.daemon.old_distribution import refuse_old_distribution
 from pollect.errors import ConfigError, InvalidConfig, PluginError, PollectError
 
 #: Seconds that threads of plugins get to end by themselves.

@@ -14,19 +14,19 @@ from typing import Any
 
 import click
 
-from pollect.cli.assemble import assemble
-from pollect.cli.dry_run import DryRunTypes
-from pollect.cli.loaded import load
-from pollect.cli.session import Session, extension_paths, log_options
+from pollect.cli.session import Session, log_options
 from pollect.cli.table import format_table
 from pollect.config.document import NOWHERE
 from pollect.config.problems import Problems
 from pollect.config.root import Config, read_root
+from pollect.daemon.build import assemble
+from pollect.daemon.dry_run import DryRunTypes
+from pollect.daemon.loading import extension_paths, load
 from pollect.discovery.registry import Registry
 from pollect.engine.clock import SystemClock
-from pollect.engine.guard import Guard, describe
+from pollect.engine.guard import Guard
 from pollect.engine.plan import SourcePlan
-from pollect.errors import ConfigError, InvalidConfig, TargetUnavailable
+from pollect.errors import ConfigError, InvalidConfig, TargetUnavailable, describe
 from pollect.model import Batch, Metric, Outcome, ProbeResult, Sample, SourceId
 
 #: The collection of a source that stands in no config.
@@ -203,7 +203,7 @@ def _without_path(problem: ConfigError) -> ConfigError:
 
 def _choose(config: Config, registry: Registry, wanted: str) -> list[SourcePlan]:
     plan = assemble(config, registry, clock=SystemClock(), stopping=threading.Event())
-    sources = [source for collection in plan.collections for source in collection.sources]
+    sources = [source for executor in plan.executors for source in executor.sources]
     chosen = [source for source in sources if not wanted or wanted in _words_for(source.id)]
     if not chosen:
         known = ", ".join(dict.fromkeys(str(source.id) for source in sources))

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import click
 
 from pollect.cli.session import Session, config_option, log_options
-from pollect.cli.signals import Signals
+from pollect.daemon.signals import Signals
 from pollect.discovery.apart import PluginSearch
 
 if TYPE_CHECKING:
-    from pollect.cli.daemon import Daemon
+    from pollect.daemon.daemon import Daemon
 
 
 @click.command()
@@ -52,8 +52,8 @@ def run_daemon(
 def _prepare(config_name: str, *, dry_run: bool, strict: bool) -> "Daemon":
     with PluginSearch() as search:
         # Takes about as long as the search, which goes on meanwhile.
-        from pollect.cli.daemon import Daemon
-        from pollect.cli.loaded import load, log_warnings
+        from pollect.daemon.daemon import Daemon
+        from pollect.daemon.loading import load, log_warnings
 
         loaded = load(config_name, dry_run=dry_run, strict=strict, search=search)
     log_warnings(loaded.config, loaded.registry)

@@ -3,19 +3,16 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from pollect.cli.log import FORMATS, LEVELS, set_up_logging
+from pollect.daemon.log import FORMATS, LEVELS, set_up_logging
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 #: The config when none is named; a suffix is found by itself.
 DEFAULT_CONFIG = "config"
-#: Where the container image has config and extensions.
-CONTAINER_FOLDER = Path("/pollect")
 
 
 @dataclass
@@ -79,12 +76,6 @@ def config_option(command: _Command) -> _Command:
         metavar="FILE",
         help="Config file; without a suffix .yml, .yaml and .json are tried.",
     )(command)
-
-
-def extension_paths(file: Path) -> list[Path]:
-    """Return the folders in which extensions are looked for, in order."""
-    folders = (file.resolve().parent, Path.cwd(), CONTAINER_FOLDER)
-    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
 
 def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:

@@ -6,23 +6,22 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pollect.engine.collection import Collection
-from pollect.engine.delivery import DirectPort, Port, Routes
-from pollect.engine.guard import describe
+from pollect.delivery.outbox import Outbox
+from pollect.delivery.routing import DirectPort, Port, Routes
+from pollect.engine.executor import Executor
 from pollect.engine.observers import Observers
-from pollect.engine.outbox import Outbox
-from pollect.engine.plan import CollectionPlan, Plan
+from pollect.engine.plan import ExecutorPlan, Plan
 from pollect.engine.runner import Runner
-from pollect.engine.scheduler import Scheduler, Ticks
+from pollect.engine.scheduler import RepeatingTimer, Scheduler
 from pollect.engine.selfmetrics import describe_sources, describe_writers
-from pollect.errors import EngineError, PollectError
+from pollect.errors import EngineError, PollectError, describe
 from pollect.model import Batch, ProbeResult, SourceStatus, WriterStatus
 from pollect.plugin import Clock, Writer
 
 if TYPE_CHECKING:
     from pollect.engine.loop import EventLoopThread
 
-_Named = TypeVar("_Named", Collection, CollectionPlan)
+_Named = TypeVar("_Named", Executor, ExecutorPlan)
 
 #: Seconds a running probe gets to end by itself when the engine stops.
 PROBE_GRACE_SECONDS = 0.2
@@ -41,8 +40,8 @@ class Engine:
         self._scheduler = Scheduler(clock)
         self._loop: EventLoopThread | None = None
         self._ports: dict[int, Port] = {}
-        self._collections: list[Collection] = []
-        self._self_ticks: Ticks | None = None
+        self._executors: list[Executor] = []
+        self._self_ticks: RepeatingTimer | None = None
         #: Sources that were not probed yet.
         self._awaited: set[Runner] = set()
         #: The last result of each source, kept only for `run_once`.
@@ -57,7 +56,7 @@ class Engine:
         everything that was started stopped again.
         """
         self._open_ports()
-        self._start_collections()
+        self._start_executors()
         self._schedule_self_metrics()
         self._scheduler.start()
         self._observers.notify(
@@ -75,14 +74,14 @@ class Engine:
             self._stopped = True
             self._plan.stopping.set()
             self._scheduler.stop()
-            for collection in self._collections:
-                collection.stop_ticks()
+            for executor in self._executors:
+                executor.stop_ticks()
             grace_ends = self._clock.monotonic() + PROBE_GRACE_SECONDS
-            for collection in self._collections:
-                collection.workers.wait_idle(max(0.0, grace_ends - self._clock.monotonic()))
+            for executor in self._executors:
+                executor.workers.wait_idle(max(0.0, grace_ends - self._clock.monotonic()))
             self._close(list(self._runners()))
-            for collection in self._collections:
-                collection.flush()
+            for executor in self._executors:
+                executor.flush()
             self._close_ports(list(self._ports.values()))
             if self._loop is not None:
                 self._loop.stop(PROBE_GRACE_SECONDS)
@@ -94,28 +93,28 @@ class Engine:
         A source goes on if its `SourcePlan` is equal, a writer if it is the same object. Raises
         `EngineError` when a new in-process writer cannot open; the old plan then goes on.
         """
-        wanted = {id(writer) for writer in _writers(plan.collections)}
+        wanted = {id(writer) for writer in _writers(plan.executors)}
         unused = [port for key, port in self._ports.items() if key not in wanted]
         self._exchange_ports(plan, unused)
         self._plan = plan
         self._schedule_self_metrics()
-        known = dict(_numbered(self._collections))
-        self._collections = []
-        for key, section in _numbered(plan.collections):
-            collection = known.pop(key, None)
-            if collection is None:
-                collection = self._collection(section)
-                collection.start()
+        known = dict(_numbered(self._executors))
+        self._executors = []
+        for key, section in _numbered(plan.executors):
+            executor = known.pop(key, None)
+            if executor is None:
+                executor = self._executor(section)
+                executor.start()
             else:
-                gone = collection.update(section, self._routes(section))
-                self._retire(collection, gone)
-                collection.hand_over(gone)
-                collection.start_added()
-            self._collections.append(collection)
-        for collection in known.values():
-            collection.stop_ticks()
-            self._retire(collection, collection.runners)
-            collection.flush()
+                gone = executor.update(section, self._routes(section))
+                self._retire(executor, gone)
+                executor.hand_over(gone)
+                executor.start_added()
+            self._executors.append(executor)
+        for executor in known.values():
+            executor.stop_ticks()
+            self._retire(executor, executor.runners)
+            executor.flush()
         self._close_ports([port for port in unused if isinstance(port, Outbox)])
         plan.ready.set()
 
@@ -123,7 +122,7 @@ class Engine:
         """Probe every source once, write what they bring, stop; return the results."""
         self._results = {}
         self._open_ports()
-        self._start_collections(once=True)
+        self._start_executors(once=True)
         self._scheduler.start()
         self._plan.ready.wait()
         self.stop()
@@ -134,7 +133,7 @@ class Engine:
 
         It is called in the scheduler's thread, so it must be quick.
         """
-        Ticks(self._scheduler, self._clock, seconds, callback)
+        RepeatingTimer(self._scheduler, self._clock, seconds, callback)
 
     def source_statuses(self) -> list[SourceStatus]:
         """Return how every source fares, in the order of the plan."""
@@ -159,19 +158,19 @@ class Engine:
 
     def _open_ports(self) -> None:
         try:
-            for writer in _writers(self._plan.collections):
+            for writer in _writers(self._plan.executors):
                 self._add_port(writer)
         except EngineError:
             self.stop()
             raise
 
-    def _start_collections(self, *, once: bool = False) -> None:
-        self._collections = [self._collection(plan) for plan in self._plan.collections]
+    def _start_executors(self, *, once: bool = False) -> None:
+        self._executors = [self._executor(plan) for plan in self._plan.executors]
         self._awaited = set(self._runners())
         if not self._awaited:
             self._plan.ready.set()
-        for collection in self._collections:
-            collection.start(once=once)
+        for executor in self._executors:
+            executor.start(once=once)
 
     def _exchange_ports(self, plan: Plan, unused: Sequence[Port]) -> None:
         """Open the new writers of `plan` after closing those that may stand in their way.
@@ -185,7 +184,7 @@ class Engine:
         self._close_ports(closed)
         before = dict(self._ports)
         try:
-            for writer in _writers(plan.collections):
+            for writer in _writers(plan.executors):
                 if id(writer) not in self._ports:
                     self._add_port(writer)
         except EngineError:
@@ -194,22 +193,22 @@ class Engine:
             self._ports = before
             for port in closed:
                 self._add_port(port.writer)
-            for section, collection in zip(self._plan.collections, self._collections, strict=True):
-                collection.routes = self._routes(section)
+            for section, executor in zip(self._plan.executors, self._executors, strict=True):
+                executor.routes = self._routes(section)
             raise
         for port in unused:
             del self._ports[id(port.writer)]
 
-    def _retire(self, collection: Collection, runners: Sequence[Runner]) -> None:
+    def _retire(self, executor: Executor, runners: Sequence[Runner]) -> None:
         """Close sources for good and withdraw what they wrote."""
         self._close(runners)
         for runner in runners:
             batch = runner.farewell()
             if batch is not None:
-                collection.routes.write(batch)
+                executor.routes.write(batch)
 
     def _runners(self) -> Iterable[Runner]:
-        return (runner for collection in self._collections for runner in collection.runners)
+        return (runner for executor in self._executors for runner in executor.runners)
 
     def _add_port(self, writer: Writer[Any]) -> None:
         if not writer.in_process:
@@ -224,8 +223,8 @@ class Engine:
             raise EngineError(f"writer {writer.context.name}: {describe(error)}") from error
         self._ports[id(writer)] = DirectPort(writer, lost=self._batch_lost)
 
-    def _collection(self, plan: CollectionPlan) -> Collection:
-        return Collection(
+    def _executor(self, plan: ExecutorPlan) -> Executor:
+        return Executor(
             plan,
             self._routes(plan),
             clock=self._clock,
@@ -234,7 +233,7 @@ class Engine:
             finished=self._probe_finished,
         )
 
-    def _routes(self, plan: CollectionPlan) -> Routes:
+    def _routes(self, plan: ExecutorPlan) -> Routes:
         ports = [self._ports[id(writer)] for writer in plan.writers]
         return Routes(ports, self._plan.filters)
 
@@ -263,7 +262,7 @@ class Engine:
             self._self_ticks.stop()
             self._self_ticks = None
         if self._plan.self_metrics:
-            self._self_ticks = Ticks(
+            self._self_ticks = RepeatingTimer(
                 self._scheduler, self._clock, self._plan.tick_time, self._send_self_metrics
             )
 
@@ -333,9 +332,9 @@ def _numbered(parts: Sequence[_Named]) -> Iterator[tuple[tuple[str, int], _Named
         seen[part.name] += 1
 
 
-def _writers(collections: Sequence[CollectionPlan]) -> Iterable[Writer[Any]]:
+def _writers(executors: Sequence[ExecutorPlan]) -> Iterable[Writer[Any]]:
     """Return every writer once, in the order of the plan."""
-    return {id(w): w for collection in collections for w in collection.writers}.values()
+    return {id(w): w for executor in executors for w in executor.writers}.values()
 
 
 def _wants_self_metrics(writer: Writer[Any]) -> bool:

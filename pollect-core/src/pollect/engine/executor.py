@@ -1,165 +1,167 @@
-"""The worker threads of one collection.
+"""One collection at run time: its sources, their ticks, their worker threads."""
 
-`threads` bounds how many probes run side by side, but a probe counts only for a short `patience`:
-one that takes longer (a dead device, a hung mount) is slow, and a spare thread takes its place. So
-slow sources never make others wait long, and because no source overlaps itself there are never
-more threads than `threads` plus the slow sources.
-"""
-
-import logging
-import threading
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
+from functools import partial
+from typing import TYPE_CHECKING
 
-from pollect.engine.scheduler import Scheduler
+from pollect.delivery.routing import MergedTick, Routes
+from pollect.engine.plan import ExecutorPlan, SourcePlan
+from pollect.engine.runner import ProbeRun, Runner
+from pollect.engine.scheduler import RepeatingTimer, Scheduler
+from pollect.engine.workers import WorkerCall, Workers
+from pollect.model import Batch, ProbeResult
 from pollect.plugin import Clock
 
-log = logging.getLogger(__name__)
-
-#: Seconds after which a probe is slow, and the share of the tick if that is less.
-LONGEST_PATIENCE = 1.0
-PATIENCE_OF_TICK = 0.1
+if TYPE_CHECKING:
+    from pollect.engine.loop import EventLoopThread
 
 
-class Job:
-    """One call in a worker thread."""
+class DueGroup:
+    """Sources of one executor that are due together."""
 
-    __slots__ = ("call", "slow", "started", "written_off")
-
-    def __init__(self, call: Callable[[], None]) -> None:
-        self.call = call
-        #: Monotonic seconds; None while it waits in the queue.
-        self.started: float | None = None
-        #: It took too long to count against `threads`.
-        self.slow = False
-        #: Nobody waits for it any more; its thread ends with it.
-        self.written_off = False
+    def __init__(self, runners: Sequence[Runner]) -> None:
+        self.runners = list(runners)
+        self.last_tick: MergedTick | None = None
 
 
-class Workers:
-    """Runs jobs in threads that are made when needed."""
+class Executor:
+    """Begins the probes of its sources at their ticks and passes on what they bring."""
 
     def __init__(
-        self, name: str, threads: int, tick: float, *, clock: Clock, scheduler: Scheduler
+        self,
+        plan: ExecutorPlan,
+        routes: Routes,
+        *,
+        clock: Clock,
+        scheduler: Scheduler,
+        event_loop: "Callable[[], EventLoopThread]",
+        finished: Callable[[Runner, ProbeResult], None],
     ) -> None:
-        self._name = name
-        self._threads = threads
-        self._patience = min(LONGEST_PATIENCE, tick * PATIENCE_OF_TICK)
+        self.name = plan.name
+        self.routes = routes
         self._clock = clock
         self._scheduler = scheduler
-        # Taking a job needs no lock of ours: with many short probes that is what costs most.
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
-        self._running: dict[Job, None] = {}
-        self._changed = threading.Condition()
-        #: Threads there are, and those of them that are busy with a slow job.
-        self._alive = 0
-        self._slow = 0
-        self._made = 0
-        self._stopped = False
-        self._watched = False
+        self._event_loop = event_loop
+        self._finished = finished
+        shortest = min((source.interval for source in plan.sources), default=1.0)
+        self.workers = Workers(plan.name, plan.threads, shortest, clock=clock, scheduler=scheduler)
+        self.runners = [self._runner(source) for source in plan.sources]
+        self._added: list[Runner] = []
+        self._owed: list[Runner] = []
+        self._rounds: list[tuple[DueGroup, RepeatingTimer | None]] = []
 
-    def submit(self, jobs: Sequence[Job]) -> None:
-        """Run `call()` of each job, in this order, as soon as a worker is free."""
-        for job in jobs:
-            self._queue.put(job)
-        with self._changed:
-            self._provide_workers()
-            self._watch()
+    def start(self, *, once: bool = False) -> None:
+        """Probe everything now and, unless `once`, from now on at its interval."""
+        self._schedule(self.runners, once=once)
 
-    def write_off(self, job: Job) -> None:
-        """Stop waiting for a running job: its thread ends when the call returns."""
-        with self._changed:
-            job.written_off = True
-            if job in self._running:
-                self._mark_slow(job)
-                self._provide_workers()
+    def update(self, plan: ExecutorPlan, routes: Routes) -> list[Runner]:
+        """Follow a new plan: begin its new sources and return the runners it has no place for.
 
-    def resize(self, threads: int) -> None:
-        """Bound the probes side by side anew."""
-        with self._changed:
-            self._threads = threads
-            self._provide_workers()
+        Sources whose plan is equal go on untouched, except for one more probe when there is a new
+        writer: it need not wait for their values until their next tick.
+        """
+        self.workers.resize(plan.threads)
+        kept: list[Runner] = []
+        added: list[Runner] = []
+        for source in plan.sources:
+            runner = next((known for known in self.runners if known.plan == source), None)
+            (kept if runner else added).append(runner or self._runner(source))
+        gone = [runner for runner in self.runners if runner not in kept]
+        self._end_single_rounds()
+        for members, _ in self._rounds:
+            members.runners = [runner for runner in members.runners if runner in kept]
+        self._owed = kept if routes.ports - self.routes.ports else []
+        self.routes = routes
+        self.runners = kept + added
+        self._added = added
+        return gone
 
-    def stop(self) -> None:
-        """Drop what waits in the queue and let the threads end; does not wait for them."""
-        with self._changed:
-            self._stopped = True
-            try:
-                while True:
-                    self._queue.get_nowait()
-            except Empty:
-                pass
-            for _ in range(self._alive):
-                self._queue.put(None)
+    def hand_over(self, gone: Sequence[Runner]) -> None:
+        """Let the sources of the last `update` take over from closed ones of the same name."""
+        for runner in self._added:
+            for previous in gone:
+                if previous.plan.id == runner.plan.id:
+                    runner.guard.take_over(previous.plan.source)
 
-    def wait_idle(self, seconds: float) -> bool:
-        """Wait until no job runs; return whether that came true in time. Only after `stop`."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._running, timeout=seconds)
+    def start_added(self) -> None:
+        """Begin what the last `update` brought."""
+        self._schedule(self._added)
+        self._schedule(self._owed, once=True)
+        self._added, self._owed = [], []
 
-    @property
-    def threads_alive(self) -> int:
-        return self._alive
+    def stop_ticks(self) -> None:
+        """Begin no probe any more, and forget those that wait for a worker."""
+        for _, ticks in self._rounds:
+            if ticks is not None:
+                ticks.stop()
+        self.workers.stop()
 
-    def _provide_workers(self) -> None:
-        idle = self._alive - len(self._running)
-        missing = min(
-            self._queue.qsize() - idle,
-            self._threads - (self._alive - self._slow),
+    def flush(self) -> None:
+        """Hand over what waits for slower sources of the same tick."""
+        for members, _ in self._rounds:
+            if members.last_tick is not None:
+                members.last_tick.close()
+
+    def _end_single_rounds(self) -> None:
+        for members, ticks in self._rounds:
+            if ticks is None and members.last_tick is not None:
+                members.last_tick.close()
+        self._rounds = [(members, ticks) for members, ticks in self._rounds if ticks is not None]
+
+    def _runner(self, plan: SourcePlan) -> Runner:
+        return Runner(
+            plan,
+            clock=self._clock,
+            scheduler=self._scheduler,
+            deliver=self._deliver,
+            withdraw=self._withdraw,
+            abandon=self._abandon,
         )
-        for _ in range(missing):
-            self._alive += 1
-            self._made += 1
-            threading.Thread(
-                target=self._work, name=f"pollect-{self._name}-{self._made}", daemon=True
-            ).start()
 
-    def _work(self) -> None:
-        while (job := self._queue.get()) is not None:
-            job.started = self._clock.monotonic()
-            self._running[job] = None
-            try:
-                job.call()
-            except Exception:
-                # Jobs guard themselves; a mistake of ours must not cost a thread silently.
-                log.exception("a job of %s failed", self._name)
-            del self._running[job]
-            if (job.slow or self._stopped) and self._is_surplus(job):
-                return
-        with self._changed:
-            self._alive -= 1
+    def _schedule(self, runners: Sequence[Runner], *, once: bool = False) -> None:
+        by_interval: dict[float, list[Runner]] = {}
+        for runner in runners:
+            by_interval.setdefault(runner.plan.interval, []).append(runner)
+        for interval, group in by_interval.items():
+            members = DueGroup(group)
+            callback = partial(self._tick, members)
+            ticks = None
+            if once:
+                self._scheduler.call_at(self._clock.monotonic(), callback)
+            else:
+                ticks = RepeatingTimer(self._scheduler, self._clock, interval, callback)
+            self._rounds.append((members, ticks))
 
-    def _is_surplus(self, job: Job) -> bool:
-        """Take note of the end of a slow job; return whether its thread must end, too."""
-        with self._changed:
-            self._changed.notify_all()
-            if job.slow:
-                self._slow -= 1
-            # The spare thread that took its place makes one too many.
-            surplus = job.slow and self._alive - self._slow > self._threads
-            if surplus and not self._stopped:
-                self._alive -= 1
-                return True
-            return False
+    def _tick(self, members: DueGroup) -> None:
+        if members.last_tick is not None:
+            members.last_tick.close()
+        tick = members.last_tick = self.routes.tick()
+        jobs: list[WorkerCall] = []
+        for runner in members.runners:
+            run = runner.begin(tick)
+            if run is None:
+                continue
+            tick.begin()
+            if runner.guard.is_async:
+                run.future = self._event_loop().submit(runner.probe_async(run))
+            else:
+                run.job = WorkerCall(partial(runner.probe, run))
+                jobs.append(run.job)
+        self.workers.submit(jobs)
+        tick.end()
 
-    def _mark_slow(self, job: Job) -> None:
-        if not job.slow:
-            job.slow = True
-            self._slow += 1
+    def _abandon(self, run: ProbeRun) -> None:
+        if run.job is not None:
+            self.workers.write_off(run.job)
+        if run.future is not None:
+            run.future.cancel()
 
-    def _watch(self) -> None:
-        """Look again after a while as long as jobs wait in the queue."""
-        if not self._watched and self._queue.qsize() and not self._stopped:
-            self._watched = True
-            again = self._clock.monotonic() + self._patience
-            self._scheduler.call_at(again, self._replace_slow)
+    def _deliver(self, run: ProbeRun, result: ProbeResult, batch: Batch | None) -> None:
+        if batch is None:
+            run.tick.end()
+        else:
+            self.routes.write(batch, run.tick)
+        self._finished(run.runner, result)
 
-    def _replace_slow(self) -> None:
-        with self._changed:
-            self._watched = False
-            limit = self._clock.monotonic() - self._patience
-            for job in list(self._running):
-                if job.started is not None and job.started <= limit:
-                    self._mark_slow(job)
-            self._provide_workers()
-            self._watch()
+    def _withdraw(self, batch: Batch) -> None:
+        self.routes.write(batch)

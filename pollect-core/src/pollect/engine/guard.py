@@ -6,9 +6,9 @@ This holds the one broad `except` of the project.
 import inspect
 from typing import Any, cast
 
-from pollect.engine.normalize import Normalizer
 from pollect.engine.plan import SourcePlan
-from pollect.errors import NoData, PollectError
+from pollect.engine.samples import Normalizer
+from pollect.errors import NoData, PollectError, describe
 from pollect.model import Outcome, ProbeResult
 from pollect.plugin import Clock, ProbeValue, Source
 
@@ -104,23 +104,3 @@ class Guard:
 
 async def _completed(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
-
-
-def describe(error: BaseException | None) -> str:
-    """Return an error in one line for a log or a status page."""
-    if error is None:
-        return ""
-    text = " ".join(str(error).split())
-    if isinstance(error, PollectError):
-        return text or type(error).__name__
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def probe_once(plan: SourcePlan, clock: Clock) -> ProbeResult:
-    """Open and probe a source in this thread, outside any engine; the caller closes it."""
-    guard = Guard(plan, clock)
-    if guard.is_async:
-        import asyncio
-
-        return asyncio.run(guard.probe_async())
-    return guard.probe()

@@ -1,4 +1,4 @@
-"""What the engine runs: ready sources and writers, grouped into collections.
+"""What the engine runs: ready sources and writers, grouped into executors.
 
 Whoever reads a config builds a `Plan`; the engine knows no file format and no entry point.
 """
@@ -30,12 +30,12 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
         return self.source.context.id
 
 
-class CollectionPlan(msgspec.Struct, frozen=True, kw_only=True):
+class ExecutorPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One executor of the config: sources that share worker threads and writers."""
 
     name: str
     sources: Sequence[SourcePlan]
-    #: Equal writer sections of a config are one object here, shared by its collections.
+    #: Equal writer sections of a config are one object here, shared by its executors.
     writers: Sequence[Writer[Any]]
     threads: int = 5
 
@@ -43,7 +43,7 @@ class CollectionPlan(msgspec.Struct, frozen=True, kw_only=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything one engine runs."""
 
-    collections: Sequence[CollectionPlan]
+    executors: Sequence[ExecutorPlan]
     #: Seconds between two deliveries of self metrics to remote writers.
     tick_time: float = 10.0
     self_metrics: bool = True

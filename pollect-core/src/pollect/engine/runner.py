@@ -5,18 +5,18 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pollect.engine.executor import Job
-from pollect.engine.guard import Guard, describe
+from pollect.engine.guard import Guard
 from pollect.engine.plan import SourcePlan
 from pollect.engine.scheduler import Scheduler
-from pollect.errors import TargetUnavailable
+from pollect.engine.workers import WorkerCall
+from pollect.errors import TargetUnavailable, describe
 from pollect.model import Batch, Outcome, ProbeResult, SourceStatus
 from pollect.plugin import Clock
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from pollect.engine.delivery import Tick
+    from pollect.delivery.routing import MergedTick
 
 #: A value stays true for this many intervals without a new probe that works.
 FRESH_INTERVALS = 2.5
@@ -27,15 +27,15 @@ FIRST_OPEN_PAUSE = 1.0
 LONGEST_OPEN_PAUSE = 60.0
 
 
-class Run:
+class ProbeRun:
     """One probe on its way, from the queue to its end."""
 
     __slots__ = ("future", "job", "over", "runner", "started", "tick")
 
-    def __init__(self, runner: "Runner", tick: "Tick") -> None:
+    def __init__(self, runner: "Runner", tick: "MergedTick") -> None:
         self.runner = runner
         self.tick = tick
-        self.job: Job | None = None
+        self.job: WorkerCall | None = None
         self.future: Future[Any] | None = None
         #: Monotonic seconds; None while it waits for a worker.
         self.started: float | None = None
@@ -47,7 +47,7 @@ class Runner:
     """The state of one source, and every decision about it.
 
     `begin` is called by the scheduler's thread, `finish` by the thread of the probe; `deliver`
-    passes a result with the batch that follows from it, if any, on to the collection.
+    passes a result with the batch that follows from it, if any, on to the executor.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class Runner:
         *,
         clock: Clock,
         scheduler: Scheduler,
-        deliver: "Callable[[Run, ProbeResult, Batch | None], None]",
+        deliver: "Callable[[ProbeRun, ProbeResult, Batch | None], None]",
         withdraw: Callable[[Batch], None],
-        abandon: Callable[[Run], None],
+        abandon: Callable[[ProbeRun], None],
     ) -> None:
         self.plan = plan
         self.guard = Guard(plan, clock)
@@ -71,7 +71,7 @@ class Runner:
         self._lock = threading.Lock()
         #: Held while a result is decided on and written, so that no older batch overtakes it.
         self._order = threading.Lock()
-        self._run: Run | None = None
+        self._run: ProbeRun | None = None
         self._stopped = False
         self._deadline_watched = False
         self._expiry_watched = False
@@ -87,7 +87,7 @@ class Runner:
         self._probes = dict.fromkeys(Outcome, 0)
         self._skipped = 0
 
-    def begin(self, tick: "Tick") -> Run | None:
+    def begin(self, tick: "MergedTick") -> ProbeRun | None:
         """Start a run, or return None: the last one still runs, or it is too early to reopen."""
         now = self._clock.monotonic()
         with self._lock:
@@ -98,23 +98,23 @@ class Runner:
                 return None
             if not self.guard.opened and now < self._open_again_at:
                 return None
-            run = self._run = Run(self, tick)
+            run = self._run = ProbeRun(self, tick)
             if not self._deadline_watched:
                 self._deadline_watched = True
                 self._scheduler.call_at(now + self._deadline_seconds, self._check_deadline)
         return run
 
-    def probe(self, run: Run) -> None:
+    def probe(self, run: ProbeRun) -> None:
         """Probe in this thread and pass on what comes of it."""
         run.started = self._clock.monotonic()
         self.finish(run, self.guard.probe())
 
-    async def probe_async(self, run: Run) -> None:
+    async def probe_async(self, run: ProbeRun) -> None:
         """Probe on the event loop and pass on what comes of it."""
         run.started = self._clock.monotonic()
         self.finish(run, await self.guard.probe_async())
 
-    def finish(self, run: Run, result: ProbeResult) -> None:
+    def finish(self, run: ProbeRun, result: ProbeResult) -> None:
         """Take the result of a run, unless it comes after the deadline."""
         with self._order:
             with self._lock:

@@ -92,7 +92,7 @@ class Scheduler:
                     self._clock.wait(self._changed, pause)
 
 
-class Ticks:
+class RepeatingTimer:
     """A callback at `start + n * interval`, for ever.
 
     Due times are computed from the start, so they never drift; ticks that passed while the process

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from pollect.api import Batch, Metric, SourceId, Writer
+from pollect.delivery.spool.files import describe_contents, left_over, spool_file
+from pollect.delivery.spool.store import SpoolBuffer
 from pollect.engine.clock import SystemClock
-from pollect.engine.spool import SpoolBuffer
-from pollect.engine.spoolfiles import describe_contents, left_over, spool_file
 from pollect.testing import build_writer
 from pollect_writers.influx_db import InfluxDbWriter
 

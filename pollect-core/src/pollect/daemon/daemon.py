@@ -5,14 +5,14 @@ import threading
 from pathlib import Path
 
 from pollect import __version__
-from pollect.cli.assemble import Board, assemble
-from pollect.cli.loaded import Loaded, reload
-from pollect.cli.signals import RELOADING, STOPPING, Signals
-from pollect.cli.systemd import Systemd
+from pollect.daemon.build import Board, assemble
+from pollect.daemon.loading import Loaded, reload
+from pollect.daemon.signals import RELOADING, STOPPING, Signals
+from pollect.daemon.systemd import Systemd
+from pollect.delivery.spool.files import describe_contents, left_over
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
 from pollect.engine.plan import Plan
-from pollect.engine.spoolfiles import describe_contents, left_over
 from pollect.errors import PollectError
 
 log = logging.getLogger("pollect")
@@ -95,7 +95,7 @@ class Daemon:
         """Log once which files nobody empties, since an address in the config was changed."""
         if self._dry_run:
             return  # no writer of the config runs
-        writers = (writer for part in self._plan.collections for writer in part.writers)
+        writers = (writer for part in self._plan.executors for writer in part.writers)
         for file in left_over(self._state_dir, writers):
             if file in self._left_over:
                 continue
@@ -111,12 +111,12 @@ class Daemon:
 
 def describe_plan(plan: Plan, file: Path) -> str:
     """Say in one line what a plan consists of."""
-    sources = sum(len(collection.sources) for collection in plan.collections)
+    sources = sum(len(executor.sources) for executor in plan.executors)
     writers = dict.fromkeys(
-        writer.context.name for collection in plan.collections for writer in collection.writers
+        writer.context.name for executor in plan.executors for writer in executor.writers
     )
     return (
-        f"{file}: {_count(sources, 'source')} in {_count(len(plan.collections), 'executor')}, "
+        f"{file}: {_count(sources, 'source')} in {_count(len(plan.executors), 'executor')}, "
         f"written by {', '.join(writers) or 'nobody'}"
     )
 

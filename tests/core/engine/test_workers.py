@@ -3,8 +3,8 @@
 import threading
 
 from pollect.engine.clock import SystemClock
-from pollect.engine.executor import Job, Workers
 from pollect.engine.scheduler import Scheduler
+from pollect.engine.workers import WorkerCall, Workers
 from tests.core.engine.rig import Gate, wait_until
 
 
@@ -40,7 +40,7 @@ def test_quick_jobs_run_side_by_side_up_to_the_number_of_threads() -> None:
 
     with Pool(threads=4, tick=100) as workers:
         for _ in range(16):
-            workers.submit([Job(job)])
+            workers.submit([WorkerCall(job)])
         for _ in range(16):
             assert done.acquire(timeout=5)
         assert most[0] == 4
@@ -51,8 +51,8 @@ def test_hanging_jobs_give_their_places_to_others(gate: Gate) -> None:
     finished = threading.Event()
     with Pool(threads=2, tick=0.2) as workers:
         for _ in range(9):
-            workers.submit([Job(gate)])  # type: ignore[arg-type]
-        workers.submit([Job(finished.set)])
+            workers.submit([WorkerCall(gate)])  # type: ignore[arg-type]
+        workers.submit([WorkerCall(finished.set)])
         assert finished.wait(2)
         assert workers.threads_alive <= 2 + 9
 
@@ -60,7 +60,7 @@ def test_hanging_jobs_give_their_places_to_others(gate: Gate) -> None:
 def test_spare_threads_end_when_the_hanging_jobs_return(gate: Gate) -> None:
     with Pool(threads=2, tick=0.2) as workers:
         for _ in range(9):
-            workers.submit([Job(gate)])  # type: ignore[arg-type]
+            workers.submit([WorkerCall(gate)])  # type: ignore[arg-type]
         wait_until(lambda: workers.threads_alive >= 9)
         gate.open()
         wait_until(lambda: workers.threads_alive <= 2)
@@ -68,11 +68,11 @@ def test_spare_threads_end_when_the_hanging_jobs_return(gate: Gate) -> None:
 
 def test_written_off_job_is_replaced_and_its_thread_ends_with_it(gate: Gate) -> None:
     with Pool(threads=1, tick=1000) as workers:
-        hanging = Job(gate)  # type: ignore[arg-type]
+        hanging = WorkerCall(gate)  # type: ignore[arg-type]
         workers.submit([hanging])
         wait_until(lambda: hanging.started)
         finished = threading.Event()
-        workers.submit([Job(finished.set)])
+        workers.submit([WorkerCall(finished.set)])
         workers.write_off(hanging)
         assert finished.wait(2)
         assert workers.threads_alive == 2
@@ -83,8 +83,8 @@ def test_written_off_job_is_replaced_and_its_thread_ends_with_it(gate: Gate) -> 
 def test_stop_drops_what_waits(gate: Gate) -> None:
     started: list[int] = []
     with Pool(threads=1, tick=1000) as workers:
-        workers.submit([Job(gate)])  # type: ignore[arg-type]
-        workers.submit([Job(lambda: started.append(1))])
+        workers.submit([WorkerCall(gate)])  # type: ignore[arg-type]
+        workers.submit([WorkerCall(lambda: started.append(1))])
         workers.stop()
         gate.open()
         assert workers.wait_idle(5)

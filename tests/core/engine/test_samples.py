@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pollect.api import Metric, MetricFilter, Sample
-from pollect.engine.normalize import Normalizer
+from pollect.engine.samples import Normalizer
 
 PLAIN = Metric("plain", help="Without labels.")
 LABELLED = Metric("labelled", help="With one label.", labels=("id",))

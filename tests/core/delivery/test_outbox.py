@@ -19,10 +19,10 @@ from pollect.api import (
     Writer,
     WriterConfig,
 )
-from pollect.engine import outbox as outbox_module
-from pollect.engine.buffer import LatestBuffer
+from pollect.delivery import outbox as outbox_module
+from pollect.delivery.memory import LatestBuffer
+from pollect.delivery.outbox import Outbox
 from pollect.engine.clock import SystemClock
-from pollect.engine.outbox import Outbox
 from pollect.testing import FakeClock, build_writer
 from tests.core.engine.rig import Gate, wait_until
 

@@ -8,8 +8,8 @@ import pytest
 from msgspec import Meta
 
 from pollect.api import ConfigError, Writer, WriterConfig
-from pollect.cli.assemble import assemble
 from pollect.config.load import load_config
+from pollect.daemon.build import assemble
 from pollect.discovery.registry import Registry
 from pollect.engine.plan import Plan
 from pollect.errors import InvalidConfig
@@ -33,11 +33,11 @@ def plan_of(tmp_path: Path):
 
 
 def sources(plan: Plan) -> list[Any]:
-    return [part.source for collection in plan.collections for part in collection.sources]
+    return [part.source for collection in plan.executors for part in collection.sources]
 
 
 def writers(plan: Plan) -> list[Any]:
-    return [writer for collection in plan.collections for writer in collection.writers]
+    return [writer for collection in plan.executors for writer in collection.writers]
 
 
 def test_equal_writer_sections_are_one_writer(plan_of) -> None:
@@ -69,7 +69,7 @@ def test_labels_come_from_the_whole_config_the_executor_and_the_source(plan_of) 
             sources: [{type: Dummy, value: 1, labels: {level: 2, on: true}}]
         """
     )
-    (part,) = plan.collections[0].sources
+    (part,) = plan.executors[0].sources
     assert part.static_labels == (("site", "here"), ("host", "h2"), ("level", "2"), ("on", "true"))
 
 
@@ -86,7 +86,7 @@ def test_interval_comes_from_the_source_else_the_executor_else_the_config(plan_o
             sources: [{type: Dummy}, {type: Dummy, name: own, tickTime: 0.5}]
         """
     )
-    intervals = [part.interval for section in plan.collections for part in section.sources]
+    intervals = [part.interval for section in plan.executors for part in section.sources]
     assert intervals == [7, 3, 0.5]
 
 

@@ -8,9 +8,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pollect.engine.buffer import Buffer, Drop, LatestBuffer, MemoryBuffer
-from pollect.engine.guard import describe
-from pollect.errors import PollectError, Rejected, Retryable
+from pollect.delivery.memory import Buffer, Drop, LatestBuffer, MemoryBuffer
+from pollect.errors import PollectError, Rejected, Retryable, describe
 from pollect.model import Batch, WriterStatus
 from pollect.plugin import Clock, Writer
 
@@ -269,9 +268,9 @@ def build_buffer(
     if not writer.config.spool:
         return memory
     # SQLite only for those who use it.
-    from pollect.engine.spool import SpoolBuffer
-    from pollect.engine.spoolfiles import spool_file
-    from pollect.engine.writebehind import WriteBehindBuffer
+    from pollect.delivery.spool.files import spool_file
+    from pollect.delivery.spool.store import SpoolBuffer
+    from pollect.delivery.spool.write_behind import WriteBehindBuffer
 
     spool = SpoolBuffer(spool_file(writer), samples=samples, age=age, clock=clock, log=writer.log)
     return WriteBehindBuffer(spool, memory, settled=settled, log=writer.log)

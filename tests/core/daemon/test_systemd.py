@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pollect.cli.systemd import Systemd
+from pollect.daemon.systemd import Systemd
 
 
 def test_messages_reach_the_socket_of_the_manager(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pollect.cli.log import set_up_logging
+from pollect.daemon.log import set_up_logging
 
 
 class Terminal(io.StringIO):

@@ -20,11 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pollect.api import Batch, Metric, Rejected, Retryable, SourceId, Writer, WriterConfig
-from pollect.engine import outbox as outbox_module
+from pollect.delivery import outbox as outbox_module
+from pollect.delivery.outbox import Outbox
+from pollect.delivery.spool.files import spool_file
+from pollect.delivery.spool.store import SpoolBuffer
 from pollect.engine.clock import SystemClock
-from pollect.engine.outbox import Outbox
-from pollect.engine.spool import SpoolBuffer
-from pollect.engine.spoolfiles import spool_file
 from pollect.testing import FakeClock, build_writer
 from tests.core.engine.rig import Gate, wait_until
 

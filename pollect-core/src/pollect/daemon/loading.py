@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pollect.cli.session import extension_paths
 from pollect.config.load import find_config, load_config
 from pollect.config.root import Config, TypeLookup
 from pollect.discovery.apart import PluginSearch
 from pollect.discovery.found import describe
 from pollect.discovery.registry import Registry
 from pollect.errors import ConfigError, InvalidConfig
+
+#: Where the container image has config and extensions.
+CONTAINER_FOLDER = Path("/pollect")
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ def reload(
     """Read and judge a config with plugins that are loaded already; raises what `load` raises."""
     types: TypeLookup = registry
     if dry_run:
-        from pollect.cli.dry_run import DryRunTypes
+        from pollect.daemon.dry_run import DryRunTypes
 
         types = DryRunTypes(registry)
     try:
@@ -92,3 +94,9 @@ def _placed(problems: Sequence[ConfigError], file: Path) -> list[ConfigError]:
 
     document = read_document(file)
     return [problem if problem.file else document.located(problem, "") for problem in problems]
+
+
+def extension_paths(file: Path) -> list[Path]:
+    """Return the folders in which extensions are looked for, in order."""
+    folders = (file.resolve().parent, Path.cwd(), CONTAINER_FOLDER)
+    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]

@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from pollect.engine.guard import describe
-from pollect.engine.outbox import LostCallback
+from pollect.delivery.outbox import LostCallback
+from pollect.errors import describe
 from pollect.model import Batch, WriterStatus
 from pollect.plugin import Writer
 
@@ -69,7 +69,7 @@ class DirectPort:
         )
 
 
-class Tick:
+class MergedTick:
     """The batches of one tick, for writers that want them together.
 
     They are handed over when every probe of the tick has ended, or at the next tick if one takes
@@ -113,7 +113,7 @@ class Tick:
 
 
 class Routes:
-    """The writers of one collection."""
+    """The writers of one executor."""
 
     def __init__(self, ports: Sequence[Port], filters: Sequence[BatchFilter] = ()) -> None:
         self.partial = [port for port in ports if port.writer.accepts_partial]
@@ -124,10 +124,10 @@ class Routes:
     def ports(self) -> frozenset[Port]:
         return frozenset((*self.partial, *self.full))
 
-    def tick(self) -> Tick:
-        return Tick(self._write_full)
+    def tick(self) -> MergedTick:
+        return MergedTick(self._write_full)
 
-    def write(self, batch: Batch, tick: Tick | None = None) -> None:
+    def write(self, batch: Batch, tick: MergedTick | None = None) -> None:
         """Hand a batch to those who take it at once, and to its tick for the others."""
         filtered = self._filtered(batch) if self._filters else batch
         if filtered is None:

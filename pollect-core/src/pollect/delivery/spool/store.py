@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from pollect.engine.spoolrows import (
+from pollect.delivery.spool.rows import (
     SeriesKey,
     SourceKey,
     decode_key,

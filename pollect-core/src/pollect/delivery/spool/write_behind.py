@@ -9,8 +9,8 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
-from pollect.engine.buffer import Drop, MemoryBuffer
-from pollect.engine.spool import SpoolBuffer
+from pollect.delivery.memory import Drop, MemoryBuffer
+from pollect.delivery.spool.store import SpoolBuffer
 from pollect.model import Batch
 
 Settled = Callable[[Sequence[Batch], Drop], None]

@@ -19,12 +19,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pollect.api import Batch, Kind, Metric, Retryable, Sample, SourceId, Writer, WriterConfig
-from pollect.engine.buffer import MemoryBuffer
+from pollect.delivery.memory import MemoryBuffer
+from pollect.delivery.outbox import Outbox, build_buffer
+from pollect.delivery.spool.files import spool_file
+from pollect.delivery.spool.store import SpoolBuffer
+from pollect.delivery.spool.write_behind import WriteBehindBuffer
 from pollect.engine.clock import SystemClock
-from pollect.engine.outbox import Outbox, build_buffer
-from pollect.engine.spool import SpoolBuffer
-from pollect.engine.spoolfiles import spool_file
-from pollect.engine.writebehind import WriteBehindBuffer
 from pollect.testing import FakeClock, build_writer
 from tests.core.engine.rig import wait_until
 
@@ -300,7 +300,7 @@ import logging, os, sys
 from pathlib import Path
 from pollect.api import Batch, Metric, SourceId
 from pollect.engine.clock import SystemClock
-from pollect.engine.spool import SpoolBuffer
+from pollect.delivery.spool.store import SpoolBuffer
 
 file, first = Path(sys.argv[1]), int(sys.argv[2])
 metric = Metric("number", labels=("part",))

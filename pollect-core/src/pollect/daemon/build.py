@@ -11,7 +11,7 @@ from pollect.config.document import NOWHERE, read_document
 from pollect.config.root import Config, ExecutorSection, SourceSection, WriterSection
 from pollect.discovery.found import describe
 from pollect.discovery.registry import Registry
-from pollect.engine.plan import CollectionPlan, Plan, SourcePlan
+from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
 from pollect.errors import ConfigError, InvalidConfig, PluginError, PluginLoadError
 from pollect.model import Batch, SourceId, SourceStatus, WriterStatus
 from pollect.plugin import (
@@ -45,9 +45,9 @@ class Board:
             return []
         fed = {
             source.id
-            for collection in self.plan.collections
-            if any(known.context.name == writer for known in collection.writers)
-            for source in collection.sources
+            for executor in self.plan.executors
+            if any(known.context.name == writer for known in executor.writers)
+            for source in executor.sources
         }
         return [status for status in self.engine.source_statuses() if status.source in fed]
 
@@ -76,11 +76,11 @@ def assemble(
     each at its place in the file.
     """
     builder = _Builder(config, clock, stopping, previous, board or Board())
-    collections = [builder.collection(section) for section in config.executors]
+    executors = [builder.executor(section) for section in config.executors]
     if builder.refused:
         raise InvalidConfig(builder.refused)
     return Plan(
-        collections=collections,
+        executors=executors,
         tick_time=config.tick_time,
         self_metrics=config.self_metrics,
         shutdown_timeout=config.shutdown_timeout,
@@ -107,18 +107,18 @@ class _Builder:
         self._clock = clock
         self._stopping = stopping
         self._board = board
-        collections = previous.collections if previous else ()
-        self._old_sources = {plan.id: plan.source for part in collections for plan in part.sources}
-        self._old_writers = _unique(writer for part in collections for writer in part.writers)
+        executors = previous.executors if previous else ()
+        self._old_sources = {plan.id: plan.source for part in executors for plan in part.sources}
+        self._old_writers = _unique(writer for part in executors for writer in part.writers)
         self._writers: list[Writer[Any]] = []
         #: Paths of sections that more executors may share: each is refused once.
         self._refused_writers: set[str] = set()
         self._ids: Counter[SourceId] = Counter()
 
-    def collection(self, section: ExecutorSection) -> CollectionPlan:
+    def executor(self, section: ExecutorSection) -> ExecutorPlan:
         sources = (self._source(section, part) for part in section.sources if part.config.enabled)
         writers = (self._writer(part) for part in section.writers)
-        return CollectionPlan(
+        return ExecutorPlan(
             name=section.collection,
             sources=[source for source in sources if source is not None],
             writers=_unique(writer for writer in writers if writer is not None),

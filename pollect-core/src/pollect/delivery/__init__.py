@@ -1,0 +1,1 @@
+"""The way of a batch from its source to the writers."""

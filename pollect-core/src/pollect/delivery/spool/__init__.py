@@ -1,0 +1,1 @@
+"""The buffer of an outbox on disk."""

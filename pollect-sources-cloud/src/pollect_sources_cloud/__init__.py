@@ -1,0 +1,3 @@
+"""Sources for cloud accounts."""
+
+__version__ = "2.0.0"

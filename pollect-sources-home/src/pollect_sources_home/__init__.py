@@ -1,0 +1,3 @@
+"""Sources for the devices of a home."""
+
+__version__ = "2.0.0"
