@@ -13,24 +13,20 @@ from typing import Any
 
 import pytest
 import requests
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from pollect.api import (
     AuthenticationFailed,
     BadResponse,
-    ConfigError,
     MissingDependency,
     Secret,
     TargetUnavailable,
 )
 from pollect.support.http import (
     HttpClient,
-    check_url,
+    StatusErrors,
     fetch_json,
     fetch_text,
     limit_session,
-    redact_url,
 )
 from pollect.testing import HttpRequest, HttpResponse, serve_http
 from tests.simulators.certificates import Authority
@@ -194,6 +190,19 @@ def test_status_decides_the_error_unless_allowed() -> None:
         with pytest.raises(BadResponse, match="status 500"):
             client.get(f"{server.url}/500")
         assert client.get(f"{server.url}/500", statuses=None).status == 500
+
+
+def test_a_source_says_what_a_status_means() -> None:
+    def starting(text: str) -> TargetUnavailable:
+        return TargetUnavailable(f"{text}, it is still starting")
+
+    pages: dict[str, object] = {"/": HttpResponse(status=403), "/503": HttpResponse(status=503)}
+    meanings: StatusErrors = {403: starting, 503: AuthenticationFailed}
+    with serve_http(pages) as server, HttpClient(status_errors=meanings) as client:
+        with pytest.raises(TargetUnavailable, match="status 403, it is still starting"):
+            client.get(server.url)
+        with pytest.raises(AuthenticationFailed, match="status 503"):
+            client.get(f"{server.url}/503")
 
 
 def test_rubbish_instead_of_json_is_a_bad_response() -> None:
@@ -443,53 +452,6 @@ def test_session_of_a_library_verifies_unless_told_otherwise(
     with serve_http({"/": ""}, tls=authority.server("127.0.0.1")) as server:
         with pytest.raises(TargetUnavailable, match="TLS failed"):
             session.get(server.url)
-
-
-@pytest.mark.parametrize(
-    "url", ["", "host", "ftp://host/", "http://", "http://h:port/", "http://a b/"]
-)
-def test_incomplete_urls_are_config_errors(url: str) -> None:
-    with pytest.raises(ConfigError, match="expected a URL like http") as caught:
-        check_url(url, key="urls[1]")
-    assert caught.value.key == "urls[1]"
-
-
-def test_redacted_url_keeps_what_is_no_secret() -> None:
-    assert redact_url("https://[::1]:8/p?flag&k=v#top") == "https://[::1]:8/p?flag&k=***"
-    for url in ("https://host/@name", "http://host/path@x", "http://[::1]:8/path@x", "http://["):
-        assert redact_url(url) == url
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "user:hunter2@host:8",
-        "http:/user:hunter2@host:8",
-        "hunter2@host:8",
-        "user:hun/ter2@host:8",
-        "user:hun?ter2@host:8",
-    ],
-)
-def test_password_of_a_url_without_a_scheme_is_redacted(url: str) -> None:
-    assert redact_url(url) == "***@host:8"
-
-
-#: With what should be percent-encoded there, and often is not.
-BADLY_WRITTEN = st.text("ab1 /?#@:&=%[]\\\n")
-
-
-@given(user=st.text("ab1%"), password=BADLY_WRITTEN, scheme=st.sampled_from(["http", "socks5h"]))
-@example(user="user", password="12/34", scheme="http")
-def test_password_is_redacted_however_it_is_written(user: str, password: str, scheme: str) -> None:
-    url = f"{scheme}://{user}:{password}@host:8/p?token=hunter2"
-    assert redact_url(url) == f"{scheme}://***@host:8/p?token=***"
-
-
-@given(path=st.text("ab1/:~"), name=st.text("ab1-_"), value=st.text("ab1:?/=", min_size=1))
-def test_url_without_user_information_loses_its_values_only(
-    path: str, name: str, value: str
-) -> None:
-    assert redact_url(f"http://host:8/{path}?{name}={value}") == f"http://host:8/{path}?{name}=***"
 
 
 def test_missing_file_of_authorities_is_named(tmp_path: Path) -> None:

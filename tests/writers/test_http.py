@@ -22,7 +22,6 @@ from pollect_writers.http import (
     HttpRefused,
     HttpSender,
     build_authorization,
-    check_url,
     send_parts,
 )
 from tests.simulators import web
@@ -164,12 +163,15 @@ def test_certificate_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None
         build_sender("https://127.0.0.1:1/", ca=tmp_path / "absent.pem").open()
 
 
-@pytest.mark.parametrize("url", ["localhost:4318", "ftp://host/", "http://", "http://u:pw@host/"])
-def test_address_that_is_none_is_a_config_error(url: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        check_url(url, "url")
-    assert caught.value.key == "url"
-    assert "pw" not in str(caught.value)
+def test_errors_of_a_writer_never_show_a_password_in_the_address() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    sender = build_sender(f"http://127.0.0.1:{port}/user:pa/ss@127.0.0.1/?token=hunter2")
+    with pytest.raises(Retryable) as caught:
+        sender.post(b"x")
+    assert "pa/ss" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert "***@127.0.0.1" in str(caught.value)
 
 
 def test_credentials_become_one_header() -> None:

@@ -35,12 +35,12 @@ from pollect.api import (
     SourceConfig,
     SourceContext,
 )
-from pollect.support.http import MAX_REDIRECTS, HttpClient, Response, check_url, redact_url
+from pollect.support.http import MAX_REDIRECTS, HttpClient, Response
 from pollect.support.troubles import Troubles
+from pollect.support.urls import check_url, redact_url, url_label
 from pollect_sources_network.connect import IpProtocol
 from pollect_sources_network.credentials import BasicAuth
 from pollect_sources_network.parallel import longest_seconds, side_by_side
-from pollect_sources_network.urls import url_label
 from pollect_sources_network.x509 import earliest_expiry
 
 MILLISECONDS = 1000.0

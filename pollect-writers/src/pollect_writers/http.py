@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -29,6 +29,7 @@ from pollect.api import (
     Secret,
     WriterConfig,
 )
+from pollect.support.urls import check_url, redact_url
 from pollect_writers.optional import missing_library
 
 if TYPE_CHECKING:
@@ -122,26 +123,6 @@ class HttpRefused(Rejected):
         self.answer = answer
 
 
-def check_url(url: str, key: str) -> str:
-    """Return `url`; raises `ConfigError` unless it is one of http or https with a host."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(
-            f"expected an http or https address, got {without_secrets(url)!r}", key=key
-        )
-    if parts.username or parts.password:
-        raise ConfigError(
-            "credentials do not belong into the address", key=key, hint="use user and password"
-        )
-    return url
-
-
-def without_secrets(url: str) -> str:
-    """Return an address without the credentials and the query that may hold some."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
 def build_endpoint(
     config: HttpWriterConfig,
     url: str,
@@ -160,7 +141,7 @@ def build_endpoint(
         return None if file is None else config_dir / file
 
     return Endpoint(
-        url=check_url(url, "url"),
+        url=check_url(url, credentials=False),
         timeout_seconds=config.timeout or DEFAULT_TIMEOUT_SECONDS,
         headers={**headers, **{name: value.reveal() for name, value in config.headers.items()}},
         compression=compression,
@@ -195,7 +176,7 @@ class HttpSender:
         self._requirement = requirement
         self._pool: urllib3.PoolManager | None = None
         #: How the target appears in messages.
-        self.target = without_secrets(endpoint.url)
+        self.target = redact_url(endpoint.url)
 
     def open(self) -> None:
         """Prepare the connection without making it; raises `MissingDependency`, `Retryable`."""

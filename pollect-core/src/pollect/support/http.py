@@ -14,11 +14,13 @@ It stands on `requests` (extra `http` of `pollect-core`), which is imported when
 
 What goes wrong arrives as `TargetUnavailable` (no connection, no answer in time),
 `AuthenticationFailed` (status 401, 403, 407) or `BadResponse`. Their texts name the URL without
-user information and without the values of the query, since both may hold secrets.
+user information and without the values of the query, since both may hold secrets. A device that
+means something else by a status says so::
+
+    HttpClient(status_errors={403: TargetUnavailable})  # this one answers 403 while it starts
 """
 
 import json
-import re
 import ssl
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -26,17 +28,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from pollect.errors import (
     AuthenticationFailed,
     BadResponse,
-    ConfigError,
     MissingDependency,
+    ProbeError,
     TargetUnavailable,
 )
 from pollect.plugin import Secret
+from pollect.support.urls import redact_url
 
 if TYPE_CHECKING:
     from http.cookiejar import CookieJar
@@ -53,12 +55,13 @@ MAX_REDIRECTS = 30
 SUCCESS = range(200, 300)
 UNAUTHORIZED = (401, 403, 407)
 
+#: What a status means to a source: takes the text of the error and returns the error.
+StatusErrors: TypeAlias = Mapping[int, Callable[[str], ProbeError]]
+
+_STATUS_ERRORS: StatusErrors = dict.fromkeys(UNAUTHORIZED, AuthenticationFailed)
+
 _CHUNK_BYTES = 64 * 1024
 _QUOTED_CHARACTERS = 80
-
-_SCHEME_AND_REST = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)?(.*)", re.DOTALL)
-_IPV6_HOST = re.compile(r"\A\[[0-9A-Fa-f:.]+\](:[0-9]+)?(?=[/?#])")
-_AFTER_HOST = re.compile("[/?#]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +137,16 @@ class HttpClient:
         max_redirects: int = MAX_REDIRECTS,
         ip_version: int | None = None,
         keep_alive: bool = True,
+        status_errors: StatusErrors | None = None,
     ) -> None:
         """Build the session; opens no connection.
 
         `user` and `password` are sent as basic or, with `digest`, as digest authentication,
         `token` as a bearer token. `server_name` is the name expected in the certificate if not
         the one of the URL. `ip_version` is 4 or 6 to use only such addresses. Without
-        `keep_alive` every request has a connection of its own.
+        `keep_alive` every request has a connection of its own. `status_errors` says what a status
+        that is not allowed means: a subclass of `ProbeError`, or a function that is given the
+        text and returns the error.
         """
         try:
             from pollect.support import _http_transport as transport
@@ -153,6 +159,7 @@ class HttpClient:
         self._timeout_seconds = timeout
         self._connect_timeout_seconds = connect_timeout
         self._max_body_bytes = max_body_bytes
+        self._status_errors = {**_STATUS_ERRORS, **(status_errors or {})}
         self._session = transport.build_session(
             transport.Options(
                 verify=verify,
@@ -234,7 +241,7 @@ class HttpClient:
             with answer:
                 body = _read_body(answer, self._max_body_bytes)
         if statuses is not None and answer.status_code not in statuses:
-            raise _bad_status(answer.url, answer.status_code)
+            raise self._bad_status(answer.url, answer.status_code)
         return Response(
             url=answer.url,
             status=answer.status_code,
@@ -247,6 +254,12 @@ class HttpClient:
     def close(self) -> None:
         """Close all connections; the client stays usable and connects anew."""
         self._session.close()
+
+    def _bad_status(self, url: str, status: int) -> ProbeError:
+        build = self._status_errors.get(status)
+        if build is None:
+            return BadResponse(f"{redact_url(url)}: expected success, got status {status}")
+        return build(f"{redact_url(url)}: refused with status {status}")
 
     def __enter__(self) -> Self:
         return self
@@ -303,41 +316,6 @@ def fetch_json(url: str, **options: Any) -> Any:
         return client.get_json(url)
 
 
-def redact_url(url: str) -> str:
-    """Return `url` without user information, and with `***` for the values of its query.
-
-    A password may stand there as it should not, with `/`, `?`, `#` or `@` in it: where a colon and
-    later an `@` leave a doubt, everything between `//` and the last `@` is taken for the secret.
-    """
-    scheme, rest = _SCHEME_AND_REST.fullmatch(url).groups("")  # type: ignore[union-attr]
-    before, at, behind = rest.rpartition("@")
-    # The colons of an address of IPv6 and of the port behind it begin no password.
-    if at and (":" in _IPV6_HOST.sub("", before) or not _AFTER_HOST.search(before)):
-        scheme, rest = f"{scheme}***@", behind
-    path, _, query = rest.partition("#")[0].partition("?")
-    values = "&".join(
-        f"{name}={'***' if value else ''}" if equals else name
-        for name, equals, value in (part.partition("=") for part in query.split("&"))
-    )
-    return f"{scheme}{path}{'?' if values else ''}{values}"
-
-
-def check_url(url: str, *, key: str = "url", schemes: Collection[str] = ("http", "https")) -> str:
-    """Return `url` if it is complete; for `__init__` of a source.
-
-    Raises `ConfigError` with `key` when scheme or host is missing, or the port is no number.
-    """
-    expected = " or ".join(f"{scheme}://..." for scheme in schemes)
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or any(character.isspace() for character in url.strip()):
-        raise ConfigError(f"expected a URL like {expected}, got {redact_url(url)!r}", key=key)
-    return url
-
-
 def _read_body(answer: "requests.Response", limit: int) -> bytes:
     body = bytearray()
     for chunk in answer.iter_content(_CHUNK_BYTES):
@@ -373,12 +351,6 @@ def _mapped_errors(transport: ModuleType, url: str, limit: float) -> Iterator[No
                 reason = f"{cause.filename}: {reason}"
             raise TargetUnavailable(f"{where}: {reason}") from cause
         raise BadResponse(f"{where}: {transport.describe(cause)}") from cause
-
-
-def _bad_status(url: str, status: int) -> AuthenticationFailed | BadResponse:
-    if status in UNAUTHORIZED:
-        return AuthenticationFailed(f"{redact_url(url)}: refused with status {status}")
-    return BadResponse(f"{redact_url(url)}: expected success, got status {status}")
 
 
 def _charset(content_type: str) -> str:

@@ -24,9 +24,10 @@ from pollect.api import (
     SourceContext,
     TargetUnavailable,
 )
-from pollect.support.http import HttpClient, check_url, redact_url
+from pollect.support.http import HttpClient
 from pollect.support.rates import Rates
 from pollect.support.troubles import Troubles
+from pollect.support.urls import check_url, redact_url
 from pollect_sources_network.bind.statistics import (
     Counters,
     Statistics,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from pollect.api import AuthenticationFailed, BadResponse, ProbeError, TargetUnavailable
-from pollect.support.http import check_url
+from pollect.support.urls import check_url
 from pollect_sources_network.certificate.dialogue import MAX_LINES, Dialogue
 from pollect_sources_network.connect import Deadline, connect
 

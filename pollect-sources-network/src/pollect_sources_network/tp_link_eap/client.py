@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from pollect.api import AuthenticationFailed, BadResponse, Secret
-from pollect.support.http import HttpClient, Response, redact_url
+from pollect.support.http import HttpClient, Response
+from pollect.support.urls import redact_url
 from pollect_sources_network.connect import SharedLimit
 
 REJECTED, LOCKED = 1, 3

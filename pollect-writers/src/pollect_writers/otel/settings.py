@@ -16,12 +16,12 @@ import msgspec
 from msgspec import Meta
 
 from pollect.api import ConfigError, Seconds
+from pollect.support.urls import check_url
 from pollect_writers.http import (
     DEFAULT_TIMEOUT_SECONDS,
     Compression,
     Endpoint,
     HttpWriterConfig,
-    check_url,
 )
 
 DEFAULT_ENDPOINT = "http://localhost:4318"
@@ -128,11 +128,14 @@ def _exporter_variable(environ: Mapping[str, str], name: str) -> str:
 
 def _choose_url(environ: Mapping[str, str], configured: str | None) -> str:
     if configured is not None:
-        return check_url(configured, "endpoint")
+        return check_url(configured, key="endpoint", credentials=False)
     if exact := environ.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "").strip():
-        return check_url(exact, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
+        return check_url(exact, key="OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", credentials=False)
     base = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip() or DEFAULT_ENDPOINT
-    return check_url(base, "OTEL_EXPORTER_OTLP_ENDPOINT").rstrip("/") + METRICS_PATH
+    return (
+        check_url(base, key="OTEL_EXPORTER_OTLP_ENDPOINT", credentials=False).rstrip("/")
+        + METRICS_PATH
+    )
 
 
 def _choose_timeout(environ: Mapping[str, str], configured: float | None) -> float:
