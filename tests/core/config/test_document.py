@@ -1,11 +1,15 @@
 """A config file becomes plain data, and every part of it is known by line and column."""
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
 import yaml
 
-from pollect.config.document import Document, Place, read_document
+from pollect.config import files
+from pollect.config.document import Document, Place
+from pollect.config.reading import read_document
 from pollect.config.yaml_reader import YamlReader
 from pollect.errors import ConfigError
 
@@ -129,6 +133,28 @@ def test_merging_is_no_repetition_even_when_seen_twice(tmp_path: Path) -> None:
     assert document.duplicates == []
 
 
+@pytest.mark.parametrize("loader", ["in C", "in Python"])
+@pytest.mark.parametrize(
+    ("text", "merged"),
+    [
+        ("<<: [*a, *b]", {"x": 1, "y": 2, "z": 3}),
+        ("<<: [*b, *a]", {"x": 2, "y": 2, "z": 3}),
+        ("<<: *b\n  y: 9", {"x": 2, "y": 9, "z": 3}),
+        ("y: 9\n  <<: [*b, {y: 7, w: 8}]", {"x": 2, "y": 9, "z": 3, "w": 8}),
+        ("<<: *a\n  <<: *b", {"x": 2, "y": 2, "z": 3}),
+        ("<<: {<<: *b, z: 5}", {"x": 2, "y": 2, "z": 5}),
+        ("'<<': 1", {"<<": 1}),
+    ],
+)
+def test_merging_keeps_own_keys_and_then_those_of_the_earlier_mapping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loader: str, text: str, merged: object
+) -> None:
+    if loader == "in Python":
+        monkeypatch.delattr(yaml, "CSafeLoader")
+    anchors = "a: &a {x: 1}\nb: &b\n  x: 2\n  <<: &c {y: 2, z: 3, x: 4}\n"
+    assert read(tmp_path, f"{anchors}d: *b\ne:\n  {text}\n").data["e"] == merged
+
+
 def test_merge_keys_work_and_their_places_are_those_of_the_anchor(tmp_path: Path) -> None:
     document = read(tmp_path, "a: &a {x: 1, y: 2}\nb:\n  y: 3\n  <<: *a\n")
     assert document.data == {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}}
@@ -183,6 +209,11 @@ def test_key_written_twice_is_reported_and_the_last_one_counts(
         ("b: ü€\na: \x01\n",
          "2:4: a control character, which YAML does not allow"),
         ("[a]: 1\n", "1:1: a key must be plain text"),
+        ("a: !!str [1]\n", "1:4: an unknown tag (a text that begins with ! needs quotes)"),
+        ("a: !!map x\n", "1:4: an unknown tag (a text that begins with ! needs quotes)"),
+        ("a:\n  <<: 1\n",
+         "2:7: << takes a mapping or a list of mappings (a key of this name needs quotes)"),
+        ("a: &x {<<: *x}\n", "1:4: an anchor that contains itself"),
         ("a: {b: [}\n", "1:9: did not find expected node content"),
     ],
 )  # fmt: skip
@@ -203,10 +234,77 @@ def test_json_that_is_none_is_told_with_its_place(tmp_path: Path, text: str, mes
     assert failure(tmp_path, text, "config.json") == f"config.json:{message}"
 
 
-def test_nesting_beyond_reason_is_an_error_and_no_crash(tmp_path: Path) -> None:
-    assert failure(tmp_path, "[" * 100_000, "c.json") == "c.json: is nested too deeply"
-    deep = "[" * 2000 + "]" * 2000
-    assert failure(tmp_path, deep, "c.yml") == "c.yml: is nested too deeply"
+@pytest.mark.parametrize("loader", ["in C", "in Python"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("c.json", "[" * 100_000),
+        ("c.json", "[" * 101 + "]" * 101),
+        ("c.json", '{"a":' * 101 + "1" + "}" * 101),
+        ("c.yml", "[" * 101 + "]" * 101),
+        ("c.yml", "[" * 100_000),  # with the composer of PyYAML 6.0.1 the end of the process
+        ("c.yml", "\n".join(" " * depth + "a:" for depth in range(2000))),
+        ("c.yml", "a0: &a0 x\n" + "\n".join(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 3000))),
+    ],
+    ids=["json-open", "json-lists", "json-mappings", "lists", "open", "mappings", "anchors"],
+)
+def test_nesting_beyond_reason_is_an_error_and_no_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loader: str, name: str, text: str
+) -> None:
+    if loader == "in Python":
+        monkeypatch.delattr(yaml, "CSafeLoader")
+    assert failure(tmp_path, text, name) == f"{name}: is nested too deeply"
+
+
+def test_nesting_within_reason_is_read(tmp_path: Path) -> None:
+    for name in ("c.yml", "c.json"):
+        assert read(tmp_path, "[" * 100 + "]" * 100, name).data[0][0][0] != []
+
+
+@pytest.mark.parametrize("operator", ["", "<<: "])
+def test_anchors_that_multiply_are_refused_before_they_fill_the_memory(
+    tmp_path: Path, operator: str
+) -> None:
+    """Nine anchors of nine aliases each stand for 387 million values."""
+    nine = ", ".join(f"k{i}: x" for i in range(9))
+    lines = [f"a0: &a0 {{{nine}}}"]
+    for level in range(1, 9):
+        items = ", ".join(f"k{i}: *a{level - 1}" for i in range(9))
+        lines.append(f"a{level}: &a{level} {{{items}}}")
+    if operator:  # the same mapping merged again and again, wider each time
+        lines = ["a0: &a0 {" + ", ".join(f"k{i}: x" for i in range(2000)) + "}"]
+        lines += [f"b{i}: {{<<: *a0}}" for i in range(600)]
+    message = "c.yml: stands for more than 1,000,000 values (anchors of anchors multiply)"
+    assert failure(tmp_path, "\n".join(lines), "c.yml") == message
+
+
+def test_file_larger_than_any_config_is_refused_unread(tmp_path: Path) -> None:
+    with open(tmp_path / "big.yml", "wb") as file:
+        file.truncate(5_000_000_000)
+    with pytest.raises(ConfigError, match=r"big\.yml: cannot be read: it is larger than 8 MB$"):
+        read_document(tmp_path / "big.yml")
+
+
+def test_device_is_refused_and_a_pipe_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be read: expected a file, got a device$"):
+        read_document(Path("/dev/zero"))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_text("a: 1\n"))
+    writer.start()
+    assert read_document(pipe).data == {"a": 1}
+    writer.join()
+
+
+def test_pipe_that_gives_nothing_is_waited_for_only_so_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "PIPE_SECONDS", 0.01)
+    os.mkfifo(tmp_path / "pipe")
+    silent = os.open(tmp_path / "pipe", os.O_RDWR)
+    with pytest.raises(ConfigError, match="a pipe that nothing was written to"):
+        read_document(tmp_path / "pipe")
+    os.close(silent)
 
 
 def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from msgspec import Meta
 
 from pollect.api import Secret, Source, SourceConfig
-from pollect.config.document import read_document
+from pollect.config.reading import read_document
 from pollect.config.schema import build_schema
 from pollect.discovery.registry import Registry
 from tests.core.config.fakes import GaugeSource, ListenWriter

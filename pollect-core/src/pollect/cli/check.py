@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from pollect.cli.session import DEFAULT_CONFIG, Session, log_options
-from pollect.config.document import Document, read_document
+from pollect.config.document import Document
 from pollect.config.load import find_config, load_config
+from pollect.config.reading import read_document
 from pollect.config.root import Config
 from pollect.daemon.build import assemble
 from pollect.daemon.daemon import describe_plan

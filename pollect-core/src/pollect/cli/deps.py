@@ -13,9 +13,10 @@ import click
 
 from pollect.cli import exit_codes
 from pollect.cli.session import DEFAULT_CONFIG, Session, log_options
-from pollect.config.document import Document, read_document
+from pollect.config.document import Document
 from pollect.config.environment import Environment
 from pollect.config.load import find_config
+from pollect.config.reading import read_document
 from pollect.daemon.loading import extension_paths
 from pollect.discovery.needs import Needs, Unit, find_conflict, merge_lines, named_types
 from pollect.discovery.registry import Registry

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from pollect.cli.session import DEFAULT_CONFIG
-from pollect.config.document import read_document
 from pollect.config.environment import Environment
 from pollect.config.load import find_config
+from pollect.config.reading import read_document
 from pollect.daemon.loading import extension_paths
 from pollect.discovery.entry import KINDS, Entry
 from pollect.discovery.extensions import find_extension

@@ -13,6 +13,9 @@ from pollect.errors import ConfigError
 
 Key: TypeAlias = str | int
 
+#: How many mappings and lists may stand inside each other.
+DEEPEST = 100
+
 
 class Place(NamedTuple):
     """Where something begins in a file; both count from 1."""
@@ -74,32 +77,6 @@ def join_path(path: str, key: Key) -> str:
     return f"{path}.{key}" if path else key
 
 
-def read_document(file: Path) -> Document:
-    """Read a config file.
-
-    JSON if the name ends in `.json`, YAML if it ends in `.yml` or `.yaml`, otherwise whatever the
-    text looks like. Raises `ConfigError` with line and column when it cannot be read.
-    """
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", file=file) from error
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise ConfigError("is not UTF-8 text", file=file, line=line) from error
-    try:
-        looks_like_json = file.suffix not in (".yml", ".yaml") and text.lstrip().startswith("{")
-        if file.suffix == ".json" or looks_like_json:
-            from pollect.config.json_reader import JsonReader
-
-            return JsonReader(file, text).read()
-        from pollect.config.yaml_reader import YamlReader
-
-        return YamlReader(file, text).read()
-    except RecursionError as error:
-        raise ConfigError("is nested too deeply", file=file) from error
-
-
 class Reader:
     """What the readers of both formats have in common."""
 
@@ -137,6 +114,9 @@ class Reader:
         return ConfigError(
             problem, hint=hint, file=self._file, line=place.line, column=place.column
         )
+
+    def _too_deep(self) -> ConfigError:
+        return ConfigError("is nested too deeply", file=self._file)
 
 
 def place_of_offset(text: str, offset: int) -> Place:

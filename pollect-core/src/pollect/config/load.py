@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pollect.config.document import read_document
 from pollect.config.problems import Problems
+from pollect.config.reading import read_document
 from pollect.config.root import Config, TypeLookup, read_root
 from pollect.errors import ConfigError, InvalidConfig
 

@@ -1,10 +1,18 @@
-"""YAML as plain data with the place of every key and list item."""
+"""YAML as plain data with the place of every key and list item.
 
-from typing import Any
+The library only parses. What it would make of the parts is made here, because it differs from
+version to version: 6.0.4 merges `<<: [*b, *a]` wrongly, and before it the composer written in C
+ended the whole process when a text was nested deeply enough.
+"""
 
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import msgspec
 import yaml
 
 from pollect.config.document import (
+    DEEPEST,
     Document,
     Key,
     Place,
@@ -14,11 +22,13 @@ from pollect.config.document import (
 )
 from pollect.errors import ConfigError
 
+#: How many values a file may stand for once its anchors are expanded.
+MOST_VALUES = 1_000_000
+
 #: What to say for a message of the YAML library that contains the first text: the problem, and
-#: a hint. Both of its loaders are covered, the one in C and the one in Python.
+#: a hint. Both of its parsers are covered, the one in C and the one in Python.
 _YAML_MESSAGES = (
     ("cannot start any token", "a value cannot begin with this character", "put it in quotes"),
-    ("undefined alias", "* names an anchor that is not there", "a text with * needs quotes"),
     ("mapping values are not", "a ':' where none can be", "check the indentation and quotes"),
     ("sequence entries are not", "a list cannot begin in this line", "begin it in the next one"),
     ("could not find expected ':'", "a key without ':'", "or a text not indented enough"),
@@ -27,32 +37,58 @@ _YAML_MESSAGES = (
     ("expected '-'", "this does not belong to the list above", "check the indentation"),
     ("expected ',' or", "no ',' and no closing bracket", ""),
     ("end of stream", "a quote that never ends", ""),
-    ("another document", "a second document begins here", "a file holds one config"),
-    ("second occurrence", "an anchor of this name is there already", "give it another name"),
+    ("document start", "a second document begins here", "a file holds one config"),
 )
 _YAML_TAG = "tag:yaml.org,2002:"
 
 
+class _Scalar(msgspec.Struct, eq=False, frozen=True):
+    tag: str
+    text: str
+    place: Place
+
+
+class _List(msgspec.Struct, eq=False, frozen=True):
+    items: "list[_Node]"
+    place: Place
+
+
+class _Mapping(msgspec.Struct, eq=False, frozen=True):
+    #: Its own keys in the order of the file; one written twice is there twice.
+    own: "list[tuple[Key, Place]]"
+    #: All its keys: its own, and what `<<` adds.
+    keys: "dict[Key, tuple[Place, _Node]]"
+    place: Place
+
+
+#: A value as it is written, before anchors are expanded.
+_Node: TypeAlias = _Scalar | _List | _Mapping
+
+
 class YamlReader(Reader):
-    """Composes the nodes with the YAML library and makes the data itself, to know the places."""
+    """Turns the parser's events into nodes, and these into data with its places."""
 
     def read(self) -> Document:
-        #: Mapping node -> its keys before anything was merged into it; an alias visits it again.
-        self._own_keys: dict[int, set[int]] = {}
+        self._anchors: dict[str, _Node] = {}
+        #: Anchors whose value is being read.
+        self._open_anchors: dict[str, Place] = {}
+        self._values = 0
         loader_type: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         try:
-            self._loader = loader_type(self._text)
+            self._loader: Any = loader_type(self._text)
             try:
-                root = self._loader.get_single_node()
-                return self._document(None if root is None else self._value(root, "", ()))
+                root = self._root()
+                return self._document(None if root is None else self._value(root, "", 0))
             finally:
                 self._loader.dispose()
         except yaml.reader.ReaderError as error:
-            # The error knows an offset, in bytes or in characters depending on the loader.
+            # The error knows an offset, in bytes or in characters depending on the parser.
             found = yaml.reader.Reader.NON_PRINTABLE.search(self._text)
             place = place_of_offset(self._text, found.start() if found else 0)
             raise self._error("a control character, which YAML does not allow", place) from error
         except yaml.MarkedYAMLError as error:
+            if "nesting" in str(error.problem):  # a limit of the parser itself, in newer versions
+                raise self._too_deep() from error
             raise self._explain(error) from error
 
     def _explain(self, error: yaml.MarkedYAMLError) -> ConfigError:
@@ -71,64 +107,157 @@ class YamlReader(Reader):
             mark = error.context_mark
         elif "expected ',' or" in message and error.context_mark is not None:
             hint = f"the bracket opens in line {error.context_mark.line + 1}"
-        return self._error(problem, _place_of_mark(mark), hint)
+        return self._error(problem, _place_of_mark(mark) if mark else Place(1, 1), hint)
 
-    def _value(self, node: yaml.Node, path: str, inside: tuple[int, ...]) -> Any:
-        """Return the data of `node`; `inside` are the ids of the nodes it is part of."""
-        if id(node) in inside:
-            raise self._error("an anchor that contains itself", _place_of_mark(node.start_mark))
-        tag = node.tag.removeprefix(_YAML_TAG)
-        if tag == "map":
-            return self._mapping(node, path, (*inside, id(node)))
-        if tag == "seq":
-            return self._list(node, path, (*inside, id(node)))
-        return self._scalar(node, tag, path)
+    def _root(self) -> _Node | None:
+        """Return the one value of the file, None if it has none."""
+        next_event = self._loader.get_event
+        next_event()  # the stream starts
+        if isinstance(next_event(), yaml.StreamEndEvent):
+            return None
+        root = self._node(next_event(), 0)
+        next_event()  # the document ends
+        following = next_event()
+        if not isinstance(following, yaml.StreamEndEvent):
+            place = _place_of_mark(following.start_mark)
+            raise self._error("a second document begins here", place, "a file holds one config")
+        return root
 
-    def _mapping(self, node: Any, path: str, inside: tuple[int, ...]) -> dict[Key, Any]:
-        own_keys = self._own_keys.setdefault(id(node), {id(key) for key, _ in node.value})
-        self._loader.flatten_mapping(node)  # `<<` puts what it merges in front, to be overridden
-        data: dict[Key, Any] = {}
-        seen = set()
-        for key_node, value_node in node.value:
-            key = self._key(key_node)
-            inner = join_path(path, str(key))
-            self._note_key(inner, _place_of_mark(key_node.start_mark), repeated=key in seen)
-            if id(key_node) in own_keys:
-                seen.add(key)
-            data[key] = self._value(value_node, inner, inside)
-        return data
+    def _node(self, event: Any, depth: int) -> _Node:
+        """Return the value that begins with `event`."""
+        place = _place_of_mark(event.start_mark)
+        name = event.anchor
+        if isinstance(event, yaml.AliasEvent):
+            return self._anchored(name, place)
+        if name is None:
+            return self._new_node(event, place, depth)
+        if name in self._anchors or name in self._open_anchors:
+            problem = "an anchor of this name is there already"
+            raise self._error(problem, place, "give it another name")
+        self._open_anchors[name] = place
+        node = self._anchors[name] = self._new_node(event, place, depth)
+        del self._open_anchors[name]
+        return node
 
-    def _key(self, node: Any) -> Key:
-        value = self._scalar(node, node.tag.removeprefix(_YAML_TAG), "")
+    def _anchored(self, name: str, place: Place) -> _Node:
+        if name in self._open_anchors:
+            raise self._error("an anchor that contains itself", self._open_anchors[name])
+        if name not in self._anchors:
+            problem = "* names an anchor that is not there"
+            raise self._error(problem, place, "a text with * needs quotes")
+        return self._anchors[name]
+
+    def _new_node(self, event: Any, place: Place, depth: int) -> _Node:
+        tag: str = event.tag or "!"
+        if isinstance(event, yaml.ScalarEvent):
+            if tag == "!":
+                tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)
+            return _Scalar(tag.removeprefix(_YAML_TAG), event.value, place)
+        if depth >= DEEPEST:
+            raise self._too_deep()
+        tag = tag.removeprefix(_YAML_TAG)
+        if isinstance(event, yaml.SequenceStartEvent):
+            node: _Node = _List(list(self._inside(yaml.SequenceEndEvent, depth)), place)
+            known = tag in ("!", "seq")
+        else:
+            node = self._new_mapping(place, depth)
+            known = tag in ("!", "map")
+        if not known:
+            raise self._unknown_tag(place)
+        return node
+
+    def _inside(self, end: type[yaml.Event], depth: int) -> Iterator[_Node]:
+        while not isinstance(event := self._loader.get_event(), end):
+            yield self._node(event, depth + 1)
+
+    def _new_mapping(self, place: Place, depth: int) -> _Mapping:
+        own: list[tuple[Key, Place]] = []
+        values: dict[Key, tuple[Place, _Node]] = {}
+        merged: list[_Mapping] = []
+        parts = self._inside(yaml.MappingEndEvent, depth)
+        for key_node in parts:
+            value = next(parts)
+            if isinstance(key_node, _Scalar) and key_node.tag == "merge":
+                # As with every key written twice, the last one counts.
+                merged = [*self._mappings_to_merge(value), *merged]
+            else:
+                key = self._key(key_node)
+                own.append((key, key_node.place))
+                values[key] = key_node.place, value
+        keys: dict[Key, tuple[Place, _Node]] = {}
+        for part in reversed(merged):  # the earlier of them wins
+            self._count(len(part.keys))
+            keys |= part.keys
+        return _Mapping(own, keys | values, place)
+
+    def _mappings_to_merge(self, value: _Node) -> list[_Mapping]:
+        parts = value.items if isinstance(value, _List) else [value]
+        found = [part for part in parts if isinstance(part, _Mapping)]
+        if len(found) < len(parts):
+            problem = "<< takes a mapping or a list of mappings"
+            raise self._error(problem, value.place, "a key of this name needs quotes")
+        return found
+
+    def _key(self, node: _Node) -> Key:
+        if not isinstance(node, _Scalar):
+            raise self._error("a key must be plain text", node.place)
         # `on:` and `1.10:` are names to whoever wrote them; whole numbers stay what they are.
-        return value if type(value) is int else str(node.value)
+        value = self._scalar(node, "")
+        return value if type(value) is int else node.text
 
-    def _list(self, node: Any, path: str, inside: tuple[int, ...]) -> list[Any]:
+    def _value(self, node: _Node, path: str, depth: int) -> Any:
+        """Return the data of `node`, and note the places in it."""
+        self._count(1)
+        if isinstance(node, _Scalar):
+            return self._scalar(node, path)
+        if depth >= DEEPEST:  # anchors can nest what is flat in the file
+            raise self._too_deep()
+        if isinstance(node, _Mapping):
+            return self._mapping(node, path, depth + 1)
         data = []
-        for index, item in enumerate(node.value):
+        for index, item in enumerate(node.items):
             inner = join_path(path, index)
-            self._places[inner] = _place_of_mark(item.start_mark)
-            data.append(self._value(item, inner, inside))
+            self._places[inner] = item.place
+            data.append(self._value(item, inner, depth + 1))
         return data
 
-    def _scalar(self, node: Any, tag: str, path: str) -> Any:
-        place = _place_of_mark(node.start_mark)
-        if not isinstance(node.value, str):
-            raise self._error("a key must be plain text", place)
-        match tag:
+    def _mapping(self, node: _Mapping, path: str, depth: int) -> dict[Key, Any]:
+        own: set[Key] = set()
+        for key, place in node.own:
+            self._note_key(join_path(path, str(key)), place, repeated=key in own)
+            own.add(key)
+        data: dict[Key, Any] = {}
+        for key, (place, value) in node.keys.items():
+            inner = join_path(path, str(key))
+            self._places[inner] = place
+            data[key] = self._value(value, inner, depth)
+        return data
+
+    def _count(self, values: int) -> None:
+        self._values += values
+        if self._values > MOST_VALUES:
+            problem = f"stands for more than {MOST_VALUES:,} values"
+            raise ConfigError(problem, hint="anchors of anchors multiply", file=self._file)
+
+    def _scalar(self, node: _Scalar, path: str) -> Any:
+        match node.tag:
             case "null":
                 return None
             case "bool" | "int" | "float":
+                plain = yaml.ScalarNode(_YAML_TAG + node.tag, node.text)
                 try:
-                    value = self._loader.construct_object(node)
+                    value = self._loader.construct_object(plain)
                 except (KeyError, ValueError):  # `!!int x`, or digits that are not all there
-                    return node.value
-                self._note_scalar(path, value, node.value)
+                    return node.text
+                self._note_scalar(path, value, node.text)
                 return value
             # A date stays what was written: no option wants one, names and passwords may look so.
             case "str" | "timestamp" | "value":
-                return node.value
-        raise self._error("an unknown tag", place, "a text that begins with ! needs quotes")
+                return node.text
+        raise self._unknown_tag(node.place)
+
+    def _unknown_tag(self, place: Place) -> ConfigError:
+        return self._error("an unknown tag", place, "a text that begins with ! needs quotes")
 
 
 def _place_of_mark(mark: Any) -> Place:

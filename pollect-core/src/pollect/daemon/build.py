@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pollect.config.document import NOWHERE, read_document
+from pollect.config.document import NOWHERE
+from pollect.config.reading import read_document
 from pollect.config.root import Config, ExecutorSection, SourceSection, WriterSection
 from pollect.discovery.found import describe
 from pollect.discovery.registry import Registry

@@ -90,7 +90,7 @@ def ask_plugins(config: Config, registry: Registry) -> None:
 
 
 def _placed(problems: Sequence[ConfigError], file: Path) -> list[ConfigError]:
-    from pollect.config.document import read_document
+    from pollect.config.reading import read_document
 
     document = read_document(file)
     return [problem if problem.file else document.located(problem, "") for problem in problems]

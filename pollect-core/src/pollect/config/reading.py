@@ -1,0 +1,33 @@
+"""Reads a config file, whichever of the two formats it has."""
+
+from pathlib import Path
+
+from pollect.config.document import Document
+from pollect.config.files import Unreadable, read_text
+from pollect.errors import ConfigError
+
+#: A config of this size has some 40,000 sources: a larger file is probably not a config.
+LARGEST_BYTES = 8_000_000
+
+
+def read_document(file: Path) -> Document:
+    """Read a config file.
+
+    JSON if the name ends in `.json`, YAML if it ends in `.yml` or `.yaml`, otherwise whatever the
+    text looks like. Raises `ConfigError` with line and column when it cannot be read.
+    """
+    try:
+        text = read_text(file, most_bytes=LARGEST_BYTES, pipes=True)
+    except Unreadable as error:
+        raise ConfigError(f"cannot be read: {error}", file=file) from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError("is not UTF-8 text", file=file, line=line) from error
+    looks_like_json = file.suffix not in (".yml", ".yaml") and text.lstrip().startswith("{")
+    if file.suffix == ".json" or looks_like_json:
+        from pollect.config.json_reader import JsonReader
+
+        return JsonReader(file, text).read()
+    from pollect.config.yaml_reader import YamlReader
+
+    return YamlReader(file, text).read()
