@@ -3,9 +3,13 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DISTS  := $(patsubst %/pyproject.toml,%,$(wildcard pollect-*/pyproject.toml))
+PIP     = $(BIN)/python -m pip install --quiet
+# For `make pythons` and `make bounds`: which Pythons, which end of the bounds; default: all.
+PARTS  ?=
+export PARTS
 
 .DEFAULT_GOAL := help
-.PHONY: help run test pythons lint type bench outages build services docs catalogue bpf clean setup
+.PHONY: help run test pythons bounds upgrade lint type bench outages build services docs catalogue bpf clean setup
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -18,8 +22,14 @@ run: $(VENV)/.installed ## Run the quickstart: this host's metrics on http://loc
 test: $(VENV)/.tools .bench/1x/.installed ## Run all tests; those whose services are absent skip and say so
 	@$(BIN)/python -m pytest $(ARGS)
 
-pythons: ## Run the core's tests on every Python that pyenv has, 3.11 to 3.13
+pythons: ## Run all tests on every Python that pyenv has, 3.11 to 3.13
 	@$(PYTHON) -m tests.tools.pythons $(ARGS)
+
+bounds: $(VENV)/.tools ## Run all tests with the lowest and the newest versions allowed
+	@$(BIN)/python -m tests.tools.bounds $(ARGS)
+
+upgrade: ## Write constraints.txt with the newest versions, and run all tests with them
+	@$(PYTHON) -m tests.tools.constraints && $(MAKE) test
 
 lint: $(VENV)/.tools ## Check style and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -51,18 +61,19 @@ services: ## Install the Debian packages that integration tests drive (root)
 setup: $(VENV)/.tools ## Make the environment with all distributions and tools
 
 clean: ## Remove what the other targets made
-	@rm -rf $(VENV) dist .bench .pythons .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) dist .bench .bounds .pythons .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-$(VENV)/.installed: $(wildcard pollect-*/pyproject.toml)
+$(VENV)/.installed: constraints.txt $(wildcard pollect-*/pyproject.toml)
 	@echo "installing pollect into $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --upgrade pip
-	@$(BIN)/python -m pip install --quiet $(foreach dist,$(DISTS),-e ./$(dist))
+	@$(PIP) --upgrade pip
+	@$(PIP) --constraint constraints.txt $(foreach dist,$(DISTS),-e ./$(dist))
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.installed pyproject.toml
 	@echo "installing the developers' tools into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --group test --group lint --group build
+	@$(PIP) --constraint constraints.txt --group test --group lint --group build \
+	  $$($(BIN)/python -m tests.tools.environments)
 	@touch $@
 
 # pollect 1.x in an environment of its own, for comparison only.

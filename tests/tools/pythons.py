@@ -1,6 +1,7 @@
-"""Run the core's tests on every Python that pyenv has, 3.11 to 3.13: `make pythons`.
+"""Run all tests on every Python that pyenv has, 3.11 to 3.13: `make pythons`.
 
-Each gets an environment under `.pythons/`; further arguments go to pytest.
+`PARTS="3.13"` runs them on some of these; further arguments go to pytest. Each has an environment
+under `.pythons/`.
 """
 
 import os
@@ -8,8 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.tools.environments import ROOT, make_environment
+
 MINORS = ("3.11", "3.12", "3.13")
-ROOT = Path(__file__).parents[2]
+
+
+def installed_pythons() -> dict[str, Path]:
+    """Return the interpreters that pyenv has, by minor version."""
+    return find_pythons(Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions")
 
 
 def find_pythons(versions: Path) -> dict[str, Path]:
@@ -23,36 +30,18 @@ def find_pythons(versions: Path) -> dict[str, Path]:
     return found
 
 
-def prepare(minor: str, interpreter: Path) -> Path:
-    """Make the environment of a version unless it is up to date; return its interpreter."""
-    folder = ROOT / ".pythons" / minor
-    python, stamp = folder / "bin" / "python", folder / ".installed"
-    projects = [ROOT / "pyproject.toml", *ROOT.glob("pollect-*/pyproject.toml")]
-    if stamp.exists() and all(stamp.stat().st_mtime > file.stat().st_mtime for file in projects):
-        return python
-    print(f"installing pollect into {folder} ...", flush=True)
-    subprocess.run([interpreter, "-m", "venv", "--clear", folder], check=True)
-    install = [str(python), "-m", "pip", "install", "--quiet"]
-    subprocess.run([*install, "--upgrade", "pip"], check=True)
-    editables = [word for file in projects[1:] for word in ("-e", str(file.parent))]
-    subprocess.run([*install, *editables, "--group", "test"], cwd=ROOT, check=True)
-    stamp.touch()
-    return python
-
-
 def main() -> int:
-    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    pythons = find_pythons(root / "versions")
-    if not pythons:
-        print(f"no Python {MINORS[0]} to {MINORS[-1]} in {root / 'versions'}", file=sys.stderr)
+    pythons = installed_pythons()
+    minors = os.environ.get("PARTS", "").split() or list(pythons)
+    absent = [minor for minor in minors if minor not in pythons]
+    if absent or not minors:
+        print(f"pyenv has no Python {' '.join(absent or MINORS)}", file=sys.stderr)
         return 1
     failed = []
-    for minor, interpreter in pythons.items():
-        python = prepare(minor, interpreter)
+    for minor in minors:
+        python = make_environment(ROOT / ".pythons" / minor, pythons[minor])
         print(f"Python {minor}", flush=True)
-        if subprocess.run(
-            [python, "-m", "pytest", "tests/core", *sys.argv[1:]], cwd=ROOT
-        ).returncode:
+        if subprocess.run([python, "-m", "pytest", *sys.argv[1:]], cwd=ROOT).returncode:
             failed.append(minor)
     if failed:
         print(f"failed on Python {', '.join(failed)}", file=sys.stderr)
