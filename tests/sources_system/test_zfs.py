@@ -233,12 +233,15 @@ def test_no_background_process_is_left_behind(pools: FakePools) -> None:
 def test_process_that_dies_is_started_again_and_told_once(
     pools: FakePools, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     pools.show("list", TANK)
     source = pools.open()
     read(source)
     wait_until(lambda: "iostat -Hpy 10" in pools.calls)
     pools.watchers[0].kill()
-    wait_until(lambda: pools.calls.count("iostat -Hpy 10") == 2, limit_seconds=10)
+    wait_until(lambda: "trying again" in caplog.text)
+    pools.clock.advance(1)
+    wait_until(lambda: pools.calls.count("iostat -Hpy 10") == 2)
     pools.report("tank\t1\t1\t1\t1\t1\t1\n")
     await_activity(source, "tank")
     source.close()

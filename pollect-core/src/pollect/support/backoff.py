@@ -20,6 +20,10 @@ class Backoff:
         self._next = min(pause * 2, self._longest)
         return pause * (1 - _JITTER * random.random())  # noqa: S311, nobody guards a secret here
 
+    def exhaust(self) -> None:
+        """Make the next pause the longest, after a failure that will not pass by itself."""
+        self._next = self._longest
+
     def reset(self) -> None:
         """Begin anew, after an attempt that worked."""
         self._next = self._first

@@ -42,7 +42,7 @@ class IostatReader:
         self._lock = threading.Lock()
         self._series: dict[str, _Series] = {}
         self._process: subprocess.Popen[str] | None = None
-        self._background = Background(self._read, interrupt=self._interrupt, log=log)
+        self._background = Background(self._read, interrupt=self._interrupt, log=log, clock=clock)
 
     def start(self) -> None:
         """Begin to watch the pools that exist now."""

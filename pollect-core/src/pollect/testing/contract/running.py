@@ -1,6 +1,5 @@
 """Run sources for the contract: in time, plain or async, with everything they log remembered."""
 
-import asyncio
 import inspect
 import logging
 import threading
@@ -10,14 +9,19 @@ from numbers import Real
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from pollect.engine.loop import EventLoopThread
 from pollect.model import Metric, Sample
 from pollect.plugin import Source
 
 ResultT = TypeVar("ResultT")
 
+#: How long the tasks of an async source may take to end.
+STOP_SECONDS = 5.0
+
 
 class Running:
-    """Opens, probes and closes a source as the engine does; an async one on a loop of its own.
+    """Opens, probes and closes a source as the engine does; an async one on a loop of its own,
+    which runs between the probes as well.
 
         with Running(source) as running:
             samples = running.probe()
@@ -28,9 +32,9 @@ class Running:
     def __init__(self, source: Source[Any]) -> None:
         self._source = source
         self._opened = False
-        self._runner: asyncio.Runner | None = None
+        self._loop: EventLoopThread | None = None
         if inspect.iscoroutinefunction(source.probe):
-            self._runner = asyncio.Runner()
+            self._loop = EventLoopThread()
 
     def probe(self) -> list[Sample]:
         """Open the source unless that was done, probe it, and return its samples.
@@ -59,15 +63,15 @@ class Running:
         try:
             self.close()
         finally:
-            if self._runner is not None:
-                self._runner.close()
+            if self._loop is not None:
+                self._loop.stop(STOP_SECONDS)
 
     def _complete(self, value: Any) -> Any:
         if not inspect.isawaitable(value):
             return value
-        if self._runner is None:  # `open` or `close` is a coroutine function, `probe` is not
+        if self._loop is None:  # `open` or `close` is a coroutine function, `probe` is not
             raise AssertionError("open and close may only be async if probe is")
-        return self._runner.run(_awaited(value))
+        return self._loop.submit(_awaited(value)).result()
 
 
 async def _awaited(value: Any) -> Any:
