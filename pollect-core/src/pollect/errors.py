@@ -87,11 +87,13 @@ class PluginError(PollectError):
 class UnknownPlugin(PluginError):
     """No installed distribution registers this type."""
 
-    def __init__(self, type_name: str, kind: str, hint: str = "") -> None:
+    def __init__(self, type_name: str, kind: str, hint: str = "", *, suggestion: str = "") -> None:
         super().__init__(f"unknown {kind} type {type_name!r}" + (f" ({hint})" if hint else ""))
         self.type_name = type_name
         self.kind = kind
         self.hint = hint
+        #: The type that was probably meant; empty if there is none like it.
+        self.suggestion = suggestion
 
 
 class DuplicatePlugin(PluginError):

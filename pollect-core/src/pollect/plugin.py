@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, Self, T
 import msgspec
 from msgspec import Meta
 
-from pollect.errors import PluginLoadError
+from pollect.errors import PluginLoadError, describe
 from pollect.model import Batch, Metric, Sample, SourceId, SourceStatus, WriterStatus
 
 Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
@@ -384,9 +384,11 @@ class _Spec(msgspec.Struct, frozen=True):
         module_name, _, class_name = self.target.partition(":")
         try:
             found = getattr(importlib.import_module(module_name), class_name)
-        except Exception as error:  # a module of somebody else may raise anything at import
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a module may raise anything at import
             raise PluginLoadError(
-                f"{self.type}: cannot load {self.target}: {type(error).__name__}: {error}"
+                f"{self.type}: cannot load {self.target}: {describe(error)}"
             ) from error
         if not (isinstance(found, type) and issubclass(found, self._base)):
             raise PluginLoadError(

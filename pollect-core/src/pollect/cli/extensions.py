@@ -14,7 +14,7 @@ from pollect.config.load import find_config
 from pollect.config.reading import read_document
 from pollect.daemon.loading import extension_paths
 from pollect.discovery.entry import KINDS, Entry
-from pollect.discovery.extensions import find_extension
+from pollect.discovery.local import find_extension
 from pollect.discovery.needs import named_types
 from pollect.discovery.registry import Registry
 from pollect.discovery.requirements import Readiness, State

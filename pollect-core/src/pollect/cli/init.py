@@ -12,10 +12,9 @@ import yaml
 
 from pollect.cli.session import Session, log_options
 from pollect.config.load import load_config
-from pollect.discovery.found import describe
 from pollect.discovery.registry import Registry
 from pollect.discovery.requirements import State, judge
-from pollect.errors import ConfigError
+from pollect.errors import ConfigError, describe
 from pollect.plugin import Roots, Suggestion
 
 DEFAULT_FILE = "config.yml"
@@ -69,7 +68,9 @@ def find_suggestions(registry: Registry, roots: Roots) -> Iterator[Suggestion]:
     ):
         try:
             suggestions = [_with_readiness(registry, item) for item in implementation()]
-        except Exception as error:  # noqa: BLE001 - code of a plugin
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - code of a plugin
             log.warning("%s suggests nothing: %s", plugin.distribution, describe(error))
             continue
         writers += sum(item.kind == "writer" and not item.caveat for item in suggestions)

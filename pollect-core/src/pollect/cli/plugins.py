@@ -100,7 +100,11 @@ def _show_absent(registry: Registry, type_name: str) -> int:
         except PluginError as error:
             errors.insert(0, error)
     # Among sources and writers, the one with a suggestion is what was meant.
-    raise min(errors, key=lambda error: "did you mean" not in str(error))
+    raise min(errors, key=_is_without_suggestion)
+
+
+def _is_without_suggestion(error: PluginError) -> bool:
+    return not (isinstance(error, UnknownPlugin) and error.suggestion)
 
 
 def _print_table(registry: Registry, rows: list[tuple[Entry, Readiness]]) -> None:

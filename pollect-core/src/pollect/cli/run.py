@@ -6,7 +6,7 @@ import click
 
 from pollect.cli.session import Session, config_option, log_options
 from pollect.daemon.signals import Signals
-from pollect.discovery.apart import PluginSearch
+from pollect.discovery.forked import PluginSearch
 
 if TYPE_CHECKING:
     from pollect.daemon.daemon import Daemon

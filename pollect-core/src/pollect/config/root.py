@@ -389,8 +389,10 @@ def _placeholders(
             return ()
         try:
             return types.source_type(environment.fill(word)).config_type.placeholders(section)
-        except (PluginError, AttributeError, KeyError, TypeError, ValueError):
-            # No such type, or a section with mistakes: whoever converts it tells them.
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 - code of a plugin
+            # No such type, or a section with mistakes: converting it reports them.
             return ()
 
     return placeholders

@@ -25,7 +25,7 @@ from pollect.config.words import (
     description,
     item_types,
 )
-from pollect.errors import ConfigError, InvalidConfig
+from pollect.errors import ConfigError, InvalidConfig, PluginLoadError, describe
 
 ConfigT = TypeVar("ConfigT", bound=msgspec.Struct)
 
@@ -108,6 +108,14 @@ class SectionReader:
             self._problems.refuse(path, error)
         except ValueError as error:  # what msgspec takes from `__post_init__`
             self._refuse(path, str(error))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - `__post_init__` is code of a plugin
+            failure = PluginLoadError(f"fails to check its options: {describe(error)}")
+            failure.__cause__ = error
+            problem = ConfigError(str(failure))
+            problem.__cause__ = failure
+            self._problems.refuse(path, problem)
         return WRONG
 
     def _warn_unread(self, key: Any, value: Any, path: str, known: Sequence[str]) -> None:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pollect.config.document import NOWHERE
 from pollect.config.reading import read_document
 from pollect.config.root import Config, ExecutorSection, SourceSection, WriterSection
-from pollect.discovery.found import describe
 from pollect.discovery.registry import Registry
 from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
-from pollect.errors import ConfigError, InvalidConfig, PluginError, PluginLoadError
+from pollect.errors import ConfigError, InvalidConfig, PluginError, PluginLoadError, describe
 from pollect.model import Batch, SourceId, SourceStatus, WriterStatus
 from pollect.plugin import (
     Clock,
@@ -211,7 +210,9 @@ class _Builder:
             self._refuse(path, [error])
         except PluginError as error:
             self._refuse(path, [_caused_by(error)])
-        except Exception as error:  # noqa: BLE001 - code of a plugin, which may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - code of a plugin, which may raise anything
             failure = PluginLoadError(f"fails to start: {describe(error)}")
             failure.__cause__ = error
             self._refuse(path, [_caused_by(failure)])
@@ -254,7 +255,9 @@ def _filters(config: Config, registry: Registry) -> Sequence[Callable[[Batch], B
     ):
         try:
             filters += implementation()
-        except Exception as error:  # noqa: BLE001 - code of a plugin
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - code of a plugin
             log.error(
                 "%s: its batch filters are left out: %s", plugin.distribution, describe(error)
             )

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from pollect.config.load import find_config, load_config
 from pollect.config.root import Config, TypeLookup
-from pollect.discovery.apart import PluginSearch
-from pollect.discovery.found import describe
+from pollect.discovery.forked import PluginSearch
 from pollect.discovery.registry import Registry
-from pollect.errors import ConfigError, InvalidConfig
+from pollect.errors import ConfigError, InvalidConfig, describe
 
 #: Where the container image has config and extensions.
 CONTAINER_FOLDER = Path("/pollect")
@@ -83,7 +82,9 @@ def ask_plugins(config: Config, registry: Registry) -> None:
             implementation()
         except ConfigError as error:
             refused += error.problems if isinstance(error, InvalidConfig) else [error]
-        except Exception as error:  # noqa: BLE001 - code of a plugin
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - code of a plugin
             log.error("%s failed to look at the config: %s", plugin.distribution, describe(error))
     if refused:
         raise InvalidConfig(_placed(refused, config.file))

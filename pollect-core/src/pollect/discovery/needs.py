@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pollect.discovery.entry import Entry, Kind, minimum, with_extras
-from pollect.discovery.found import CORE
+from pollect.discovery.plugins import CORE
 from pollect.discovery.registry import Registry
 from pollect.discovery.requirements import expand, find_missing, find_program
 from pollect.errors import PluginError, UnknownPlugin

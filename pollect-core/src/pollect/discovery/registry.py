@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pollect.discovery.catalogue import Catalogue
 from pollect.discovery.entry import KINDS, Entry, Kind
-from pollect.discovery.found import CORE, Found, describe
-from pollect.discovery.loading import Plugin, Plugins, Problem
-from pollect.errors import DuplicatePlugin, MissingDependency, UnknownPlugin
+from pollect.discovery.plugins import CORE, Found, Plugin, Plugins, Problem, find_plugins
+from pollect.errors import DuplicatePlugin, MissingDependency, UnknownPlugin, describe
 from pollect.plugin import Source, SourceSpec, Writer, WriterSpec
 
 if TYPE_CHECKING:
@@ -39,11 +38,7 @@ class Registry:
         self, *, extension_paths: Sequence[Path] = (), found: Iterable[Found] | None = None
     ) -> None:
         self.extension_paths = tuple(extension_paths)
-        if found is None:
-            from pollect.discovery.finding import find_plugins
-
-            found = find_plugins()
-        self.plugins = Plugins(found)
+        self.plugins = Plugins(find_plugins() if found is None else found)
         self.catalogue = Catalogue()
         #: Kind and word of a config -> everybody who claims it; aliases included.
         self._claims: dict[tuple[Kind, str], list[Entry]] = {}
@@ -105,7 +100,7 @@ class Registry:
         """
         claims = self._claims.get((kind, type_name), [])
         if not claims:
-            raise UnknownPlugin(type_name, kind, self._hint(kind, type_name))
+            raise self._unknown(kind, type_name)
         if len(claims) > 1:
             raise DuplicatePlugin(type_name, kind, [entry.origin for entry in claims])
         return claims[0]
@@ -130,7 +125,9 @@ class Registry:
                 continue
             try:
                 commands = list(implementation())
-            except Exception as error:  # noqa: BLE001 - code of a plugin
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - code of a plugin
                 log.warning("%s offers no commands: %s", plugin.distribution, describe(error))
                 continue
             for command in commands:
@@ -143,7 +140,7 @@ class Registry:
 
     def _import(self, kind: Kind, type_name: str) -> Any:
         if "." in type_name and (kind, type_name) not in self._claims:
-            from pollect.discovery.extensions import find_extension
+            from pollect.discovery.local import find_extension
 
             return find_extension(type_name, kind, self.extension_paths)
         entry = self.find(kind, type_name)
@@ -169,7 +166,9 @@ class Registry:
         for plugin, implementation in self.plugins.implementations(hook):
             try:
                 offered = list(implementation())
-            except Exception as error:  # noqa: BLE001 - code of a plugin
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - code of a plugin
                 cure = f"pip install --upgrade {plugin.distribution}, or tell its author"
                 self._note(plugin, f"fails in {hook}: {describe(error)}", cure)
                 continue
@@ -195,24 +194,23 @@ class Registry:
                 problem = Problem(first.origin, f"{kind} type {word}", what, cure)
                 self.plugins.problems.append(problem)
 
-    def _hint(self, kind: Kind, type_name: str) -> str:
-        """Say what was probably meant by an unknown type and how to get it."""
-        broken = self._broken_home(kind, type_name)
-        if broken is not None:
-            return f"it belongs to a plugin that is broken: {broken}"
-        available = self.catalogue.find(kind, type_name)
-        if available is not None:
-            return f"it is in {available.distribution}: {available.pip_command}"
+    def _unknown(self, kind: Kind, type_name: str) -> UnknownPlugin:
+        """Return the error for an unknown type, with what was probably meant and how to get it."""
+        hint, suggestion = "'pollect plugins list' shows what is installed", ""
         other: Kind = "writer" if kind == "source" else "source"
-        if self.known(other, type_name) is not None:
-            return f"it is a {other}"
-        guess = closest(type_name, [*self.words(kind), *self.catalogue.words(kind)])
-        if guess is None:
-            return "'pollect plugins list' shows what is installed"
-        known = self.known(kind, guess)
-        if known is None or known.installed:
-            return f"did you mean {guess!r}?"
-        return f"did you mean {guess!r}, in {known.distribution}: {known.pip_command}?"
+        if broken := self._broken_home(kind, type_name):
+            hint = f"it belongs to a plugin that is broken: {broken}"
+        elif available := self.catalogue.find(kind, type_name):
+            hint = f"it is in {available.distribution}: {available.pip_command}"
+        elif self.known(other, type_name) is not None:
+            hint = f"it is a {other}"
+        elif guess := closest(type_name, [*self.words(kind), *self.catalogue.words(kind)]):
+            suggestion, known = guess, self.known(kind, guess)
+            how = ""
+            if known is not None and not known.installed:
+                how = f", in {known.distribution}: {known.pip_command}"
+            hint = f"did you mean {guess!r}{how}?"
+        return UnknownPlugin(type_name, kind, hint, suggestion=suggestion)
 
     def _broken_home(self, kind: Kind, type_name: str) -> Problem | None:
         home = self.catalogue.find(kind, type_name)

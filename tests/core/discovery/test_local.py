@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pollect.discovery.extensions import find_extension
+from pollect.discovery.local import find_extension
 from pollect.discovery.registry import Registry
 from pollect.errors import PluginLoadError, UnknownPlugin
 from pollect.plugin import Source, Writer

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="searches apart 
 SEARCH = """
 import json, os, sys, threading
 import msgspec
-from pollect.discovery.apart import PluginSearch
+from pollect.discovery.forked import PluginSearch
 
 def plain(found):
     return msgspec.to_builtins(found)
@@ -53,7 +53,7 @@ def test_search_apart_finds_what_a_search_here_finds(tmp_path: Path) -> None:
 with PluginSearch() as search:
     apart = plain(search.result())
 held = {"stevedore", "importlib.metadata", "email", "good"} & sys.modules.keys()
-from pollect.discovery.finding import find_plugins
+from pollect.discovery.plugins import find_plugins
 print(json.dumps([apart, plain(find_plugins()), sorted(held)]))
 """,
     )

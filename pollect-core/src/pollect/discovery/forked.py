@@ -13,7 +13,7 @@ from typing import NoReturn, Self
 
 import msgspec
 
-from pollect.discovery.found import Found
+from pollect.discovery.plugins import Found
 
 #: In place of the status of a process.
 NOBODY_KNOWS = -1
@@ -80,7 +80,7 @@ def _send_plugins(sender: int) -> NoReturn:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):
             os.dup2(nowhere, stream)
-        from pollect.discovery.finding import find_plugins
+        from pollect.discovery.plugins import find_plugins
 
         with open(sender, "wb") as pipe:
             pipe.write(msgspec.json.encode(find_plugins()))

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from pollect.discovery.entry import Kind
-from pollect.errors import PluginLoadError, UnknownPlugin
+from pollect.errors import PluginLoadError, UnknownPlugin, describe
 from pollect.plugin import Source, Writer
 
 _NEW_STYLE: dict[Kind, type[Any]] = {"source": Source, "writer": Writer}
@@ -41,7 +41,9 @@ def find_extension(
     names = list(dict.fromkeys((f"{name}{suffix}", name)))
     try:
         _import_package(parent.partition(".")[0], folders)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever runs at import may raise anything
         raise _load_error(type_name, parent.partition(".")[0], error) from error
 
     tried: list[str] = []
@@ -104,19 +106,19 @@ def _import_module(type_name: str, module_name: str) -> ModuleType | None:
         if error.name and f"{module_name}.".startswith(f"{error.name}."):
             return None
         raise _load_error(type_name, module_name, error) from error
-    except Exception as error:  # code of somebody else may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise _load_error(type_name, module_name, error) from error
 
 
-def _load_error(type_name: str, module_name: str, error: Exception) -> PluginLoadError:
+def _load_error(type_name: str, module_name: str, error: BaseException) -> PluginLoadError:
     place = _place_of(error)
     where = f" ({place})" if place else ""
-    return PluginLoadError(
-        f"{type_name}: importing {module_name} failed: {type(error).__name__}: {error}{where}"
-    )
+    return PluginLoadError(f"{type_name}: importing {module_name} failed: {describe(error)}{where}")
 
 
-def _place_of(error: Exception) -> str:
+def _place_of(error: BaseException) -> str:
     """Return file and line of an error, as far as they are not in its text."""
     if isinstance(error, SyntaxError):
         return ""
