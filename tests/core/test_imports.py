@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "config": {"errors", "model", "plugin"},
     "delivery": {"errors", "model", "plugin"},
     "engine": {"errors", "model", "plugin", "delivery"},
+    "fleet": {"errors", "model", "plugin", "support"},
     # An extension of 1.x is wrapped, and the word for a type is looked up; both only when met.
     "discovery": {"errors", "hookspecs", "model", "plugin", "legacy"},
     "legacy": {"errors", "model", "plugin", "config", "discovery"},
