@@ -1,5 +1,42 @@
 """How to put each home source to the contract; see `cases`."""
 
-from pollect.testing import SourceCase
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
-HOME_SOURCES: list[SourceCase] = []
+from pollect.testing import SourceCase, serve_http
+from tests.simulators import evcc
+
+
+@contextmanager
+def charge_controller() -> Iterator[Mapping[str, Any]]:
+    with evcc.Evcc(evcc.STATE) as server:
+        yield {"host": server.address}
+
+
+@contextmanager
+def meter_camera() -> Iterator[Mapping[str, Any]]:
+    fields = {"value": "521.17", "raw": "521.17", "pre": "521.1", "error": "no error"}
+    with serve_http({"/json": {"main": {**fields, "rate": "0.02378"}}}) as camera:
+        yield {"host": camera.host, "port": camera.port}
+
+
+HOME_SOURCES: list[SourceCase] = [
+    SourceCase(
+        section={
+            "type": "AiOnTheEdge",
+            "host": "localhost",
+            "user": "admin",
+            "password": "camera secret",
+            "timeout": 1,
+            "details": True,
+        },
+        target=meter_camera,
+        at=lambda host, port: {"host": host, "port": port},
+    ),
+    SourceCase(
+        section={"type": "Evcc", "host": "localhost:7070", "timeout": 1, "details": True},
+        target=charge_controller,
+        at=lambda host, port: {"host": f"{host}:{port}"},
+    ),
+]

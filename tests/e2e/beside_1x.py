@@ -58,6 +58,17 @@ def series_of(port: int) -> Series:
     return {(name, tuple(sorted(LABEL.findall(labels)))) for name, _, labels in series}
 
 
+def values_of(port: int) -> dict[str, float]:
+    """Return the values by their series as they are written, labels sorted by name."""
+    lines = [line for line in scrape(port).splitlines() if not line.startswith("#")]
+    found: dict[str, float] = {}
+    for series, _, value in (line.rpartition(" ") for line in lines):
+        name, _, labels = series.partition("{")
+        pairs = ",".join(f'{label}="{text}"' for label, text in sorted(LABEL.findall(labels)))
+        found[f"{name}{{{pairs}}}"] = float(value)
+    return found
+
+
 def collect_until(port: int, complete: Callable[[Series], bool]) -> Series:
     """Scrape until `complete` or for some seconds; a rate takes two probes."""
     latest: Series = set()

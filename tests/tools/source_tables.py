@@ -9,6 +9,7 @@ from pollect.plugin import SourceSpec
 ROOT = Path(__file__).parents[2]
 #: README -> the module whose sources its table lists.
 TABLES = {
+    ROOT / "pollect-sources-home" / "README.md": "pollect_sources_home.plugin",
     ROOT / "pollect-sources-network" / "README.md": "pollect_sources_network.plugin",
     ROOT / "pollect-sources-system" / "README.md": "pollect_sources_system.plugin",
 }

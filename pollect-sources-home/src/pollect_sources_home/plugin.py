@@ -8,4 +8,15 @@ PACKAGE = "pollect_sources_home"
 @hookimpl
 def pollect_sources() -> list[SourceSpec]:
     """Return every source of this distribution."""
-    return []
+    return [
+        SourceSpec(
+            "AiOnTheEdge",
+            f"{PACKAGE}.ai_on_the_edge.source:AiOnTheEdgeSource",
+            summary="Reading, rate and errors of a meter with an AI-on-the-edge camera",
+        ),
+        SourceSpec(
+            "Evcc",
+            f"{PACKAGE}.evcc.source:EvccSource",
+            summary="Power, energy and charging sessions of the charge controller evcc",
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""AI-on-the-edge-device: a camera that reads a meter."""

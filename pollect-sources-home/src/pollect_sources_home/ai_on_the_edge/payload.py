@@ -1,0 +1,67 @@
+"""What the page `/json` says, as samples. Pure; a field that makes no sense yields no value.
+
+The layout is that of jomjol/AI-on-the-edge-device, `ClassFlowPostProcessing.cpp`: one object for
+each number sequence. Its fields are texts since firmware 13 and were partly numbers before.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from pollect.api import Metric, Sample
+from pollect_sources_home.numbers import decimal_number, json_number
+
+#: What the firmware writes while all is well; anything else is an error.
+NO_ERROR = "no error"
+
+READING = Metric(
+    help="What the device reads, by `type`: `value`, `rate` in units per minute, `pre` for the "
+    "last valid reading, `error` as 1 or 0.",
+    labels=("type",),
+)
+NUMBERED_READING = Metric(help=READING.help, labels=("type", "number"))
+
+
+def parse_reading(fields: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield the type of each value with its number."""
+    value = _number(fields.get("value"))
+    # A reading of 0 would look as if the meter had started again.
+    if value:
+        yield "value", value
+    rate = 0.0 if fields.get("rate") == "" else _number(fields.get("rate"))
+    if rate is not None:
+        yield "rate", rate
+    pre = _number(fields.get("pre"))
+    if pre is not None:
+        yield "pre", pre
+    if isinstance(fields.get("error"), str):
+        yield "error", float(fields["error"] != NO_ERROR)
+
+
+def parse_details(fields: Mapping[str, Any], now: float) -> Iterator[tuple[str, float]]:
+    """Yield what few ask for: the reading before any check, and how old the valid one is.
+
+    `now` is Unix time in seconds. A time without its distance to UTC is not used.
+    """
+    raw = _number(fields.get("raw"))
+    if raw is not None:
+        yield "raw", raw
+    try:
+        time = datetime.fromisoformat(fields.get("timestamp", ""))
+    except (ValueError, TypeError):
+        return
+    if time.tzinfo is not None:
+        yield "age", max(0.0, now - time.timestamp())
+
+
+def make_sample(kind: str, value: float, number: str | None) -> Sample:
+    """Return a sample, labelled with its number sequence unless that is None."""
+    if number is None:
+        return READING.sample(value, kind)
+    return NUMBERED_READING.sample(value, kind, number)
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, str):
+        return decimal_number(value)
+    return None if isinstance(value, bool) else json_number(value)

@@ -1,0 +1,1 @@
+"""evcc: a controller that charges cars, and heats, with the sun."""
