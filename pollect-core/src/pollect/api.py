@@ -26,6 +26,7 @@ from pollect.model import (
     WriterStatus,
 )
 from pollect.plugin import (
+    AuthorizationCode,
     BufferConfig,
     Clock,
     MetricFilter,
@@ -34,6 +35,7 @@ from pollect.plugin import (
     Roots,
     Seconds,
     Secret,
+    SignIn,
     Source,
     SourceConfig,
     SourceContext,
@@ -47,6 +49,7 @@ from pollect.plugin import (
 
 __all__ = [
     "AuthenticationFailed",
+    "AuthorizationCode",
     "BadResponse",
     "Batch",
     "BufferConfig",
@@ -69,6 +72,7 @@ __all__ = [
     "Sample",
     "Seconds",
     "Secret",
+    "SignIn",
     "Source",
     "SourceConfig",
     "SourceContext",

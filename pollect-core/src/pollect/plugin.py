@@ -181,6 +181,8 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
     config_dir: Path
     #: Where state that outlives the process is kept; may not exist yet.
     state_dir: Path
+    #: The config itself, to be named in a message; None for a source that stands in none.
+    config_file: Path | None = None
     roots: Roots = Roots()
     #: Set when the daemon stops; a source that waits by itself waits on this.
     stopping: threading.Event = msgspec.field(default_factory=threading.Event)
@@ -207,6 +209,54 @@ class WriterContext(msgspec.Struct, frozen=True, kw_only=True):
 
 SourceConfigT = TypeVar("SourceConfigT", bound=SourceConfig)
 WriterConfigT = TypeVar("WriterConfigT", bound=WriterConfig)
+
+
+class AuthorizationCode(msgspec.Struct, frozen=True):
+    """What a browser brought back from an OAuth sign-in, to be exchanged for a token at once."""
+
+    code: Secret
+    #: The `code_verifier` that belongs to the code (PKCE, RFC 7636).
+    verifier: Secret
+    redirect_uri: str
+
+
+class SignIn(Protocol):
+    """The operator at the terminal, for `Source.sign_in`; `pollect auth` provides it."""
+
+    def show(self, text: str) -> None:
+        """Print a text. Never give it a token or a password."""
+
+    def ask(self, question: str, *, default: str = "") -> str:
+        """Return a line that the operator types; an empty one means `default`."""
+
+    def ask_secret(self, question: str) -> Secret:
+        """Return a line that is typed without being shown."""
+
+    def authorize(
+        self, url: str, *, redirect_uri: str, parameters: Mapping[str, str]
+    ) -> AuthorizationCode:
+        """Let the operator sign in on a page of the service, by OAuth with PKCE.
+
+        `url` is the authorization endpoint, `parameters` what its query needs besides
+        `response_type`, `redirect_uri`, `state` and the challenge, such as `client_id` and
+        `scope`. With a redirect to http://localhost:PORT/ the code is taken from there, with any
+        other the operator pastes it. Raises `AuthenticationFailed` when the service refuses and
+        `TargetUnavailable` when nothing came back in time.
+        """
+
+    def wait_for(
+        self,
+        text: str,
+        done: Callable[[], bool],
+        *,
+        timeout: float = 300.0,
+        pause: float = 2.0,
+    ) -> None:
+        """Show `text` and call `done` until it is true, for a button that must be pressed.
+
+        `pause` and `timeout` are in seconds. Raises `TargetUnavailable` after `timeout`, and what
+        `done` raises.
+        """
 
 
 class Source(Generic[SourceConfigT]):
@@ -262,6 +312,16 @@ class Source(Generic[SourceConfigT]):
     def close(self) -> Awaitable[None] | None:
         """Let go of everything; called once or more often, also after a failed `open()`."""
         return None
+
+    def sign_in(self, dialogue: SignIn) -> Awaitable[None] | None:
+        """Obtain and keep what the source needs to be let in, with the operator's help.
+
+        Called by `pollect auth` only, on a source that was not opened; `close()` follows. Keep
+        the token with `pollect.support.tokens`, then use it and show what was found, so that the
+        operator sees that it works. Raises `ProbeError` when it does not. A source that does not
+        override this needs no sign-in.
+        """
+        raise NotImplementedError
 
     def deadline_seconds(self) -> float:
         """Return how long a probe may take before it counts as timed out.

@@ -135,6 +135,7 @@ class _Builder:
             clock=self._clock,
             config_dir=self._config.directory,
             state_dir=self._config.state_dir,
+            config_file=self._config.file.absolute(),
             stopping=self._stopping,
         )
         source = self._old_sources.get(context.id)

@@ -1,0 +1,389 @@
+"""Tokens of cloud accounts: kept in a file, renewed before they end, shared in the process.
+
+One `TokenFile` object stands for one file, however many sources use it, so a token is renewed
+once and not by each of them::
+
+    def open(self) -> None:
+        file = find_token_file(self.context, "acme_token.json", self.config.token_file)
+        self._tokens = token_file(file, remedy=sign_in_command(self.context))
+
+    def probe(self) -> Iterable[Sample]:
+        token = self._tokens.usable(self.context.clock, renew=self._renew)
+        ...
+        # The service refuses it although its time is not over: once more, with another one.
+        token = self._tokens.usable(self.context.clock, renew=self._renew, rejected=token)
+
+    def _renew(self, old: Token) -> Token:
+        form = {"grant_type": "refresh_token", "refresh_token": old.refresh.reveal(), ...}
+        reply = self._client.post(TOKEN_URL, data=form).json()
+        return token_of_reply(reply, self.context.clock)
+
+    def sign_in(self, dialogue: SignIn) -> None:
+        ...
+        self._tokens.store(token)  # `pollect auth` calls this; the daemon finds the new file
+
+The daemon never asks anybody: without a usable token `usable` raises `AuthenticationFailed` with
+the command to run. After a renewal was refused it asks the service again every 15 minutes, or at
+once when the file changed.
+"""
+
+import json
+import logging
+import os
+import shlex
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from pollect.errors import (
+    AuthenticationFailed,
+    BadResponse,
+    PollectError,
+    ProbeError,
+    TargetUnavailable,
+)
+from pollect.plugin import Clock, Secret, SourceContext
+from pollect.support.private_files import read_private, write_private
+
+#: A token is renewed this long before it ends.
+EARLY_SECONDS = 60.0
+#: How long the service is left alone after it refused to renew a token.
+REFUSED_SECONDS = 900.0
+#: How long a source waits for another one that renews the token they share.
+LOCK_SECONDS = 30.0
+#: A number of seconds above this is a moment, not a duration.
+_FIRST_MOMENT = 1e9
+#: A token that claims to live longer, or for ever, is asked for again after this time.
+_LONGEST_LIFE_SECONDS = 10 * 365 * 86_400.0
+#: Stands for a file that is to be looked at again.
+_UNREADABLE = (-1, -1, -1)
+
+log = logging.getLogger(__name__)
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account gave out: an access token, and perhaps one to renew it with."""
+
+    access: Secret
+    refresh: Secret | None = None
+    #: Unix time in seconds; None for a token that lasts until it is revoked.
+    expires_at: float | None = None
+    #: What the file keeps besides, by the names it has there.
+    extra: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Token(expires_at={self.expires_at!r})"
+
+
+class TokenFormat(Protocol):
+    """How a token looks in its file: a JSON object."""
+
+    def read(self, data: Mapping[str, Any]) -> Token:
+        """Return the token in a file; raises `BadResponse` when there is none in it."""
+
+    def write(self, token: Token) -> Mapping[str, Any]:
+        """Return what the file is to hold."""
+
+
+class OAuthFormat:
+    """The names of an OAuth reply, with `expires_in` as Unix time, as pollect 1.x wrote it."""
+
+    def read(self, data: Mapping[str, Any]) -> Token:
+        refresh = data.get("refresh_token")
+        expiry = data.get("expires_in")
+        names = ("access_token", "refresh_token", "expires_in")
+        return Token(
+            access=secret_of(data.get("access_token"), "access_token"),
+            refresh=secret_of(refresh, "refresh_token") if refresh else None,
+            # A duration, as other programs write it, says nothing without its start: renew.
+            expires_at=_number(expiry, below=_FIRST_MOMENT) if expiry is not None else None,
+            extra={name: value for name, value in data.items() if name not in names},
+        )
+
+    def write(self, token: Token) -> Mapping[str, Any]:
+        data = {"token_type": "Bearer", **token.extra, "access_token": token.access.reveal()}
+        if token.refresh is not None:
+            data["refresh_token"] = token.refresh.reveal()
+        if token.expires_at is not None:
+            data["expires_in"] = int(token.expires_at)
+        return data
+
+
+class TokenFile:
+    """The token of one account; get it from `token_file`. Safe to use from several threads.
+
+    Calls block while a token is renewed; a source that is async calls it in a thread.
+    """
+
+    def __init__(self, file: Path, form: TokenFormat, remedy: str) -> None:
+        self.file = file
+        self._format = form
+        self._remedy = remedy
+        self._lock = threading.Lock()
+        self._token: Token | None = None
+        #: What the file looked like when it was read or written last; None for no file.
+        self._seen: tuple[int, int, int] | None = None
+        #: Why there is no token although there is a file.
+        self._damage = ""
+        self._warned = False
+        #: The service refused to renew, and is asked again at this monotonic time.
+        self._refused: str = ""
+        self._ask_again_at = 0.0
+
+    def usable(
+        self,
+        clock: Clock,
+        *,
+        renew: Callable[[Token], Token] | None = None,
+        obtain: Callable[[], Token] | None = None,
+        rejected: Token | None = None,
+    ) -> Token:
+        """Return a token that is good for a request now.
+
+        `renew` asks the service for a new one with the old one; `obtain` signs in without any,
+        with a password of the config. Both raise `ProbeError`. `rejected` is a token that the
+        service refused whatever its expiry says: another one is returned.
+
+        Raises `AuthenticationFailed` with what to do, and what `renew` or `obtain` raise.
+        """
+        with self._locked():
+            self._look_at_file()
+            token = self._token
+            if token is not None and token != rejected and not _ends_soon(token, clock):
+                return token
+            if self._refused and clock.monotonic() < self._ask_again_at:
+                raise AuthenticationFailed(self._refused)
+            try:
+                new = self._new_token(token, renew, obtain)
+            except AuthenticationFailed as error:
+                self._refused = str(error)
+                self._ask_again_at = clock.monotonic() + REFUSED_SECONDS
+                raise
+            except ProbeError:
+                # The one at hand is good for the rest of its minute.
+                if token is None or token == rejected or _is_over(token, clock):
+                    raise
+                return token
+            self._keep(new)
+            return new
+
+    def stored(self) -> Token | None:
+        """Return the token of the file, usable or not; None if there is none."""
+        with self._locked():
+            self._look_at_file()
+            return self._token
+
+    def store(self, token: Token) -> None:
+        """Keep the token of a sign-in; raises `PollectError` if it cannot be written."""
+        with self._locked():
+            try:
+                self._write(token)
+            except OSError as error:
+                raise PollectError(
+                    f"{self.file}: cannot keep the token: {error.strerror or error}"
+                ) from error
+
+    def _new_token(
+        self,
+        old: Token | None,
+        renew: Callable[[Token], Token] | None,
+        obtain: Callable[[], Token] | None,
+    ) -> Token:
+        refusal: AuthenticationFailed | None = None
+        if old is not None and old.refresh is not None and renew is not None:
+            try:
+                new = renew(old)
+            except AuthenticationFailed as error:
+                refusal = error
+            else:
+                # A reply without a refresh token means that the old one stays good.
+                return msgspec.structs.replace(new, refresh=new.refresh or old.refresh)
+        if obtain is not None:
+            return obtain()
+        if refusal is not None:
+            raise AuthenticationFailed(
+                f"the token cannot be renewed: {refusal}; run {self._remedy!r}"
+            ) from refusal
+        if self._damage:
+            raise AuthenticationFailed(f"{self._damage}; run {self._remedy!r}")
+        what = "not signed in" if old is None else "the sign-in is no longer valid"
+        raise AuthenticationFailed(f"{what}: run {self._remedy!r}")
+
+    def _keep(self, token: Token) -> None:
+        """Take over a new token; on a disk that is read-only it lives in memory."""
+        self._refused = ""
+        try:
+            self._write(token)
+        except OSError as error:
+            self._token = token
+            if not self._warned:
+                self._warned = True
+                log.warning(
+                    "%s: cannot keep the token, it is lost at the next restart: %s",
+                    self.file,
+                    error.strerror or error,
+                )
+
+    def _write(self, token: Token) -> None:
+        content = json.dumps(dict(self._format.write(token)), indent=1)
+        write_private(self.file, content.encode())
+        self._token, self._damage, self._refused = token, "", ""
+        self._seen = _signature(self.file)
+
+    def _look_at_file(self) -> None:
+        """Read the file if it is new: `pollect auth` and other programs may have written it.
+
+        Raises `AuthenticationFailed` while it cannot be opened, which also keeps it from being
+        overwritten.
+        """
+        try:
+            seen = _signature(self.file)
+            if seen == self._seen:
+                return
+            self._token, self._damage, self._refused = None, "", ""
+            content = None if seen is None else read_private(self.file)
+        except OSError as error:
+            self._seen = _UNREADABLE
+            raise AuthenticationFailed(
+                f"{self.file}: cannot read the token: {error.strerror or error}"
+            ) from error
+        # Taking away what others may do has not changed this.
+        self._seen = seen
+        if content is None:
+            return
+        try:
+            data = json.loads(content)
+            if not isinstance(data, dict):
+                raise BadResponse("expected a JSON object")
+            self._token = self._format.read(data)
+        except BadResponse as error:
+            self._damage = f"{self.file}: cannot read the token: {error}"
+        except (ValueError, RecursionError):
+            self._damage = f"{self.file}: cannot read the token: expected JSON"
+
+    def begin_again(self) -> None:
+        """Forget that the service refused a renewal: what the config says may have changed."""
+        with self._locked():
+            self._refused = ""
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if not self._lock.acquire(timeout=LOCK_SECONDS):
+            raise TargetUnavailable(
+                f"{self.file.name}: another source has been renewing the token for "
+                f"{LOCK_SECONDS:g} s"
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+
+_OAUTH = OAuthFormat()
+_files: weakref.WeakValueDictionary[Path, TokenFile] = weakref.WeakValueDictionary()
+_files_lock = threading.Lock()
+
+
+def token_file(file: Path, *, remedy: str, form: TokenFormat = _OAUTH) -> TokenFile:
+    """Return the object for a file: the same one for everybody in this process.
+
+    `remedy` is the command that signs in, see `sign_in_command`.
+    """
+    place = file.parent.resolve() / file.name
+    with _files_lock:
+        known = _files.get(place)
+        if known is None:
+            known = _files[place] = TokenFile(place, form, remedy)
+    known.begin_again()
+    return known
+
+
+def find_token_file(context: SourceContext, name: str, option: str | None = None) -> Path:
+    """Return where a source keeps its token.
+
+    `option` is what the config says, relative to the state folder; else a file that pollect 1.x
+    left beside the config or in the working directory; else `name` in the state folder.
+    """
+    if option:
+        return context.state_dir / Path(option).expanduser()
+    kept = context.state_dir / name
+    old = (folder / name for folder in (context.config_dir, Path.cwd()))
+    return kept if kept.exists() else next((file for file in old if file.exists()), kept)
+
+
+def sign_in_command(context: SourceContext) -> str:
+    """Return the command that signs a source in, for an error."""
+    source = context.id
+    words = ["pollect", "auth", source.type, "-c", str(context.config_file or "FILE")]
+    if source.name is not None:
+        words.append(source.name)
+    return shlex.join(words)
+
+
+def token_of_reply(reply: object, clock: Clock, *, keep: Mapping[str, Any] | None = None) -> Token:
+    """Return the token in the reply of an OAuth token endpoint; `keep` goes into the file with it.
+
+    Raises `BadResponse` when it is not such a reply. Never quotes it.
+    """
+    if not isinstance(reply, Mapping):
+        raise BadResponse("token reply: expected a JSON object")
+    refresh = reply.get("refresh_token")
+    lifetime = reply.get("expires_in")
+    return Token(
+        access=secret_of(reply.get("access_token"), "access_token"),
+        refresh=secret_of(refresh, "refresh_token") if refresh else None,
+        expires_at=None if lifetime is None else moment_of_expiry(lifetime, clock),
+        extra=dict(keep or {}),
+    )
+
+
+def moment_of_expiry(lifetime: object, clock: Clock) -> float:
+    """Return the Unix time at which a token ends that lives `lifetime` seconds from now.
+
+    A service may send text for a number. What makes no sense counts as over: the token is used
+    once, and the next request renews it.
+    """
+    seconds = _number(lifetime, below=0.0)
+    return clock.time() + min(seconds, _LONGEST_LIFE_SECONDS)
+
+
+def secret_of(value: object, name: str) -> Secret:
+    """Return a token that can be sent in a header; raises `BadResponse` with its `name`."""
+    if not isinstance(value, str) or not value:
+        raise BadResponse(f"{name}: expected text, got {type(value).__name__}")
+    if not (value.isascii() and value.isprintable()):
+        raise BadResponse(f"{name}: expected printable ASCII characters only")
+    return Secret(value)
+
+
+def _number(value: object, *, below: float) -> float:
+    """Return a finite number; 0 for anything else, or for one that is not above `below`."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    return float(value) if below < value < float("inf") else 0.0
+
+
+def _ends_soon(token: Token, clock: Clock) -> bool:
+    return token.expires_at is not None and token.expires_at - EARLY_SECONDS <= clock.time()
+
+
+def _is_over(token: Token, clock: Clock) -> bool:
+    return token.expires_at is not None and token.expires_at <= clock.time()
+
+
+def _signature(file: Path) -> tuple[int, int, int] | None:
+    try:
+        facts = os.stat(file, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return facts.st_mtime_ns, facts.st_ino, facts.st_size
