@@ -1,8 +1,9 @@
 """The core's own plugin: sources and writers for trying out and for tests."""
 
+import sys
 from typing import TYPE_CHECKING
 
-from pollect.api import SourceSpec, WriterSpec, hookimpl
+from pollect.api import Batch, SourceSpec, WriterSpec, hookimpl
 
 if TYPE_CHECKING:
     import click
@@ -39,6 +40,14 @@ def pollect_writers() -> list[WriterSpec]:
 
 
 @hookimpl
+def pollect_self_samples() -> list[Batch]:
+    """Return what is left of the quotas of cloud accounts."""
+    # Without a source of a cloud, the module was not imported and there is nothing to tell.
+    quota = sys.modules.get("pollect.support.quota")
+    return quota.describe_budgets() if quota else []
+
+
+@hookimpl
 def pollect_commands() -> "list[click.Command]":
     """Return pollect's own commands; the module of each is imported when it runs."""
     from pollect.cli.lazy import LazyCommand
@@ -46,6 +55,7 @@ def pollect_commands() -> "list[click.Command]":
     return [
         LazyCommand("run", "pollect.cli.run:run", "Collect until stopped."),
         LazyCommand("check", "pollect.cli.check:check", "Find the mistakes of a config."),
+        LazyCommand("auth", "pollect.cli.auth:auth", "Sign in to the account of a source."),
         LazyCommand("probe", "pollect.cli.probe:probe", "Show what a source brings now."),
         LazyCommand("plugins", "pollect.cli.plugins:plugins", "List and explain plugins."),
         LazyCommand("schema", "pollect.cli.schema:schema", "Print the JSON Schema of a config."),
