@@ -110,7 +110,8 @@ def test_all_sources_of_a_file_share_one_object_and_one_renewal(tokens, clock, s
 
     def slow_renew(old: Token) -> Token:
         time.sleep(0.05)
-        return service.renew(old)
+        renewed: Token = service.renew(old)
+        return renewed
 
     threads = [threading.Thread(target=probe) for _ in range(8)]
     for thread in threads:
