@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 #: README -> the module whose sources its table lists.
 TABLES = {
     ROOT / "pollect-sources-home" / "README.md": "pollect_sources_home.plugin",
+    ROOT / "pollect-sources-cloud" / "README.md": "pollect_sources_cloud.plugin",
     ROOT / "pollect-sources-network" / "README.md": "pollect_sources_network.plugin",
     ROOT / "pollect-sources-system" / "README.md": "pollect_sources_system.plugin",
 }

@@ -8,4 +8,11 @@ PACKAGE = "pollect_sources_cloud"
 @hookimpl
 def pollect_sources() -> list[SourceSpec]:
     """Return every source of this distribution."""
-    return []
+    return [
+        SourceSpec(
+            "Gdc",
+            f"{PACKAGE}.gdc.source:GdcSource",
+            summary="Crashes, ANRs, installs and ratings of apps on Google Play",
+            extra="gdc",
+        ),
+    ]

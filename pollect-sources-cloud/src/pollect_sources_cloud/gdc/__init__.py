@@ -1,0 +1,1 @@
+"""Google Play: monthly statistics from the bucket of a developer account."""
