@@ -17,7 +17,6 @@ import requests
 from pollect.api import (
     AuthenticationFailed,
     BadResponse,
-    MissingDependency,
     Secret,
     TargetUnavailable,
 )
@@ -460,14 +459,14 @@ def test_missing_file_of_authorities_is_named(tmp_path: Path) -> None:
             client.get("https://127.0.0.1:1/")
 
 
-def test_absent_requests_is_a_missing_dependency(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "pollect.support._http_transport", raising=False)
-    monkeypatch.delattr("pollect.support._http_transport", raising=False)
-    monkeypatch.setitem(sys.modules, "requests", None)
-    with pytest.raises(MissingDependency, match=r"pollect-core\[http\]"):
-        HttpClient()
-
-
-def test_importing_the_client_does_not_import_requests() -> None:
-    code = "import sys, pollect.support.http; sys.exit('requests' in sys.modules)"
+def test_plain_http_imports_neither_requests_nor_tls() -> None:
+    code = (
+        "import sys, pollect.support.http as http\n"
+        "from pollect.testing import serve_http\n"
+        "with http.HttpClient() as client: client.get(sys.argv[1])\n"
+        "sys.exit('requests' in sys.modules or 'urllib3' in sys.modules)"
+    )
+    with serve_http({"/": ""}) as server:
+        assert subprocess.run([sys.executable, "-c", code, server.url]).returncode == 0
+    code = "import sys, pollect.support.http; sys.exit('ssl' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

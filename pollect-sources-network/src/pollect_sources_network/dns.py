@@ -26,8 +26,8 @@ from pollect.api import (
     SourceContext,
     TargetUnavailable,
 )
+from pollect.support.connect import SHORTEST_SECONDS, check_server_name, resolve
 from pollect.support.troubles import Troubles
-from pollect_sources_network.connect import SHORTEST_SECONDS, check_server_name, resolve
 from pollect_sources_network.parallel import longest_seconds, side_by_side
 
 if TYPE_CHECKING:

@@ -4,15 +4,13 @@ One new connection per URL and probe, redirects followed, the whole body read. T
 name is the time in milliseconds; whatever goes wrong, it is `timeout` x 1000, as it always was, and
 `success` is 0; the log tells once why, and once when it is over. With `details` the time is split
 into phases as the Prometheus blackbox exporter does, with `result_code` numbered as Telegraf's
-`http_response` (7, TLS, is ours). Several URLs are probed side by side. Needs requests
-(`pollect-core[http]`).
+`http_response` (7, TLS, is ours). Several URLs are probed side by side. Needs no library.
 """
 
 import contextlib
 import enum
 import re
 import socket
-import ssl
 import time
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
@@ -35,10 +33,10 @@ from pollect.api import (
     SourceConfig,
     SourceContext,
 )
+from pollect.support.connect import IpProtocol, is_tls_error
 from pollect.support.http import MAX_REDIRECTS, HttpClient, Response
 from pollect.support.troubles import Troubles
 from pollect.support.urls import check_url, redact_url, url_label
-from pollect_sources_network.connect import IpProtocol
 from pollect_sources_network.credentials import BasicAuth
 from pollect_sources_network.parallel import longest_seconds, side_by_side
 from pollect_sources_network.x509 import earliest_expiry
@@ -173,9 +171,13 @@ class HttpConfig(SourceConfig, frozen=True, kw_only=True):
         ),
     ] = None
     method: Annotated[str, Meta(description="Method of the request.")] = "GET"
-    headers: Annotated[dict[str, str], Meta(description="Headers of the request.")] = msgspec.field(
-        default_factory=dict
-    )
+    headers: Annotated[
+        dict[str, Secret],
+        Meta(
+            description="Headers of the request. Those that may hold a secret are not sent to "
+            "another host, port or scheme after a redirect."
+        ),
+    ] = msgspec.field(default_factory=dict)
     body: Annotated[str | None, Meta(description="Body of the request.")] = None
     follow_redirects: Annotated[bool, Meta(description="Whether to follow redirects.")] = True
     max_redirects: Annotated[
@@ -256,7 +258,7 @@ class HttpSource(Source[HttpConfig]):
             timeout=self._total_seconds,
             connect_timeout=config.connect_timeout or config.timeout,
             read_timeout=config.read_timeout or config.timeout,
-            headers=config.headers,
+            headers={name: value.reveal() for name, value in config.headers.items()},
             user=auth.username if auth else "",
             password=auth.password if auth else "",
             token=config.bearer_token,
@@ -387,7 +389,7 @@ def classify(error: ProbeError) -> ResultCode:
         return ResultCode.TIMEOUT
     if isinstance(cause, socket.gaierror):
         return ResultCode.DNS_ERROR
-    if isinstance(cause, ssl.SSLError):
+    if is_tls_error(cause):
         return ResultCode.TLS_ERROR
     if isinstance(error, BadResponse):
         return ResultCode.BODY_READ_ERROR

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from pollect_sources_network.connect import ROOM_SECONDS
+from pollect.support.connect import ROOM_SECONDS
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")

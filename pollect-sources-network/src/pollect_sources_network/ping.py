@@ -19,8 +19,8 @@ from typing import Annotated, Self
 from msgspec import Meta
 
 from pollect.api import ConfigError, Metric, Sample, Seconds, Source, SourceConfig, SourceContext
+from pollect.support.connect import ROOM_SECONDS, IpProtocol
 from pollect.support.troubles import Troubles
-from pollect_sources_network.connect import ROOM_SECONDS, IpProtocol
 from pollect_sources_network.icmp import Address, EchoSocket
 from pollect_sources_network.parallel import side_by_side
 

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 from msgspec import Meta
 
 from pollect.api import ConfigError, Metric, Sample, Seconds, Source, SourceConfig, SourceContext
-from pollect.support.troubles import Troubles
-from pollect_sources_network.connect import (
+from pollect.support.connect import (
     Deadline,
     Found,
     IpProtocol,
@@ -31,6 +30,7 @@ from pollect_sources_network.connect import (
     split_host_port,
     try_each,
 )
+from pollect.support.troubles import Troubles
 from pollect_sources_network.parallel import longest_seconds, side_by_side
 
 if TYPE_CHECKING:

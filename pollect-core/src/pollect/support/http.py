@@ -1,7 +1,6 @@
-"""HTTP client for sources: one total time limit, a body limit, and pollect's own errors.
+"""HTTP client for sources and writers: one total time limit, a body limit, pollect's own errors.
 
-It stands on `requests` (extra `http` of `pollect-core`), which is imported when the first
-`HttpClient` is built, so build it in `open()`::
+It needs no library. Build it in `open()`::
 
     def open(self) -> None:
         self._client = HttpClient(timeout=self.config.timeout or 10.0, token=self.config.token)
@@ -18,34 +17,47 @@ user information and without the values of the query, since both may hold secret
 means something else by a status says so::
 
     HttpClient(status_errors={403: TargetUnavailable})  # this one answers 403 while it starts
+
+A redirect to another origin (scheme, host and port) takes along neither credentials nor cookies
+nor any header but those that say what kind of answer is wanted.
 """
 
 import json
-import ssl
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from urllib.parse import urlencode
 
 from pollect.errors import (
     AuthenticationFailed,
     BadResponse,
-    MissingDependency,
+    ConfigError,
     ProbeError,
     TargetUnavailable,
 )
 from pollect.plugin import Secret
+from pollect.support._http.connection import Answer, Exchange, Message, Options, Pool
+from pollect.support._http.cookies import Cookies
+from pollect.support._http.credentials import (
+    Credentials,
+    Digest,
+    Netrc,
+    basic,
+    bearer,
+    of_user_info,
+)
+from pollect.support._http.message import BadMessage, Headers
+from pollect.support._http.trip import Trip, locate, merge_fields
+from pollect.support.connect import SHORTEST_SECONDS, Deadline, IpProtocol, is_tls_error
+from pollect.support.proxies import ProxyChoice
 from pollect.support.urls import redact_url
 
 if TYPE_CHECKING:
-    from http.cookiejar import CookieJar
-
     import requests
-
-    from pollect.support._http_transport import Exchange
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 MAX_BODY_BYTES = 10 * 1024 * 1024
@@ -57,10 +69,10 @@ UNAUTHORIZED = (401, 403, 407)
 
 #: What a status means to a source: takes the text of the error and returns the error.
 StatusErrors: TypeAlias = Mapping[int, Callable[[str], ProbeError]]
-
 _STATUS_ERRORS: StatusErrors = dict.fromkeys(UNAUTHORIZED, AuthenticationFailed)
 
-_CHUNK_BYTES = 64 * 1024
+_REDIRECTS = (301, 302, 303, 307, 308)
+_WITH_BODY = ("POST", "PUT", "PATCH")
 _QUOTED_CHARACTERS = 80
 
 
@@ -72,11 +84,11 @@ class Response:
     url: str
     status: int
     #: Case does not matter in a look-up.
-    headers: Mapping[str, str]
+    headers: Headers
     #: Decompressed.
     body: bytes
     #: Every request that led here, redirects first, with its times.
-    exchanges: tuple["Exchange", ...] = ()
+    exchanges: tuple[Exchange, ...] = ()
     #: What the headers say, else UTF-8.
     encoding: str = "utf-8"
 
@@ -111,9 +123,9 @@ class HttpClient:
     trusted authorities. Without it `REQUESTS_CA_BUNDLE` and `CURL_CA_BUNDLE` count, then what
     OpenSSL trusts (`SSL_CERT_FILE`, `SSL_CERT_DIR`, the system).
 
-    `proxy`: None takes it from the environment, the empty text means none at all.
-
-    Raises `MissingDependency` when requests is not installed.
+    `proxy`: None takes it from the environment, the empty text means none at all. HTTP proxies
+    and SOCKS (`socks5h://...`, also 4, 4a and 5) are understood.
+    The client may be shared by threads.
     """
 
     def __init__(
@@ -138,6 +150,7 @@ class HttpClient:
         ip_version: int | None = None,
         keep_alive: bool = True,
         status_errors: StatusErrors | None = None,
+        cut_body: bool = False,
     ) -> None:
         """Build the session; opens no connection.
 
@@ -146,47 +159,45 @@ class HttpClient:
         the one of the URL. `ip_version` is 4 or 6 to use only such addresses. Without
         `keep_alive` every request has a connection of its own. `status_errors` says what a status
         that is not allowed means: a subclass of `ProbeError`, or a function that is given the
-        text and returns the error.
+        text and returns the error. With `cut_body` a body that is longer than `max_body_bytes`
+        ends there instead of being an error.
         """
-        try:
-            from pollect.support import _http_transport as transport
-        except ImportError as error:
-            raise MissingDependency(
-                "HTTP needs the library requests: pip install 'pollect-core[http]'",
-                requirement="pollect-core[http]",
-            ) from error
-        self._transport = transport
         self._timeout_seconds = timeout
-        self._connect_timeout_seconds = connect_timeout
-        self._max_body_bytes = max_body_bytes
+        self._max_redirects = max_redirects
         self._status_errors = {**_STATUS_ERRORS, **(status_errors or {})}
-        self._session = transport.build_session(
-            transport.Options(
+        versions: dict[int | None, IpProtocol] = {4: 4, 6: 6}
+        self._pool = Pool(
+            Options(
                 verify=verify,
                 ca_file=ca_file,
                 client_cert=client_cert,
                 client_key=client_key,
                 server_name=server_name,
-                ip_version=ip_version,
+                ip_protocol=versions.get(ip_version, "any"),
                 keep_alive=keep_alive,
+                connect_seconds=connect_timeout,
                 read_seconds=read_timeout,
-            ),
-            proxy=proxy,
+                max_body_bytes=max_body_bytes,
+                cut_body=cut_body,
+            )
         )
-        self._session.max_redirects = max_redirects
-        self._session.headers["User-Agent"] = "pollect"
-        if not keep_alive:
-            self._session.headers["Connection"] = "close"
-        self._session.headers.update(headers or {})
+        self._proxies = ProxyChoice(proxy)
+        self._netrc = Netrc()
+        self._credentials: Credentials | None = None
         if token is not None:
-            self._session.auth = transport.BearerAuth(_text(token))
+            self._credentials = bearer(_text(token))
         elif user:
-            self._session.auth = transport.basic_or_digest(user, _text(password), digest)
-
-    @property
-    def cookies(self) -> "CookieJar":
-        """The cookies of the session."""
-        return self._session.cookies
+            kind = Digest if digest else basic
+            self._credentials = kind(user, _text(password))
+        #: The cookies of the session.
+        self.cookies = Cookies()
+        usual = {
+            "User-Agent": "pollect",
+            "Accept-Encoding": "gzip, deflate",
+            "Accept": "*/*",
+            "Connection": "keep-alive" if keep_alive else "close",
+        }
+        self._fields = merge_fields({}, usual, headers)
 
     def get(self, url: str, **options: Any) -> Response:
         """Return the answer to a GET; see `request`."""
@@ -225,35 +236,79 @@ class HttpClient:
         Raises `TargetUnavailable`, `AuthenticationFailed` or `BadResponse`.
         """
         limit = timeout or self._timeout_seconds
-        with _mapped_errors(self._transport, url, limit):
-            limits: Any = self._transport.Budget(limit, self._connect_timeout_seconds)
-            answer = self._session.request(
-                method,
-                url,
-                params=params,
-                headers=headers,
-                data=data,
-                json=json,
-                stream=True,
-                allow_redirects=follow_redirects,
-                timeout=limits,
-            )
-            with answer:
-                body = _read_body(answer, self._max_body_bytes)
-        if statuses is not None and answer.status_code not in statuses:
-            raise self._bad_status(answer.url, answer.status_code)
+        body, content_type = _encode_body(data, json)
+        fields = self._fields
+        if headers or content_type:
+            kind = {"Content-Type": content_type} if content_type else {}
+            fields = merge_fields(merge_fields({}, kind), {}, dict(fields.values()))
+            fields = merge_fields(fields, headers)
+        if params:
+            url = _with_query(url, params)
+        with _mapped_errors(url, limit):
+            trip = Trip(method.upper(), url, fields, body)
+            answer = self._follow(trip, Deadline(limit), follow_redirects)
+        head = answer.head
+        if statuses is not None and head.status not in statuses:
+            raise self._bad_status(trip.url, head.status)
         return Response(
-            url=answer.url,
-            status=answer.status_code,
-            headers=answer.headers,
-            body=body,
-            exchanges=self._transport.exchanges_of(answer),
-            encoding=_charset(answer.headers.get("Content-Type", "")),
+            url=trip.url,
+            status=head.status,
+            headers=head.headers,
+            body=answer.body,
+            exchanges=tuple(trip.exchanges),
+            encoding=_charset(head.headers.get("Content-Type", "")),
         )
 
     def close(self) -> None:
-        """Close all connections; the client stays usable and connects anew."""
-        self._session.close()
+        """Close all connections; the client stays usable and connects again."""
+        self._pool.close()
+
+    def _follow(self, trip: Trip, deadline: Deadline, follow_redirects: bool) -> Answer:
+        for _ in range(self._max_redirects + 1):
+            answer = self._send(trip, deadline)
+            headers = answer.head.headers
+            cookies = headers.get_all("Set-Cookie")
+            if cookies:
+                self.cookies.take(cookies, trip.place.origin, trip.place.target)
+            is_redirect = answer.head.status in _REDIRECTS and "Location" in headers
+            if not (is_redirect and follow_redirects):
+                return answer
+            trip.turn(answer.head.status, headers.get_all("Location")[0])
+        raise BadMessage("too many redirects")
+
+    def _send(self, trip: Trip, deadline: Deadline) -> Answer:
+        origin, target, netloc = trip.place
+        credentials: Credentials | None = None
+        if not trip.is_away:
+            credentials = self._credentials
+        if credentials is None and "authorization" not in trip.fields:
+            credentials = of_user_info(netloc) or trip.own or self._netrc.find(origin.host)
+        proxy = self._proxies.find(*origin)
+        while True:
+            message = Message(trip.method, target, self._outgoing(trip, credentials), trip.body)
+            answer = self._pool.exchange(origin, message, proxy, deadline)
+            trip.exchanges.append(answer.exchange)
+            if answer.head.status != 401 or credentials is None or trip.is_challenged:
+                return answer
+            trip.is_challenged = True
+            if not credentials.accept(answer.head.headers.get_all("WWW-Authenticate")):
+                return answer
+
+    def _outgoing(self, trip: Trip, credentials: Credentials | None) -> Iterator[tuple[str, str]]:
+        origin, target, _ = trip.place
+        fields = trip.fields
+        if "host" not in fields:
+            yield "Host", origin.header
+        authorization = credentials.header(trip.method, target) if credentials else ""
+        for key, pair in fields.items():
+            if not (authorization and key == "authorization"):
+                yield pair
+        if authorization:
+            yield "Authorization", authorization
+        if "cookie" not in fields and (cookies := self.cookies.header(origin, target)):
+            yield "Cookie", cookies
+        if trip.body or trip.method in _WITH_BODY:
+            yield "Content-Length", str(len(trip.body))
 
     def _bad_status(self, url: str, status: int) -> ProbeError:
         build = self._status_errors.get(status)
@@ -280,26 +335,28 @@ def limit_session(
     verify: bool = True,
     max_body_bytes: int = MAX_BODY_BYTES,
 ) -> None:
-    """Give the requests session of somebody else's library the limits and errors of `HttpClient`.
+    """Give the requests session of another library the connections and errors of `HttpClient`.
 
     `seconds` is called for every request and returns what that one may take as a whole, whatever
     timeout the library asks for; so a probe of many requests can have one deadline. Bodies are
     read at once. What goes wrong on the way is raised through the library as
     `TargetUnavailable` or `BadResponse`, while a status is left for the library to judge.
     """
-    from pollect.support import _http_transport as transport
+    from pollect.support._http.session import LimitedAdapter
 
-    class LimitedAdapter(transport.Adapter):
-        def send(self, request: Any, **options: Any) -> "requests.Response":  # type: ignore[override]
-            limit = max(seconds(), transport.SHORTEST_SECONDS)
-            with _mapped_errors(transport, request.url, limit):
-                budget = transport.Budget(limit)
-                answer = super().send(request, **{**options, "stream": True, "timeout": budget})
-                # The library finds the body in memory, within its bounds.
-                answer._content = _read_body(answer, max_body_bytes)
-            return answer
+    pool = Pool(Options(verify=verify, max_body_bytes=max_body_bytes))
 
-    adapter = LimitedAdapter(transport.Options(verify=verify))
+    def send(method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        limit = max(seconds(), SHORTEST_SECONDS)
+        with _mapped_errors(url, limit):
+            origin, target, _ = locate(url)
+            fields = merge_fields({}, headers, {"Host": origin.header})
+            message = Message(method, target, fields.values(), body)
+            proxy = proxies.find(*origin)
+            return pool.exchange(origin, message, proxy, Deadline(limit))
+
+    proxies = ProxyChoice(None)
+    adapter = LimitedAdapter(send, pool.close)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
 
@@ -316,41 +373,50 @@ def fetch_json(url: str, **options: Any) -> Any:
         return client.get_json(url)
 
 
-def _read_body(answer: "requests.Response", limit: int) -> bytes:
-    body = bytearray()
-    for chunk in answer.iter_content(_CHUNK_BYTES):
-        body += chunk
-        if len(body) > limit:
-            answer.close()
-            raise BadResponse(f"{redact_url(answer.url)}: the body is larger than {limit} bytes")
-    return bytes(body)
+def _encode_body(data: bytes | str | Mapping[str, str] | None, document: Any) -> tuple[bytes, str]:
+    """Return the body of a request and its media type, empty where it is not ours to say."""
+    if isinstance(data, Mapping):
+        return urlencode(data, doseq=True).encode(), "application/x-www-form-urlencoded"
+    if data is not None:
+        return data.encode() if isinstance(data, str) else data, ""
+    if document is not None:
+        return json.dumps(document, allow_nan=False).encode(), "application/json"
+    return b"", ""
+
+
+def _with_query(url: str, params: Mapping[str, str | int | float]) -> str:
+    url, hash_mark, fragment = url.partition("#")
+    separator = "&" if "?" in url else "?"
+    return f"{url}{separator}{urlencode(params, doseq=True)}{hash_mark}{fragment}"
 
 
 @contextmanager
-def _mapped_errors(transport: ModuleType, url: str, limit: float) -> Iterator[None]:
-    """Translate what requests and urllib3 raise.
-
-    The cause of the translated error is the innermost one: a `TimeoutError`, a
-    `socket.gaierror`, an `ssl.SSLError` or another `OSError` where there is one.
-    """
+def _mapped_errors(url: str, limit: float) -> Iterator[None]:
+    """Translate what connections and messages raise; the cause keeps the kind of failure."""
     begin = time.monotonic()
     try:
         yield
-    except transport.FOREIGN_ERRORS as error:
-        where = redact_url(url)
-        cause = transport.innermost(error)
-        if isinstance(cause, TimeoutError):
-            # Connecting and reading may have limits that are shorter.
-            waited = min(limit, round(time.monotonic() - begin, 2))
-            raise TargetUnavailable(f"{where}: no answer within {waited:g} s") from cause
-        if isinstance(cause, ssl.SSLError):
-            raise TargetUnavailable(f"{where}: TLS failed: {_tls_reason(cause)}") from cause
-        if isinstance(cause, OSError) and transport.is_of_network(cause):
-            reason = cause.strerror or str(cause) or type(cause).__name__
-            if cause.filename:  # one of the TLS files
-                reason = f"{cause.filename}: {reason}"
-            raise TargetUnavailable(f"{where}: {reason}") from cause
-        raise BadResponse(f"{where}: {transport.describe(cause)}") from cause
+    except TimeoutError as error:
+        # Connecting and reading may have limits that are shorter.
+        waited = min(limit, round(time.monotonic() - begin, 2))
+        raise TargetUnavailable(f"{redact_url(url)}: no answer within {waited:g} s") from error
+    except OSError as error:
+        raise TargetUnavailable(f"{redact_url(url)}: {describe_failure(error)}") from error
+    except BadMessage as error:
+        raise BadResponse(f"{redact_url(url)}: {error}") from error
+    except ConfigError as error:  # of a proxy that the environment names
+        raise TargetUnavailable(f"{redact_url(url)}: {error.problem}") from error
+    except ProbeError as error:
+        raise type(error)(f"{redact_url(url)}: {error}") from error
+
+
+def describe_failure(error: OSError) -> str:
+    """Say in a few words why a connection failed; without any address."""
+    if is_tls_error(error):
+        reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
+        return f"TLS failed: {reason.replace('_', ' ').lower() if reason.isupper() else reason}"
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {reason}" if error.filename else reason  # one of the TLS files
 
 
 def _charset(content_type: str) -> str:
@@ -359,12 +425,6 @@ def _charset(content_type: str) -> str:
         if name.strip().lower() == "charset":
             return value.strip().strip("\"'") or "utf-8"
     return "utf-8"
-
-
-def _tls_reason(error: ssl.SSLError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message or "the certificate was not accepted"
-    return (error.reason or error.strerror or str(error)).replace("_", " ").lower()
 
 
 def _text(secret: Secret | str) -> str:

@@ -3,7 +3,7 @@
 import socket
 
 from pollect.api import BadResponse
-from pollect_sources_network.connect import Deadline
+from pollect.support.connect import Deadline
 
 #: No server's greeting is longer.
 MAX_LINE_BYTES = 4096

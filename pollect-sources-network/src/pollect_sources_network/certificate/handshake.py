@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pollect.api import BadResponse
+from pollect.support.connect import Deadline, connect
 from pollect.support.tls import build_ssl_context, presented_certificates
 from pollect_sources_network.certificate.dialogue import Dialogue
 from pollect_sources_network.certificate.proxy import Proxy, open_tunnel
 from pollect_sources_network.certificate.starttls import DIALOGUES
-from pollect_sources_network.connect import Deadline, connect
 
 #: OpenSSL's code for "the certificate is fine".
 VERIFIED = 0

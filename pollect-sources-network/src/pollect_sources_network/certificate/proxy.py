@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from pollect.api import AuthenticationFailed, BadResponse, ProbeError, TargetUnavailable
+from pollect.support.connect import Deadline, connect
 from pollect.support.urls import check_url
 from pollect_sources_network.certificate.dialogue import MAX_LINES, Dialogue
-from pollect_sources_network.connect import Deadline, connect
 
 #: Where clients look for a proxy whose URL names no port.
 PROXY_PORT = 80

@@ -28,6 +28,7 @@ from pollect.api import (
     SourceContext,
     TargetUnavailable,
 )
+from pollect.support.connect import Deadline, check_server_name
 from pollect.support.troubles import Troubles
 from pollect.support.urls import check_url, url_label
 from pollect_sources_network.certificate.files import is_pkcs12, read_chain, require_pkcs12
@@ -40,7 +41,6 @@ from pollect_sources_network.certificate.handshake import (
 )
 from pollect_sources_network.certificate.proxy import parse_proxy
 from pollect_sources_network.certificate.starttls import PLAIN_PORTS, TLS_PORTS
-from pollect_sources_network.connect import Deadline, check_server_name
 from pollect_sources_network.parallel import longest_seconds, side_by_side
 from pollect_sources_network.x509 import (
     Certificate,

@@ -11,8 +11,8 @@ from pollect.api import (
     ProbeError,
     Secret,
 )
+from pollect.support.connect import SharedLimit
 from pollect.support.http import limit_session
-from pollect_sources_network.connect import SharedLimit
 
 if TYPE_CHECKING:
     import requests

@@ -22,7 +22,7 @@ from pollect.api import (
     SourceContext,
     TargetUnavailable,
 )
-from pollect_sources_network.connect import ROOM_SECONDS
+from pollect.support.connect import ROOM_SECONDS
 from pollect_sources_network.fritz.actions import (
     ALL,
     FREQUENCY_BAND,

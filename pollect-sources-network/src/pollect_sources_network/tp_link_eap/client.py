@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from pollect.api import AuthenticationFailed, BadResponse, Secret
+from pollect.support.connect import SharedLimit
 from pollect.support.http import HttpClient, Response
 from pollect.support.urls import redact_url
-from pollect_sources_network.connect import SharedLimit
 
 REJECTED, LOCKED = 1, 3
 

@@ -22,8 +22,8 @@ from pollect.api import (
     SourceConfig,
     SourceContext,
 )
+from pollect.support.connect import ROOM_SECONDS
 from pollect.support.urls import check_url, redact_url
-from pollect_sources_network.connect import ROOM_SECONDS
 from pollect_sources_network.tp_link_eap.client import EapClient, LoggedOut
 from pollect_sources_network.tp_link_eap.payload import (
     BYTES,

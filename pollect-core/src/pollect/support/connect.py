@@ -1,13 +1,14 @@
-"""Sockets with one time limit, measured; shared by the sources that only knock."""
+"""Sockets with one time limit, measured: for HTTP and for sources with protocols of their own."""
 
 import contextlib
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from pollect.api import ConfigError, TargetUnavailable
+from pollect.errors import ConfigError, TargetUnavailable
 
 #: The smallest time a socket can be given; zero would make it non-blocking.
 SHORTEST_SECONDS = 0.001
@@ -164,6 +165,12 @@ def open_socket(found: Found, seconds: float, source_address: str = "") -> socke
         sock.close()
         raise
     return sock
+
+
+def is_tls_error(error: BaseException | None) -> bool:
+    """Whether TLS failed. Without TLS nothing of it is imported, which takes 4 MB."""
+    ssl = sys.modules.get("ssl")
+    return ssl is not None and isinstance(error, ssl.SSLError)
 
 
 def split_host_port(text: str) -> tuple[str, int]:

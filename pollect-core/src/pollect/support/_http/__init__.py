@@ -1,0 +1,1 @@
+"""The parts of `pollect.support.http`: messages, connections, credentials, cookies."""
