@@ -21,6 +21,13 @@ def meter_camera() -> Iterator[Mapping[str, Any]]:
         yield {"host": camera.host, "port": camera.port}
 
 
+@contextmanager
+def items() -> Iterator[Mapping[str, Any]]:
+    item = {"name": "Kitchen", "label": "Kitchen", "type": "Number:Temperature", "state": "20 °C"}
+    with serve_http({"/rest/items": [item]}) as server:
+        yield {"url": server.url}
+
+
 HOME_SOURCES: list[SourceCase] = [
     SourceCase(
         section={
@@ -38,5 +45,15 @@ HOME_SOURCES: list[SourceCase] = [
         section={"type": "Evcc", "host": "localhost:7070", "timeout": 1, "details": True},
         target=charge_controller,
         at=lambda host, port: {"host": f"{host}:{port}"},
+    ),
+    SourceCase(
+        section={
+            "type": "Openhab",
+            "url": "http://localhost",
+            "token": "oh.pollect.secret",
+            "timeout": 1,
+        },
+        target=items,
+        at=lambda host, port: {"url": f"http://{host}:{port}"},
     ),
 ]

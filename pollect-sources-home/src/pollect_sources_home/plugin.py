@@ -19,4 +19,9 @@ def pollect_sources() -> list[SourceSpec]:
             f"{PACKAGE}.evcc.source:EvccSource",
             summary="Power, energy and charging sessions of the charge controller evcc",
         ),
+        SourceSpec(
+            "Openhab",
+            f"{PACKAGE}.openhab.source:OpenhabSource",
+            summary="State of the items of an openHAB server",
+        ),
     ]

@@ -1,0 +1,1 @@
+"""openHAB: a server for home automation."""
