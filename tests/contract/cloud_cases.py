@@ -4,24 +4,20 @@ import functools
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from pollect.testing import SourceCase
 from pollect.testing.clock import FakeClock
-from tests.simulators.google_storage import (
-    BUCKET,
-    Bucket,
-    TokenEndpoint,
-    as_report,
-    new_key,
-    write_key_file,
-)
+from tests.simulators import app_store_connect, google_storage
+from tests.simulators.google_storage import BUCKET, Bucket, TokenEndpoint, as_report
 
 #: Key files and caches of these tests; goes with the process.
 _FOLDER = tempfile.TemporaryDirectory(prefix="pollect-cloud-")
 
-_google_key = functools.cache(new_key)
+_google_key = functools.cache(google_storage.new_key)
+_apple_key = functools.cache(app_store_connect.new_key)
 
 
 def folder() -> Path:
@@ -31,7 +27,7 @@ def folder() -> Path:
 
 def google_files(token_uri: str) -> dict[str, Any]:
     place = folder()
-    file = write_key_file(place / "key.json", _google_key(), token_uri)
+    file = google_storage.write_key_file(place / "key.json", _google_key(), token_uri)
     return {"keyFile": str(file), "dbDir": str(place / "db")}
 
 
@@ -49,7 +45,38 @@ def google_at(host: str, port: int) -> dict[str, Any]:
     return {"endpoint": url, **google_files(f"{url}/token")}
 
 
+def apple_files() -> dict[str, Any]:
+    place = folder()
+    file = app_store_connect.write_key_file(place / "key.p8", _apple_key())
+    return {"keyFile": str(file), "dbDir": str(place / "db")}
+
+
+@contextmanager
+def sales_reports() -> Iterator[Mapping[str, Any]]:
+    with app_store_connect.AppStoreConnect(FakeClock().time) as apple:
+        apple.keys[app_store_connect.KEY_ID] = _apple_key().public_key()
+        rows = [app_store_connect.row("APP", "1F", 2, 1, "EUR")]
+        apple.days[date(2023, 11, 13)] = app_store_connect.table(*rows)
+        yield {"endpoint": apple.url, **apple_files()}
+
+
+def apple_at(host: str, port: int) -> dict[str, Any]:
+    return {"endpoint": f"http://{host}:{port}", **apple_files()}
+
+
 CLOUD_SOURCES: list[SourceCase] = [
+    SourceCase(
+        section={
+            "type": "AppStoreConnect",
+            "keyId": app_store_connect.KEY_ID,
+            "keyFile": "absent.p8",
+            "issuerId": app_store_connect.ISSUER,
+            "vendorNumber": app_store_connect.VENDOR,
+            "timeout": 0.3,
+        },
+        target=sales_reports,
+        at=apple_at,
+    ),
     SourceCase(
         section={
             "type": "Gdc",

@@ -1,20 +1,18 @@
 """What an answer that is no success means for the probe."""
 
-from pollect.api import BadResponse
+from pollect.api import BadResponse, ProbeError
 from pollect.support.http import Response
+from pollect.support.quota import Budget, retry_after
 from pollect.support.urls import redact_url
-from pollect_sources_cloud.limits import pause_asked_for
 
 
-def refused_for_now(answer: Response, message: str, now: float) -> BadResponse:
-    """Return the error for a status that is no success, with the pause that the service asks for.
+def failure(answer: Response, message: str, budget: Budget) -> ProbeError:
+    """Return the error for a status that is no success; `message` is what the service says.
 
-    `now` is Unix time in seconds.
+    After a 429, or a 503 that names a time, no source of the account calls before that time.
     """
+    pause = retry_after(answer.headers, budget.clock)
+    if answer.status == 429 or (answer.status == 503 and pause is not None):
+        return budget.refused(wait_seconds=pause)
     text = f"{redact_url(answer.url)}: expected success, got status {answer.status}"
-    pause = pause_asked_for(answer.headers, now)
-    if message:
-        text += f": {message}"
-    if pause is not None:
-        text += f"; to be asked again in {pause:.0f} s"
-    return BadResponse(text)
+    return BadResponse(f"{text}: {message}" if message else text)

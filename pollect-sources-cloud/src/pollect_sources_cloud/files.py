@@ -3,14 +3,11 @@
 import logging
 import os
 import stat
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from pollect.api import ProbeError
+from pollect.support.private_files import write_private
 
-FILE_MODE = 0o600
-FOLDER_MODE = 0o700
 MAX_KEY_BYTES = 64 * 1024
 
 
@@ -45,21 +42,10 @@ class KeyFile:
             raise ProbeError(f"{self.path}: expected a key as text, got something else") from error
 
 
-def write_private(file: Path, content: bytes) -> None:
+def keep(file: Path, content: bytes) -> None:
     """Replace `file` as a whole, readable by its owner only; raises `ProbeError`."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
-        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-        try:
-            with open(descriptor, "wb") as new:
-                new.write(content)
-                new.flush()
-                os.fsync(descriptor)
-            os.replace(name, file)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(name)
-            raise
+        write_private(file, content)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ProbeError(f"cannot write {file}: {reason}") from error

@@ -1,8 +1,6 @@
-"""Time limits of probes that take many requests, and the pauses that services ask for."""
+"""Time limits of probes that take many requests."""
 
 import time
-from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 
 from pollect.api import TargetUnavailable
 
@@ -17,8 +15,6 @@ ROOM_SECONDS = 10.0
 RETRY_SECONDS = (300.0, 900.0, 3600.0)
 #: The latest value of a day is the latest until a newer day is known, however long that takes.
 HOLD_SECONDS = 10 * 365 * 86_400.0
-#: A service that asks for more is not believed.
-LONGEST_PAUSE_SECONDS = 86_400.0
 
 
 class Limit:
@@ -43,13 +39,3 @@ class Limit:
     def deadline_seconds(self, interval: float) -> float:
         """Return what `Source.deadline_seconds` is to say."""
         return max(interval, self.probe_seconds + ROOM_SECONDS)
-
-
-def pause_asked_for(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds of a header `Retry-After`, a number or a date; None without one."""
-    text = headers.get("Retry-After", "").strip()
-    try:
-        seconds = float(text) if text.isdigit() else parsedate_to_datetime(text).timestamp() - now
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(seconds, 1.0), LONGEST_PAUSE_SECONDS)

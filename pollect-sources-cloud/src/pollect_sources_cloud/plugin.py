@@ -10,6 +10,12 @@ def pollect_sources() -> list[SourceSpec]:
     """Return every source of this distribution."""
     return [
         SourceSpec(
+            "AppStoreConnect",
+            f"{PACKAGE}.app_store_connect.source:AppStoreConnectSource",
+            summary="Downloads, purchases and proceeds of apps in Apple's App Store",
+            extra="appstoreconnect",
+        ),
+        SourceSpec(
             "Gdc",
             f"{PACKAGE}.gdc.source:GdcSource",
             summary="Crashes, ANRs, installs and ratings of apps on Google Play",

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pollect.api import ProbeError
-from pollect_sources_cloud.files import write_private
+from pollect_sources_cloud.files import keep
 from pollect_sources_cloud.gdc.reports import ReportKind
 
 #: Months kept for each report of an app: the running one and the one before.
@@ -48,9 +48,9 @@ class ReportFolder:
 
     def store(self, name: str, content: bytes, generation: str) -> None:
         """Keep a file; raises `ProbeError` when it cannot be written."""
-        write_private(self._path / name, content)
+        keep(self._path / name, content)
         facts = {"bucket": self._bucket, "generation": generation}
-        write_private(self._note(name), json.dumps(facts).encode())
+        keep(self._note(name), json.dumps(facts).encode())
 
     def months(self, kind: ReportKind, package: str) -> list[str]:
         """Return the months that there are files of, newest first."""

@@ -17,9 +17,10 @@ from pollect.api import (
     ProbeError,
 )
 from pollect.support.http import HttpClient, Response
+from pollect.support.quota import Budget
 from pollect.support.urls import redact_url
 from pollect_sources_cloud.endpoints import check_endpoint
-from pollect_sources_cloud.failures import refused_for_now
+from pollect_sources_cloud.failures import failure
 from pollect_sources_cloud.files import KeyFile
 from pollect_sources_cloud.limits import Limit
 from pollect_sources_cloud.signing import Signer
@@ -46,6 +47,7 @@ class Storage:
         http: HttpClient,
         limit: Limit,
         clock: Clock,
+        budget: Budget,
     ) -> None:
         self._objects = f"{endpoint}/storage/v1/b/{quote(bucket, safe='')}/o/"
         self._bucket = bucket
@@ -54,6 +56,7 @@ class Storage:
         self._http = http
         self._limit = limit
         self._clock = clock
+        self._budget = budget
         self._token = ""
         self._token_ends = 0.0
 
@@ -87,6 +90,7 @@ class Storage:
             answer = self._get(name, query)
         match answer.status:
             case 200:
+                self._budget.answered()
                 return answer
             case 404:
                 if "bucket does not exist" in _message(answer).lower():
@@ -107,13 +111,15 @@ class Storage:
                     "'View app information and download bulk reports (read-only)'; a permission "
                     "for single apps is not enough, and a new one takes up to a day"
                 )
-        raise refused_for_now(answer, _message(answer), self._clock.time())
+        raise failure(answer, _message(answer), self._budget)
 
     def _get(self, name: str, query: Mapping[str, str]) -> Response:
+        token = self._valid_token()
+        self._budget.spend()
         return self._http.get(
             self._objects + quote(name, safe=""),
             params=query,
-            headers={"Authorization": f"Bearer {self._valid_token()}"},
+            headers={"Authorization": f"Bearer {token}"},
             timeout=self._limit.left(),
             statuses=None,
             follow_redirects=False,
@@ -152,7 +158,7 @@ class Storage:
                 "make a new key for the service account, or set the clock of this host"
             )
         if answer.status != 200:
-            raise refused_for_now(answer, "", now)
+            raise failure(answer, "", self._budget)
         token = answer.json()
         if not isinstance(token, dict) or not isinstance(token.get("access_token"), str):
             raise BadResponse(f"{redact_url(answer.url)}: the answer holds no access token")

@@ -28,6 +28,7 @@ from pollect.api import (
     TargetUnavailable,
 )
 from pollect.support.http import HttpClient
+from pollect.support.quota import shared_budget
 from pollect.support.troubles import Troubles
 from pollect_sources_cloud.days import local_midnight, pacific_day
 from pollect_sources_cloud.endpoints import check_endpoint
@@ -192,6 +193,7 @@ class GdcSource(Source[GdcConfig]):
         self._key_file = KeyFile(context.config_dir / config.key_file, self.log)
         self._folder = ReportFolder(context.config_dir / config.db_dir, self._bucket)
         self._limit = Limit(config.timeout or ANSWER_SECONDS)
+        self._budget = shared_budget(context, "gdc", self._bucket, sharer=self)
         self._troubles = Troubles(self.log)
         #: File name -> what stands in it, for the files that are in use.
         self._reports: dict[str, Report] = {}
@@ -215,6 +217,7 @@ class GdcSource(Source[GdcConfig]):
             http=self._http,
             limit=self._limit,
             clock=self.context.clock,
+            budget=self._budget,
         )
 
     def probe(self) -> list[Sample]:

@@ -1,0 +1,1 @@
+"""App Store Connect: the daily sales report of a vendor."""
