@@ -130,7 +130,15 @@ class MissingDependency(PluginError):
 
 
 class ProbeError(PollectError):
-    """The target could not be read; the probe counts as failed."""
+    """The target could not be read; the probe counts as failed.
+
+    `retry_in`: seconds after which another try is worthwhile, None when the source cannot say. The
+    engine probes again then if the source's next tick is later; see `Source.retry_after`.
+    """
+
+    def __init__(self, *message: object, retry_in: float | None = None) -> None:
+        super().__init__(*message)
+        self.retry_in = retry_in
 
 
 class TargetUnavailable(ProbeError):

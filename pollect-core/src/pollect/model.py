@@ -133,6 +133,8 @@ class Outcome(enum.Enum):
     """How a probe ended."""
 
     OK = "ok"
+    #: The source answered, but a part of what it checks fails: `ProbeResult.troubles`.
+    TROUBLED = "troubled"
     #: Nothing to report, and that is normal.
     NO_DATA = "no_data"
     FAILED = "failed"
@@ -142,12 +144,20 @@ class Outcome(enum.Enum):
 
     @property
     def up(self) -> bool:
-        """Whether the source works."""
+        """Whether the source itself works."""
+        return self in _UP
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the source works, and every part of what it checks."""
         return self is Outcome.OK or self is Outcome.NO_DATA
 
 
+_UP = frozenset({Outcome.OK, Outcome.TROUBLED, Outcome.NO_DATA})
+
+
 class ProbeResult(msgspec.Struct, frozen=True):
-    """What one probe brought. `samples` is empty unless the outcome is `OK`."""
+    """What one probe brought. `samples` is empty unless the outcome is `OK` or `TROUBLED`."""
 
     source: SourceId
     outcome: Outcome
@@ -158,6 +168,11 @@ class ProbeResult(msgspec.Struct, frozen=True):
     error: BaseException | None = None
     #: The values reported before are gone now, see `NoData`.
     withdraw: bool = False
+    #: What is wrong with parts of what the source checks, in words; at most ten and a line that
+    #: counts the rest.
+    troubles: tuple[str, ...] = ()
+    #: How many parts fail, those without a line of their own included.
+    trouble_count: int = 0
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -204,6 +219,11 @@ class SourceStatus(msgspec.Struct, frozen=True):
     probes: Mapping[Outcome, int] = msgspec.field(default_factory=dict)
     #: Ticks that found the last probe still running.
     skipped: int = 0
+    #: As in the last `ProbeResult`: what is wrong with parts of what the source checks.
+    troubles: tuple[str, ...] = ()
+    trouble_count: int = 0
+    #: Unix time in seconds since when parts fail without a break; None while none does.
+    troubled_since: float | None = None
 
     @property
     def up(self) -> bool:

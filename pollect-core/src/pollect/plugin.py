@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from pollect.errors import PluginLoadError, describe
 from pollect.model import Batch, Metric, Sample, SourceId, SourceStatus, WriterStatus
+from pollect.troubles import Troubles
 
 Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
 
@@ -278,12 +279,17 @@ class Source(Generic[SourceConfigT]):
     #: Seconds a value stays true without a new probe that works; None means 2.5 intervals. For
     #: sources whose device only speaks up when something changes.
     hold: ClassVar[float | None] = None
+    #: Seconds until another try after the first, second, ... failed probe in a row, the last one
+    #: repeated; each counts only if the next tick is later. `ProbeError.retry_in` goes first.
+    retry_after: ClassVar[Sequence[float]] = ()
 
     def __init__(self, config: SourceConfigT, context: SourceContext) -> None:
         """Validate `config`; no I/O here. Raises `ConfigError` with the `key` in question."""
         self.config = config
         self.context = context
         self.log = logging.getLogger(str(context.id))
+        #: Which parts of what the source checks fail now: part of the result of every probe.
+        self.troubles = Troubles(self.log)
 
     def open(self) -> Awaitable[None] | None:
         """Connect, and import the library that talks to the device.

@@ -27,7 +27,6 @@ from pollect.api import (
     TargetUnavailable,
 )
 from pollect.support.connect import SHORTEST_SECONDS, check_server_name, resolve
-from pollect.support.troubles import Troubles
 from pollect_sources_network.parallel import longest_seconds, side_by_side
 
 if TYPE_CHECKING:
@@ -185,7 +184,6 @@ class DnsSource(Source[DnsConfig]):
         except re.error as error:
             raise ConfigError(f"expected a regular expression: {error}", key="match") from error
         self._tls: ssl.SSLContext | None = None
-        self._troubles = Troubles(self.log)
 
     def open(self) -> None:
         try:
@@ -223,7 +221,7 @@ class DnsSource(Source[DnsConfig]):
         alive = {question.server for question, it in answers.items() if isinstance(it, Reply)}
         for question, answer in answers.items():
             if question.server in alive:
-                self._troubles.works(question.server)
+                self.troubles.works(question.server)
                 if isinstance(answer, Reply):
                     self._tell_of(str(question), self._objection(question, answer.message))
                 else:
@@ -233,9 +231,9 @@ class DnsSource(Source[DnsConfig]):
 
     def _tell_of(self, part: str, failure: Failure | None) -> None:
         if failure is None:
-            self._troubles.works(part)
+            self.troubles.works(part)
         else:
-            self._troubles.failed(part, failure.reason, failure.kind)
+            self.troubles.failed(part, failure.reason, failure.kind)
 
     def _ask(self, question: Question) -> Reply | Failure:
         import dns.exception

@@ -35,7 +35,6 @@ from pollect.api import (
 )
 from pollect.support.connect import IpProtocol, is_tls_error
 from pollect.support.http import MAX_REDIRECTS, HttpClient, Response
-from pollect.support.troubles import Troubles
 from pollect.support.urls import check_url, redact_url, url_label
 from pollect_sources_network.credentials import BasicAuth
 from pollect_sources_network.parallel import longest_seconds, side_by_side
@@ -246,8 +245,6 @@ class HttpSource(Source[HttpConfig]):
         self._match = _compile(config.match, "match")
         self._not_match = _compile(config.not_match, "notMatch")
         self._total_seconds = config.total_timeout or config.timeout
-        # One each: without their secrets two URLs may look the same.
-        self._troubles = {url: Troubles(self.log) for url in self._urls}
         self._client: HttpClient
         self._closing = contextlib.ExitStack()
 
@@ -323,9 +320,10 @@ class HttpSource(Source[HttpConfig]):
 
     def _tell(self, url: str, check: Check) -> None:
         if check.code is ResultCode.SUCCESS:
-            self._troubles[url].works(redact_url(url))
+            self.troubles.works(url)
         else:
-            self._troubles[url].failed(redact_url(url), check.reason, (check.code, check.kind))
+            # The URL is the key: without their secrets two may look the same.
+            self.troubles.failed(url, check.reason, (check.code, check.kind), shown=redact_url(url))
 
     def _expected_status(self) -> str:
         wanted = self.config.status_code

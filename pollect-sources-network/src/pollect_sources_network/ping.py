@@ -20,7 +20,6 @@ from msgspec import Meta
 
 from pollect.api import ConfigError, Metric, Sample, Seconds, Source, SourceConfig, SourceContext
 from pollect.support.connect import ROOM_SECONDS, IpProtocol
-from pollect.support.troubles import Troubles
 from pollect_sources_network.icmp import Address, EchoSocket
 from pollect_sources_network.parallel import side_by_side
 
@@ -119,7 +118,6 @@ class PingSource(Source[PingConfig]):
         self._hosts = tuple(dict.fromkeys(hosts))
         if len(self._hosts) * config.count > MAX_REQUESTS:
             raise ConfigError(f"expected at most {MAX_REQUESTS} requests per probe", key="count")
-        self._troubles = Troubles(self.log)
 
     def open(self) -> None:
         # Nothing is kept, but who lacks the permission should hear of it at the start.
@@ -156,10 +154,10 @@ class PingSource(Source[PingConfig]):
 
     def _tell(self, target: Target) -> None:
         if target.round_trips:
-            self._troubles.works(target.host)
+            self.troubles.works(target.host)
         elif target.sent == self.config.count or not target.address:
             # Otherwise pollect was about to stop, and did not wait.
-            self._troubles.failed(target.host, target.reason or "no reply", target.reason)
+            self.troubles.failed(target.host, target.reason or "no reply", target.reason)
 
     def _report(self, target: Target) -> Iterator[Sample]:
         host = target.host

@@ -30,7 +30,6 @@ from pollect.support.connect import (
     split_host_port,
     try_each,
 )
-from pollect.support.troubles import Troubles
 from pollect_sources_network.parallel import longest_seconds, side_by_side
 
 if TYPE_CHECKING:
@@ -167,7 +166,6 @@ class TcpTimeSource(Source[TcpTimeConfig]):
         except re.error as error:
             raise ConfigError(f"expected a regular expression: {error}", key="expect") from error
         _check_combination(config)
-        self._troubles = Troubles(self.log)
 
     def probe(self) -> Iterable[Sample]:
         targets = list(self._targets.values())
@@ -247,9 +245,9 @@ class TcpTimeSource(Source[TcpTimeConfig]):
     def _tell(self, target: tuple[str, int], check: Check) -> None:
         part = "{} port {}".format(*target)
         if check.code is ResultCode.SUCCESS:
-            self._troubles.works(part)
+            self.troubles.works(part)
         else:
-            self._troubles.failed(part, check.reason, (check.code, check.errno))
+            self.troubles.failed(part, check.reason, (check.code, check.errno))
 
     def _talk(self, sock: socket.socket, deadline: Deadline, check: Check) -> None:
         """Send and wait for the right answer. Raises `OSError`."""

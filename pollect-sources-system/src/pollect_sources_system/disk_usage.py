@@ -26,7 +26,6 @@ from pollect.api import (
     TargetUnavailable,
 )
 from pollect.support.filters import NameFilter, Names
-from pollect.support.troubles import Troubles
 from pollect_sources_system.load_psutil import load_psutil
 
 #: How long statvfs may take before a mount counts as stuck; node_exporter allows the same.
@@ -99,7 +98,6 @@ class DiskUsageSource(Source[DiskUsageConfig]):
         self._filter = NameFilter(exclude=config.exclude)
         self._type_filter = NameFilter(exclude=config.exclude_fs_types)
         self._reader = SpaceReader(min(LIMIT_SECONDS, self.deadline_seconds() / 2))
-        self._troubles = Troubles(self.log)
         self._warned: set[str] = set()
 
     def open(self) -> None:
@@ -113,15 +111,15 @@ class DiskUsageSource(Source[DiskUsageConfig]):
         for disk, label in disks.items():
             answer = answers.get(disk)
             if isinstance(answer, Space):
-                self._troubles.works(disk)
+                self.troubles.works(disk)
                 samples += self._samples(label, answer)
             elif answer is None:
-                self._troubles.failed(disk, "stuck: its file system does not answer")
+                self.troubles.failed(disk, "stuck: its file system does not answer")
             else:
-                self._troubles.failed(disk, answer.strerror or answer)
-        self._troubles.keep(disks)
-        if not samples and str(self._troubles):
-            raise TargetUnavailable(str(self._troubles))
+                self.troubles.failed(disk, answer.strerror or answer)
+        self.troubles.keep(disks)
+        if not samples and str(self.troubles):
+            raise TargetUnavailable(str(self.troubles))
         return samples
 
     def _discover(self) -> list[str]:

@@ -2,6 +2,7 @@ import logging
 
 import pytest
 
+from pollect.api import TargetUnavailable
 from pollect.support.troubles import Troubles
 
 LOG = logging.getLogger("test.troubles")
@@ -43,3 +44,28 @@ def test_part_that_no_longer_exists_is_forgotten_silently(
     assert str(troubles) == "sdb: no answer"
     troubles.failed("sda", "no answer")
     assert caplog.messages == ["sda: no answer", "sdb: no answer", "sda: no answer"]
+
+
+def test_reading_a_part_catches_what_a_device_does_and_no_mistake_of_ours() -> None:
+    troubles = Troubles(LOG)
+    for error in (TargetUnavailable("away"), OSError(5, "input/output error"), KeyError("serial")):
+        with troubles.part(type(error).__name__, KeyError):
+            raise error
+    assert troubles.texts() == (
+        "TargetUnavailable: away",
+        "OSError: OSError: [Errno 5] input/output error",
+        "KeyError: KeyError: 'serial'",
+    )
+    with troubles.part("KeyError"):
+        pass
+    assert "KeyError" not in troubles
+    with pytest.raises(ZeroDivisionError), troubles.part("KeyError"):
+        _ = 1 / 0
+
+
+def test_parts_that_look_alike_are_told_apart_by_their_key() -> None:
+    troubles = Troubles(LOG)
+    troubles.failed("http://me:one@host/", "refused", shown="http://***@host/")
+    troubles.failed("http://me:two@host/", "refused", shown="http://***@host/")
+    troubles.works("http://me:one@host/")
+    assert troubles.texts() == ("http://***@host/: refused",)

@@ -68,7 +68,7 @@ def probe(
     pollect probe -c config.yml           every source of a config
     pollect probe -c config.yml Http      by type, name, or collection/type/name
 
-    The exit code is 1 if a source fails.
+    The exit code is 1 if a source fails or a part of what it checks does.
     """
     session.start_command_log()
     if config_name is None:
@@ -89,7 +89,7 @@ def probe(
         print(json.dumps([_as_json(*pair) for pair in results], indent=2, ensure_ascii=False))
     else:
         _print_tables(results)
-    return 0 if all(result.outcome.up for _, result in results) else 1
+    return 0 if all(result.outcome.healthy for _, result in results) else 1
 
 
 class Look:
@@ -232,11 +232,12 @@ def _print_tables(results: Sequence[tuple[SourcePlan, ProbeResult]]) -> None:
     if rows:
         print(format_table(("NAME", "LABELS", "VALUE", "UNIT"), rows, right="VALUE"))
     for plan, result in results:
-        if not result.samples:
+        reasons = result.troubles or (describe(result.error),)
+        if not result.samples or result.troubles:
             sys.stdout.flush()
             word = result.outcome.value.replace("_", " ")
-            reason = describe(result.error)
-            print(f"{plan.id}: {word}{': ' if reason else ''}{reason}", file=sys.stderr)
+            for reason in reasons:
+                print(f"{plan.id}: {word}{': ' if reason else ''}{reason}", file=sys.stderr)
 
 
 def _as_json(plan: SourcePlan, result: ProbeResult) -> Mapping[str, Any]:
@@ -246,6 +247,7 @@ def _as_json(plan: SourcePlan, result: ProbeResult) -> Mapping[str, Any]:
         "name": plan.id.name,
         "outcome": result.outcome.value,
         "error": describe(result.error) or None,
+        "troubles": list(result.troubles),
         "duration_seconds": round(result.duration_seconds, 6),
         "samples": [
             {

@@ -37,9 +37,9 @@ class Daemon:
         self._board.engine, self._board.plan = self._engine, self._plan
 
     def run_once(self) -> int:
-        """Probe every source once; return 1 if one failed."""
+        """Probe every source once; return 1 if one failed or has troubles."""
         results = self._engine.run_once()
-        return 0 if all(result.outcome.up for result in results) else 1
+        return 0 if all(result.outcome.healthy for result in results) else 1
 
     def run(self, signals: Signals) -> int:
         """Run until a signal says stop; return the exit code."""

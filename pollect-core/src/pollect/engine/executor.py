@@ -22,6 +22,8 @@ class DueGroup:
     def __init__(self, runners: Sequence[Runner]) -> None:
         self.runners = list(runners)
         self.last_tick: MergedTick | None = None
+        #: None for a group that is probed once.
+        self.timer: RepeatingTimer | None = None
 
 
 class Executor:
@@ -116,6 +118,7 @@ class Executor:
             deliver=self._deliver,
             withdraw=self._withdraw,
             abandon=self._abandon,
+            again=self._again,
         )
 
     def _schedule(self, runners: Sequence[Runner], *, once: bool = False) -> None:
@@ -130,15 +133,34 @@ class Executor:
                 self._scheduler.call_at(self._clock.monotonic(), callback)
             else:
                 ticks = RepeatingTimer(self._scheduler, self._clock, interval, callback)
+                members.timer = ticks
             self._rounds.append((members, ticks))
 
     def _tick(self, members: DueGroup) -> None:
         if members.last_tick is not None:
             members.last_tick.close()
         tick = members.last_tick = self.routes.tick()
+        next_due = members.timer.due if members.timer is not None else None
+        self._begin(members.runners, tick, next_due=next_due)
+        tick.end()
+
+    def _again(self, runner: Runner) -> None:
+        """Probe one source between two ticks."""
+        tick = self.routes.tick()
+        self._begin([runner], tick, retry=True)
+        tick.end()
+
+    def _begin(
+        self,
+        runners: Sequence[Runner],
+        tick: MergedTick,
+        *,
+        next_due: float | None = None,
+        retry: bool = False,
+    ) -> None:
         jobs: list[WorkerCall] = []
-        for runner in members.runners:
-            run = runner.begin(tick)
+        for runner in runners:
+            run = runner.begin(tick, next_due=next_due, retry=retry)
             if run is None:
                 continue
             tick.begin()
@@ -148,7 +170,6 @@ class Executor:
                 run.job = WorkerCall(partial(runner.probe, run))
                 jobs.append(run.job)
         self.workers.submit(jobs)
-        tick.end()
 
     def _abandon(self, run: ProbeRun) -> None:
         if run.job is not None:

@@ -6,11 +6,14 @@ This holds the one broad `except` of the project.
 import inspect
 from typing import Any, cast
 
+import msgspec
+
 from pollect.engine.plan import SourcePlan
 from pollect.engine.samples import Normalizer
 from pollect.errors import NoData, PollectError, describe
 from pollect.model import Outcome, ProbeResult
 from pollect.plugin import Clock, ProbeValue, Source
+from pollect.troubles import Troubles
 
 
 class Guard:
@@ -76,12 +79,25 @@ class Guard:
     def _values(self, started: float, value: ProbeValue) -> ProbeResult:
         samples = self._normalizer.clean(value)
         outcome = Outcome.OK if samples else Outcome.NO_DATA
-        return ProbeResult(self._id, outcome, samples, *self._times(started))
+        return self._answered(ProbeResult(self._id, outcome, samples, *self._times(started)))
+
+    def _answered(self, result: ProbeResult) -> ProbeResult:
+        """Return the result of a source that works, with the troubles it has with its parts."""
+        troubles = getattr(self._source, "troubles", None)
+        # A source that never called the constructor of its base has none.
+        if not isinstance(troubles, Troubles) or not troubles:
+            return result
+        return msgspec.structs.replace(
+            result,
+            outcome=Outcome.TROUBLED,
+            troubles=troubles.texts(),
+            trouble_count=len(troubles),
+        )
 
     def _failure(self, started: float, error: BaseException) -> ProbeResult:
         match error:
             case NoData():
-                return ProbeResult(
+                nothing = ProbeResult(
                     self._id,
                     Outcome.NO_DATA,
                     (),
@@ -89,6 +105,7 @@ class Guard:
                     error=error,
                     withdraw=error.withdraw,
                 )
+                return self._answered(nothing)
             case PollectError():
                 outcome = Outcome.FAILED
             case _:

@@ -1,15 +1,16 @@
 """One source at run time: is it busy, is it up, until when do its values hold."""
 
 import logging
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pollect.engine.guard import Guard
 from pollect.engine.plan import SourcePlan
-from pollect.engine.scheduler import Scheduler
+from pollect.engine.scheduler import Scheduler, Timer
 from pollect.engine.workers import WorkerCall
-from pollect.errors import TargetUnavailable, describe
+from pollect.errors import ProbeError, TargetUnavailable, describe
 from pollect.model import Batch, Outcome, ProbeResult, SourceStatus
 from pollect.plugin import Clock
 
@@ -25,6 +26,8 @@ EXPIRY_RETRY_SECONDS = 0.1
 #: Pause in seconds after the first failed `open()`, doubled each time up to the longest.
 FIRST_OPEN_PAUSE = 1.0
 LONGEST_OPEN_PAUSE = 60.0
+#: Seconds between a failed probe and another try at least, whatever the source wishes.
+SHORTEST_RETRY = 0.1
 
 
 class ProbeRun:
@@ -59,6 +62,7 @@ class Runner:
         deliver: "Callable[[ProbeRun, ProbeResult, Batch | None], None]",
         withdraw: Callable[[Batch], None],
         abandon: Callable[[ProbeRun], None],
+        again: "Callable[[Runner], None]",
     ) -> None:
         self.plan = plan
         self.guard = Guard(plan, clock)
@@ -67,6 +71,7 @@ class Runner:
         self._deliver = deliver
         self._withdraw = withdraw
         self._abandon = abandon
+        self._again = again
         self._log = plan.source.log
         self._lock = threading.Lock()
         #: Held while a result is decided on and written, so that no older batch overtakes it.
@@ -86,16 +91,33 @@ class Runner:
         self._duration: float | None = None
         self._probes = dict.fromkeys(Outcome, 0)
         self._skipped = 0
+        self._troubles: tuple[str, ...] = ()
+        self._trouble_count = 0
+        self._troubled_since: float | None = None
+        self._failures = 0
+        #: Monotonic seconds of the next regular probe; None if there is none to come.
+        self._next_due: float | None = None
+        self._retry: Timer | None = None
 
-    def begin(self, tick: "MergedTick") -> ProbeRun | None:
-        """Start a run, or return None: the last one still runs, or it is too early to reopen."""
+    def begin(
+        self, tick: "MergedTick", *, next_due: float | None = None, retry: bool = False
+    ) -> ProbeRun | None:
+        """Start a run, or return None: the last one still runs, or it is too early to reopen.
+
+        `next_due`: when the tick after this one is, in monotonic seconds. A `retry` between two
+        ticks that finds the last run still going is no skipped tick.
+        """
         now = self._clock.monotonic()
         with self._lock:
+            if next_due is not None:
+                self._next_due = next_due
             if self._stopped:
                 return None
             if self._run is not None:
-                self._skip()
+                if not retry:
+                    self._skip()
                 return None
+            self._forget_retry()
             if not self.guard.opened and now < self._open_again_at:
                 return None
             run = self._run = ProbeRun(self, tick)
@@ -132,6 +154,7 @@ class Runner:
         """Begin no run any more; return whether one still runs."""
         with self._lock:
             self._stopped = True
+            self._forget_retry()
             return self._run is not None
 
     def farewell(self) -> Batch | None:
@@ -150,6 +173,9 @@ class Runner:
             series=self._series,
             probes=dict(self._probes),
             skipped=self._skipped,
+            troubles=self._troubles,
+            trouble_count=self._trouble_count,
+            troubled_since=self._troubled_since,
         )
 
     @property
@@ -174,7 +200,8 @@ class Runner:
             self._open_pause = FIRST_OPEN_PAUSE
         if result.outcome.up:
             self._last_success = result.time
-        if result.outcome is Outcome.OK:
+        self._plan_retry(result)
+        if result.samples:
             hold = self.plan.source.hold
             lifetime = FRESH_INTERVALS * self.plan.interval if hold is None else hold
             self._fresh_until = self._clock.monotonic() + lifetime
@@ -198,13 +225,38 @@ class Runner:
             else:
                 self._log.warning("down: %s", reason)
         elif is_up and not was_up:
-            self._log.warning("up again after %.0f s", result.time - (self._since or result.time))
+            self._log.info("up again after %.0f s", result.time - (self._since or result.time))
         elif not is_up:
             self._log.debug("still down: %s", reason)
         if self._outcome is None or was_up != is_up:
             self._since = result.time
         self._outcome = result.outcome
         self._reason = reason
+        self._troubles, self._trouble_count = result.troubles, result.trouble_count
+        if not result.troubles:
+            self._troubled_since = None
+        elif self._troubled_since is None:
+            self._troubled_since = result.time
+
+    def _plan_retry(self, result: ProbeResult) -> None:
+        """After a failed probe, probe again before the next tick if the source wishes so."""
+        if result.outcome.up:
+            self._failures = 0
+            return
+        self._failures += 1
+        pause = _retry_pause(result.error, self.plan.source.retry_after, self._failures)
+        if pause is None or self._next_due is None:
+            return
+        when = self._clock.monotonic() + pause
+        if when < self._next_due:
+            self._open_again_at = min(self._open_again_at, when)
+            self._forget_retry()
+            self._retry = self._scheduler.call_at(when, lambda: self._again(self))
+
+    def _forget_retry(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
 
     def _check_deadline(self) -> None:
         """Give up on a run past its deadline; look again later at one that is not."""
@@ -246,7 +298,7 @@ class Runner:
             with self._lock:
                 self._expiry_watched = False
                 fresh = self._fresh_until > self._clock.monotonic()
-                if fresh and self._outcome is not Outcome.OK:
+                if fresh and self._outcome not in (Outcome.OK, Outcome.TROUBLED):
                     self._watch_expiry()
                 batch = None if fresh or self._stopped else self._withdrawal()
             if batch is not None:
@@ -259,3 +311,15 @@ class Runner:
             return None
         self._series = 0
         return Batch(self.plan.id, (), self._clock.time(), self.plan.static_labels)
+
+
+def _retry_pause(
+    error: BaseException | None, pauses: Sequence[float], failures: int
+) -> float | None:
+    """Return the seconds until another try, None if the next tick is early enough."""
+    pause = error.retry_in if isinstance(error, ProbeError) else None
+    if pause is None and pauses:
+        pause = pauses[min(failures, len(pauses)) - 1]
+    if not isinstance(pause, int | float) or not 0 <= pause < math.inf:
+        return None
+    return max(pause, SHORTEST_RETRY)

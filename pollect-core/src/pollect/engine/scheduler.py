@@ -93,27 +93,47 @@ class Scheduler:
 
 
 class RepeatingTimer:
-    """A callback at `start + n * interval`, for ever.
+    """A callback at `start + n * interval` until `stop()`.
 
     Due times are computed from the start, so they never drift; ticks that passed while the process
-    was stopped or busy are skipped, not caught up.
+    was stopped or busy are skipped, not caught up. The next tick is set before the callback runs:
+    whatever that does, the ticks go on.
     """
 
     def __init__(
         self, scheduler: Scheduler, clock: Clock, interval: float, callback: Callback
     ) -> None:
         self.interval = interval
+        #: When the next tick is due, in monotonic seconds.
+        self.due = clock.monotonic()
         self._scheduler = scheduler
         self._clock = clock
         self._callback = callback
-        self._start = clock.monotonic()
-        self._timer = scheduler.call_at(self._start, self._tick)
+        self._start = self.due
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._timer = scheduler.call_at(self.due, self._tick)
 
     def stop(self) -> None:
-        self._timer.cancel()
+        """Call nothing any more, not even when a callback runs right now."""
+        with self._lock:
+            self._stopped = True
+            self._timer.cancel()
 
     def _tick(self) -> None:
-        self._callback()
-        passed = int((self._clock.monotonic() - self._start) / self.interval)
-        due = self._start + (passed + 1) * self.interval
-        self._timer = self._scheduler.call_at(due, self._tick)
+        self._book()
+        try:
+            self._callback()
+        finally:
+            if self.due <= self._clock.monotonic():
+                self._book()
+
+    def _book(self) -> None:
+        """Set the next tick that lies in the future."""
+        with self._lock:
+            if self._stopped:
+                return
+            self._timer.cancel()
+            passed = int((self._clock.monotonic() - self._start) / self.interval)
+            self.due = self._start + (passed + 1) * self.interval
+            self._timer = self._scheduler.call_at(self.due, self._tick)

@@ -34,6 +34,14 @@ SKIPPED = Metric(
     kind=Kind.COUNTER,
     labels=_OF_SOURCE,
 )
+TROUBLED = Metric(
+    "troubled",
+    help="Whether a part of what the source checks fails, while the source itself works.",
+    labels=_OF_SOURCE,
+)
+TROUBLES = Metric(
+    "troubles", help="Parts of what the source checks that fail now.", labels=_OF_SOURCE
+)
 SERIES = Metric("series", help="Series the source has now.", labels=_OF_SOURCE)
 WRITER_UP = Metric("up", help="Whether the last delivery of the writer worked.", labels=_OF_WRITER)
 BUFFERED = Metric(
@@ -64,6 +72,8 @@ def describe_sources(statuses: Sequence[SourceStatus], time: float) -> Batch:
         number = f"#{instance + 1}" if instance else ""
         labels = (collection, type_name, (name or "") + number)
         samples.append(UP.sample(int(status.up), *labels))
+        samples.append(TROUBLED.sample(int(status.trouble_count > 0), *labels))
+        samples.append(TROUBLES.sample(status.trouble_count, *labels))
         samples.append(DURATION.sample(status.duration_seconds or 0.0, *labels))
         samples.append(SKIPPED.sample(status.skipped, *labels))
         samples.append(SERIES.sample(status.series, *labels))

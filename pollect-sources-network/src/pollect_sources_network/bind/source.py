@@ -26,7 +26,6 @@ from pollect.api import (
 )
 from pollect.support.http import HttpClient
 from pollect.support.rates import Rates
-from pollect.support.troubles import Troubles
 from pollect.support.urls import check_url, redact_url
 from pollect_sources_network.bind.statistics import (
     Counters,
@@ -155,7 +154,6 @@ class BindSource(Source[BindConfig]):
         self._urls = list_urls(config.url, config.format)
         self._rates: Rates[tuple[str, str]] = Rates()
         self._boot_time = ""
-        self._troubles = Troubles(self.log)
         self._view_metrics: dict[str, Metric] = {}
         self._client: HttpClient | None = None
 
@@ -232,15 +230,15 @@ class BindSource(Source[BindConfig]):
             if self._is_wanted(zone)
         ]
         if self.config.zones is None and len(zones) > MAX_ZONES:
-            self._troubles.failed(
+            self.troubles.failed(
                 "zones",
                 f"{len(zones)}, of which the first {MAX_ZONES} are reported; `zones` selects some",
             )
             zones = sorted(zones, key=lambda each: each[0].name)[:MAX_ZONES]
         elif not zones and self.config.zones is not None:
-            self._troubles.failed("zones", "named has none of those asked for")
+            self.troubles.failed("zones", "named has none of those asked for")
         else:
-            self._troubles.works("zones")
+            self.troubles.works("zones")
         for zone, view in zones:
             yield ZONE_SERIAL.sample(zone.serial, zone.name, view, zone.kind)
 
@@ -253,9 +251,9 @@ class BindSource(Source[BindConfig]):
 
     def _traffic(self, statistics: Statistics) -> Iterator[Sample]:
         if statistics.traffic is None:
-            self._troubles.failed("traffic", "named has no such statistics")
+            self.troubles.failed("traffic", "named has no such statistics")
             return
-        self._troubles.works("traffic")
+        self.troubles.works("traffic")
         for (direction, transport), sizes in statistics.traffic.items():
             for bound, count in cumulate_sizes(sizes, SIZE_BOUNDS[direction]):
                 yield TRAFFIC[direction].sample(count, transport, bound)
@@ -269,9 +267,9 @@ class BindSource(Source[BindConfig]):
             view = statistics.views.get(name)
             if view is None:
                 known = ", ".join(sorted(statistics.views)) or "none"
-                self._troubles.failed(f"view {name}", f"not known to named, there are: {known}")
+                self.troubles.failed(f"view {name}", f"not known to named, there are: {known}")
                 continue
-            self._troubles.works(f"view {name}")
+            self.troubles.works(f"view {name}")
             yield from self._view(name.lower(), view)
 
     def _view(self, name: str, view: View) -> Iterator[Sample]:

@@ -29,7 +29,6 @@ from pollect.api import (
     TargetUnavailable,
 )
 from pollect.support.connect import Deadline, check_server_name
-from pollect.support.troubles import Troubles
 from pollect.support.urls import check_url, url_label
 from pollect_sources_network.certificate.files import is_pkcs12, read_chain, require_pkcs12
 from pollect_sources_network.certificate.handshake import (
@@ -198,7 +197,6 @@ class CertificateSource(Source[CertificateConfig]):
         #: Label values -> where it is.
         self._targets = self._build_targets()
         self._ca_file = context.config_dir / config.ca_file if config.ca_file else None
-        self._troubles = Troubles(self.log)
 
     def open(self) -> None:
         for target in self._targets.values():
@@ -258,9 +256,9 @@ class CertificateSource(Source[CertificateConfig]):
                 presented = fetch_chain(target, deadline)
             leaf = parse_certificate(presented.chain[0])
         except (OSError, ProbeError) as error:
-            self._troubles.failed(str(target), error)
+            self.troubles.failed(str(target), error)
             return None
-        self._troubles.works(str(target))
+        self.troubles.works(str(target))
         code = None
         if isinstance(target, Target) and self.config.details and self.config.verify:
             # The server may have gone meanwhile: no verdict then.

@@ -27,7 +27,6 @@ from pollect.api import (
     TargetUnavailable,
 )
 from pollect.support.process import Command
-from pollect.support.troubles import Troubles
 from pollect_sources_system.k8s_namespace_traffic.counter import (
     Count,
     Flow,
@@ -151,7 +150,6 @@ class K8sNamespaceTrafficSource(Source[K8sNamespaceTrafficConfig]):
         self._retired: Totals = Counter()
         self._lost_bytes = 0
         self._logged: set[Flow] = set()
-        self._troubles = Troubles(self.log)
 
     def open(self) -> None:
         self._root = self._cgroup_root()
@@ -238,9 +236,9 @@ class K8sNamespaceTrafficSource(Source[K8sNamespaceTrafficConfig]):
             self._namespaces = self._resolver.namespaces()
             self._addresses = self._resolver.addresses()
         except ProbeError as error:
-            self._troubles.failed("namespaces of pods", error)
+            self.troubles.failed("namespaces of pods", error)
         else:
-            self._troubles.works("namespaces of pods")
+            self.troubles.works("namespaces of pods")
 
     def _owner_of(self, who: Traffic, pod: str | None) -> Owner:
         network = self._networks.names[who.network]

@@ -28,7 +28,6 @@ from pollect.api import (
 )
 from pollect.support.filters import NameFilter, Names
 from pollect.support.process import Command, CommandOverride
-from pollect.support.troubles import Troubles
 from pollect_sources_system.smart_ctl.payload import DriveReport, parse_report, parse_scan
 
 SMARTCTL = Program("smartctl", "smartmontools")
@@ -173,7 +172,6 @@ class SmartCtlSource(Source[SmartCtlConfig]):
                     f"{entry!r} is no regular expression: {error}", key=f"devices[{position}]"
                 ) from error
         self._command = Command(SMARTCTL, config.command, stopping=context.stopping)
-        self._troubles = Troubles(self.log)
         self._last: dict[str, list[Sample]] = {}
 
     def deadline_seconds(self) -> float:
@@ -187,7 +185,7 @@ class SmartCtlSource(Source[SmartCtlConfig]):
         # not take away what the others said.
         until = self.context.clock.monotonic() + SHARE_OF_DEADLINE * self.deadline_seconds()
         # What failed last time comes last: a drive that hangs keeps nobody waiting again.
-        drives = sorted(self._find_drives(), key=lambda drive: drive.label in self._troubles)
+        drives = sorted(self._find_drives(), key=lambda drive: drive.label in self.troubles)
         samples: list[Sample] = []
         read = 0
         for drive in drives:
@@ -198,15 +196,15 @@ class SmartCtlSource(Source[SmartCtlConfig]):
             try:
                 samples += self._read_drive(drive, min(left, DRIVE_TIMEOUT_SECONDS))
             except (TargetUnavailable, BadResponse) as error:
-                self._troubles.failed(drive.label, error)
+                self.troubles.failed(drive.label, error)
                 continue
-            self._troubles.works(drive.label)
+            self.troubles.works(drive.label)
             read += 1
         labels = {drive.label for drive in drives}
-        self._troubles.keep(labels)
+        self.troubles.keep(labels)
         self._last = {label: last for label, last in self._last.items() if label in labels}
         if drives and not read:
-            raise TargetUnavailable(str(self._troubles))
+            raise TargetUnavailable(str(self.troubles))
         if not drives:
             raise NoData("no drive found", withdraw=True)
         return samples

@@ -30,7 +30,6 @@ from pollect.support.process import (
     Finished,
     program_timeout,
 )
-from pollect.support.troubles import Troubles
 from pollect_sources_system.zfs.iostat import IostatReader
 from pollect_sources_system.zfs.payload import (
     DATASET_COLUMNS,
@@ -182,7 +181,6 @@ class ZfsSource(Source[ZfsConfig]):
         self._iostat = IostatReader(self._zpool, config.interval, context.clock, self.log)
         self._program_timeout = program_timeout(self.deadline_seconds(), PROGRAMS_PER_PROBE)
         self._watched: set[str] = set()
-        self._troubles = Troubles(self.log)
 
     def deadline_seconds(self) -> float:
         enough = (PROGRAMS_PER_PROBE + 1) * DEFAULT_TIMEOUT_SECONDS
@@ -217,9 +215,9 @@ class ZfsSource(Source[ZfsConfig]):
             if is_wanted:
                 try:
                     samples += read()
-                    self._troubles.works(part)
+                    self.troubles.works(part)
                 except (TargetUnavailable, BadResponse, OSError) as error:
-                    self._troubles.failed(part, error)
+                    self.troubles.failed(part, error)
         return samples
 
     def _watch(self, pools: set[str]) -> None:

@@ -21,6 +21,7 @@ td.number { text-align: right; font-variant-numeric: tabular-nums }
 """
 _WORDS = {
     Outcome.OK: "up",
+    Outcome.TROUBLED: "up, troubled",
     Outcome.NO_DATA: "up, nothing to report",
     Outcome.FAILED: "down",
     Outcome.TIMED_OUT: "down: timed out",
@@ -82,7 +83,7 @@ def _source_row(status: SourceStatus, now: float) -> str:
         f'<tr><th scope="row">{escape(str(status.source))}</th>{state}'
         f"<td>{_since(status.since, now)}</td>"
         f'<td class="number">{status.series}</td><td class="number">{took}</td>'
-        f"<td>{escape(status.reason)}</td></tr>\n"
+        f"<td>{escape(status.reason or '; '.join(status.troubles))}</td></tr>\n"
     )
 
 

@@ -1,0 +1,167 @@
+"""A source that works while a part of what it checks fails: troubled, neither up alone nor down."""
+
+from collections.abc import Callable
+
+import pytest
+
+from pollect.api import NoData, Outcome, ProbeResult, Source, TargetUnavailable
+from pollect.engine.clock import SystemClock
+from pollect.engine.engine import Engine
+from pollect.engine.guard import Guard
+from pollect.engine.plan import SourcePlan
+from pollect.engine.selfmetrics import describe_sources
+from pollect.model import SourceStatus
+from pollect.testing import FakeClock
+from tests.core.engine.rig import (
+    VALUE,
+    ScriptedSource,
+    plan_of,
+    recording,
+    scripted,
+    wait_until,
+)
+
+Run = Callable[..., Engine]
+
+
+def probe(source: Source) -> ProbeResult:
+    return Guard(SourcePlan(source=source, interval=10), SystemClock()).probe()
+
+
+def with_troubles(*parts: str, answer: Callable[[], object] = lambda: 1.0) -> ScriptedSource:
+    source = scripted()
+
+    def script() -> object:
+        for part in parts:
+            source.troubles.failed(part, "no answer")
+        return answer()
+
+    source.script = script
+    return source
+
+
+def test_the_result_keeps_its_samples_and_names_what_fails() -> None:
+    result = probe(with_troubles("sda", "sdb"))
+    assert result.outcome is Outcome.TROUBLED
+    assert result.outcome.up
+    assert not result.outcome.healthy
+    assert [sample.value for sample in result.samples] == [1.0]
+    assert result.troubles == ("sda: no answer", "sdb: no answer")
+    assert result.trouble_count == 2
+
+
+def test_troubles_of_a_result_are_bounded_in_number_and_length() -> None:
+    result = probe(with_troubles("x" * 500, *map(str, range(999))))
+    assert len(result.troubles) == 11
+    assert result.troubles[-1] == "and 990 more"
+    assert result.trouble_count == 1000
+    assert max(map(len, result.troubles)) == 200
+    assert result.troubles[0].startswith("xxx")
+
+
+def test_a_part_that_works_again_ends_the_trouble() -> None:
+    source = with_troubles("sda")
+    guard = Guard(SourcePlan(source=source, interval=10), SystemClock())
+    assert guard.probe().outcome is Outcome.TROUBLED
+
+    def mended() -> float:
+        source.troubles.works("sda")
+        return 1.0
+
+    source.script = mended
+    assert guard.probe().outcome is Outcome.OK
+
+
+def no_data() -> None:
+    raise NoData("asleep", withdraw=True)
+
+
+@pytest.mark.parametrize("answer", [lambda: None, list, no_data])
+def test_a_source_without_values_can_be_troubled(answer: Callable[[], object]) -> None:
+    result = probe(with_troubles("sda", answer=answer))
+    assert result.outcome is Outcome.TROUBLED
+    assert not result.samples
+    assert result.withdraw is (answer is no_data)
+
+
+def test_a_failed_probe_is_down_and_not_troubled() -> None:
+    def fail() -> None:
+        raise TargetUnavailable("away")
+
+    result = probe(with_troubles("sda", answer=fail))
+    assert (result.outcome, result.troubles) == (Outcome.FAILED, ())
+
+
+def test_a_source_without_the_base_constructor_is_probed_all_the_same() -> None:
+    class Careless(ScriptedSource):
+        pass
+
+    source = scripted()
+    del source.troubles
+    assert probe(source).outcome is Outcome.OK
+
+
+def test_status_and_self_metrics_tell_how_many_parts_fail_and_since_when(run: Run) -> None:
+    clock = FakeClock()
+    source = scripted(clock=clock)
+    fails = ["sda", "sdb"]
+
+    def script() -> float:
+        for part in ("sda", "sdb"):
+            if part in fails:
+                source.troubles.failed(part, "no answer")
+            else:
+                source.troubles.works(part)
+        return 1.0
+
+    source.script = script
+    writer = recording()
+    engine = run(plan_of([source], [writer], interval=10), clock=clock)
+
+    def status_after(probes: int) -> SourceStatus:
+        wait_until(lambda: len(writer.batches) == probes and clock.waited_for)
+        return engine.source_statuses()[0]
+
+    began = clock.time()
+    status = status_after(1)
+    assert (status.up, status.reason, status.trouble_count) == (True, "", 2)
+    assert status.troubled_since == began
+    del fails[0]
+    clock.advance(10)
+    status = status_after(2)
+    assert status.troubles == ("sdb: no answer",)
+    assert status.troubled_since == began, "without a break"
+    found = {
+        sample.metric.name: sample.value
+        for sample in describe_sources([status], 0.0).samples
+        if sample.metric.name != "probes_total"
+    }
+    assert (found["up"], found["troubled"], found["troubles"]) == (1, 1, 1)
+    fails.clear()
+    clock.advance(10)
+    status = status_after(3)
+    assert (status.outcome, status.troubled_since) == (Outcome.OK, None)
+    assert status.probes[Outcome.TROUBLED] == 2
+
+
+def test_trouble_is_logged_once_when_it_begins_and_once_when_it_ends(caplog) -> None:
+    caplog.set_level("INFO")
+    source = with_troubles("sda")
+    guard = Guard(SourcePlan(source=source, interval=10), SystemClock())
+    for _ in range(3):
+        guard.probe()
+    source.script = lambda: source.troubles.works("sda")
+    for _ in range(3):
+        guard.probe()
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("WARNING", "sda: no answer"),
+        ("INFO", "sda: works again"),
+    ]
+
+
+def test_values_of_a_troubled_source_replace_the_older_ones(run: Run) -> None:
+    source = with_troubles("sda", answer=lambda: [VALUE.sample(len(source.starts))])
+    writer = recording()
+    run(plan_of([source], [writer], interval=0.02))
+    wait_until(lambda: len(writer.batches) > 2)
+    assert [batch.samples[0].value for batch in writer.batches[:3]] == [1, 2, 3]
