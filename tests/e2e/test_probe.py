@@ -20,7 +20,7 @@ executors:
 
 PLUGIN = """
 import time
-from pollect.api import Metric, NoData, Source, hookimpl
+from pollect.api import Metric, NoData, Source, TargetUnavailable, hookimpl
 
 class SecondSource(Source):
     "Has a rate, from its second probe on."
@@ -44,6 +44,13 @@ class BuggySource(Source):
     def probe(self):
         return {}["gone"]
 
+class TroubledSource(Source):
+    "Reads two discs, one of which does not answer."
+    def probe(self):
+        with self.troubles.part("sdb"):
+            raise TargetUnavailable("input/output error")
+        return 7
+
 class HangSource(Source):
     "Never returns."
     def probe(self):
@@ -51,7 +58,7 @@ class HangSource(Source):
 
 @hookimpl
 def pollect_sources():
-    return [SecondSource, AsyncSource, BuggySource, HangSource]
+    return [SecondSource, AsyncSource, BuggySource, TroubledSource, HangSource]
 """
 
 
@@ -84,6 +91,7 @@ def test_json_has_everything_that_is_known() -> None:
         "name": "x",
         "outcome": "ok",
         "error": None,
+        "troubles": [],
         "samples": [
             {
                 "name": "pollect_Dummy_x_a",
@@ -174,3 +182,23 @@ def test_mistake_that_only_the_source_finds_is_named_by_its_option() -> None:
     done = call("probe", "Process", "procRegex=[")
     assert done.returncode == 2
     assert done.stderr.startswith("procRegex: '[' is no regular expression")
+
+
+def test_a_source_in_trouble_shows_its_values_and_what_is_wrong(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    done = call("probe", "Troubled", environ=environ)
+    assert done.returncode == 1
+    assert "pollect_Troubled" in done.stdout
+    assert done.stderr.splitlines()[-1] == "pollect/Troubled: troubled: sdb: input/output error"
+    done = call("probe", "--json", "Troubled", environ=environ)
+    assert done.returncode == 1
+    (found,) = json.loads(done.stdout)
+    assert (found["outcome"], found["error"]) == ("troubled", None)
+    assert found["troubles"] == ["sdb: input/output error"]
+    assert [sample["value"] for sample in found["samples"]] == [7]
+    config = tmp_path / "config.yml"
+    config.write_text(
+        "executors: [{collection: c, sources: [{type: Troubled}]}]\nwriter: {type: InMemory}\n"
+    )
+    assert call("run", "--once", folder=tmp_path, environ=environ).returncode == 1

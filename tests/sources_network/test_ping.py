@@ -217,7 +217,7 @@ def test_silent_host_is_told_once_and_its_return_once() -> None:
     out = run_in_namespace(
         """
         import logging, sys
-        logging.basicConfig(stream=sys.stdout, format="%(message)s")
+        logging.basicConfig(stream=sys.stdout, format="%(message)s", level="INFO")
         ignore = Path("/proc/sys/net/ipv4/icmp_echo_ignore_all")
         section = {"host": ["127.0.0.1", "192.0.2.1"], "count": 1, "replyTimeout": 0.2}
         source = build_source(section, PingSource)
