@@ -25,7 +25,6 @@ from pollect.api import (
     TargetUnavailable,
 )
 from pollect.support.http import SUCCESS, HttpClient, Response
-from pollect.support.troubles import Troubles
 from pollect.support.urls import redact_url
 from pollect_sources_home.ai_on_the_edge.payload import (
     NUMBERED_READING,
@@ -90,7 +89,6 @@ class AiOnTheEdgeSource(Source[AiOnTheEdgeConfig]):
         self._url = base_url(config.host, config.port) + PATH
         self._where = redact_url(self._url)
         self._timeout_seconds = config.timeout or DEFAULT_TIMEOUT_SECONDS
-        self._troubles = Troubles(self.log)
         self._client: HttpClient | None = None
         with _turns_lock:
             self._turn = _turns.setdefault(self._url, Turn())
@@ -173,7 +171,7 @@ class AiOnTheEdgeSource(Source[AiOnTheEdgeConfig]):
                 f"{known:.200}"
             )
         for name in missing:
-            self._troubles.failed(name, f"no such number sequence, there are: {known:.200}")
+            self.troubles.failed(name, f"no such number sequence, there are: {known:.200}")
         for name in names:
             if name not in missing:
-                self._troubles.works(name)
+                self.troubles.works(name)
