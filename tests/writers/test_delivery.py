@@ -39,7 +39,7 @@ from tests.writers.backends import (
 )
 from tests.writers.samples import numbered, values
 
-SOURCE = SourceId("pollect", "RepeatingTimer")
+SOURCE = SourceId("pollect", "Ticks")
 SIDES = ("left", "right")
 
 

@@ -1,17 +1,34 @@
-"""prometheus-client is there for what the endpoint needs of it, and for nothing more."""
+"""prometheus-client is shown where others use it, and not imported where nothing does."""
 
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    parser,
+)
+from prometheus_client import Metric as Family
+from prometheus_client.openmetrics import parser as openmetrics
+from prometheus_client.registry import Collector
 
-from pollect.api import MissingDependency
-from tests.writers.prometheus_scraper import build_prometheus
-
-LIBRARY = "pollect_writers.prometheus.client_library"
+from pollect.api import Batch, Metric, SourceId
+from tests.writers.prometheus_scraper import (
+    PROMETHEUS_2_42,
+    build_prometheus,
+    request,
+    serving,
+)
 
 
 def run_python(program: str, *path: Path) -> None:
@@ -25,13 +42,6 @@ def run_python(program: str, *path: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-
-
-def write_modules(folder: Path, modules: Mapping[str, str]) -> None:
-    for name, text in modules.items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(textwrap.dedent(text))
 
 
 def test_an_endpoint_brings_no_servers_of_the_library_along() -> None:
@@ -60,80 +70,94 @@ def test_an_endpoint_brings_no_servers_of_the_library_along() -> None:
     )
 
 
-@pytest.mark.parametrize("ours_first", [True, False])
-def test_whoever_imports_the_library_gets_all_of_it(ours_first: bool) -> None:
-    imports = [f"import {LIBRARY} as parts", "import prometheus_client.openmetrics.parser"]
-    run_python(
-        "\n".join(imports if ours_first else reversed(imports))
-        + """
-import prometheus_client
-from prometheus_client import *
-from prometheus_client.registry import CollectorRegistry as its_own
-
-assert prometheus_client.CollectorRegistry is its_own
-assert prometheus_client.utils.floatToGoString(1.0) == "1.0"
-assert prometheus_client.openmetrics.exposition.CONTENT_TYPE_LATEST == parts.CONTENT_TYPE_LATEST
-Counter("mine", "Of somebody else.").inc()
-shown = generate_latest().decode()
-assert "mine_total 1.0" in shown and shown.count("# TYPE process_open_fds ") == 1, shown
-"""
-    )
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> CollectorRegistry:
+    """A default registry with nothing in it but what the library itself puts there."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    monkeypatch.setattr("prometheus_client.REGISTRY", registry)
+    return registry
 
 
-def test_threads_that_import_at_once_do_not_get_into_each_others_way() -> None:
-    run_python(
-        f"""
-        import importlib, sys, threading
-
-        sys.setswitchinterval(1e-6)
-        together, failed = threading.Barrier(4), []
-
-        def load(module, name):
-            together.wait()
-            try:
-                getattr(importlib.import_module(module), name)
-            except Exception as error:
-                failed.append(error)
-
-        names = [("prometheus_client", "Counter"), ("{LIBRARY}", "GCCollector")]
-        threads = [threading.Thread(target=load, args=names[n % 2]) for n in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert not failed, failed
-        """
-    )
+def test_what_others_count_is_part_of_the_scrape(registry: CollectorRegistry) -> None:
+    Counter("tide_calls", 'Calls of "them".', ["pier"], registry=registry).labels("a\\b").inc(3)
+    Histogram("tide_wait_seconds", "Wait.", buckets=[1], registry=registry).observe(0.5)
+    Gauge("tide_level", "Level.", registry=registry).set(1e6)
+    with serving(build_prometheus(processMetrics=True)) as writer:
+        text = request(writer).text
+        opened = request(writer, headers={"Accept": PROMETHEUS_2_42}).text
+    families = {family.name for family in parser.text_string_to_metric_families(text)}
+    assert {"tide_calls", "tide_wait_seconds", "tide_level", "python_info"} <= families
+    assert 'tide_calls_total{pier="a\\\\b"} 3.0\n' in text
+    assert "tide_level 1e+06\n" in text
+    assert text.count("# TYPE process_open_fds ") == 1
+    assert {"tide_calls", "tide_wait_seconds", "tide_level", "python_info"} <= {
+        family.name for family in openmetrics.text_string_to_metric_families(opened)
+    }
+    assert opened.endswith("# EOF\n")
 
 
-def test_a_version_with_other_modules_is_imported_as_a_whole(tmp_path: Path) -> None:
-    names = ("CollectorRegistry", "GCCollector", "Metric", "PlatformCollector", "ProcessCollector")
-    write_modules(
-        tmp_path / "prometheus_client",
-        {
-            "__init__.py": "from ._all import *",
-            "_all.py": "".join(f"class {name}: pass\n" for name in names),
-            "openmetrics/__init__.py": "",
-            "openmetrics/exposition.py": "CONTENT_TYPE_LATEST = ''\ndef generate_latest(): ...\n",
-        },
-    )
-    run_python(
-        f"""
-        import {LIBRARY} as parts, prometheus_client
-        assert parts.GCCollector is prometheus_client.GCCollector
-        assert "{tmp_path}" in prometheus_client.__file__
-        """,
-        tmp_path,
-    )
+def test_what_others_count_can_be_picked_by_name(registry: CollectorRegistry) -> None:
+    Counter("tide_calls", "Calls.", registry=registry)
+    Gauge("tide_level", "Level.", registry=registry)
+    with serving(build_prometheus()) as writer:
+        text = request(writer, "/metrics?name[]=tide_calls_total").text
+    assert "tide_calls_total 0.0\n" in text
+    assert "tide_level" not in text
 
 
-def test_an_environment_without_the_library_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"clientRegistry": False, "processMetrics": True},
+        {"processMetrics": False},
+    ],
+)
+def test_neither_switch_shows_what_the_other_switches_off(
+    registry: CollectorRegistry, option: dict[str, Any]
 ) -> None:
-    for module in list(sys.modules):
-        if module.startswith((LIBRARY, "pollect_writers.prometheus.process")):
-            monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    with pytest.raises(MissingDependency, match="prometheus-client is not installed") as caught:
-        build_prometheus().open()
-    assert caught.value.requirement == "pollect-writers"
+    Gauge("tide_level", "Level.", registry=registry)
+    with serving(build_prometheus(**option)) as writer:
+        text = request(writer).text
+    assert ("tide_level" in text) is option.get("clientRegistry", True)
+    assert ("process_open_fds" in text) is option["processMetrics"]
+
+
+def test_a_name_that_a_source_has_is_shown_once(
+    registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    Gauge("pollect_LoadAvg", "Mine.", registry=registry).set(7)
+    level = Metric(None, help="Load.")
+    batch = Batch(SourceId("pollect", "LoadAvg"), [level.sample(1)], 0.0)
+    with serving(build_prometheus()) as writer:
+        writer.write([batch])
+        for _ in range(2):
+            assert request(writer).text.endswith("pollect_LoadAvg 1.0\n")
+    (record,) = caplog.records
+    assert record.getMessage().startswith("pollect_LoadAvg in the default registry")
+
+
+def test_a_collector_that_fails_costs_its_own_families(
+    registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Collector):
+        def describe(self) -> list[Family]:
+            return []
+
+        def collect(self) -> Iterator[Family]:
+            yield Family("tide_odd", "Odd.", "gauge")
+            yield from [rubbish]
+            raise SystemExit(3)
+
+    rubbish = Family("tide_rubbish", "Rubbish.", "gauge")
+    rubbish.add_sample("tide_rubbish", {}, "no number")  # type: ignore[arg-type]
+    Gauge("tide_level", "Level.", registry=registry)
+    registry.register(Broken())
+    with serving(build_prometheus()) as writer:
+        for _ in range(2):
+            text = request(writer).text
+            assert "tide_level 0.0\n" in text
+            assert "tide_rubbish" not in text
+    assert len(caplog.records) == 2

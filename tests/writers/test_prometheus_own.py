@@ -1,13 +1,21 @@
 """What `Prometheus` shows of pollect itself: self metrics, `process_*` and `python_*`."""
 
+import gc
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from prometheus_client import CollectorRegistry, exposition
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    exposition,
+)
 from prometheus_client import Metric as Family
 from prometheus_client.openmetrics import exposition as openmetrics_exposition
 from prometheus_client.openmetrics import parser as openmetrics
@@ -15,7 +23,7 @@ from prometheus_client.registry import Collector
 
 from pollect.api import Batch, Metric, Sample, SourceId
 from pollect_writers.prometheus.exposition import Block, Renderer, join_open_metrics, join_text
-from pollect_writers.prometheus.process import collect_samples, process_registry
+from pollect_writers.prometheus.process import MAX_OPEN_FILES, METRICS, OPEN_FILES, Process
 from pollect_writers.prometheus.writer import PrometheusWriter
 from tests.writers.prometheus_scraper import (
     PROMETHEUS_2_42,
@@ -69,11 +77,15 @@ def test_a_plugin_that_adds_nonsense_takes_nothing_else_away(
     assert len(caplog.records) == 1
 
 
-class Snapshot(Collector):
-    """What the library finds at one moment, told again and again."""
+class Library(Collector):
+    """What the collectors of the library find, those of files in `proc`."""
 
-    def __init__(self) -> None:
-        self._families = list(process_registry().collect())
+    def __init__(self, proc: Path) -> None:
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry, proc=str(proc))
+        GCCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self._families = list(registry.collect())
 
     def collect(self) -> list[Family]:
         return self._families
@@ -85,6 +97,33 @@ def as_python_writes(line: str) -> str:
     return f"{series} {float(number)!r}"
 
 
+@pytest.fixture
+def proc(tmp_path: Path) -> Path:
+    """What the kernel showed of some process whose name has brackets in it."""
+    (tmp_path / "self" / "fd").mkdir(parents=True)
+    for number in range(7):
+        (tmp_path / "self" / "fd" / str(number)).touch()
+    (tmp_path / "stat").write_text("cpu  1 2 3 4\nbtime 1764288000\nprocesses 12\n")
+    rest = "S 1 2 3 0 -1 4194560 1 2 3 4 1234 567 0 0 20 0 9 0 98765 123456789 4321 1 2 3"
+    (tmp_path / "self" / "stat").write_text(f"42 (a (odd) name) {rest}\n")
+    (tmp_path / "self" / "limits").write_text(
+        "Limit                     Soft Limit           Hard Limit           Units     \n"
+        "Max processes             1000                 2000                 processes \n"
+        "Max open files            1024                 1048576              files     \n"
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def still_gc() -> Iterator[None]:
+    """No collection between two looks at the garbage collector."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("still_gc")
 @pytest.mark.parametrize(
     ("join", "library"),
     [
@@ -92,22 +131,34 @@ def as_python_writes(line: str) -> str:
         pytest.param(join_open_metrics, openmetrics_exposition.generate_latest, id="openmetrics"),
     ],
 )
+@pytest.mark.parametrize("absent", ["", "self/stat", "self/limits", "self/fd", "stat"])
 def test_process_and_python_metrics_are_the_text_of_the_library(
-    join: Callable[[list[Block]], list[bytes]], library: Callable[[CollectorRegistry], bytes]
+    join: Callable[[list[Block]], list[bytes]],
+    library: Callable[[CollectorRegistry], bytes],
+    proc: Path,
+    absent: str,
 ) -> None:
+    if absent:
+        os.rename(proc / absent, proc / "gone")
     registry = CollectorRegistry()
-    registry.register(Snapshot())
-    block, _ = Renderer(None).render(tuple(collect_samples(registry)))
+    registry.register(Library(proc))
+    block, _ = Renderer(None).render(tuple(Process(proc).samples()))
     assert b"".join(join([block])).decode().splitlines() == [
         line if line.startswith("#") else as_python_writes(line)
         for line in library(registry).decode().splitlines()
     ]
-    assert {family.name for family, _ in block} >= {
-        "process_cpu_seconds_total",
-        "process_max_fds",
-        "python_gc_collections_total",
-        "python_info",
-    }
+
+
+def test_every_process_metric_has_a_value_here() -> None:
+    assert {sample.metric for sample in Process().samples()} == set(METRICS)
+
+
+def test_unlimited_files_have_no_limit_to_show(proc: Path) -> None:
+    limits = proc / "self" / "limits"
+    limits.write_text(limits.read_text().replace("1024   ", "unlimited"))
+    shown = {sample.metric for sample in Process(proc).samples()}
+    assert OPEN_FILES in shown
+    assert MAX_OPEN_FILES not in shown
 
 
 def test_process_metrics_are_those_of_the_moment_of_the_scrape() -> None:

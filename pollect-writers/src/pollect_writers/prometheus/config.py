@@ -44,6 +44,13 @@ class PrometheusConfig(WriterConfig, frozen=True, kw_only=True):
     process_metrics: Annotated[
         bool, Meta(description="Whether to show `process_*` and `python_*` of the daemon itself.")
     ] = True
+    client_registry: Annotated[
+        bool,
+        Meta(
+            description="Whether to show what plugins and extensions count with prometheus-client: "
+            "its default registry, once anything in the process has imported it."
+        ),
+    ] = True
     tls: Annotated[TlsConfig | None, Meta(description="Serve HTTPS instead of HTTP.")] = None
     auth: Annotated[
         AuthConfig | None, Meta(description="Who may see the metrics; default: everybody.")

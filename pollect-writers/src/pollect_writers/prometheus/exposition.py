@@ -234,13 +234,20 @@ def _shared_prefixes(layout: Layout, names: Collection[str]) -> Iterable[str]:
     return ()
 
 
-def join_text(blocks: Iterable[Block], names: Collection[str] = ()) -> list[bytes]:
-    """Return the parts of a text 0.0.4 exposition; `names` restricts it to these metrics."""
-    return _join(blocks, names, lambda family: family.text_header)
+def join_text(
+    blocks: Iterable[Block], names: Collection[str] = (), others: Iterable[bytes] = ()
+) -> list[bytes]:
+    """Return the parts of a text 0.0.4 exposition; `names` restricts it to these metrics.
+
+    `others` are families that are text already.
+    """
+    return [*_join(blocks, names, lambda family: family.text_header), *others]
 
 
-def join_open_metrics(blocks: Iterable[Block], names: Collection[str] = ()) -> list[bytes]:
-    """Return the parts of an OpenMetrics 1.0 exposition; `names` restricts it to these metrics."""
+def join_open_metrics(
+    blocks: Iterable[Block], names: Collection[str] = (), others: Iterable[bytes] = ()
+) -> list[bytes]:
+    """Return the parts of an OpenMetrics 1.0 exposition; see `join_text`."""
     blocks = list(blocks)
     taken = {family.name for block in blocks for family, _ in block}
 
@@ -248,7 +255,7 @@ def join_open_metrics(blocks: Iterable[Block], names: Collection[str] = ()) -> l
         clashes = family.open_name != family.name and family.open_name in taken
         return family.open_unknown_header if clashes else family.open_header
 
-    return [*_join(blocks, names, header), _END_OF_OPEN_METRICS]
+    return [*_join(blocks, names, header), *others, _END_OF_OPEN_METRICS]
 
 
 def _join(

@@ -12,6 +12,7 @@ from pollect.api import Kind, Metric, SourceId
 
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]|^(?=[0-9])[0-9]")
 _LABEL_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+_OPEN_HELP_ESCAPES = _LABEL_ESCAPES
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 _TO_BE_ESCAPED = re.compile(r'[\\\n"]')
 _TOTAL = "_total"
@@ -55,6 +56,11 @@ class Family:
         self.text_header = lines.encode("utf-8", "replace")
 
     @property
+    def names(self) -> tuple[str, str]:
+        """The names that no other family of the same exposition may have."""
+        return self.name, self.open_name
+
+    @property
     def open_header(self) -> bytes:
         """The header in OpenMetrics, made when the first scraper asks for it."""
         if not self._open_header:
@@ -73,10 +79,12 @@ class Family:
         return self._encode(self.name, "unknown")
 
     def _encode(self, name: str, type_name: str) -> bytes:
-        # Brings prometheus-client along, which whoever only wants names need not have.
-        from pollect_writers.prometheus.open_metrics import encode_header
-
-        return encode_header(name, self._metric.help or self.name, type_name, self._metric.unit)
+        help = (self._metric.help or self.name).translate(_OPEN_HELP_ESCAPES)
+        lines = f"# HELP {name} {help}\n# TYPE {name} {type_name}"
+        unit = self._metric.unit
+        if unit and name.endswith(f"_{unit}"):  # OpenMetrics wants the name to end in its unit
+            lines += f"\n# UNIT {name} {unit}"
+        return lines.encode("utf-8", "replace")
 
 
 def series_formatter(

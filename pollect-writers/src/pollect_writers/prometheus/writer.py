@@ -3,20 +3,19 @@
 Every path answers with the metrics, as in pollect 1.x, except `/` for browsers (a status page),
 `/-/healthy` and `/-/ready`. Text 0.0.4 or OpenMetrics 1.0, whichever the scraper prefers; gzip;
 `?name[]=` picks single metrics. With `tls` it speaks HTTPS, with `auth` it wants a password or a
-token. Needs prometheus-client, for the metrics of the process and for OpenMetrics.
+token. What plugins count with prometheus-client in its default registry is shown too.
 """
 
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pollect.api import Batch, ConfigError, Sample, SourceId, WriteError, Writer, WriterContext
 from pollect.support.listening import is_local
 from pollect_writers import __version__
-from pollect_writers.optional import missing_library
+from pollect_writers.prometheus.client_registry import ClientRegistry
 from pollect_writers.prometheus.config import (
     AuthConfig,
     PrometheusConfig,
@@ -30,6 +29,7 @@ from pollect_writers.prometheus.exposition import (
     join_open_metrics,
     join_text,
 )
+from pollect_writers.prometheus.process import Process
 from pollect_writers.prometheus.server import HttpServer, Request, Response, listen
 from pollect_writers.prometheus.tls import ServerTls, UnusableFile
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pollect_writers.prometheus.auth import Gate
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
-REQUIREMENT = "pollect-writers"
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 #: These alone need no password: every other path answers with the metrics.
 _HEALTH_CHECKS = ("/-/healthy", "/-/ready")
 #: Seconds the first scrapes wait for the first probes, so that a fresh start makes no gap.
@@ -60,6 +60,7 @@ class PrometheusWriter(Writer[PrometheusConfig]):
         self._scrape_lock = threading.Lock()
         self._collect: Callable[[], Iterable[Sample]] = tuple
         self._process = Renderer(None)
+        self._client_registry = ClientRegistry(self.log) if config.client_registry else None
         self._self_renderers: dict[SourceId, Renderer] = {}
         self._refused: set[SourceId] = set()
         self._server: HttpServer | None = None
@@ -81,12 +82,8 @@ class PrometheusWriter(Writer[PrometheusConfig]):
                 raise ConfigError(str(error), key=self._tls_key(error.option)) from error
 
     def open(self) -> None:
-        try:
-            from pollect_writers.prometheus.process import collect_samples, process_registry
-        except ImportError as error:
-            raise missing_library("prometheus-client", REQUIREMENT) from error
         if self.config.process_metrics:
-            self._collect = partial(collect_samples, process_registry())
+            self._collect = Process().samples
         host, port = self.config.bind, self.config.port
         if self._tls is not None:
             self._tls.load()
@@ -168,13 +165,13 @@ class PrometheusWriter(Writer[PrometheusConfig]):
             self._waited = True
         names = frozenset(request.query.get("name[]", ()))
         open_metrics = prefers_open_metrics(request.headers.get("accept", ""))
-        if open_metrics:
-            from pollect_writers.prometheus.open_metrics import CONTENT_TYPE
-
-            content_type, parts = CONTENT_TYPE, join_open_metrics(self._blocks(), names)
-        else:
-            content_type, parts = TEXT, join_text(self._blocks(), names)
-        body = b"".join(parts)
+        blocks = self._blocks()
+        others: list[bytes] = []
+        if self._client_registry is not None:
+            others = self._client_registry.render(blocks, names, open_metrics=open_metrics)
+        join = join_open_metrics if open_metrics else join_text
+        content_type = OPEN_METRICS if open_metrics else TEXT
+        body = b"".join(join(blocks, names, others))
         headers = {"Vary": "Accept, Accept-Encoding"}
         if accepts_gzip(request.headers.get("accept-encoding", "")):
             body = zlib.compress(body, _GZIP_LEVEL, wbits=_GZIP_FORMAT)
