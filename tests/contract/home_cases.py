@@ -1,11 +1,15 @@
 """How to put each home source to the contract; see `cases`."""
 
+import atexit
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pollect.testing import SourceCase, serve_http
 from tests.simulators import evcc
+from tests.simulators.viessmann import Viessmann
 
 
 @contextmanager
@@ -26,6 +30,20 @@ def items() -> Iterator[Mapping[str, Any]]:
     item = {"name": "Kitchen", "label": "Kitchen", "type": "Number:Temperature", "state": "20 °C"}
     with serve_http({"/rest/items": [item]}) as server:
         yield {"url": server.url}
+
+
+#: Of the accounts below, as if they had signed in; gone at the end.
+STATE = tempfile.TemporaryDirectory()
+atexit.register(STATE.cleanup)
+SIGNED_IN = Path(STATE.name, "viessmann_token.json")
+SIGNED_IN.write_text('{"access_token": "a-token-of-the-test", "expires_in": 4000000000}')
+SIGNED_IN.chmod(0o600)
+
+
+@contextmanager
+def heating_cloud() -> Iterator[Mapping[str, Any]]:
+    with Viessmann(only_token="a-token-of-the-test") as cloud:
+        yield cloud.options
 
 
 HOME_SOURCES: list[SourceCase] = [
@@ -55,5 +73,22 @@ HOME_SOURCES: list[SourceCase] = [
         },
         target=items,
         at=lambda host, port: {"url": f"http://{host}:{port}"},
+    ),
+    SourceCase(
+        section={
+            "type": "Viessmann",
+            "client_id": "client-of-the-test",
+            "user": "owner@example.org",
+            "password": "heating secret",
+            "tokenFile": str(SIGNED_IN),
+            "timeout": 1,
+            "details": True,
+        },
+        target=heating_cloud,
+        at=lambda host, port: {
+            "apiUrl": f"http://{host}:{port}/iot",
+            "identityUrl": f"http://{host}:{port}/idp/v3",
+        },
+        interval=90.0,
     ),
 ]

@@ -24,4 +24,9 @@ def pollect_sources() -> list[SourceSpec]:
             f"{PACKAGE}.openhab.source:OpenhabSource",
             summary="State of the items of an openHAB server",
         ),
+        SourceSpec(
+            "Viessmann",
+            f"{PACKAGE}.viessmann.source:ViessmannSource",
+            summary="Heat pumps, boilers, ventilation and batteries in the Viessmann cloud",
+        ),
     ]

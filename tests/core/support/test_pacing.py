@@ -73,3 +73,15 @@ def test_a_reload_keeps_the_distance_and_forgets_a_failure() -> None:
     third.take_over(second)
     cloud.failure = None
     assert third.read(lambda: cloud.fetch(clock)) == 3
+
+
+def test_a_cure_ends_the_repetition_of_a_failure_and_of_nothing_else() -> None:
+    clock, cloud = FakeClock(), Cloud()
+    pace = Pace[int](90, clock)
+    cloud.failure = AuthenticationFailed("not signed in")
+    for _ in range(3):
+        with pytest.raises(AuthenticationFailed):
+            pace.read(lambda: cloud.fetch(clock), key=1)
+    cloud.failure = None
+    assert pace.read(lambda: cloud.fetch(clock), key=2) == 2
+    assert pace.read(lambda: cloud.fetch(clock), key=3) == 2

@@ -82,7 +82,9 @@ def test_a_token_is_renewed_a_minute_before_it_ends_and_kept(tokens, clock, serv
     clock.advance(3539)
     assert tokens.usable(clock, renew=service.renew).access == Secret("access-0")
     clock.advance(1)
+    before = tokens.version()
     assert tokens.usable(clock, renew=service.renew).access == Secret("access-1")
+    assert tokens.version() == before
     kept = json.loads(tokens.file.read_text())
     assert kept["access_token"] == "access-1"
     assert stat.S_IMODE(tokens.file.stat().st_mode) == 0o600
@@ -157,7 +159,9 @@ def test_a_new_sign_in_of_another_process_is_found_at_once(tokens, clock, servic
     with pytest.raises(AuthenticationFailed):
         tokens.usable(clock, renew=service.renew)
     new = {"access_token": "by-auth", "refresh_token": "r", "expires_in": clock.time() + 3600}
+    before = tokens.version()
     tokens.file.write_text(json.dumps(new))
+    assert tokens.version() != before
     assert tokens.usable(clock, renew=service.renew).access == Secret("by-auth")
 
 

@@ -1,14 +1,11 @@
 """OAuth in the operator's browser: PKCE, `state`, and a server on loopback for the redirect.
 
-RFC 6749 section 4.1, RFC 7636 (PKCE), RFC 8252 sections 7.3 and 8 (native apps).
+RFC 8252 sections 7.3 and 8 (OAuth of native apps).
 """
 
-import base64
-import hashlib
 import html
 import os
 import queue
-import secrets
 import socket
 import socketserver
 import sys
@@ -21,15 +18,13 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from pollect.errors import AuthenticationFailed, ConfigError
-from pollect.plugin import AuthorizationCode, Secret
+from pollect.errors import AuthenticationFailed, BadResponse, ConfigError
+from pollect.plugin import AuthorizationCode
+from pollect.support.oauth import AuthorizationRequest
 
 _LOOPBACK = {"localhost": ("127.0.0.1", "::1"), "127.0.0.1": ("127.0.0.1",), "::1": ("::1",)}
-#: Bytes of chance in verifier and state.
-_CHANCE_BYTES = 48
 #: A browser opens connections that it does not use.
 _IDLE_SECONDS = 5.0
-_QUOTED_CHARACTERS = 80
 #: Set where a browser has a place to appear.
 _SCREENS = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
 
@@ -40,22 +35,10 @@ class BrowserFlow:
     """One sign-in. In its `with` block it listens, if the redirect leads to this machine."""
 
     def __init__(self, url: str, redirect_uri: str, parameters: Mapping[str, str]) -> None:
-        self._verifier = secrets.token_urlsafe(_CHANCE_BYTES)
-        self._state = secrets.token_urlsafe(_CHANCE_BYTES)
         self._redirect_uri = redirect_uri
-        challenge = hashlib.sha256(self._verifier.encode()).digest()
-        query = urlencode(
-            {
-                **parameters,
-                "response_type": "code",
-                "redirect_uri": redirect_uri,
-                "state": self._state,
-                "code_challenge": base64.urlsafe_b64encode(challenge).decode().rstrip("="),
-                "code_challenge_method": "S256",
-            }
-        )
+        self._request = AuthorizationRequest(redirect_uri, parameters)
         #: What the browser is to open.
-        self.address = f"{url}{'&' if '?' in url else '?'}{query}"
+        self.address = f"{url}{'&' if '?' in url else '?'}{urlencode(self._request.parameters)}"
         self._found: queue.Queue[AuthorizationCode | AuthenticationFailed] = queue.Queue()
         self._servers: list[ThreadingHTTPServer] = []
 
@@ -90,29 +73,20 @@ class BrowserFlow:
     def paste(self, text: str) -> str:
         """Take an address or a bare code; return what is wrong with it, or nothing."""
         if "?" not in text and "=" not in text:
-            self._put_code(text)
+            self._found.put(self._request.answer(text))
             return ""
         return self.take(text.partition("?")[2] or text)
 
     def take(self, query: str) -> str:
         """Take the query of a redirect; return what is wrong with it, or nothing."""
-        values = {name: found[-1] for name, found in parse_qs(query).items()}
-        # Whoever did not see our address cannot slip another account's code in.
-        if not secrets.compare_digest(values.get("state", "").encode(), self._state.encode()):
-            return "this answer belongs to another sign-in (its state differs); start from the page"
-        if "error" in values:
-            reason = values.get("error_description") or values["error"]
-            self._found.put(
-                AuthenticationFailed(f"the service refused: {reason[:_QUOTED_CHARACTERS]}")
-            )
-            return ""
-        if not values.get("code"):
-            return "there is no code in this answer"
-        self._put_code(values["code"])
+        values = {name: found[-1] for name, found in parse_qs(query.partition("#")[0]).items()}
+        try:
+            self._found.put(self._request.take(values))
+        except AuthenticationFailed as error:
+            self._found.put(error)
+        except BadResponse as error:
+            return str(error)
         return ""
-
-    def _put_code(self, code: str) -> None:
-        self._found.put(AuthorizationCode(Secret(code), Secret(self._verifier), self._redirect_uri))
 
     def __enter__(self) -> Self:
         parts = urlsplit(self._redirect_uri)

@@ -10,7 +10,7 @@ between from its last result::
         return self._pace.read(self._fetch)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from pollect.errors import AuthenticationFailed
@@ -38,27 +38,34 @@ class Pace(Generic[ResultT]):
         self._due = float("-inf")
         self._result: ResultT | None = None
         self._failure: Exception | None = None
+        self._key: Hashable = None
 
-    def read(self, fetch: Callable[[], ResultT]) -> ResultT:
+    def read(self, fetch: Callable[[], ResultT], key: Hashable = None) -> ResultT:
         """Return what `fetch` returns, or what it returned last if that is not long ago.
 
-        Raises what `fetch` raises.
+        A failure is not repeated when `key` is another one than at the last call: give it what a
+        cure changes, such as `TokenFile.version()`. Raises what `fetch` raises.
         """
         now = self._clock.monotonic()
+        if key != self._key and self._failure is not None:
+            self._due = now
+        self._key = key
         if now < self._due - self.distance * _TOLERANCE:
             if self._failure is not None:
                 raise self._failure.with_traceback(None)
             if self._result is not None:
                 return self._result
-        self._due = now + self.distance
         self._result, self._failure = None, None
+        silence = 0.0
         try:
             self._result = fetch()
         except Exception as error:
             self._failure = error
-            if isinstance(error, AuthenticationFailed):
-                self._due = now + max(self.distance, REFUSED_SECONDS)
+            silence = REFUSED_SECONDS if isinstance(error, AuthenticationFailed) else 0.0
             raise
+        finally:
+            # The fetch may have changed the distance.
+            self._due = now + max(self.distance, silence)
         return self._result
 
     def take_over(self, previous: "Pace[ResultT]") -> None:

@@ -168,9 +168,10 @@ class Budget:
         """
         with self._lock:
             now = self._now()
-            if until is not None and wait_seconds is None:
-                wait_seconds = until - now
-            if wait_seconds is None or not 0 < wait_seconds < math.inf:
+            waits = (wait_seconds, None if until is None else until - now)
+            stated = [wait for wait in waits if wait is not None and 0 < wait < math.inf]
+            wait_seconds = max(stated, default=0.0)
+            if not stated:
                 wait_seconds = SILENT_SECONDS[min(self._refusals, len(SILENT_SECONDS) - 1)]
                 self._refusals += 1
             # A reset beyond the window is a mistake of the service, or of this clock.

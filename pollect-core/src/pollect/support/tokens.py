@@ -34,7 +34,7 @@ import shlex
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -131,6 +131,7 @@ class TokenFile:
         #: Why there is no token although there is a file.
         self._damage = ""
         self._warned = False
+        self._version = 0
         #: The service refused to renew, and is asked again at this monotonic time.
         self._refused: str = ""
         self._ask_again_at = 0.0
@@ -177,6 +178,12 @@ class TokenFile:
         with self._locked():
             self._look_at_file()
             return self._token
+
+    def version(self) -> int:
+        """Return a number that changes when another process wrote the file: a new sign-in."""
+        with self._locked(), suppress(AuthenticationFailed):
+            self._look_at_file()
+        return self._version
 
     def store(self, token: Token) -> None:
         """Keep the token of a sign-in; raises `PollectError` if it cannot be written."""
@@ -246,6 +253,7 @@ class TokenFile:
             if seen == self._seen:
                 return
             self._token, self._damage, self._refused = None, "", ""
+            self._version += 1
             content = None if seen is None else read_private(self.file)
         except OSError as error:
             self._seen = _UNREADABLE

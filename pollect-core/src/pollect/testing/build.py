@@ -1,6 +1,8 @@
 """Build sources and writers as the daemon does, without a config file or an engine."""
 
+import atexit
 import functools
+import itertools
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +32,8 @@ def build_source(
 
     Without `source_type` the class is that of the section's `type`, among the installed plugins
     and, for a type with a dot, the modules that can be imported. Time stands still (`FakeClock`)
-    unless a `clock` is given. Raises `InvalidConfig` with every mistake in the section.
+    unless a `clock` is given; without `state_dir` there is a new one for each source. Raises
+    `InvalidConfig` with every mistake in the section.
     """
     if source_type is None:
         source_type = installed_types().source_type(section["type"])
@@ -41,7 +44,7 @@ def build_source(
         interval=interval,
         clock=clock or FakeClock(),
         config_dir=config_dir or Path.cwd(),
-        state_dir=state_dir or Path(tempfile.gettempdir()),
+        state_dir=state_dir or _scratch_folder(),
         roots=roots or Roots(),
     )
     return source_type(config, context)
@@ -64,9 +67,24 @@ def build_writer(
         name=config.type,
         clock=clock or FakeClock(),
         config_dir=config_dir or Path.cwd(),
-        state_dir=state_dir or Path(tempfile.gettempdir()),
+        state_dir=state_dir or _scratch_folder(),
     )
     return writer_type(config, context)
+
+
+def _scratch_folder() -> Path:
+    """Return a folder for one plugin; it does not exist yet and goes with the process."""
+    return _scratch_root() / str(next(_numbers))
+
+
+_numbers = itertools.count(1)
+
+
+@functools.cache
+def _scratch_root() -> Path:
+    folder = tempfile.TemporaryDirectory(prefix="pollect-state-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 @functools.cache

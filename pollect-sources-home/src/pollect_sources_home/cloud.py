@@ -1,0 +1,101 @@
+"""What the sources of cloud accounts share."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from pollect.api import BadResponse, ConfigError, TargetUnavailable
+from pollect.support.http import HttpClient, Response
+from pollect.support.urls import check_url
+
+#: For one request.
+DEFAULT_TIMEOUT_SECONDS = 10.0
+#: For all requests of a probe together: a new token, a list of devices, their values.
+PROBE_SECONDS = 30.0
+#: The shortest time that is left to a request.
+_SHORTEST_SECONDS = 0.1
+_QUOTED_CHARACTERS = 80
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def check_cloud_url(url: str, key: str) -> str:
+    """Return the URL of a service without a slash at the end.
+
+    Raises `ConfigError` with `key` for one that would send tokens unencrypted.
+    """
+    check_url(url, key=key, credentials=False)
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+        raise ConfigError("expected an https URL: tokens are sent there", key=key)
+    return url.rstrip("/")
+
+
+class CloudClient:
+    """An HTTP client whose requests share the time of a probe; every status is an answer."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout_seconds = timeout
+        self._client = HttpClient(timeout=timeout)
+        self._ends = float("inf")
+
+    def begin(self) -> None:
+        """Start the time of a probe."""
+        self._ends = time.monotonic() + probe_seconds(self._timeout_seconds)
+
+    def request(self, method: str, url: str, **options: Any) -> Response:
+        """Send a request and return the answer, whatever its status; follows no redirect.
+
+        Raises `TargetUnavailable` and `BadResponse`.
+        """
+        left = max(self._ends - time.monotonic(), _SHORTEST_SECONDS)
+        return self._client.request(
+            method,
+            url,
+            timeout=min(self._timeout_seconds, left),
+            statuses=None,
+            follow_redirects=False,
+            **options,
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def probe_seconds(timeout: float) -> float:
+    """Return how long all requests of a probe may take together."""
+    return max(PROBE_SECONDS, timeout) if timeout >= DEFAULT_TIMEOUT_SECONDS else 3 * timeout
+
+
+def json_object(response: Response) -> Mapping[str, Any]:
+    """Return the JSON object in an answer; empty for anything else, such as a page of a proxy."""
+    try:
+        data = response.json()
+    except BadResponse:
+        return {}
+    return data if isinstance(data, Mapping) else {}
+
+
+def require_object(response: Response) -> Mapping[str, Any]:
+    """Return the JSON object in an answer; raises `BadResponse` when it is something else."""
+    data = response.json()
+    if not isinstance(data, Mapping):
+        raise BadResponse(f"{urlsplit(response.url).netloc}: expected a JSON object")
+    return data
+
+
+def require_secret_object(response: Response) -> Mapping[str, Any]:
+    """Return the JSON object in an answer that may hold a token; an error does not quote it."""
+    data = json_object(response)
+    if not data:
+        raise BadResponse(f"{urlsplit(response.url).netloc}: expected a JSON object with a token")
+    return data
+
+
+def failure(what: str, response: Response, reason: str = "") -> BadResponse | TargetUnavailable:
+    """Return the error for an answer that is none: the service in trouble, or a strange status."""
+    text = f"{what}: status {response.status}"
+    if reason:
+        text = f"{text}: {reason[:_QUOTED_CHARACTERS]}"
+    in_trouble = response.status >= 500 or response.status in (408, 429)
+    return TargetUnavailable(text) if in_trouble else BadResponse(text)
