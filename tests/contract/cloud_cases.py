@@ -10,7 +10,7 @@ from typing import Any
 
 from pollect.testing import SourceCase
 from pollect.testing.clock import FakeClock
-from tests.simulators import app_store_connect, google_storage
+from tests.simulators import app_store_connect, google_storage, vw_group
 from tests.simulators.google_storage import BUCKET, Bucket, TokenEndpoint, as_report
 
 #: Key files and caches of these tests; goes with the process.
@@ -64,6 +64,17 @@ def apple_at(host: str, port: int) -> dict[str, Any]:
     return {"endpoint": f"http://{host}:{port}", **apple_files()}
 
 
+@contextmanager
+def car() -> Iterator[Mapping[str, Any]]:
+    with vw_group.car_with(vw_group.delivery(mileage="5")) as group:
+        yield {**group.options, "tokenFile": str(folder() / "token.json")}
+
+
+def car_at(host: str, port: int) -> dict[str, Any]:
+    url = f"http://{host}:{port}"
+    return {"portal": url, "identity": url, "tokenFile": str(folder() / "token.json")}
+
+
 CLOUD_SOURCES: list[SourceCase] = [
     SourceCase(
         section={
@@ -87,5 +98,15 @@ CLOUD_SOURCES: list[SourceCase] = [
         },
         target=play_console,
         at=google_at,
+    ),
+    SourceCase(
+        section={"type": "MMI", **vw_group.ACCOUNT, "timeout": 0.3},
+        target=car,
+        at=car_at,
+    ),
+    SourceCase(
+        section={"type": "VwGroup", "brand": "Skoda", **vw_group.ACCOUNT, "timeout": 0.3},
+        target=car,
+        at=car_at,
     ),
 ]

@@ -13,6 +13,8 @@ def failure(answer: Response, message: str, budget: Budget) -> ProbeError:
     """
     pause = retry_after(answer.headers, budget.clock)
     if answer.status == 429 or (answer.status == 503 and pause is not None):
-        return budget.refused(wait_seconds=pause)
+        error = budget.refused(wait_seconds=pause)
+        error.retry_in = pause
+        return error
     text = f"{redact_url(answer.url)}: expected success, got status {answer.status}"
     return BadResponse(f"{text}: {message}" if message else text)

@@ -1,8 +1,6 @@
 """Time limits of probes that take many requests."""
 
-import time
-
-from pollect.api import TargetUnavailable
+from pollect.support.connect import SharedLimit
 
 CONNECT_SECONDS = 10.0
 #: For one answer: reports are written when they are asked for.
@@ -17,24 +15,18 @@ RETRY_SECONDS = (300.0, 900.0, 3600.0)
 HOLD_SECONDS = 10 * 365 * 86_400.0
 
 
-class Limit:
-    """Seconds for one answer, and for all requests of a probe together."""
+class Limit(SharedLimit):
+    """Seconds for one answer of `where`, and for all requests of a probe together."""
 
-    def __init__(self, answer_seconds: float) -> None:
+    def __init__(self, where: str, answer_seconds: float) -> None:
+        super().__init__(where, answer_seconds)
         self.answer_seconds = answer_seconds
         self.probe_seconds = max(PROBE_SECONDS, answer_seconds)
-        self.begin()
+        self.begin_probe()
 
-    def begin(self) -> None:
+    def begin_probe(self) -> None:
         """Let the time of a probe start now."""
-        self._end = time.monotonic() + self.probe_seconds
-
-    def left(self) -> float:
-        """Return the seconds of the next request; raises `TargetUnavailable` if none are left."""
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise TargetUnavailable(f"no end after {self.probe_seconds:g} s of requests")
-        return min(left, self.answer_seconds)
+        self.begin(self.probe_seconds)
 
     def deadline_seconds(self, interval: float) -> float:
         """Return what `Source.deadline_seconds` is to say."""

@@ -21,4 +21,14 @@ def pollect_sources() -> list[SourceSpec]:
             summary="Crashes, ANRs, installs and ratings of apps on Google Play",
             extra="gdc",
         ),
+        SourceSpec(
+            "MMI",
+            f"{PACKAGE}.vw_group.source:MMISource",
+            summary="Mileage, ranges, levels and service of an Audi (experimental)",
+        ),
+        SourceSpec(
+            "VwGroup",
+            f"{PACKAGE}.vw_group.source:VwGroupSource",
+            summary="The same of cars of every brand of the Volkswagen group (experimental)",
+        ),
     ]

@@ -8,7 +8,7 @@ cryptography) for the sign-in.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated, ClassVar
@@ -126,7 +126,7 @@ class AppStoreConnectSource(Source[AppStoreConnectConfig]):
         SKIPPED_ROWS,
     )
     hold: ClassVar[float | None] = HOLD_SECONDS
-    retry_after: ClassVar[tuple[float, ...]] = RETRY_SECONDS
+    retry_after: ClassVar[Sequence[float]] = RETRY_SECONDS
 
     def __init__(self, config: AppStoreConnectConfig, context: SourceContext) -> None:
         super().__init__(config, context)
@@ -138,7 +138,7 @@ class AppStoreConnectSource(Source[AppStoreConnectConfig]):
         self._endpoint = check_endpoint(config.endpoint, key="endpoint")
         self._key_file = KeyFile(context.config_dir / config.key_file, self.log)
         self._file = ReportFile(context.config_dir / config.db_dir, config.vendor_number)
-        self._limit = Limit(config.timeout or ANSWER_SECONDS)
+        self._limit = Limit(self._endpoint, config.timeout or ANSWER_SECONDS)
         self._budget = shared_budget(context, "appstoreconnect", config.issuer_id, sharer=self)
         self._state = State()
         self._report: Report | None = None
@@ -170,7 +170,7 @@ class AppStoreConnectSource(Source[AppStoreConnectConfig]):
     def probe(self) -> list[Sample]:
         if self._reports is None:
             raise ProbeError("not open")
-        self._limit.begin()
+        self._limit.begin_probe()
         now = self.context.clock.time()
         today = pacific_day(now)
         self._refresh(self._reports, today)

@@ -8,7 +8,7 @@ days old. Needs the extra `gdc` (PyJWT with cryptography) for the sign-in.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Annotated, ClassVar
 
@@ -29,7 +29,6 @@ from pollect.api import (
 )
 from pollect.support.http import HttpClient
 from pollect.support.quota import shared_budget
-from pollect.support.troubles import Troubles
 from pollect_sources_cloud.days import local_midnight, pacific_day
 from pollect_sources_cloud.endpoints import check_endpoint
 from pollect_sources_cloud.files import KeyFile
@@ -168,7 +167,7 @@ class GdcSource(Source[GdcConfig]):
         SKIPPED_ROWS,
     )
     hold: ClassVar[float | None] = HOLD_SECONDS
-    retry_after: ClassVar[tuple[float, ...]] = RETRY_SECONDS
+    retry_after: ClassVar[Sequence[float]] = RETRY_SECONDS
 
     def __init__(self, config: GdcConfig, context: SourceContext) -> None:
         super().__init__(config, context)
@@ -192,9 +191,8 @@ class GdcSource(Source[GdcConfig]):
         }
         self._key_file = KeyFile(context.config_dir / config.key_file, self.log)
         self._folder = ReportFolder(context.config_dir / config.db_dir, self._bucket)
-        self._limit = Limit(config.timeout or ANSWER_SECONDS)
+        self._limit = Limit(self._bucket, config.timeout or ANSWER_SECONDS)
         self._budget = shared_budget(context, "gdc", self._bucket, sharer=self)
-        self._troubles = Troubles(self.log)
         #: File name -> what stands in it, for the files that are in use.
         self._reports: dict[str, Report] = {}
         self._http: HttpClient | None = None
@@ -223,7 +221,7 @@ class GdcSource(Source[GdcConfig]):
     def probe(self) -> list[Sample]:
         if self._storage is None:
             raise ProbeError("not open")
-        self._limit.begin()
+        self._limit.begin_probe()
         self._refresh(self._storage)
         return list(self._samples())
 
@@ -259,9 +257,9 @@ class GdcSource(Source[GdcConfig]):
             raise errors[0]
         for part, end in ends.items():
             if end is None:
-                self._troubles.works(part)
+                self.troubles.works(part)
             else:
-                self._troubles.failed(part, end, type(end).__name__)
+                self.troubles.failed(part, end, type(end).__name__)
 
     def _refresh_report(
         self, storage: Storage, package: str, kind: ReportKind, months: tuple[str, str]
