@@ -131,11 +131,43 @@ def test_reload_keeps_what_is_equal_and_builds_the_rest_anew(plan_of) -> None:
     assert after.ready is before.ready
 
 
-def test_changed_writer_gets_a_name_of_its_own_beside_the_old_one(plan_of) -> None:
+def test_changed_writer_keeps_the_name_of_the_old_one(plan_of) -> None:
     before = plan_of(RELOADED.format(keep=5, value=1))
     after = plan_of(RELOADED.format(keep=6, value=1), previous=before)
-    assert [writer.context.name for writer in writers(after)] == ["InMemory-2", "DryRun"]
+    assert [writer.context.name for writer in writers(after)] == ["InMemory", "DryRun"]
+    assert writers(after)[0] is not writers(before)[0]
     assert writers(after)[1] is writers(before)[1]
+
+
+TWO_OF_A_TYPE = """
+writers: [{first}, {{type: InMemory, keep: 7}}]
+executors: [{{collection: a, sources: [{{type: Dummy, value: 1}}]}}]
+"""
+
+
+def test_new_writer_takes_no_name_of_one_that_goes_on(plan_of) -> None:
+    before = plan_of(TWO_OF_A_TYPE.format(first="{type: DryRun}"))
+    assert [writer.context.name for writer in writers(before)] == ["DryRun", "InMemory"]
+    after = plan_of(TWO_OF_A_TYPE.format(first="{type: InMemory, keep: 6}"), previous=before)
+    assert [writer.context.name for writer in writers(after)] == ["InMemory-2", "InMemory"]
+
+
+def test_sources_are_spread_over_their_tick_unless_file_or_executor_say_no(plan_of) -> None:
+    def spreads(top: str, own: str) -> list[bool]:
+        plan = plan_of(
+            f"""
+            {top}
+            writers: [{{type: DryRun}}]
+            executors:
+              - {{collection: a, {own} sources: [{{type: Dummy, value: 1}}]}}
+            """
+        )
+        return [executor.spread for executor in plan.executors]
+
+    assert spreads("", "") == [True]
+    assert spreads("spread: false", "") == [False]
+    assert spreads("", "spread: false,") == [False]
+    assert spreads("spread: false", "spread: true,") == [True]
 
 
 def test_changed_interval_builds_the_source_anew(plan_of) -> None:

@@ -469,7 +469,7 @@ def test_reload_lets_a_source_take_over_from_the_closed_one_of_its_name(
     assert other.given == []
     assert third.given == [], "the one before was of another kind"
     assert broken.given == [(third, 1, 0)]
-    assert "begins anew: ValueError: nothing fits" in caplog.text
+    assert "starts without the state of its predecessor: ValueError: nothing fits" in caplog.text
 
 
 def test_reload_with_a_new_writer_tells_it_what_there_is_at_once(run: Run) -> None:

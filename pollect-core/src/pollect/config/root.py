@@ -60,6 +60,7 @@ class ExecutorSection(msgspec.Struct, frozen=True):
     #: Seconds between two probes.
     tick_time: float
     threads: int
+    spread: bool
     #: Its own, to be added to the global ones.
     labels: dict[str, str]
     sources: tuple[SourceSection, ...]
@@ -103,6 +104,13 @@ class RootOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         Annotated[int, Meta(ge=1)],
         Meta(description="Worker threads of each executor that does not name its own number."),
     ] = DEFAULT_THREADS
+    spread: Annotated[
+        bool,
+        Meta(
+            description="Spread the probes of 50 and more sources of an executor over its tick; "
+            "false lets them start together."
+        ),
+    ] = True
     labels: Annotated[dict[str, str], Meta(description="Static labels, added to every value.")] = (
         msgspec.field(default_factory=dict)
     )
@@ -142,6 +150,10 @@ class ExecutorOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     threads: Annotated[
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="How many sources are probed at once; default: the global `threads`."),
+    ] = None
+    spread: Annotated[
+        bool | None,
+        Meta(description="As the global `spread`, for this executor."),
     ] = None
     labels: Annotated[
         dict[str, str],
@@ -244,6 +256,7 @@ class _FrameReader:
             collection=own.collection,
             tick_time=ticks if ticks > 0 else _tick_seconds(options),
             threads=own.threads or options.threads,
+            spread=options.spread if own.spread is None else own.spread,
             labels=own.labels,
             sources=tuple(sources),
             writers=own_writers or writers,

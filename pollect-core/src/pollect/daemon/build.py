@@ -109,7 +109,14 @@ class _Builder:
         self._board = board
         executors = previous.executors if previous else ()
         self._old_sources = {plan.id: plan.source for part in executors for plan in part.sources}
-        self._old_writers = _unique(writer for part in executors for writer in part.writers)
+        old_writers = _unique(writer for part in executors for writer in part.writers)
+        sections = [part for executor in config.executors for part in executor.writers]
+        #: Those of the old plan that go on in this one.
+        self._kept_writers = [
+            writer
+            for writer in old_writers
+            if any(self._is_same_writer(writer, section) for section in sections)
+        ]
         self._writers: list[Writer[Any]] = []
         #: Paths of sections that more executors may share: each is refused once.
         self._refused_writers: set[str] = set()
@@ -123,6 +130,7 @@ class _Builder:
             sources=[source for source in sources if source is not None],
             writers=_unique(writer for writer in writers if writer is not None),
             threads=section.threads,
+            spread=section.spread,
         )
 
     def _source(self, executor: ExecutorSection, section: SourceSection) -> SourcePlan | None:
@@ -156,12 +164,8 @@ class _Builder:
     def _writer(self, section: WriterSection) -> Writer[Any] | None:
         if section.path in self._refused_writers:
             return None
-        for known in (*self._writers, *self._old_writers):
-            if (
-                type(known) is section.writer_type
-                and known.config == section.config
-                and known.context.state_dir == self._config.state_dir
-            ):
+        for known in (*self._writers, *self._kept_writers):
+            if self._is_same_writer(known, section):
                 writer: Writer[Any] | None = known
                 break
         else:
@@ -171,6 +175,13 @@ class _Builder:
         else:
             self._writers.append(writer)
         return writer
+
+    def _is_same_writer(self, writer: Writer[Any], section: WriterSection) -> bool:
+        return (
+            type(writer) is section.writer_type
+            and writer.config == section.config
+            and writer.context.state_dir == self._config.state_dir
+        )
 
     def _new_writer(self, section: WriterSection, name: str) -> Writer[Any] | None:
         context = WriterContext(
@@ -193,8 +204,8 @@ class _Builder:
         return self._built(build, section.path)
 
     def _free_name(self, type_name: str) -> str:
-        """Return a name that no writer of this plan or the one before has."""
-        taken = {writer.context.name for writer in (*self._writers, *self._old_writers)}
+        """Return a name that no other writer of this plan has, as far as the config got."""
+        taken = {writer.context.name for writer in (*self._writers, *self._kept_writers)}
         name, number = type_name, 1
         while name in taken:
             number += 1

@@ -2,10 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from pollect.delivery.outbox import LostCallback
+from pollect.delivery.direct import DirectPort
 from pollect.errors import describe
 from pollect.model import Batch, WriterStatus
 from pollect.plugin import Writer
@@ -26,47 +26,6 @@ class Port(Protocol):
 
     def status(self) -> WriterStatus:
         """Return how the writer fares."""
-
-
-class DirectPort:
-    """An in-process writer, called in the thread of the probe."""
-
-    def __init__(self, writer: Writer[Any], *, lost: LostCallback | None = None) -> None:
-        self.writer = writer
-        self.name = writer.context.name
-        self._report_lost = lost
-        self._lock = threading.Lock()
-        self._reason = ""
-        self._written = 0
-        self._lost = 0
-
-    def deliver(self, batches: Sequence[Batch]) -> None:
-        size = sum(map(len, batches))
-        try:
-            self.writer.write(batches)
-        except Exception as error:
-            reason = describe(error)
-            with self._lock:
-                known, self._reason = self._reason == reason, reason
-                self._lost += size
-            if not known:
-                self.writer.log.error("%d samples lost: %s", size, reason, exc_info=error)
-            if self._report_lost is not None:
-                for batch in batches:
-                    self._report_lost(self.name, batch, error)
-            return
-        with self._lock:
-            self._reason = ""
-            self._written += size
-
-    def status(self) -> WriterStatus:
-        return WriterStatus(
-            writer=self.name,
-            up=not self._reason,
-            reason=self._reason,
-            lost_samples=self._lost,
-            written_samples=self._written,
-        )
 
 
 class MergedTick:
@@ -113,47 +72,76 @@ class MergedTick:
 
 
 class Routes:
-    """The writers of one executor."""
+    """The writers of one executor.
+
+    Batches are put into the queues of the writers first, which runs no code of a plugin;
+    in-process writers write theirs in `drain`.
+    """
 
     def __init__(self, ports: Sequence[Port], filters: Sequence[BatchFilter] = ()) -> None:
-        self.partial = [port for port in ports if port.writer.accepts_partial]
-        self.full = [port for port in ports if not port.writer.accepts_partial]
+        self.partial = [port for port in ports if takes_partial(port.writer)]
+        self.full = [port for port in ports if port not in self.partial]
+        self._direct = [port for port in ports if isinstance(port, DirectPort)]
         self._filters = filters
+        self._failing: set[object] = set()
 
     @property
     def ports(self) -> frozenset[Port]:
         return frozenset((*self.partial, *self.full))
 
-    def tick(self) -> MergedTick:
-        return MergedTick(self._write_full)
+    @property
+    def merges_directly(self) -> bool:
+        """Whether an in-process writer takes the batches of a tick together."""
+        return any(isinstance(port, DirectPort) for port in self.full)
 
-    def write(self, batch: Batch, tick: MergedTick | None = None) -> None:
-        """Hand a batch to those who take it at once, and to its tick for the others."""
-        filtered = self._filtered(batch) if self._filters else batch
-        if filtered is None:
-            if tick is not None:
-                tick.end()
-            return
-        for port in self.partial:
-            port.deliver((filtered,))
-        if tick is not None:
-            tick.end(filtered if self.full else None)
-        else:
-            self._write_full((filtered,))
-
-    def _write_full(self, batches: Sequence[Batch]) -> None:
-        for port in self.full:
-            port.deliver(batches)
-
-    def _filtered(self, batch: Batch) -> Batch | None:
+    def filtered(self, batch: Batch) -> Batch | None:
+        """Return what the plugins' filters leave of a batch; runs their code."""
         result: Batch | None = batch
         for accept in self._filters:
             try:
                 result = accept(batch)
-            except Exception as error:  # noqa: BLE001 - a plugin's filter costs only itself
-                log.error("a batch filter failed on %s: %s", batch.source, describe(error))
+                if result is not None and not isinstance(result, Batch):
+                    raise TypeError(f"expected a Batch or None, got {type(result).__name__}")
+            except BaseException as error:  # noqa: BLE001 - code of a plugin
+                level = logging.DEBUG if accept in self._failing else logging.ERROR
+                self._failing.add(accept)
+                log.log(level, "a batch filter failed on %s: %s", batch.source, describe(error))
                 continue
             if result is None:
                 return None
             batch = result
-        return result
+        return batch
+
+    def put(self, batch: Batch, tick: MergedTick | None = None) -> None:
+        """Hand a batch to those who take it at once, and to its tick for the others."""
+        _put(self.partial, (batch,))
+        if tick is not None:
+            tick.end(batch if self.full else None)
+        else:
+            self.put_merged((batch,))
+
+    def put_merged(self, batches: Sequence[Batch]) -> None:
+        """Hand over the batches of one tick."""
+        _put(self.full, batches)
+
+    def drain(self) -> None:
+        """Let the in-process writers write what was put; runs their code."""
+        for port in self._direct:
+            port.drain()
+
+
+def takes_partial(writer: Writer[Any]) -> bool:
+    """Whether a writer takes the batch of each source as soon as it is there."""
+    try:
+        return bool(writer.accepts_partial)
+    except BaseException as error:  # noqa: BLE001 - code of a plugin
+        log.error("writer %s: accepts_partial failed: %s", writer.context.name, describe(error))
+        return False
+
+
+def _put(ports: Iterable[Port], batches: Sequence[Batch]) -> None:
+    for port in ports:
+        if isinstance(port, DirectPort):
+            port.put(batches)
+        else:
+            port.deliver(batches)

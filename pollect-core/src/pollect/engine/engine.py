@@ -1,25 +1,31 @@
 """The engine: runs a plan until it is stopped."""
 
+import logging
 import queue
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pollect.delivery.outbox import Outbox
-from pollect.delivery.routing import DirectPort, Port, Routes
+from pollect.delivery.routing import Port, Routes
 from pollect.engine.executor import Executor
 from pollect.engine.observers import Observers
-from pollect.engine.plan import ExecutorPlan, Plan
+from pollect.engine.plan import ExecutorPlan, Ownership, Plan
+from pollect.engine.ports import InBackground, Ports
 from pollect.engine.runner import Runner
 from pollect.engine.scheduler import RepeatingTimer, Scheduler
 from pollect.engine.selfmetrics import describe_sources, describe_writers
-from pollect.errors import EngineError, PollectError, describe
+from pollect.engine.workers import WorkerCall, Workers
+from pollect.errors import EngineError, describe
 from pollect.model import Batch, ProbeResult, SourceStatus, WriterStatus
 from pollect.plugin import Clock, Writer
 
 if TYPE_CHECKING:
     from pollect.engine.loop import EventLoopThread
+
+log = logging.getLogger(__name__)
 
 _Named = TypeVar("_Named", Executor, ExecutorPlan)
 
@@ -28,24 +34,41 @@ PROBE_GRACE_SECONDS = 0.2
 #: Seconds all sources together get to close, and how many close side by side.
 CLOSE_SECONDS = 2.0
 CLOSING_THREADS = 8
+#: Seconds observers get for what they were not called for yet when the engine stops.
+OBSERVER_SECONDS = 0.5
+#: Seconds an in-process writer gets for the first values before the engine is ready all the same.
+SETTLE_SECONDS = 1.0
+#: Seconds a reload gets to end when the engine is to stop.
+RELOAD_GRACE_SECONDS = 1.0
 
 
 class Engine:
     """Probes the sources of a plan on time and hands their values to its writers."""
 
-    def __init__(self, plan: Plan, *, clock: Clock, hooks: Any = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        clock: Clock,
+        hooks: Any = None,
+        ownership: Ownership | None = None,
+    ) -> None:
         self._plan = plan
         self._clock = clock
-        self._observers = Observers(hooks)
+        self._ownership = ownership
+        self._observers = Observers(hooks, clock=clock)
         self._scheduler = Scheduler(clock)
+        #: Calls that may take their time, on behalf of the scheduler.
+        self._errands = Workers("engine", 1, 1.0, clock=clock, scheduler=self._scheduler)
         self._loop: EventLoopThread | None = None
-        self._ports: dict[int, Port] = {}
+        self._ports = Ports(clock, self._batch_lost)
         self._executors: list[Executor] = []
         self._self_ticks: RepeatingTimer | None = None
         #: Sources that were not probed yet.
         self._awaited: set[Runner] = set()
         #: The last result of each source, kept only for `run_once`.
         self._results: dict[Runner, ProbeResult] | None = None
+        self._changing = threading.Lock()
         self._stop_lock = threading.Lock()
         self._stopped = False
 
@@ -59,33 +82,25 @@ class Engine:
         self._start_executors()
         self._schedule_self_metrics()
         self._scheduler.start()
-        self._observers.notify(
-            "pollect_started", sources=[runner.plan.id for runner in self._runners()]
-        )
+        self._observers.notify("pollect_started", sources=[runner.id for runner in self._runners()])
 
     def stop(self) -> None:
         """Stop probing, close the sources, deliver what is buffered, close the writers.
 
-        Takes `shutdown_timeout` at most, and a moment more for sources and disks that hang.
+        Takes `shutdown_timeout` at most, and a moment more for plugins and disks that hang.
         """
         with self._stop_lock:
             if self._stopped:
                 return
             self._stopped = True
             self._plan.stopping.set()
-            self._scheduler.stop()
-            for executor in self._executors:
-                executor.stop_ticks()
-            grace_ends = self._clock.monotonic() + PROBE_GRACE_SECONDS
-            for executor in self._executors:
-                executor.workers.wait_idle(max(0.0, grace_ends - self._clock.monotonic()))
-            self._close(list(self._runners()))
-            for executor in self._executors:
-                executor.flush()
-            self._close_ports(list(self._ports.values()))
-            if self._loop is not None:
-                self._loop.stop(PROBE_GRACE_SECONDS)
-            self._observers.notify("pollect_stopped")
+            # A reload that hangs in a plugin must not keep the daemon.
+            changed = self._changing.acquire(timeout=RELOAD_GRACE_SECONDS)
+            try:
+                self._stop()
+            finally:
+                if changed:
+                    self._changing.release()
 
     def replace(self, plan: Plan) -> None:
         """Run another plan from now on, leaving alone what is the same in both.
@@ -93,30 +108,20 @@ class Engine:
         A source goes on if its `SourcePlan` is equal, a writer if it is the same object. Raises
         `EngineError` when a new in-process writer cannot open; the old plan then goes on.
         """
-        wanted = {id(writer) for writer in _writers(plan.executors)}
-        unused = [port for key, port in self._ports.items() if key not in wanted]
-        self._exchange_ports(plan, unused)
-        self._plan = plan
-        self._schedule_self_metrics()
-        known = dict(_numbered(self._executors))
-        self._executors = []
-        for key, section in _numbered(plan.executors):
-            executor = known.pop(key, None)
-            if executor is None:
-                executor = self._executor(section)
-                executor.start()
-            else:
-                gone = executor.update(section, self._routes(section))
-                self._retire(executor, gone)
-                executor.hand_over(gone)
-                executor.start_added()
-            self._executors.append(executor)
-        for executor in known.values():
-            executor.stop_ticks()
-            self._retire(executor, executor.runners)
-            executor.flush()
-        self._close_ports([port for port in unused if isinstance(port, Outbox)])
-        plan.ready.set()
+        with self._changing:
+            if self._stopped:
+                raise EngineError("stopping: the config is not changed any more")
+            unused = self._ports.unused_by(_writers(plan.executors))
+            self._exchange_ports(plan, unused)
+            self._plan = plan
+            self._schedule_self_metrics()
+            retired = self._exchange_executors(plan)
+            self._ports.close(
+                [port for port in unused if isinstance(port, Outbox)], plan.shutdown_timeout
+            )
+            for executor in retired:
+                executor.flush()
+            plan.ready.set()
 
     def run_once(self) -> list[ProbeResult]:
         """Probe every source once, write what they bring, stop; return the results."""
@@ -127,6 +132,10 @@ class Engine:
         self._plan.ready.wait()
         self.stop()
         return [self._results[runner] for runner in self._runners() if runner in self._results]
+
+    def ownership_changed(self) -> None:
+        """Take note that sources went to or came from another daemon; may be called any time."""
+        self._scheduler.call_at(self._clock.monotonic(), self._check_ownership)
 
     def call_every(self, seconds: float, callback: Callable[[], None]) -> None:
         """Call `callback` from now on, for as long as the scheduler keeps its ticks.
@@ -141,7 +150,7 @@ class Engine:
 
     def writer_statuses(self) -> list[WriterStatus]:
         """Return how every writer fares."""
-        return [port.status() for port in list(self._ports.values())]
+        return [port.status() for port in self._ports.all()]
 
     def self_batches(self) -> list[Batch]:
         """Return the metrics of pollect itself and what plugins add; empty if switched off."""
@@ -151,15 +160,13 @@ class Engine:
         batches = [
             describe_sources(self.source_statuses(), now),
             describe_writers(self.writer_statuses(), now),
+            *self._observers.self_batches(),
         ]
-        for added in self._observers.collect("pollect_self_samples"):
-            batches.extend(added)
         return [batch for batch in batches if len(batch)]
 
     def _open_ports(self) -> None:
         try:
-            for writer in _writers(self._plan.executors):
-                self._add_port(writer)
+            self._ports.open(_writers(self._plan.executors), self._plan.stopping)
         except EngineError:
             self.stop()
             raise
@@ -172,56 +179,80 @@ class Engine:
         for executor in self._executors:
             executor.start(once=once)
 
+    def _stop(self) -> None:
+        self._scheduler.stop()
+        for executor in self._executors:
+            executor.stop_ticks()
+        grace_ends = self._clock.monotonic() + PROBE_GRACE_SECONDS
+        for executor in self._executors:
+            executor.workers.wait_idle(max(0.0, grace_ends - self._clock.monotonic()))
+        self._close(list(self._runners()))
+        for executor in self._executors:
+            # An in-process writer that blocks would keep this thread; `Ports.close` does not wait.
+            executor.flush(drain=False)
+        self._ports.close(self._ports.all(), self._plan.shutdown_timeout)
+        self._errands.stop()
+        if self._loop is not None:
+            self._loop.stop(PROBE_GRACE_SECONDS)
+        self._observers.notify("pollect_stopped")
+        self._observers.stop(OBSERVER_SECONDS)
+
     def _exchange_ports(self, plan: Plan, unused: Sequence[Port]) -> None:
         """Open the new writers of `plan` after closing those that may stand in their way.
 
         A new in-process one may well listen where the old one did, and a new one with other options
         goes on with the spool of the old one.
         """
+        new = [writer for writer in _writers(plan.executors) if not self._ports.has(writer)]
+        if not new:
+            self._ports.forget(unused)
+            return
         closed = [
-            port for port in unused if isinstance(port, DirectPort) or port.writer.config.spool
+            port for port in unused if not isinstance(port, Outbox) or port.writer.config.spool
         ]
-        self._close_ports(closed)
-        before = dict(self._ports)
+        self._ports.forget(closed)
+        self._ports.close(closed, plan.shutdown_timeout)
         try:
-            for writer in _writers(plan.executors):
-                if id(writer) not in self._ports:
-                    self._add_port(writer)
+            self._ports.open(new, plan.stopping)
         except EngineError:
-            opened = [port for key, port in self._ports.items() if key not in before]
-            self._close_ports(opened)
-            self._ports = before
-            for port in closed:
-                self._add_port(port.writer)
+            self._ports.open([port.writer for port in closed], plan.stopping)
             for section, executor in zip(self._plan.executors, self._executors, strict=True):
                 executor.routes = self._routes(section)
             raise
-        for port in unused:
-            del self._ports[id(port.writer)]
+        self._ports.forget(unused)
 
-    def _retire(self, executor: Executor, runners: Sequence[Runner]) -> None:
-        """Close sources for good and withdraw what they wrote."""
-        self._close(runners)
-        for runner in runners:
-            batch = runner.farewell()
-            if batch is not None:
-                executor.routes.write(batch)
+    def _exchange_executors(self, plan: Plan) -> list[Executor]:
+        """Run the executors of `plan`; return those it has no place for, stopped."""
+        known = dict(_numbered(self._executors))
+        executors: list[Executor] = []
+        changes: list[tuple[Executor, list[Runner], list[Runner]]] = []
+        started: list[Executor] = []
+        for key, section in _numbered(plan.executors):
+            executor = known.pop(key, None)
+            if executor is None:
+                executor = self._executor(section)
+                started.append(executor)
+            else:
+                gone, added = executor.update(section, self._routes(section))
+                changes.append((executor, gone, added))
+            executors.append(executor)
+        # From here on everything that looks sees the new plan, however long closing takes.
+        self._executors = executors
+        retired = list(known.values())
+        for executor in retired:
+            executor.stop_ticks()
+        gone_for_good = [runner for _, gone, _ in changes for runner in gone]
+        self._close([*gone_for_good, *(r for executor in retired for r in executor.runners)])
+        if self._stopped:
+            return retired
+        for executor in started:
+            executor.start()
+        for executor, gone, added in changes:
+            executor.start_added(added, gone)
+        return retired
 
     def _runners(self) -> Iterable[Runner]:
         return (runner for executor in self._executors for runner in executor.runners)
-
-    def _add_port(self, writer: Writer[Any]) -> None:
-        if not writer.in_process:
-            outbox = Outbox(writer, clock=self._clock, lost=self._batch_lost)
-            self._ports[id(writer)] = outbox
-            outbox.start()
-            return
-        try:
-            writer.open()
-        except PollectError as error:
-            writer.close()
-            raise EngineError(f"writer {writer.context.name}: {describe(error)}") from error
-        self._ports[id(writer)] = DirectPort(writer, lost=self._batch_lost)
 
     def _executor(self, plan: ExecutorPlan) -> Executor:
         return Executor(
@@ -230,12 +261,13 @@ class Engine:
             clock=self._clock,
             scheduler=self._scheduler,
             event_loop=self._event_loop,
+            errand=self._errand,
             finished=self._probe_finished,
+            ownership=self._ownership,
         )
 
     def _routes(self, plan: ExecutorPlan) -> Routes:
-        ports = [self._ports[id(writer)] for writer in plan.writers]
-        return Routes(ports, self._plan.filters)
+        return Routes(self._ports.of(plan), self._plan.filters)
 
     def _event_loop(self) -> "EventLoopThread":
         if self._loop is None:
@@ -245,40 +277,64 @@ class Engine:
             self._loop = EventLoopThread()
         return self._loop
 
-    def _probe_finished(self, runner: Runner, result: ProbeResult) -> None:
-        if self._results is not None:
+    def _errand(self, call: Callable[[], None]) -> None:
+        self._errands.submit([WorkerCall(call)])
+
+    def _check_ownership(self) -> None:
+        for executor in self._executors:
+            executor.check_ownership()
+
+    def _probe_finished(self, runner: Runner, result: ProbeResult | None) -> None:
+        """Take note of a result, None for a source that is another daemon's."""
+        if self._results is not None and result is not None:
             self._results[runner] = result
-        if self._awaited:
+        if runner in self._awaited:
             self._awaited.discard(runner)
             if not self._awaited:
-                self._plan.ready.set()
-        self._observers.notify("pollect_probe_finished", result=result)
+                # By way of the scheduler: this worker is about to hand its values to the writers.
+                now = self._clock.monotonic()
+                self._scheduler.call_at(now, lambda: self._errand(self._become_ready))
+        if result is not None:
+            self._observers.notify("pollect_probe_finished", result=result)
+
+    def _become_ready(self) -> None:
+        for port in self._ports.direct():
+            port.wait_idle(SETTLE_SECONDS)
+        self._plan.ready.set()
 
     def _batch_lost(self, writer: str, batch: Batch, error: BaseException | None) -> None:
         self._observers.notify("pollect_batch_lost", writer=writer, batch=batch, error=error)
 
     def _schedule_self_metrics(self) -> None:
+        seconds = self._plan.tick_time if self._plan.self_metrics else None
         if self._self_ticks is not None:
+            if self._self_ticks.interval == seconds:
+                return
             self._self_ticks.stop()
             self._self_ticks = None
-        if self._plan.self_metrics:
+        if seconds is not None:
             self._self_ticks = RepeatingTimer(
-                self._scheduler, self._clock, self._plan.tick_time, self._send_self_metrics
+                self._scheduler, self._clock, seconds, lambda: self._errand(self._send_self_metrics)
             )
 
     def _send_self_metrics(self) -> None:
-        told = [
+        ports = [
             port
-            for port in self._ports.values()
-            if not port.writer.in_process and _wants_self_metrics(port.writer)
+            for port in self._ports.all()
+            if isinstance(port, Outbox) and _wants_self_metrics(port.writer)
         ]
-        if told:
+        if ports:
             batches = self.self_batches()
-            for port in told:
+            for port in ports:
                 port.deliver(batches)
 
     def _close(self, runners: Sequence[Runner]) -> None:
-        """Close sources side by side, those that hang last; give up on what takes too long."""
+        """Withdraw what sources wrote and close them, side by side, those that hang last.
+
+        What takes too long is left behind.
+        """
+        if not runners:
+            return
         busy = {runner for runner in runners if runner.stop()}
         waiting: queue.SimpleQueue[Runner] = queue.SimpleQueue()
         for runner in sorted(runners, key=busy.__contains__):
@@ -291,37 +347,23 @@ class Engine:
                     runner = waiting.get_nowait()
                 except queue.Empty:
                     return
+                if not self._stopped:
+                    runner.farewell()
                 if runner.guard.is_async:
                     self._event_loop().submit(runner.guard.close_async()).result()
                 else:
                     runner.guard.close()
                 left.discard(runner)
 
-        threads = [
-            threading.Thread(target=work, name="pollect-close", daemon=True)
-            for _ in range(min(CLOSING_THREADS, len(runners)))
+        closings = [
+            InBackground(work, "pollect-close") for _ in range(min(CLOSING_THREADS, len(runners)))
         ]
-        for thread in threads:
-            thread.start()
-        until = self._clock.monotonic() + CLOSE_SECONDS
-        for thread in threads:
-            thread.join(max(0.0, until - self._clock.monotonic()))
-        for runner in left:
-            runner.plan.source.log.warning("does not close in time; left behind")
-
-    def _close_ports(self, ports: Sequence[Port]) -> None:
-        until = self._clock.monotonic() + self._plan.shutdown_timeout
-        outboxes = [port for port in ports if isinstance(port, Outbox)]
-        for outbox in outboxes:
-            outbox.stop()
-        for outbox in outboxes:
-            outbox.join(until - self._clock.monotonic())
-        for port in ports:
-            if isinstance(port, DirectPort):
-                try:
-                    port.writer.close()
-                except Exception as error:  # noqa: BLE001 - the other writers are closed as well
-                    port.writer.log.warning("close failed: %s", describe(error))
+        until = time.monotonic() + CLOSE_SECONDS
+        for closing in closings:
+            closing.wait(max(0.0, until - time.monotonic()))
+        for runner in [runner for runner in runners if runner in left]:
+            runner.leave_behind()
+            runner.plan.log.warning("does not close in time; left behind")
 
 
 def _numbered(parts: Sequence[_Named]) -> Iterator[tuple[tuple[str, int], _Named]]:
@@ -338,5 +380,9 @@ def _writers(executors: Sequence[ExecutorPlan]) -> Iterable[Writer[Any]]:
 
 
 def _wants_self_metrics(writer: Writer[Any]) -> bool:
-    wanted = writer.config.self_metrics
-    return writer.self_metrics if wanted is None else wanted
+    try:
+        wanted = writer.config.self_metrics
+        return bool(writer.self_metrics if wanted is None else wanted)
+    except BaseException as error:  # noqa: BLE001 - code of a plugin
+        log.error("writer %s: self_metrics failed: %s", writer.context.name, describe(error))
+        return False

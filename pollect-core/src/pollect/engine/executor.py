@@ -1,29 +1,24 @@
-"""One collection at run time: its sources, their ticks, their worker threads."""
+"""One collection at run time: its sources, when they are probed, its worker threads."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pollect.delivery.routing import MergedTick, Routes
-from pollect.engine.plan import ExecutorPlan, SourcePlan
-from pollect.engine.runner import ProbeRun, Runner
-from pollect.engine.scheduler import RepeatingTimer, Scheduler
+from pollect.engine.groups import TickGroup
+from pollect.engine.plan import ExecutorPlan, Ownership, SourcePlan
+from pollect.engine.runner import ProbeRun, Rank, Runner
+from pollect.engine.scheduler import Scheduler
 from pollect.engine.workers import WorkerCall, Workers
-from pollect.model import Batch, ProbeResult
+from pollect.errors import describe
+from pollect.model import Batch, Outcome, ProbeResult
 from pollect.plugin import Clock
 
 if TYPE_CHECKING:
     from pollect.engine.loop import EventLoopThread
 
-
-class DueGroup:
-    """Sources of one executor that are due together."""
-
-    def __init__(self, runners: Sequence[Runner]) -> None:
-        self.runners = list(runners)
-        self.last_tick: MergedTick | None = None
-        #: None for a group that is probed once.
-        self.timer: RepeatingTimer | None = None
+log = logging.getLogger(__name__)
 
 
 class Executor:
@@ -37,152 +32,217 @@ class Executor:
         clock: Clock,
         scheduler: Scheduler,
         event_loop: "Callable[[], EventLoopThread]",
-        finished: Callable[[Runner, ProbeResult], None],
+        errand: Callable[[Callable[[], None]], None],
+        finished: Callable[[Runner, ProbeResult | None], None],
+        ownership: Ownership | None = None,
     ) -> None:
         self.name = plan.name
         self.routes = routes
+        self.errand = errand
         self._clock = clock
         self._scheduler = scheduler
         self._event_loop = event_loop
         self._finished = finished
+        self._ownership = ownership
+        self._spread = plan.spread
         shortest = min((source.interval for source in plan.sources), default=1.0)
         self.workers = Workers(plan.name, plan.threads, shortest, clock=clock, scheduler=scheduler)
-        self.runners = [self._runner(source) for source in plan.sources]
-        self._added: list[Runner] = []
-        self._owed: list[Runner] = []
-        self._rounds: list[tuple[DueGroup, RepeatingTimer | None]] = []
+        self.runners = list(self._new_runners(plan.sources).values())
+        self._groups: dict[float, TickGroup] = {}
+        if any(runner.guard.is_async for runner in self.runners):
+            event_loop()  # asyncio takes its time to import; the scheduler has none
 
     def start(self, *, once: bool = False) -> None:
         """Probe everything now and, unless `once`, from now on at its interval."""
         self._schedule(self.runners, once=once)
 
-    def update(self, plan: ExecutorPlan, routes: Routes) -> list[Runner]:
-        """Follow a new plan: begin its new sources and return the runners it has no place for.
+    def update(self, plan: ExecutorPlan, routes: Routes) -> tuple[list[Runner], list[Runner]]:
+        """Follow a new plan; return the runners it has no place for, and its new ones.
 
         Sources whose plan is equal go on untouched, except for one more probe when there is a new
-        writer: it need not wait for their values until their next tick.
+        writer: it need not wait for their values until their next tick. The new ones begin with
+        `start_added`.
         """
         self.workers.resize(plan.threads)
-        kept: list[Runner] = []
-        added: list[Runner] = []
-        for source in plan.sources:
-            runner = next((known for known in self.runners if known.plan == source), None)
-            (kept if runner else added).append(runner or self._runner(source))
-        gone = [runner for runner in self.runners if runner not in kept]
-        self._end_single_rounds()
-        for members, _ in self._rounds:
-            members.runners = [runner for runner in members.runners if runner in kept]
-        self._owed = kept if routes.ports - self.routes.ports else []
+        self._spread = plan.spread
+        for group in self._groups.values():
+            group.spread = plan.spread
+        known = {id(runner.plan.source): runner for runner in self.runners}
+        same = {
+            id(source.source): known[id(source.source)]
+            for source in plan.sources
+            if id(source.source) in known and known[id(source.source)].plan.is_same(source)
+        }
+        kept = list(same.values())
+        added = self._new_runners(
+            source for source in plan.sources if id(source.source) not in same
+        )
+        staying = set(kept)
+        gone = [runner for runner in self.runners if runner not in staying]
+        for interval, group in list(self._groups.items()):
+            group.keep(staying)
+            if not group.runners:
+                group.flush()
+                del self._groups[interval]
+        news = bool(routes.ports - self.routes.ports)
         self.routes = routes
-        self.runners = kept + added
-        self._added = added
-        return gone
+        both = same | added
+        self.runners = [
+            both[id(source.source)] for source in plan.sources if id(source.source) in both
+        ]
+        if news:
+            self._schedule(kept, once=True)
+        return gone, list(added.values())
 
-    def hand_over(self, gone: Sequence[Runner]) -> None:
-        """Let the sources of the last `update` take over from closed ones of the same name."""
-        for runner in self._added:
-            for previous in gone:
-                if previous.plan.id == runner.plan.id:
-                    runner.guard.take_over(previous.plan.source)
-
-    def start_added(self) -> None:
-        """Begin what the last `update` brought."""
-        self._schedule(self._added)
-        self._schedule(self._owed, once=True)
-        self._added, self._owed = [], []
+    def start_added(self, added: Sequence[Runner], gone: Sequence[Runner]) -> None:
+        """Begin new sources, each as the heir of the closed one of its name, if there is one."""
+        previous = {runner.id: runner for runner in gone}
+        for runner in added:
+            heir_of = previous.get(runner.id)
+            if heir_of is not None and heir_of.plan.source is not runner.plan.source:
+                runner.guard.take_over(heir_of.plan.source)
+        self._schedule(added)
 
     def stop_ticks(self) -> None:
         """Begin no probe any more, and forget those that wait for a worker."""
-        for _, ticks in self._rounds:
-            if ticks is not None:
-                ticks.stop()
+        for group in self._groups.values():
+            group.stop()
         self.workers.stop()
 
-    def flush(self) -> None:
+    def flush(self, *, drain: bool = True) -> None:
         """Hand over what waits for slower sources of the same tick."""
-        for members, _ in self._rounds:
-            if members.last_tick is not None:
-                members.last_tick.close()
+        for group in self._groups.values():
+            group.flush()
+        if drain:
+            self.routes.drain()
 
-    def _end_single_rounds(self) -> None:
-        for members, ticks in self._rounds:
-            if ticks is None and members.last_tick is not None:
-                members.last_tick.close()
-        self._rounds = [(members, ticks) for members, ticks in self._rounds if ticks is not None]
+    def check_ownership(self) -> None:
+        """Probe the sources that are newly ours, withdraw those that are another's now."""
+        for runner in self.runners:
+            if runner.check_ownership():
+                self.again(runner)
 
-    def _runner(self, plan: SourcePlan) -> Runner:
-        return Runner(
-            plan,
-            clock=self._clock,
-            scheduler=self._scheduler,
-            deliver=self._deliver,
-            withdraw=self._withdraw,
-            abandon=self._abandon,
-            again=self._again,
-        )
+    # What runners ask for, see `Executing`.
+
+    def filtered(self, batch: Batch) -> Batch | None:
+        return self.routes.filtered(batch)
+
+    def put(self, batch: Batch, tick: MergedTick | None = None) -> None:
+        self.routes.put(batch, tick)
+
+    def settle(self, run: ProbeRun, result: ProbeResult) -> None:
+        self._finished(run.runner, result)
+        self.routes.drain()
+
+    def settle_writers(self) -> None:
+        self.routes.drain()
+
+    def drop(self, run: ProbeRun) -> None:
+        if not run.reported:
+            run.tick.end()
+        self.routes.drain()
+
+    def left_to_others(self, runner: Runner) -> None:
+        self._finished(runner, None)
+
+    def abandon(self, run: ProbeRun) -> None:
+        if run.call is not None:
+            self.workers.write_off(run.call)
+        if run.future is not None:
+            run.future.cancel()
+
+    def again(self, runner: Runner) -> None:
+        tick = self._new_tick()
+        self._begin([runner], tick, None, retry=True)
+        tick.end()
+
+    def describe_load(self) -> str:
+        return self.workers.describe_load()
+
+    def _new_runners(self, plans: Iterable[SourcePlan]) -> dict[int, Runner]:
+        """Return a runner for each plan by the identity of its source, broken ones left out."""
+        runners: dict[int, Runner] = {}
+        for plan in plans:
+            try:
+                runners[id(plan.source)] = Runner(
+                    plan,
+                    self,
+                    clock=self._clock,
+                    scheduler=self._scheduler,
+                    ownership=self._ownership,
+                )
+            except BaseException as error:  # noqa: BLE001 - code of a plugin
+                name = type(plan.source).__name__
+                log.error("%s: a %s is left out: %s", self.name, name, describe(error))
+        return runners
 
     def _schedule(self, runners: Sequence[Runner], *, once: bool = False) -> None:
+        """Begin with `runners` in the scheduler's thread."""
         by_interval: dict[float, list[Runner]] = {}
         for runner in runners:
             by_interval.setdefault(runner.plan.interval, []).append(runner)
-        for interval, group in by_interval.items():
-            members = DueGroup(group)
-            callback = partial(self._tick, members)
-            ticks = None
-            if once:
-                self._scheduler.call_at(self._clock.monotonic(), callback)
-            else:
-                ticks = RepeatingTimer(self._scheduler, self._clock, interval, callback)
-                members.timer = ticks
-            self._rounds.append((members, ticks))
+        for interval, members in by_interval.items():
+            group = self._groups.get(interval)
+            if group is None:
+                group = self._groups[interval] = TickGroup(
+                    interval,
+                    begin=self._begin,
+                    new_tick=self._new_tick,
+                    errand=self.errand,
+                    clock=self._clock,
+                    scheduler=self._scheduler,
+                )
+            group.spread = self._spread
+            group.add(members, once=once)
 
-    def _tick(self, members: DueGroup) -> None:
-        if members.last_tick is not None:
-            members.last_tick.close()
-        tick = members.last_tick = self.routes.tick()
-        next_due = members.timer.due if members.timer is not None else None
-        self._begin(members.runners, tick, next_due=next_due)
-        tick.end()
+    def _new_tick(self) -> MergedTick:
+        return MergedTick(self._put_merged)
 
-    def _again(self, runner: Runner) -> None:
-        """Probe one source between two ticks."""
-        tick = self.routes.tick()
-        self._begin([runner], tick, retry=True)
-        tick.end()
+    def _put_merged(self, batches: Sequence[Batch]) -> None:
+        # A reload may have brought other writers while the tick waited for its sources.
+        self.routes.put_merged(batches)
+        if self.routes.merges_directly:
+            # This may well be the scheduler's thread.
+            self.errand(self.routes.drain)
 
     def _begin(
         self,
         runners: Sequence[Runner],
         tick: MergedTick,
+        next_due: float | None,
         *,
-        next_due: float | None = None,
         retry: bool = False,
     ) -> None:
-        jobs: list[WorkerCall] = []
+        calls: list[WorkerCall] = []
         for runner in runners:
             run = runner.begin(tick, next_due=next_due, retry=retry)
             if run is None:
                 continue
             tick.begin()
             if runner.guard.is_async:
-                run.future = self._event_loop().submit(runner.probe_async(run))
+                self._begin_async(run)
             else:
-                run.job = WorkerCall(partial(runner.probe, run))
-                jobs.append(run.job)
-        self.workers.submit(jobs)
+                run.call = WorkerCall(
+                    partial(runner.probe, run), runner.key, suspect=runner.rank in SUSPECTS
+                )
+                calls.append(run.call)
+        self.workers.submit(calls)
 
-    def _abandon(self, run: ProbeRun) -> None:
-        if run.job is not None:
-            self.workers.write_off(run.job)
-        if run.future is not None:
-            run.future.cancel()
+    def _begin_async(self, run: ProbeRun) -> None:
+        runner = run.runner
 
-    def _deliver(self, run: ProbeRun, result: ProbeResult, batch: Batch | None) -> None:
-        if batch is None:
-            run.tick.end()
-        else:
-            self.routes.write(batch, run.tick)
-        self._finished(run.runner, result)
+        def done(result: ProbeResult | None) -> None:
+            if result is not None:
+                # Filters and writers must not hold up the loop.
+                self.workers.submit([WorkerCall(partial(runner.finish, run, result))])
 
-    def _withdraw(self, batch: Batch) -> None:
-        self.routes.write(batch)
+        try:
+            run.future = self._event_loop().submit(runner.probe_async(run), done)
+        except RuntimeError as error:
+            # No thread for the loop, or it is closed.
+            result = ProbeResult(runner.id, Outcome.FAILED, (), self._clock.time(), error=error)
+            self.errand(partial(runner.finish, run, result))
+
+
+#: Ranks of sources that wait in the lane for calls that take long.
+SUSPECTS = frozenset({Rank.SLOW, Rank.HUNG})

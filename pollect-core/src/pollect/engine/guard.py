@@ -1,9 +1,11 @@
 """The guard around a source: whatever its code does becomes a `ProbeResult`.
 
-This holds the one broad `except` of the project.
+Everything of a source is called from here, in a worker thread or on the event loop, and whatever
+it raises stays here.
 """
 
 import inspect
+import math
 from typing import Any, cast
 
 import msgspec
@@ -15,34 +17,67 @@ from pollect.model import Outcome, ProbeResult
 from pollect.plugin import Clock, ProbeValue, Source
 from pollect.troubles import Troubles
 
+#: What a probe gets at least when the config does not say.
+DEADLINE_SECONDS = 10.0
+
 
 class Guard:
-    """Opens, probes and closes one source; never raises."""
+    """Opens, probes and closes one source; never raises.
+
+    What the engine must know of the source is read once a probe and kept as plain numbers, for the
+    scheduler to look at.
+    """
 
     def __init__(self, plan: SourcePlan, clock: Clock) -> None:
         self._source = plan.source
         self._id = plan.id
+        self._log = plan.log
         self._clock = clock
-        self._normalizer = Normalizer(plan.source.metrics, plan.filter, plan.source.log)
+        self._normalizer = Normalizer(plan.source.metrics, plan.filter, plan.log)
         #: Whether `open()` succeeded; while false every probe starts with another try.
         self.opened = False
         #: Whether the source lives on the event loop.
         self.is_async = inspect.iscoroutinefunction(plan.source.probe)
+        #: Seconds a probe may take, as of the last one.
+        self.deadline_seconds = plan.config_timeout or max(plan.interval, DEADLINE_SECONDS)
+        #: Seconds its values stay true, None for the engine's rule; as of the last probe.
+        self.hold: float | None = None
+        #: Seconds until another try after each failed probe in a row.
+        self.retry_after: tuple[float, ...] = ()
+        self._complained: set[str] = set()
+        self._previous: Source[Any] | None = None
 
     def take_over(self, previous: Source[Any]) -> None:
-        """Let the source take over from the one it replaces, if that is of its kind."""
-        if type(self._source) is not type(previous):
-            return
+        """Let the source take over from the one it replaces before it opens, if of its kind."""
+        if type(self._source) is type(previous):
+            self._previous = previous
+
+    def read_traits(self) -> None:
+        """Ask the source how it wants to be treated; a mistake costs only the answer."""
+        source = self._source
         try:
-            self._source.take_over(previous)
-        except Exception as error:  # noqa: BLE001 - a reload goes on with the next source
-            self._source.log.warning("begins anew: %s", describe(error))
+            seconds = source.deadline_seconds()
+            if _is_positive(seconds):
+                self.deadline_seconds = float(seconds)
+            else:
+                self._complain(f"deadline_seconds(): expected seconds above 0, got {seconds!r:.40}")
+        except BaseException as error:  # noqa: BLE001 - code of a plugin
+            self._complain(f"deadline_seconds() failed: {describe(error)}")
+        try:
+            hold = source.hold
+            self.hold = float(hold) if hold is not None and _is_positive(hold) else None
+            self.retry_after = tuple(
+                float(pause) for pause in source.retry_after if _is_positive(pause)
+            )
+        except BaseException as error:  # noqa: BLE001 - code of a plugin
+            self._complain(f"hold or retry_after cannot be used: {describe(error)}")
 
     def probe(self) -> ProbeResult:
         """Open the source if needed and probe it, in this thread."""
         started = self._clock.monotonic()
         try:
             if not self.opened:
+                self._inherit()
                 self._source.open()
                 self.opened = True
             return self._values(started, cast(ProbeValue, self._source.probe()))
@@ -54,6 +89,7 @@ class Guard:
         started = self._clock.monotonic()
         try:
             if not self.opened:
+                self._inherit()
                 await _completed(self._source.open())
                 self.opened = True
             return self._values(started, cast(ProbeValue, await _completed(self._source.probe())))
@@ -66,7 +102,7 @@ class Guard:
         try:
             self._source.close()
         except BaseException as error:  # noqa: BLE001 - closing goes on with the next source
-            self._closing_failed(error)
+            self._log.warning("close failed: %s", describe(error))
 
     async def close_async(self) -> None:
         """Do what `close` does on the event loop."""
@@ -74,7 +110,16 @@ class Guard:
         try:
             await _completed(self._source.close())
         except BaseException as error:  # noqa: BLE001 - closing goes on with the next source
-            self._closing_failed(error)
+            self._log.warning("close failed: %s", describe(error))
+
+    def _inherit(self) -> None:
+        previous, self._previous = self._previous, None
+        if previous is None:
+            return
+        try:
+            self._source.take_over(previous)
+        except BaseException as error:  # noqa: BLE001 - code of a plugin
+            self._log.warning("starts without the state of its predecessor: %s", describe(error))
 
     def _values(self, started: float, value: ProbeValue) -> ProbeResult:
         samples = self._normalizer.clean(value)
@@ -115,8 +160,14 @@ class Guard:
     def _times(self, started: float) -> tuple[float, float]:
         return self._clock.time(), self._clock.monotonic() - started
 
-    def _closing_failed(self, error: BaseException) -> None:
-        self._source.log.warning("close failed: %s", describe(error))
+    def _complain(self, problem: str) -> None:
+        if problem not in self._complained and len(self._complained) < 10:
+            self._complained.add(problem)
+            self._log.error("%s", problem)
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and 0 < value <= math.inf
 
 
 async def _completed(value: Any) -> Any:

@@ -3,14 +3,26 @@
 Whoever reads a config builds a `Plan`; the engine knows no file format and no entry point.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from pollect.model import Batch, SourceId
 from pollect.plugin import MetricFilter, Source, Writer
+
+
+class Ownership(Protocol):
+    """Which sources this daemon probes, where several share the sources of one config."""
+
+    def owned(self, source: SourceId) -> object | None:
+        """Return the epoch in which this daemon owns `source`, None if another does.
+
+        Asked in the scheduler's thread before a probe begins and again when its result is taken:
+        a result of another epoch is dropped. Must be quick.
+        """
 
 
 class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +41,25 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     def id(self) -> SourceId:
         return self.source.context.id
 
+    @property
+    def log(self) -> logging.Logger:
+        """The log of the source, whatever it made of its own."""
+        return logging.getLogger(str(self.id))
+
+    @property
+    def config_timeout(self) -> float | None:
+        """The `timeout` of the section, None where it is not set or means something else."""
+        timeout = getattr(self.source.config, "timeout", None)
+        return timeout if isinstance(timeout, int | float) and timeout > 0 else None
+
+    def is_same(self, other: "SourcePlan") -> bool:
+        """Whether a source can go on as it is; runs no code of the source."""
+        return self.source is other.source and self._treatment == other._treatment
+
+    @property
+    def _treatment(self) -> tuple[object, ...]:
+        return self.interval, self.static_labels, self.filter, self.keep_stale
+
 
 class ExecutorPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One executor of the config: sources that share worker threads and writers."""
@@ -38,6 +69,8 @@ class ExecutorPlan(msgspec.Struct, frozen=True, kw_only=True):
     #: Equal writer sections of a config are one object here, shared by its executors.
     writers: Sequence[Writer[Any]]
     threads: int = 5
+    #: Spread sources that share an interval over it instead of probing them together.
+    spread: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

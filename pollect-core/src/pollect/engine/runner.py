@@ -1,13 +1,15 @@
 """One source at run time: is it busy, is it up, until when do its values hold."""
 
-import logging
+import binascii
+import enum
 import math
 import threading
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pollect.engine.guard import Guard
-from pollect.engine.plan import SourcePlan
+from pollect.engine.health import Health
+from pollect.engine.plan import Ownership, SourcePlan
 from pollect.engine.scheduler import Scheduler, Timer
 from pollect.engine.workers import WorkerCall
 from pollect.errors import ProbeError, TargetUnavailable, describe
@@ -21,88 +23,163 @@ if TYPE_CHECKING:
 
 #: A value stays true for this many intervals without a new probe that works.
 FRESH_INTERVALS = 2.5
-#: Seconds until the next look when the values might be too old but new ones are just coming.
-EXPIRY_RETRY_SECONDS = 0.1
 #: Pause in seconds after the first failed `open()`, doubled each time up to the longest.
 FIRST_OPEN_PAUSE = 1.0
 LONGEST_OPEN_PAUSE = 60.0
 #: Seconds between a failed probe and another try at least, whatever the source wishes.
 SHORTEST_RETRY = 0.1
+#: A probe is slow when it takes longer than this, or than this share of its interval.
+SLOW_SECONDS = 1.0
+SLOW_OF_INTERVAL = 0.1
+#: Why a tick is skipped.
+STILL_BUSY = "still busy with the last probe"
+STILL_WAITS = "the last probe still waits for a free thread"
 
 
 class ProbeRun:
     """One probe on its way, from the queue to its end."""
 
-    __slots__ = ("future", "job", "over", "runner", "started", "tick")
+    __slots__ = (
+        "call",
+        "created",
+        "epoch",
+        "future",
+        "over",
+        "reported",
+        "runner",
+        "started",
+        "tick",
+    )
 
-    def __init__(self, runner: "Runner", tick: "MergedTick") -> None:
+    def __init__(self, runner: "Runner", tick: "MergedTick", created: float, epoch: object) -> None:
         self.runner = runner
         self.tick = tick
-        self.job: WorkerCall | None = None
+        #: Monotonic seconds.
+        self.created = created
+        #: Who owned the source when the run was made, see `Ownership`.
+        self.epoch = epoch
+        self.call: WorkerCall | None = None
         self.future: Future[Any] | None = None
-        #: Monotonic seconds; None while it waits for a worker.
+        #: Monotonic seconds; None while it waits for a thread.
         self.started: float | None = None
+        #: It waited so long that its tick no longer waits for it.
+        self.reported = False
         #: It ended or timed out: whatever still comes is too late.
         self.over = False
+
+
+class Executing(Protocol):
+    """What a runner asks of its executor. All but `filtered` run no code of plugins."""
+
+    name: str
+
+    def filtered(self, batch: Batch) -> Batch | None:
+        """Return what the plugins' filters leave of a batch."""
+
+    def put(self, batch: Batch, tick: "MergedTick | None" = None) -> None:
+        """Hand a batch over to the writers, to be written by `settle`."""
+
+    def settle(self, run: ProbeRun, result: ProbeResult) -> None:
+        """Let the writers take what was put, and pass the result on. Runs code of plugins."""
+
+    def settle_writers(self) -> None:
+        """Let the writers take what was put. Runs code of plugins."""
+
+    def abandon(self, run: ProbeRun) -> None:
+        """Stop waiting for a run."""
+
+    def drop(self, run: ProbeRun) -> None:
+        """Take note that a run ended whose result nobody wants."""
+
+    def left_to_others(self, runner: "Runner") -> None:
+        """Take note that another daemon probes a source."""
+
+    def again(self, runner: "Runner") -> None:
+        """Probe once more, between two ticks."""
+
+    def errand(self, call: Callable[[], None]) -> None:
+        """Run something that takes its time in a thread of the engine."""
+
+    def describe_load(self) -> str:
+        """Return in words what the worker threads do."""
+
+
+class Rank(enum.Enum):
+    """How a source fared at its last probe: those of one rank are likely to hang together."""
+
+    QUICK = enum.auto()
+    #: It works, but takes its time.
+    SLOW = enum.auto()
+    #: It was not probed yet.
+    NEW = enum.auto()
+    #: It took long, and brought nothing.
+    HUNG = enum.auto()
 
 
 class Runner:
     """The state of one source, and every decision about it.
 
-    `begin` is called by the scheduler's thread, `finish` by the thread of the probe; `deliver`
-    passes a result with the batch that follows from it, if any, on to the executor.
+    The scheduler's thread calls `begin` and the methods that look after deadline and freshness:
+    they hold `_lock` for a moment and run nothing of a plugin. Worker threads hold `_order` while
+    a result is decided on and put into the queues of the writers, so that no older batch overtakes
+    a newer one; the scheduler never takes it.
     """
 
     def __init__(
         self,
         plan: SourcePlan,
+        executor: Executing,
         *,
         clock: Clock,
         scheduler: Scheduler,
-        deliver: "Callable[[ProbeRun, ProbeResult, Batch | None], None]",
-        withdraw: Callable[[Batch], None],
-        abandon: Callable[[ProbeRun], None],
-        again: "Callable[[Runner], None]",
+        ownership: Ownership | None = None,
     ) -> None:
         self.plan = plan
+        self.id = plan.id
         self.guard = Guard(plan, clock)
+        self.rank = Rank.NEW
+        #: Where in a tick it is probed, if sources are spread over it.
+        self.spread_hash = binascii.crc32(str(plan.id).encode(errors="replace"))
+        self._executor = executor
         self._clock = clock
         self._scheduler = scheduler
-        self._deliver = deliver
-        self._withdraw = withdraw
-        self._abandon = abandon
-        self._again = again
-        self._log = plan.source.log
+        self._ownership = ownership
+        self._log = plan.log
         self._lock = threading.Lock()
-        #: Held while a result is decided on and written, so that no older batch overtakes it.
         self._order = threading.Lock()
         self._run: ProbeRun | None = None
         self._stopped = False
-        self._deadline_watched = False
+        self._left_behind = False
+        self._skipped = 0
+        self._skips_logged: set[str] = set()
+        self._deadline_watch: Timer | None = None
         self._expiry_watched = False
         self._fresh_until = 0.0
         self._series = 0
+        self._health = Health(plan.id, plan.log)
         self._open_pause = FIRST_OPEN_PAUSE
         self._open_again_at = 0.0
-        self._outcome: Outcome | None = None
-        self._reason = ""
-        self._since: float | None = None
-        self._last_success: float | None = None
-        self._duration: float | None = None
-        self._probes = dict.fromkeys(Outcome, 0)
-        self._skipped = 0
-        self._troubles: tuple[str, ...] = ()
-        self._trouble_count = 0
-        self._troubled_since: float | None = None
         self._failures = 0
         #: Monotonic seconds of the next regular probe; None if there is none to come.
         self._next_due: float | None = None
         self._retry: Timer | None = None
+        #: Somebody else probes the source.
+        self._disowned = False
+
+    @property
+    def key(self) -> Hashable:
+        """What hangs together with it, for the worker threads."""
+        return self.id.type, self.rank
+
+    @property
+    def busy(self) -> bool:
+        """Whether a probe of it is on its way."""
+        return self._run is not None
 
     def begin(
         self, tick: "MergedTick", *, next_due: float | None = None, retry: bool = False
     ) -> ProbeRun | None:
-        """Start a run, or return None: the last one still runs, or it is too early to reopen.
+        """Start a run; None if the last one still runs, or it is too early, or not its owner.
 
         `next_due`: when the tick after this one is, in monotonic seconds. A `retry` between two
         ticks that finds the last run still going is no skipped tick.
@@ -113,204 +190,285 @@ class Runner:
                 self._next_due = next_due
             if self._stopped:
                 return None
+            epoch = self._epoch()
+            if self._ownership is not None and epoch is None:
+                self._leave_to_others()
+                return None
+            self._disowned = False
             if self._run is not None:
                 if not retry:
-                    self._skip()
+                    self._skip(self._run)
                 return None
             self._forget_retry()
             if not self.guard.opened and now < self._open_again_at:
                 return None
-            run = self._run = ProbeRun(self, tick)
-            if not self._deadline_watched:
-                self._deadline_watched = True
-                self._scheduler.call_at(now + self._deadline_seconds, self._check_deadline)
+            run = self._run = ProbeRun(self, tick, now, epoch)
+            self._watch_deadline(now)
         return run
 
     def probe(self, run: ProbeRun) -> None:
         """Probe in this thread and pass on what comes of it."""
-        run.started = self._clock.monotonic()
+        if not self._start(run):
+            return
+        self._read_traits(run)
         self.finish(run, self.guard.probe())
 
-    async def probe_async(self, run: ProbeRun) -> None:
-        """Probe on the event loop and pass on what comes of it."""
-        run.started = self._clock.monotonic()
-        self.finish(run, await self.guard.probe_async())
+    async def probe_async(self, run: ProbeRun) -> ProbeResult | None:
+        """Probe on the event loop; what comes of it is to be passed to `finish`, in a worker."""
+        if not self._start(run):
+            return None
+        self._read_traits(run)
+        return await self.guard.probe_async()
 
     def finish(self, run: ProbeRun, result: ProbeResult) -> None:
         """Take the result of a run, unless it comes after the deadline."""
+        batch = self._batch(result) if result.samples or result.withdraw else None
         with self._order:
             with self._lock:
+                ended, run.over = run.over, True
+                late = ended or self._stopped
                 if self._run is run:
                     self._run = None
-                too_late = run.over or self._stopped
-                run.over = True
-                batch = None if too_late else self._take(result)
-            if too_late:
-                self._log.debug("an earlier probe returned after %.1f s", result.duration_seconds)
-                return
-            self._deliver(run, result, batch)
+                dropped = not late and self._ownership is not None and self._epoch() != run.epoch
+            if not late and not dropped:
+                self._rate(result)
+                self._take(result, batch, run)
+        if late or dropped:
+            self._log.debug("an earlier probe returned after %.1f s", result.duration_seconds)
+            if not ended:
+                self._executor.drop(run)
+            return
+        self._executor.settle(run, result)
 
     def stop(self) -> bool:
-        """Begin no run any more; return whether one still runs."""
+        """Start no run any more; return whether one still runs."""
         with self._lock:
             self._stopped = True
             self._forget_retry()
             return self._run is not None
 
-    def farewell(self) -> Batch | None:
-        """Return the batch that withdraws what the source wrote, None if there is nothing."""
+    def farewell(self) -> None:
+        """Withdraw for good what the source wrote; after `stop`."""
+        self._withdraw(lambda: not self._left_behind)
+
+    def leave_behind(self) -> None:
+        """Write nothing any more, whenever `farewell` gets to it: an heir may have values now."""
+        self._left_behind = True
+
+    def check_ownership(self) -> bool:
+        """Withdraw the values of a source that is another's now; return whether it is now ours."""
         with self._lock:
-            return self._withdrawal()
+            if self._stopped or self._ownership is None:
+                return False
+            if self._epoch() is None:
+                self._leave_to_others()
+                return False
+            return self._disowned
 
     def status(self) -> SourceStatus:
-        return SourceStatus(
-            source=self.plan.id,
-            outcome=self._outcome,
-            reason=self._reason,
-            since=self._since,
-            last_success=self._last_success,
-            duration_seconds=self._duration,
-            series=self._series,
-            probes=dict(self._probes),
-            skipped=self._skipped,
-            troubles=self._troubles,
-            trouble_count=self._trouble_count,
-            troubled_since=self._troubled_since,
-        )
+        return self._health.status(series=self._series, skipped=self._skipped)
 
-    @property
-    def _deadline_seconds(self) -> float:
-        return self.plan.source.deadline_seconds()
+    def _epoch(self) -> object | None:
+        if self._ownership is None:
+            return None
+        try:
+            return self._ownership.owned(self.id)
+        except Exception as error:  # noqa: BLE001 - not known to be ours: left alone
+            reason = describe(error)
+            self._executor.errand(lambda: self._log.error("its owner is unknown: %s", reason))
+            return None
 
-    def _skip(self) -> None:
+    def _leave_to_others(self) -> None:
+        if not self._disowned:
+            self._disowned = True
+            self._forget_retry()
+            self._executor.errand(self._be_disowned)
+
+    def _be_disowned(self) -> None:
+        self._withdraw(lambda: self._disowned)
+        with self._order:
+            if self._disowned:
+                self._health.forget()
+        self._executor.left_to_others(self)
+
+    def _skip(self, run: ProbeRun) -> None:
         self._skipped += 1
-        level = logging.WARNING if self._skipped == 1 else logging.DEBUG
-        self._log.log(level, "still busy with the last probe: this tick is skipped")
-        self._watch_expiry()
+        text = STILL_WAITS if run.started is None else STILL_BUSY
+        if text not in self._skips_logged:
+            self._skips_logged.add(text)
+            self._executor.errand(lambda: self._log.warning("%s: this tick is skipped", text))
 
-    def _take(self, result: ProbeResult) -> Batch | None:
-        """Update the state; return the batch to write, None to leave the writers as they are."""
-        self._probes[result.outcome] += 1
-        self._duration = result.duration_seconds
-        self._note_outcome(result)
-        if not self.guard.opened and not result.outcome.up:
-            self._open_again_at = self._clock.monotonic() + self._open_pause
-            self._open_pause = min(self._open_pause * 2, LONGEST_OPEN_PAUSE)
+    def _start(self, run: ProbeRun) -> bool:
+        """Note that a run got its thread; return False if it is not wanted any more."""
+        with self._lock:
+            if run.over or self._stopped:
+                if self._run is run:
+                    self._run = None
+                return False
+            run.started = self._clock.monotonic()
+            self._watch_deadline(run.started)
+        return True
+
+    def _rate(self, result: ProbeResult) -> None:
+        """Note how quick the source is, which decides where its next probe waits."""
+        if result.duration_seconds <= min(SLOW_SECONDS, SLOW_OF_INTERVAL * self.plan.interval):
+            self.rank = Rank.QUICK
         else:
-            self._open_pause = FIRST_OPEN_PAUSE
-        if result.outcome.up:
-            self._last_success = result.time
-        self._plan_retry(result)
+            self.rank = Rank.SLOW if result.outcome.up else Rank.HUNG
+
+    def _take(self, result: ProbeResult, batch: Batch | None, run: ProbeRun | None) -> None:
+        """Update the state and put what is to be written; holds `_order`."""
+        self._health.take(result)
+        self._plan_next(result)
+        tick = None if run is None or run.reported else run.tick
         if result.samples:
-            hold = self.plan.source.hold
+            hold = self.guard.hold
             lifetime = FRESH_INTERVALS * self.plan.interval if hold is None else hold
             self._fresh_until = self._clock.monotonic() + lifetime
             self._series = len(result.samples)
-            return Batch(self.plan.id, result.samples, result.time, self.plan.static_labels)
-        if result.withdraw:
-            return self._withdrawal()
-        self._watch_expiry()
-        return None
+            self._watch_expiry()
+        elif result.withdraw:
+            batch = batch if self._series else None
+            self._series = 0
+        if batch is not None:
+            self._executor.put(batch, tick)
+        elif tick is not None:
+            tick.end()
 
-    def _note_outcome(self, result: ProbeResult) -> None:
-        """Log once when the source goes down and once when it is back."""
-        was_up = self._outcome is None or self._outcome.up
-        is_up = result.outcome.up
-        reason = "" if is_up else describe(result.error)
-        if was_up and not is_up:
-            if result.outcome is Outcome.BUG:
-                self._log.error(
-                    "down, by a mistake in the source: %s", reason, exc_info=result.error
-                )
-            else:
-                self._log.warning("down: %s", reason)
-        elif is_up and not was_up:
-            self._log.info("up again after %.0f s", result.time - (self._since or result.time))
-        elif not is_up:
-            self._log.debug("still down: %s", reason)
-        if self._outcome is None or was_up != is_up:
-            self._since = result.time
-        self._outcome = result.outcome
-        self._reason = reason
-        self._troubles, self._trouble_count = result.troubles, result.trouble_count
-        if not result.troubles:
-            self._troubled_since = None
-        elif self._troubled_since is None:
-            self._troubled_since = result.time
-
-    def _plan_retry(self, result: ProbeResult) -> None:
-        """After a failed probe, probe again before the next tick if the source wishes so."""
+    def _plan_next(self, result: ProbeResult) -> None:
+        """After a failure: wait before the next `open()`, probe again sooner if that is wished."""
         if result.outcome.up:
             self._failures = 0
+            self._open_pause = FIRST_OPEN_PAUSE
             return
+        now = self._clock.monotonic()
+        if not self.guard.opened:
+            self._open_again_at = now + self._open_pause
+            self._open_pause = min(self._open_pause * 2, LONGEST_OPEN_PAUSE)
         self._failures += 1
-        pause = _retry_pause(result.error, self.plan.source.retry_after, self._failures)
-        if pause is None or self._next_due is None:
+        pause = _retry_pause(result.error, self.guard.retry_after, self._failures)
+        if pause is None:
             return
-        when = self._clock.monotonic() + pause
-        if when < self._next_due:
+        with self._lock:
+            when = now + pause
+            if self._stopped or self._next_due is None or when >= self._next_due:
+                return
             self._open_again_at = min(self._open_again_at, when)
             self._forget_retry()
-            self._retry = self._scheduler.call_at(when, lambda: self._again(self))
+            self._retry = self._scheduler.call_at(when, lambda: self._executor.again(self))
 
     def _forget_retry(self) -> None:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
 
+    def _read_traits(self, run: ProbeRun) -> None:
+        before = self.guard.deadline_seconds
+        self.guard.read_traits()
+        if self.guard.deadline_seconds < before and run.started is not None:
+            with self._lock:
+                self._forget_deadline()
+                self._watch_deadline(run.started)
+
+    def _watch_deadline(self, since: float) -> None:
+        if self._deadline_watch is None:
+            due = since + self.guard.deadline_seconds
+            if due < math.inf:
+                self._deadline_watch = self._scheduler.call_at(due, self._check_deadline)
+
+    def _forget_deadline(self) -> None:
+        if self._deadline_watch is not None:
+            self._deadline_watch.cancel()
+            self._deadline_watch = None
+
     def _check_deadline(self) -> None:
         """Give up on a run past its deadline; look again later at one that is not."""
         with self._lock:
+            self._deadline_watch = None
             run = self._run
             if run is None or run.over or self._stopped:
-                self._deadline_watched = False
                 return
-            now = self._clock.monotonic()
-            seconds = self._deadline_seconds
-            due = (now if run.started is None else run.started) + seconds
-            if due > now:
-                self._scheduler.call_at(due, self._check_deadline)
-                return
-            self._deadline_watched = False
-            # The run stays in place: the source is probed again only after the old call returned.
-            run.over = True
-            error = TargetUnavailable(f"no answer within {seconds:g} s")
-            result = ProbeResult(
-                self.plan.id, Outcome.TIMED_OUT, (), self._clock.time(), seconds, error
-            )
-            batch = self._take(result)
-        self._abandon(run)
-        self._deliver(run, result, batch)
+            seconds = self.guard.deadline_seconds
+            since = run.created if run.started is None else run.started
+            if since + seconds > self._clock.monotonic():
+                self._watch_deadline(since)
+            elif run.started is not None:
+                # The run stays in place: no probe starts before the old call returned.
+                run.over = True
+                self._executor.errand(lambda: self._time_out(run, seconds))
+            elif not run.reported:
+                run.reported = True
+                self._executor.errand(lambda: self._report_wait(run, seconds))
+
+    def _report_wait(self, run: ProbeRun, seconds: float) -> None:
+        """Say that a probe found no thread in time; it keeps its place in the queue."""
+        error = ProbeError(
+            f"waited {seconds:g} s for a free thread of executor {self._executor.name!r} "
+            f"({self._executor.describe_load()}): give sources that hang a shorter timeout, or an "
+            "executor of their own"
+        )
+        self._give_up(run, seconds, error, unless=lambda: run.started is not None)
+
+    def _time_out(self, run: ProbeRun, seconds: float) -> None:
+        self._executor.abandon(run)
+        self.rank = Rank.HUNG
+        self._give_up(run, seconds, TargetUnavailable(f"no answer within {seconds:g} s"))
+
+    def _give_up(
+        self,
+        run: ProbeRun,
+        seconds: float,
+        error: ProbeError,
+        *,
+        unless: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Count a run as timed out and let its tick end without it; in a thread of the engine."""
+        now = self._clock.time()
+        result = ProbeResult(self.id, Outcome.TIMED_OUT, (), now, seconds, error)
+        with self._order:
+            counts = not self._stopped and not unless()
+            if counts:
+                self._health.take(result)
+                self._plan_next(result)
+        run.tick.end()
+        if counts:
+            self._executor.settle(run, result)
+        else:
+            self._executor.settle_writers()
 
     def _watch_expiry(self) -> None:
-        """Withdraw the last values when they are too old, unless they shall stay for ever."""
-        if self._series and not self._expiry_watched and not self.plan.keep_stale:
+        """Look later whether the values are too old, unless they stay whatever happens."""
+        if not self._expiry_watched and not self.plan.keep_stale and self._fresh_until < math.inf:
             self._expiry_watched = True
             self._scheduler.call_at(self._fresh_until, self._check_expiry)
 
     def _check_expiry(self) -> None:
-        if not self._order.acquire(blocking=False):
-            # A result is being written right now; the scheduler's thread must not wait for that.
-            again = self._clock.monotonic() + EXPIRY_RETRY_SECONDS
-            self._scheduler.call_at(again, self._check_expiry)
+        self._expiry_watched = False
+        if self._stopped or not self._series:
             return
-        try:
-            with self._lock:
-                self._expiry_watched = False
-                fresh = self._fresh_until > self._clock.monotonic()
-                if fresh and self._outcome not in (Outcome.OK, Outcome.TROUBLED):
-                    self._watch_expiry()
-                batch = None if fresh or self._stopped else self._withdrawal()
-            if batch is not None:
-                self._withdraw(batch)
-        finally:
-            self._order.release()
+        if self._is_fresh():
+            self._watch_expiry()
+        else:
+            self._executor.errand(lambda: self._withdraw(lambda: not self._is_fresh()))
 
-    def _withdrawal(self) -> Batch | None:
-        if not self._series:
-            return None
-        self._series = 0
-        return Batch(self.plan.id, (), self._clock.time(), self.plan.static_labels)
+    def _is_fresh(self) -> bool:
+        return self._fresh_until > self._clock.monotonic()
+
+    def _withdraw(self, still_wanted: Callable[[], bool]) -> None:
+        """Write that the source has no values any more, if there are some and that still holds."""
+        batch = self._batch(ProbeResult(self.id, Outcome.NO_DATA, (), self._clock.time()))
+        with self._order:
+            if not self._series or not still_wanted():
+                return
+            self._series = 0
+            if batch is not None:
+                self._executor.put(batch)
+        self._executor.settle_writers()
+
+    def _batch(self, result: ProbeResult) -> Batch | None:
+        """Return what the writers get for a result, None for nothing; runs the plugins' filters."""
+        labels = self.plan.static_labels
+        return self._executor.filtered(Batch(self.id, result.samples, result.time, labels))
 
 
 def _retry_pause(

@@ -16,6 +16,11 @@ log = logging.getLogger(__name__)
 
 Callback = Callable[[], None]
 
+#: Seconds between two looks at the clock at most; what a lock can wait for is limited.
+LONGEST_WAIT_SECONDS = 3600.0
+#: Seconds `stop` waits for a callback that runs; each should be quick.
+STOP_SECONDS = 1.0
+
 
 class Timer:
     """A call to come. `cancel()` may be called at any time, from any thread."""
@@ -56,12 +61,12 @@ class Scheduler:
         self._thread.start()
 
     def stop(self) -> None:
-        """Call nothing any more; returns when the callback that runs now has ended."""
+        """Call nothing any more; waits a moment for the callback that runs now."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+            self._thread.join(STOP_SECONDS)
 
     def run_due(self) -> float | None:
         """Run every callback whose time has come; return the next deadline, None without one."""
@@ -77,7 +82,7 @@ class Scheduler:
                 timer = heapq.heappop(self._heap)[2]
             try:
                 timer.callback()
-            except Exception:
+            except BaseException:
                 # A mistake of ours in one callback must not end the whole daemon's sense of time.
                 log.exception("a scheduled call failed")
 
@@ -89,7 +94,7 @@ class Scheduler:
                     return
                 pause = self._heap[0][0] - self._clock.monotonic() if self._heap else None
                 if pause is None or pause > 0:
-                    self._clock.wait(self._changed, pause)
+                    self._clock.wait(self._changed, pause and min(pause, LONGEST_WAIT_SECONDS))
 
 
 class RepeatingTimer:
@@ -101,11 +106,17 @@ class RepeatingTimer:
     """
 
     def __init__(
-        self, scheduler: Scheduler, clock: Clock, interval: float, callback: Callback
+        self,
+        scheduler: Scheduler,
+        clock: Clock,
+        interval: float,
+        callback: Callback,
+        *,
+        first: float | None = None,
     ) -> None:
         self.interval = interval
         #: When the next tick is due, in monotonic seconds.
-        self.due = clock.monotonic()
+        self.due = clock.monotonic() if first is None else first
         self._scheduler = scheduler
         self._clock = clock
         self._callback = callback
@@ -136,4 +147,6 @@ class RepeatingTimer:
             self._timer.cancel()
             passed = int((self._clock.monotonic() - self._start) / self.interval)
             self.due = self._start + (passed + 1) * self.interval
+            if self.due <= self._clock.monotonic():
+                self.due += self.interval  # rounding
             self._timer = self._scheduler.call_at(self.due, self._tick)

@@ -1,43 +1,58 @@
-"""The worker threads of one executor.
+"""The worker threads of one executor: bounded, and never held up by calls that hang.
 
-`threads` bounds how many probes run side by side, but a probe counts only for a short `patience`:
-one that takes longer (a dead device, a hung mount) is slow, and a spare thread takes its place. So
-slow sources never make others wait long, and because no source overlaps itself there are never
-more threads than `threads` plus the slow sources.
+`threads` bounds how many calls run side by side, but a call counts only for a short patience: one
+that takes longer is overdue, and another may start in its place. Calls of one key (sources of one
+type that fared alike) are likely to hang together: while one of them is overdue, and when a call is
+suspected beforehand, they start in a lane of their own (`OVERDUE_LANE`), bounded as a whole and for
+each key. So however many hang, the others find `threads` workers, and there are never many more
+threads than `threads`, that lane and the calls that were written off.
 """
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Sequence
+from queue import SimpleQueue
 
 from pollect.engine.scheduler import Scheduler
 from pollect.plugin import Clock
 
 log = logging.getLogger(__name__)
 
-#: Seconds after which a probe is slow, and the share of the tick if that is less.
-LONGEST_PATIENCE = 1.0
+#: Seconds after which a call is overdue, and the share of the tick if that is less.
+LONGEST_PATIENCE = 0.05
 PATIENCE_OF_TICK = 0.1
+#: Overdue and suspected calls side by side at most, and those of one key.
+OVERDUE_LANE = 64
+OVERDUE_OF_ONE_KEY = 48
+#: Threads that may be lost for good to calls that were written off; more of them fill the lane.
+MOST_LOST = 64
+#: Seconds until another try when the system refuses a thread.
+THREAD_RETRY_SECONDS = 0.5
 
 
 class WorkerCall:
     """One call in a worker thread."""
 
-    __slots__ = ("call", "slow", "started", "written_off")
+    __slots__ = ("call", "key", "overdue", "started", "suspect", "written_off")
 
-    def __init__(self, call: Callable[[], None]) -> None:
+    def __init__(
+        self, call: Callable[[], None], key: Hashable = None, *, suspect: bool = False
+    ) -> None:
         self.call = call
-        #: Monotonic seconds; None while it waits in the queue.
+        self.key = key
+        #: It took too long the last time, so it starts in the lane for such calls.
+        self.suspect = suspect
+        #: Monotonic seconds; None while it waits.
         self.started: float | None = None
         #: It took too long to count against `threads`.
-        self.slow = False
-        #: Nobody waits for it any more; its thread ends with it.
+        self.overdue = False
+        #: The lane no longer counts it; its thread is lost until the call returns.
         self.written_off = False
 
 
 class Workers:
-    """Runs jobs in threads that are made when needed."""
+    """Runs calls in threads that are made when needed."""
 
     def __init__(
         self, name: str, threads: int, tick: float, *, clock: Clock, scheduler: Scheduler
@@ -47,119 +62,170 @@ class Workers:
         self._patience = min(LONGEST_PATIENCE, tick * PATIENCE_OF_TICK)
         self._clock = clock
         self._scheduler = scheduler
-        # Taking a job needs no lock of ours: with many short probes that is what costs most.
-        self._queue: SimpleQueue[WorkerCall | None] = SimpleQueue()
-        self._running: dict[WorkerCall, None] = {}
         self._changed = threading.Condition()
-        #: Threads there are, and those of them that are busy with a slow job.
+        #: Key -> the calls that wait; served in turn, so that no key waits for another's crowd.
+        self._waiting: dict[Hashable, deque[WorkerCall]] = {}
+        #: Calls with a place, on their way to a thread; None ends one.
+        self._ready: SimpleQueue[WorkerCall | None] = SimpleQueue()
+        #: Calls with a place, running or about to.
+        self._placed: dict[WorkerCall, None] = {}
+        self._overdue: Counter[Hashable] = Counter()
+        self._overdue_calls = 0
+        self._lost = 0
         self._alive = 0
-        self._slow = 0
         self._made = 0
-        self._stopped = False
+        self._refused = False
         self._watched = False
+        self._stopped = False
 
-    def submit(self, jobs: Sequence[WorkerCall]) -> None:
-        """Run `call()` of each job, in this order, as soon as a worker is free."""
-        for job in jobs:
-            self._queue.put(job)
+    def submit(self, calls: Sequence[WorkerCall]) -> None:
+        """Run each call as soon as there is a place for it, those of one key in this order."""
         with self._changed:
-            self._provide_workers()
-            self._watch()
+            if self._stopped:
+                return
+            for call in calls:
+                self._waiting.setdefault(call.key, deque()).append(call)
+            self._fill_places()
 
-    def write_off(self, job: WorkerCall) -> None:
-        """Stop waiting for a running job: its thread ends when the call returns."""
+    def write_off(self, call: WorkerCall) -> None:
+        """Stop waiting for a running call: its thread ends when it returns."""
         with self._changed:
-            job.written_off = True
-            if job in self._running:
-                self._mark_slow(job)
-                self._provide_workers()
+            if call in self._placed and not call.written_off:
+                self._mark_overdue(call)
+                if self._lost < MOST_LOST:
+                    self._lost += 1
+                    call.written_off = True
+                    self._leave_lane(call)
+                self._fill_places()
 
     def resize(self, threads: int) -> None:
-        """Bound the probes side by side anew."""
+        """Set how many calls run side by side."""
         with self._changed:
             self._threads = threads
-            self._provide_workers()
+            self._fill_places()
 
     def stop(self) -> None:
-        """Drop what waits in the queue and let the threads end; does not wait for them."""
+        """Drop what waits and let the threads end; does not wait for them."""
         with self._changed:
             self._stopped = True
-            try:
-                while True:
-                    self._queue.get_nowait()
-            except Empty:
-                pass
+            self._waiting.clear()
             for _ in range(self._alive):
-                self._queue.put(None)
+                self._ready.put(None)
 
     def wait_idle(self, seconds: float) -> bool:
-        """Wait until no job runs; return whether that came true in time. Only after `stop`."""
+        """Wait until no call runs; return whether that came true in time. Only after `stop`."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._running, timeout=seconds)
+            return self._changed.wait_for(lambda: not self._placed, timeout=seconds)
 
-    @property
-    def threads_alive(self) -> int:
-        return self._alive
+    def describe_load(self) -> str:
+        """Return in words what the threads are busy with."""
+        return f"{len(self._placed)} are busy, {self._overdue_calls + self._lost} of them for long"
 
-    def _provide_workers(self) -> None:
-        idle = self._alive - len(self._running)
-        missing = min(
-            self._queue.qsize() - idle,
-            self._threads - (self._alive - self._slow),
-        )
-        for _ in range(missing):
+    def _fill_places(self) -> None:
+        """Give a place to every waiting call that may start, and threads to those placed."""
+        while (call := self._next()) is not None:
+            self._ready.put(call)
+        self._staff()
+        if self._waiting and not self._watched and not self._stopped:
+            # A call that runs now may become overdue, and another start in its place.
+            self._watched = True
+            again = self._clock.monotonic() + self._patience
+            self._scheduler.call_at(again, self._find_overdue)
+
+    def _next(self) -> WorkerCall | None:
+        """Place the next waiting call that may start, and return it."""
+        for key in self._waiting:
+            calls = self._waiting[key]
+            if not self._may_start(calls[0]):
+                continue
+            call = calls.popleft()
+            del self._waiting[key]
+            if calls:
+                self._waiting[key] = calls  # behind the other keys
+            self._placed[call] = None
+            if call.suspect or self._overdue[key]:
+                self._mark_overdue(call)
+            return call
+        return None
+
+    def _may_start(self, call: WorkerCall) -> bool:
+        if call.key is None or not (call.suspect or self._overdue[call.key]):
+            return len(self._placed) - self._overdue_calls - self._lost < self._threads
+        return self._overdue_calls < OVERDUE_LANE and self._overdue[call.key] < OVERDUE_OF_ONE_KEY
+
+    def _staff(self) -> None:
+        """Make the threads that placed calls need."""
+        for _ in range(len(self._placed) - self._alive):
+            try:
+                threading.Thread(
+                    target=self._work, name=f"pollect-{self._name}-{self._made + 1}", daemon=True
+                ).start()
+            except (RuntimeError, MemoryError) as error:
+                if not self._refused:
+                    log.error("%s: no thread to be had, trying again: %s", self._name, error)
+                self._refused = True
+                again = self._clock.monotonic() + THREAD_RETRY_SECONDS
+                self._scheduler.call_at(again, self._staff_again)
+                return
             self._alive += 1
             self._made += 1
-            threading.Thread(
-                target=self._work, name=f"pollect-{self._name}-{self._made}", daemon=True
-            ).start()
+        if self._refused:
+            self._refused = False
+            log.info("%s: there are threads again", self._name)
+
+    def _staff_again(self) -> None:
+        with self._changed:
+            if not self._stopped:
+                self._staff()
 
     def _work(self) -> None:
-        while (job := self._queue.get()) is not None:
-            job.started = self._clock.monotonic()
-            self._running[job] = None
-            try:
-                job.call()
-            except Exception:
-                # Jobs guard themselves; a mistake of ours must not cost a thread silently.
-                log.exception("a job of %s failed", self._name)
-            del self._running[job]
-            if (job.slow or self._stopped) and self._is_surplus(job):
-                return
+        while (call := self._ready.get()) is not None:
+            while call is not None:
+                call.started = self._clock.monotonic()
+                try:
+                    call.call()
+                except BaseException:
+                    # Calls guard themselves; a mistake of ours must not cost a thread silently.
+                    log.exception("a call of %s failed", self._name)
+                with self._changed:
+                    self._end(call)
+                    call = self._next()
+                    self._fill_places()
+                    if call is None and self._is_surplus():
+                        self._alive -= 1
+                        return
         with self._changed:
             self._alive -= 1
 
-    def _is_surplus(self, job: WorkerCall) -> bool:
-        """Take note of the end of a slow job; return whether its thread must end, too."""
-        with self._changed:
-            self._changed.notify_all()
-            if job.slow:
-                self._slow -= 1
-            # The spare thread that took its place makes one too many.
-            surplus = job.slow and self._alive - self._slow > self._threads
-            if surplus and not self._stopped:
-                self._alive -= 1
-                return True
-            return False
+    def _end(self, call: WorkerCall) -> None:
+        del self._placed[call]
+        if call.written_off:
+            self._lost -= 1
+        elif call.overdue:
+            self._leave_lane(call)
+        self._changed.notify_all()
 
-    def _mark_slow(self, job: WorkerCall) -> None:
-        if not job.slow:
-            job.slow = True
-            self._slow += 1
+    def _is_surplus(self) -> bool:
+        """Whether a thread that found nothing to do is one more than `threads`."""
+        return not self._stopped and self._alive - len(self._placed) > self._threads
 
-    def _watch(self) -> None:
-        """Look again after a while as long as jobs wait in the queue."""
-        if not self._watched and self._queue.qsize() and not self._stopped:
-            self._watched = True
-            again = self._clock.monotonic() + self._patience
-            self._scheduler.call_at(again, self._replace_slow)
+    def _mark_overdue(self, call: WorkerCall) -> None:
+        if not call.overdue:
+            call.overdue = True
+            self._overdue_calls += 1
+            self._overdue[call.key] += 1
 
-    def _replace_slow(self) -> None:
+    def _leave_lane(self, call: WorkerCall) -> None:
+        self._overdue_calls -= 1
+        self._overdue[call.key] -= 1
+        if not self._overdue[call.key]:
+            del self._overdue[call.key]
+
+    def _find_overdue(self) -> None:
         with self._changed:
             self._watched = False
             limit = self._clock.monotonic() - self._patience
-            for job in list(self._running):
-                if job.started is not None and job.started <= limit:
-                    self._mark_slow(job)
-            self._provide_workers()
-            self._watch()
+            for call in self._placed:
+                if call.started is not None and call.started <= limit:
+                    self._mark_overdue(call)
+            self._fill_places()

@@ -1,0 +1,185 @@
+"""What stands before an in-process writer: a queue that the worker threads empty themselves.
+
+A worker puts its batch into the queue and then writes what is in it, unless another thread does so
+already: a writer that is quick costs no change of threads, gets the batches in order and is called
+by one thread at a time. One that blocks keeps that one thread; the others only add to the queue,
+which is bounded.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from pollect.delivery.outbox import LostCallback
+from pollect.errors import describe
+from pollect.model import Batch, WriterStatus
+from pollect.plugin import BufferConfig, Clock, Writer
+
+#: Seconds a call of `write` may take before what waits is bounded, and before it counts as hung.
+PATIENCE_SECONDS = 1.0
+HUNG_SECONDS = 10.0
+
+
+class DirectPort:
+    """The queue of one in-process writer."""
+
+    def __init__(
+        self, writer: Writer[Any], *, clock: Clock, lost: LostCallback | None = None
+    ) -> None:
+        self.writer = writer
+        self.name = writer.context.name
+        self.in_process = True
+        self._clock = clock
+        self._report_lost = lost
+        self._limit = _buffered_samples(writer)
+        self._changed = threading.Condition()
+        self._waiting: deque[Sequence[Batch]] = deque()
+        self._waiting_samples = 0
+        #: Monotonic seconds when the call of the writer that goes on began.
+        self._writing_since: float | None = None
+        self._closed = False
+        self._hung = False
+        self._dropping = False
+        self._reason = ""
+        self._written = 0
+        self._lost = 0
+
+    def deliver(self, batches: Sequence[Batch]) -> None:
+        """Take batches over and, unless another thread does it already, write them."""
+        self.put(batches)
+        self.drain()
+
+    def put(self, batches: Sequence[Batch]) -> None:
+        """Take batches over; runs no code of the writer."""
+        with self._changed:
+            self._waiting.append(batches)
+            self._waiting_samples += _size(batches)
+            dropped = self._bound() if self._writing_since is not None or self._closed else ()
+        self._lose(dropped, None)
+
+    def drain(self) -> None:
+        """Write what waits, unless another thread does so."""
+        if not self._waiting:
+            return
+        with self._changed:
+            if self._writing_since is not None or self._closed:
+                return
+            self._writing_since = self._clock.monotonic()
+        while (batches := self._take()) is not None:
+            self._write(batches)
+
+    def wait_idle(self, seconds: float) -> bool:
+        """Wait until everything was written; return whether that came true in time."""
+        with self._changed:
+            return self._changed.wait_for(self._is_idle, timeout=seconds)
+
+    def close(self) -> None:
+        """Write what waits, then close the writer; hangs if the writer does."""
+        self.drain()
+        self.wait_idle(HUNG_SECONDS)
+        self.give_up()
+        try:
+            self.writer.close()
+        except BaseException as error:  # noqa: BLE001 - code of a plugin
+            self.writer.log.warning("close failed: %s", describe(error))
+
+    def give_up(self) -> None:
+        """Take nothing any more; what still waits is lost."""
+        with self._changed:
+            self._closed = True
+            dropped = self._bound()
+        self._lose(dropped, None)
+
+    def status(self) -> WriterStatus:
+        since = self._writing_since
+        reason = self._reason
+        if since is not None and self._clock.monotonic() - since > HUNG_SECONDS:
+            reason = _hung_text(self._clock.monotonic() - since)
+        return WriterStatus(
+            writer=self.name,
+            up=not reason,
+            reason=reason,
+            buffered_samples=self._waiting_samples,
+            lost_samples=self._lost,
+            written_samples=self._written,
+        )
+
+    def _is_idle(self) -> bool:
+        return not self._waiting and self._writing_since is None
+
+    def _take(self) -> Sequence[Batch] | None:
+        with self._changed:
+            if not self._waiting:
+                self._writing_since = None
+                self._changed.notify_all()
+                return None
+            self._writing_since = self._clock.monotonic()
+            batches = self._waiting.popleft()
+            self._waiting_samples -= _size(batches)
+            return batches
+
+    def _write(self, batches: Sequence[Batch]) -> None:
+        size = _size(batches)
+        try:
+            self.writer.write(batches)
+        except BaseException as error:
+            reason = describe(error)
+            with self._changed:
+                known, self._reason = self._reason == reason, reason
+                self._lost += size
+            if not known:
+                self.writer.log.error("%d samples lost: %s", size, reason, exc_info=error)
+            self._report(batches, error)
+        else:
+            with self._changed:
+                self._reason = ""
+                self._written += size
+        if self._hung:
+            self._hung = self._dropping = False
+            self.writer.log.info("writes again")
+
+    def _bound(self) -> list[Batch]:
+        """Drop the oldest batches of a writer that blocks, all if it is closed; holds the lock."""
+        dropped: list[Batch] = []
+        if self._closed:
+            limit, keep = -1, 0
+        else:
+            since = self._writing_since or 0.0
+            blocked = self._clock.monotonic() - since
+            if blocked <= PATIENCE_SECONDS:
+                return dropped
+            if blocked > HUNG_SECONDS and not self._hung:
+                self._hung = True
+                self.writer.log.error("%s", _hung_text(blocked))
+            limit, keep = self._limit, 1
+        while self._waiting_samples > limit and len(self._waiting) > keep:
+            batches = self._waiting.popleft()
+            self._waiting_samples -= _size(batches)
+            dropped += batches
+        self._lost += _size(dropped)
+        return dropped
+
+    def _lose(self, dropped: Sequence[Batch], error: BaseException | None) -> None:
+        if dropped and not self._dropping and not self._closed:
+            self._dropping = True
+            self.writer.log.error("the writer blocks: the oldest samples are being dropped")
+        self._report(dropped, error)
+
+    def _report(self, batches: Sequence[Batch], error: BaseException | None) -> None:
+        if self._report_lost is not None:
+            for batch in batches:
+                self._report_lost(self.name, batch, error)
+
+
+def _hung_text(seconds: float) -> str:
+    return f"has not returned from write() for {seconds:.0f} s"
+
+
+def _buffered_samples(writer: Writer[Any]) -> int:
+    buffer = getattr(writer.config, "buffer", None)
+    return (buffer if isinstance(buffer, BufferConfig) else BufferConfig()).samples
+
+
+def _size(batches: Sequence[Batch]) -> int:
+    return sum(map(len, batches))
