@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pollect.testing import SourceCase, serve_http
-from tests.simulators import evcc
+from tests.simulators import evcc, plex
 from tests.simulators.viessmann import Viessmann
 
 
@@ -46,6 +46,12 @@ def heating_cloud() -> Iterator[Mapping[str, Any]]:
         yield cloud.options
 
 
+@contextmanager
+def media_server() -> Iterator[Mapping[str, Any]]:
+    with plex.PlexServer(token="plex secret") as server:
+        yield {"url": server.url}
+
+
 HOME_SOURCES: list[SourceCase] = [
     SourceCase(
         section={
@@ -72,6 +78,17 @@ HOME_SOURCES: list[SourceCase] = [
             "timeout": 1,
         },
         target=items,
+        at=lambda host, port: {"url": f"http://{host}:{port}"},
+    ),
+    SourceCase(
+        section={
+            "type": "Plex",
+            "url": "http://localhost",
+            "token": "plex secret",
+            "timeout": 1,
+            "details": True,
+        },
+        target=media_server,
         at=lambda host, port: {"url": f"http://{host}:{port}"},
     ),
     SourceCase(

@@ -25,6 +25,11 @@ def pollect_sources() -> list[SourceSpec]:
             summary="State of the items of an openHAB server",
         ),
         SourceSpec(
+            "Plex",
+            f"{PACKAGE}.plex.source:PlexSource",
+            summary="Running streams and libraries of a Plex Media Server",
+        ),
+        SourceSpec(
             "Viessmann",
             f"{PACKAGE}.viessmann.source:ViessmannSource",
             summary="Heat pumps, boilers, ventilation and batteries in the Viessmann cloud",

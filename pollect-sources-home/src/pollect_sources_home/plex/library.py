@@ -1,0 +1,67 @@
+"""How much the libraries of a server hold."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from pollect.api import Metric, Sample
+from pollect_sources_home.plex.client import (
+    ALBUM,
+    ARTIST,
+    EPISODE,
+    MOVIE,
+    PHOTO,
+    SEASON,
+    SHOW,
+    TRACK,
+    Section,
+)
+
+PHOTOS = Metric("lib.photos", help="Photos in all libraries of photos.")
+#: Kind of library -> what is counted in it.
+TOTALS: Mapping[str, Mapping[int, Metric]] = {
+    "movie": {MOVIE: Metric("lib.movies", help="Films in all libraries of films.")},
+    "show": {
+        SHOW: Metric("lib.shows", help="Shows in all libraries of shows."),
+        EPISODE: Metric("lib.shows.episodes", help="Episodes of all shows."),
+        SEASON: Metric("lib.shows.seasons", help="Seasons of all shows."),
+    },
+    "artist": {
+        ALBUM: Metric("lib.music.albums", help="Albums in all libraries of music."),
+        TRACK: Metric("lib.music.songs", help="Songs in all libraries of music."),
+    },
+}
+PHOTO_TOTALS = {"photo": {PHOTO: PHOTOS}}
+#: Kind of library -> what its own entries are.
+ENTRIES = {"movie": MOVIE, "show": SHOW, "artist": ARTIST, "photo": PHOTO}
+LIBRARY_ITEMS = Metric(
+    "library.items",
+    help="Films, shows, artists or photos of one library.",
+    labels=("library", "library_type"),
+)
+
+Count = Callable[[Section, int], int]
+
+
+def count_totals(sections: Iterable[Section], count: Count, *, details: bool) -> list[Sample]:
+    """Return the totals of all libraries, 0 where there are none of a kind."""
+    totals = {metric: 0 for kinds in TOTALS.values() for metric in kinds.values()}
+    counted = dict(TOTALS)
+    if details:
+        totals[PHOTOS] = 0
+        counted |= PHOTO_TOTALS
+    for section in sections:
+        for kind, metric in counted.get(section.kind, {}).items():
+            totals[metric] += count(section, kind)
+    return [metric.sample(total) for metric, total in totals.items()]
+
+
+def count_items(sections: Iterable[Section], count: Count) -> Iterator[Sample]:
+    """Yield the entries of every library; of two with the same title the second gets its key."""
+    taken: set[tuple[str, str]] = set()
+    for section in sections:
+        if section.kind not in ENTRIES:
+            continue
+        title = section.title or section.key
+        if (title, section.kind) in taken:
+            title = f"{title} {section.key}"
+        taken.add((title, section.kind))
+        yield LIBRARY_ITEMS.sample(count(section, ENTRIES[section.kind]), title, section.kind)
