@@ -11,6 +11,7 @@ PARTS = {
     "daemons": "six sources at a 1 s tick",
     "series": "one source of many series at a 5 s tick",
     "lateness": "the engine",
+    "many": "many sources in one executor, at a 10 s tick",
     "writers": "remote writers",
     "delivery": "probes beside remote writers that cannot deliver, 100 sources at a 0.2 s tick",
     "snmp": "SNMP agents",

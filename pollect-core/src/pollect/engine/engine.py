@@ -213,9 +213,11 @@ class Engine:
         self._ports.forget(closed)
         self._ports.close(closed, plan.shutdown_timeout)
         try:
-            self._ports.open(new, plan.stopping)
+            self._ports.open(new, self._plan.stopping)
         except EngineError:
-            self._ports.open([port.writer for port in closed], plan.stopping)
+            if self._stopped:
+                raise
+            self._ports.open([port.writer for port in closed], self._plan.stopping)
             for section, executor in zip(self._plan.executors, self._executors, strict=True):
                 executor.routes = self._routes(section)
             raise

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from pollect.delivery.routing import MergedTick, Routes
 from pollect.engine.groups import TickGroup
 from pollect.engine.plan import ExecutorPlan, Ownership, SourcePlan
-from pollect.engine.runner import ProbeRun, Rank, Runner
+from pollect.engine.probe_run import ProbeRun, Rank
+from pollect.engine.runner import Runner
 from pollect.engine.scheduler import Scheduler
 from pollect.engine.workers import WorkerCall, Workers
 from pollect.errors import describe

@@ -1,0 +1,94 @@
+"""One probe on its way, what a runner asks of its executor for it, and how a source fared."""
+
+import enum
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pollect.engine.workers import WorkerCall
+from pollect.model import Batch, ProbeResult
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from pollect.delivery.routing import MergedTick
+    from pollect.engine.runner import Runner
+
+
+class ProbeRun:
+    """One probe on its way, from the queue to its end."""
+
+    __slots__ = (
+        "call",
+        "created",
+        "epoch",
+        "future",
+        "over",
+        "reported",
+        "runner",
+        "started",
+        "tick",
+    )
+
+    def __init__(self, runner: "Runner", tick: "MergedTick", created: float, epoch: object) -> None:
+        self.runner = runner
+        self.tick = tick
+        #: Monotonic seconds.
+        self.created = created
+        #: Who owned the source when the run was made, see `Ownership`.
+        self.epoch = epoch
+        self.call: WorkerCall | None = None
+        self.future: Future[Any] | None = None
+        #: Monotonic seconds; None while it waits for a thread.
+        self.started: float | None = None
+        #: It waited so long that its tick no longer waits for it.
+        self.reported = False
+        #: It ended or timed out: whatever still comes is too late.
+        self.over = False
+
+
+class Executing(Protocol):
+    """What a runner asks of its executor. All but `filtered` run no code of plugins."""
+
+    name: str
+
+    def filtered(self, batch: Batch) -> Batch | None:
+        """Return what the plugins' filters leave of a batch."""
+
+    def put(self, batch: Batch, tick: "MergedTick | None" = None) -> None:
+        """Hand a batch over to the writers, to be written by `settle`."""
+
+    def settle(self, run: ProbeRun, result: ProbeResult) -> None:
+        """Let the writers take what was put, and pass the result on. Runs code of plugins."""
+
+    def settle_writers(self) -> None:
+        """Let the writers take what was put. Runs code of plugins."""
+
+    def abandon(self, run: ProbeRun) -> None:
+        """Stop waiting for a run."""
+
+    def drop(self, run: ProbeRun) -> None:
+        """Take note that a run ended whose result nobody wants."""
+
+    def left_to_others(self, runner: "Runner") -> None:
+        """Take note that another daemon probes a source."""
+
+    def again(self, runner: "Runner") -> None:
+        """Probe once more, between two ticks."""
+
+    def errand(self, call: Callable[[], None]) -> None:
+        """Run something that takes its time in a thread of the engine."""
+
+    def describe_load(self) -> str:
+        """Return in words what the worker threads do."""
+
+
+class Rank(enum.Enum):
+    """How a source fared at its last probe: those of one rank are likely to hang together."""
+
+    QUICK = enum.auto()
+    #: It works, but takes its time.
+    SLOW = enum.auto()
+    #: It was not probed yet.
+    NEW = enum.auto()
+    #: It took long, and brought nothing.
+    HUNG = enum.auto()

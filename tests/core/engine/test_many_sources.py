@@ -1,0 +1,291 @@
+"""Many sources: hung ones leave the others their ticks, and probes are spread over a tick."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from pollect.api import Batch, Outcome, TargetUnavailable
+from pollect.engine import workers
+from pollect.engine.engine import Engine
+from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
+from pollect.testing import FakeClock
+from tests.core.engine.rig import (
+    Gate,
+    MergingWriter,
+    ScriptedSource,
+    plan_of,
+    recording,
+    scripted,
+    wait_until,
+)
+
+Run = Callable[..., Engine]
+
+
+def hung(count: int, gate: Gate, **options: Any) -> list[ScriptedSource]:
+    return [scripted(gate, type="Hung", name=f"h{n}", **options) for n in range(count)]
+
+
+def pool_threads() -> int:
+    return sum(thread.name.startswith("pollect-test") for thread in threading.enumerate())
+
+
+def lateness(source: ScriptedSource, interval: float) -> list[float]:
+    """Return by how much each probe came too late after the one before, the first two left out."""
+    return [b - a - interval for a, b in zip(source.starts[2:], source.starts[3:], strict=False)]
+
+
+@pytest.mark.parametrize("first", ["hung", "healthy"])
+def test_hundreds_that_hang_leave_the_others_their_ticks(run: Run, gate: Gate, first: str) -> None:
+    healthy = [scripted(type=f"Healthy{n}") for n in range(3)]
+    stuck = hung(600, gate)
+    sources = [*stuck, *healthy] if first == "hung" else [*healthy, *stuck]
+    run(plan_of(sources, [recording()], interval=0.5))
+    wait_until(lambda: all(len(source.starts) >= 8 for source in healthy), seconds=20)
+    late = sorted(late for source in healthy for late in lateness(source, 0.5))
+    assert late[len(late) // 2] < 0.1
+    assert pool_threads() <= 5 + workers.OVERDUE_LANE + workers.MOST_LOST
+
+
+def test_sources_of_one_type_keep_their_ticks_once_the_others_of_it_are_known_to_hang(
+    run: Run, gate: Gate
+) -> None:
+    away = threading.Event()
+
+    def answer() -> float:
+        if away.is_set():
+            gate.event.wait(1)
+            raise TargetUnavailable("no answer")
+        return 1.0
+
+    good = scripted(name="good")
+    stuck = [scripted(answer, name=f"s{n}") for n in range(150)]
+    engine = run(plan_of([*stuck, good], [recording()], interval=0.5, threads=3))
+    wait_until(lambda: all(source.starts for source in stuck), seconds=10)
+    away.set()
+    wait_until(
+        lambda: all(status.outcome is not Outcome.OK for status in engine.source_statuses()[:-1]),
+        seconds=20,
+    )
+    del good.starts[:]
+    wait_until(lambda: len(good.starts) > 8, seconds=20)
+    late = sorted(lateness(good, 0.5))
+    assert late[len(late) // 2] < 0.1
+    assert pool_threads() <= 3 + workers.OVERDUE_LANE
+
+
+def test_a_probe_that_waits_for_a_thread_says_so_and_is_not_up(
+    run: Run, gate: Gate, monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr(workers, "OVERDUE_LANE", 4)
+    monkeypatch.setattr(workers, "OVERDUE_OF_ONE_KEY", 3)
+    monkeypatch.setattr(workers, "MOST_LOST", 1)
+    engine = run(plan_of(hung(20, gate, timeout=0.3), [recording()], interval=0.1, threads=2))
+
+    def waiting() -> list[str]:
+        return [s.reason for s in engine.source_statuses() if s.reason.startswith("waited 0.3 s")]
+
+    wait_until(lambda: len(waiting()) >= 10, seconds=10)
+    assert "for a free thread of executor 'test' (" in waiting()[0]
+    assert not any(status.up for status in engine.source_statuses())
+    wait_until(lambda: all(s.outcome is Outcome.TIMED_OUT for s in engine.source_statuses()))
+    assert "the last probe still waits for a free thread: this tick is skipped" in caplog.text
+    assert pool_threads() <= 2 + 4 + 1
+    gate.open()
+    wait_until(lambda: all(status.up for status in engine.source_statuses()), seconds=10)
+
+
+def test_who_waits_keeps_the_place_in_the_queue(run: Run, gate: Gate, monkeypatch) -> None:
+    monkeypatch.setattr(workers, "OVERDUE_LANE", 2)
+    monkeypatch.setattr(workers, "OVERDUE_OF_ONE_KEY", 1)
+    monkeypatch.setattr(workers, "MOST_LOST", 0)
+    slow = [scripted(lambda: time.sleep(0.15), name=f"s{n}", timeout=0.2) for n in range(12)]
+    run(plan_of(slow, [recording()], interval=0.2, threads=1))
+    wait_until(lambda: all(len(source.starts) >= 2 for source in slow), seconds=20)
+    before = [len(source.starts) for source in slow]
+    wait_until(
+        lambda: all(len(s.starts) >= n + 3 for s, n in zip(slow, before, strict=True)), seconds=20
+    )
+    counts = [len(s.starts) - n for s, n in zip(slow, before, strict=True)]
+    assert max(counts) <= min(counts) + 2, "served in turn, not the first ones again and again"
+
+
+def test_a_deadline_counts_from_the_start_of_the_probe_and_not_of_its_waiting(run: Run) -> None:
+    clock = FakeClock()
+    gate, second_gate = Gate(), Gate()
+    first = scripted(gate, clock=clock, name="first", timeout=100)
+    second = scripted(second_gate, clock=clock, name="second", timeout=10)
+    plan = plan_of([first, second], [recording()], interval=3600, threads=1)
+    engine = run(plan, clock=clock)
+    wait_until(lambda: first.running and clock.waited_for)
+    clock.advance(6)
+    gate.open()
+    wait_until(lambda: second.running)
+    clock.advance(6)
+    time.sleep(0.1)
+    assert engine.source_statuses()[1].outcome is None, "12 s after it was due, 6 after its start"
+    clock.advance(5)
+    wait_until(lambda: engine.source_statuses()[1].outcome is Outcome.TIMED_OUT)
+    assert engine.source_statuses()[1].reason == "no answer within 10 s"
+    second_gate.open()
+
+
+def spread_plan(sources: Sequence[ScriptedSource], writers: Any, interval: float) -> Plan:
+    plans = [SourcePlan(source=source, interval=interval) for source in sources]
+    return Plan(executors=[ExecutorPlan(name="test", sources=plans, writers=writers, spread=True)])
+
+
+def test_many_sources_are_all_probed_at_the_start_and_then_spread_over_their_tick(
+    run: Run,
+) -> None:
+    sources = [scripted(name=f"s{n}") for n in range(200)]
+    writer = recording(MergingWriter)
+    began = time.monotonic()
+    run(spread_plan(sources, [writer], interval=1.0))
+    wait_until(lambda: all(source.starts for source in sources))
+    assert time.monotonic() - began < 0.7, "the first round does not wait for the slots"
+    wait_until(lambda: all(len(source.starts) >= 4 for source in sources), seconds=10)
+    # In which tenth of a second of a tick each starts.
+    starts = sorted(source.starts[2] for source in sources)
+    tenths = Counter(int((start - starts[0]) * 10) for start in starts)
+    assert starts[-1] - starts[0] > 0.5
+    assert max(tenths.values()) < 80
+    for source in sources:
+        gaps = [b - a for a, b in zip(source.starts[1:], source.starts[2:], strict=False)]
+        assert all(0.7 < gap < 1.3 for gap in gaps), "each keeps its own slot"
+    ticks = [call for call in writer.calls[1:] if len(call) == 200]
+    assert len(ticks) >= 2, "one merged batch for each tick"
+    assert len(writer.calls) <= len(ticks) + 2
+
+
+def test_few_sources_start_together_even_if_spread(run: Run) -> None:
+    sources = [scripted(name=f"s{n}") for n in range(8)]
+    run(spread_plan(sources, [recording()], interval=0.5))
+    wait_until(lambda: all(len(source.starts) >= 3 for source in sources))
+    for number in range(3):
+        starts = [source.starts[number] for source in sources]
+        assert max(starts) - min(starts) < 0.2
+
+
+def test_a_source_that_fails_at_once_stays_among_the_quick_ones(run: Run, gate: Gate) -> None:
+    def refuse() -> None:
+        raise TargetUnavailable("refused")
+
+    refused = scripted(refuse, type="Same")
+    stuck = [scripted(gate, type="Same", name=f"h{n}", timeout=60) for n in range(100)]
+    run(plan_of([refused, *stuck], [recording()], interval=0.2))
+    wait_until(lambda: len(refused.starts) > 5)
+
+
+def test_a_late_batch_of_a_merging_writer_follows_by_itself(run: Run, gate: Gate) -> None:
+    writer = recording(MergingWriter)
+    slow = scripted(gate, name="slow", timeout=60)
+    quick = scripted(name="quick")
+    run(plan_of([slow, quick], [writer], interval=0.1))
+    wait_until(lambda: len(writer.calls) >= 3)
+    gate.open()
+    wait_until(lambda: any(batch.source.name == "slow" for batch in writer.batches))
+    late = next(call for call in writer.calls if any(b.source.name == "slow" for b in call))
+    assert [batch.source.name for batch in late] == ["slow"]
+    names: list[set[str | None]] = [{b.source.name for b in call} for call in writer.calls]
+    assert all(names.count(each) for each in names)
+    seen = len(writer.calls)
+    wait_until(lambda: len(writer.calls) > seen + 2)
+    assert {batch.source.name for batch in writer.calls[-1]} == {"slow", "quick"}
+
+
+def test_a_probe_that_timed_out_does_not_hold_up_its_tick(run: Run, gate: Gate) -> None:
+    writer = recording(MergingWriter)
+    slow = scripted(gate, name="slow", timeout=0.2)
+    run(plan_of([slow, scripted(name="quick")], [writer], interval=3600))
+    wait_until(lambda: writer.calls)
+    assert [batch.source.name for batch in writer.calls[0]] == ["quick"]
+
+
+def test_values_expire_while_a_probe_hangs_for_longer_than_their_freshness(run: Run) -> None:
+    clock = FakeClock()
+    gate = Gate()
+    answers = iter([lambda: 1.0])
+    source = scripted(lambda: next(answers, gate)(), clock=clock, timeout=1000)
+    writer = recording()
+    engine = run(plan_of([source], [writer], interval=10), clock=clock)
+    wait_until(lambda: len(writer.batches) == 1 and clock.waited_for)
+    clock.advance(10)
+    wait_until(lambda: source.running)
+    clock.advance(14.9)
+    time.sleep(0.1)
+    assert len(writer.batches) == 1
+    clock.advance(0.2)
+    wait_until(lambda: len(writer.batches) == 2)
+    assert len(writer.batches[1]) == 0
+    assert engine.source_statuses()[0].series == 0
+    gate.open()
+
+
+def test_values_expire_even_if_no_tick_comes_any_more(run: Run) -> None:
+    clock = FakeClock()
+    writer = recording()
+    engine = run(plan_of([scripted(clock=clock)], [writer], interval=10), clock=clock)
+    wait_until(lambda: len(writer.batches) == 1 and clock.waited_for)
+    for executor in engine._executors:
+        for group in executor._groups.values():
+            group.stop()
+    clock.advance(25.1)
+    wait_until(lambda: len(writer.batches) == 2)
+    assert len(writer.batches[1]) == 0
+
+
+def test_ticks_that_were_missed_are_logged(run: Run, caplog) -> None:
+    clock = FakeClock()
+    source = scripted(clock=clock)
+    run(plan_of([source], interval=10), clock=clock)
+    for probes in range(1, 4):
+        wait_until(lambda: len(source.starts) == probes and clock.waited_for)  # noqa: B023
+        clock.advance(10)
+    wait_until(lambda: len(source.starts) == 4 and clock.waited_for)
+    assert "missed" not in caplog.text
+    clock.advance(50)
+    wait_until(lambda: "4 ticks of 10 s were missed by 1 sources" in caplog.text)
+
+
+def test_batches_of_one_source_reach_a_writer_in_the_order_they_were_decided(
+    run: Run, gate: Gate
+) -> None:
+    """A withdrawal that waits for the filters must not overtake or wipe newer values."""
+    clock = FakeClock()
+    state: dict[str, Any] = {"answer": 1.0}
+    waiting = threading.Event()
+
+    def script() -> float:
+        if state["answer"] is None:
+            raise TargetUnavailable("away")
+        return float(state["answer"])
+
+    def slow_withdrawal(batch: Batch) -> Batch:
+        if not batch.samples:
+            waiting.set()
+            gate()
+        return batch
+
+    writer, source = recording(), scripted(script, clock=clock)
+    engine = run(plan_of([source], [writer], interval=10, filters=[slow_withdrawal]), clock=clock)
+    wait_until(lambda: len(writer.batches) == 1 and clock.waited_for)
+    state["answer"] = None
+    clock.advance(10)
+    wait_until(lambda: engine.source_statuses()[0].outcome is Outcome.FAILED)
+    wait_until(lambda: clock.waited_for)
+    clock.advance(10)
+    wait_until(lambda: engine.source_statuses()[0].probes[Outcome.FAILED] == 2)
+    wait_until(lambda: clock.waited_for)
+    clock.advance(5.1)
+    assert waiting.wait(5)
+    state["answer"] = 2.0
+    clock.advance(5)
+    wait_until(lambda: len(writer.batches) == 2)
+    gate.open()
+    time.sleep(0.1)
+    assert [len(batch) for batch in writer.batches] == [1, 1], "the newer values stay"

@@ -1,0 +1,94 @@
+"""Several daemons share the sources of one config: each probes what it owns."""
+
+from pollect.api import Outcome, SourceId
+from pollect.engine.clock import SystemClock
+from pollect.engine.engine import Engine
+from pollect.engine.plan import Plan
+from tests.core.engine.rig import Gate, plan_of, recording, scripted, wait_until
+
+
+class Owned:
+    """Says who owns what, as a test decides."""
+
+    def __init__(self, **epochs: object) -> None:
+        self.epochs = epochs
+
+    def owned(self, source: SourceId) -> object | None:
+        return self.epochs.get(source.name or "")
+
+
+def start(plan: Plan, ownership: object) -> Engine:
+    engine = Engine(plan, clock=SystemClock(), ownership=ownership)  # type: ignore[arg-type]
+    engine.start()
+    return engine
+
+
+def test_only_owned_sources_are_probed_and_shown() -> None:
+    ours, theirs, writer = scripted(name="ours"), scripted(name="theirs"), recording()
+    plan = plan_of([ours, theirs], [writer], interval=0.02)
+    engine = start(plan, Owned(ours=1))
+    try:
+        wait_until(lambda: len(ours.starts) > 3)
+        assert not theirs.starts
+        assert plan.ready.wait(5), "who waits for another's source waits for ever"
+        [self_batch] = [b for b in engine.self_batches() if b.source.type == "source"]
+        assert {sample.label_values[2] for sample in self_batch.samples} == {"ours"}
+    finally:
+        engine.stop()
+
+
+def test_a_source_that_is_lost_withdraws_its_values_at_once_and_one_that_comes_is_probed() -> None:
+    ownership = Owned(a=1)
+    a, b, writer = scripted(name="a"), scripted(name="b"), recording()
+    engine = start(plan_of([a, b], [writer], interval=3600), ownership)
+    try:
+        wait_until(lambda: [x.source.name for x in writer.batches] == ["a"])
+        ownership.epochs = {"b": 1}
+        engine.ownership_changed()
+        wait_until(lambda: len(writer.batches) >= 3)
+        found = sorted((str(x.source.name), len(x)) for x in writer.batches)
+        assert found == [("a", 0), ("a", 1), ("b", 1)]
+        assert engine.source_statuses()[0].outcome is None
+        ownership.epochs = {"a": 2, "b": 1}
+        engine.ownership_changed()
+        wait_until(lambda: len(a.starts) == 2)
+        wait_until(lambda: engine.source_statuses()[0].outcome is Outcome.OK)
+        assert len(b.starts) == 1, "it went on as it was"
+    finally:
+        engine.stop()
+
+
+def test_a_result_of_another_epoch_is_dropped() -> None:
+    for epochs in ({}, {"a": 2}):
+        gate = Gate()
+        ownership = Owned(a=1)
+        a, writer = scripted(gate, name="a", timeout=60), recording()
+        engine = start(plan_of([a], [writer], interval=0.05), ownership)
+        try:
+            wait_until(lambda: a.running)  # noqa: B023
+            ownership.epochs = dict(epochs)
+            a.script = lambda: 2.0
+            gate.open()
+            if epochs:
+                wait_until(lambda: writer.batches)  # noqa: B023
+                assert writer.batches[0].samples[0].value == 2.0
+            else:
+                wait_until(lambda: not a.running)  # noqa: B023
+                assert not writer.batches
+        finally:
+            gate.open()
+            engine.stop()
+
+
+def test_who_cannot_say_whether_a_source_is_ours_leaves_it_alone(caplog) -> None:
+    class Broken:
+        def owned(self, source: SourceId) -> object:
+            raise RuntimeError("no lease")
+
+    source = scripted(name="a")
+    engine = start(plan_of([source], interval=0.02), Broken())
+    try:
+        wait_until(lambda: "its owner is unknown: RuntimeError: no lease" in caplog.text)
+        assert not source.starts
+    finally:
+        engine.stop()

@@ -1,0 +1,207 @@
+"""A reload changes what changed, and nothing of the rest is seen, lost or left behind."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pollect.api import Outcome
+from pollect.engine.engine import Engine
+from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
+from pollect.engine.scheduler import RepeatingTimer, Scheduler
+from pollect.errors import EngineError
+from pollect.testing import FakeClock
+from tests.core.engine.rig import (
+    Gate,
+    MergingWriter,
+    ScriptedSource,
+    plan_of,
+    recording,
+    scripted,
+    wait_until,
+)
+
+Run = Callable[..., Engine]
+
+
+def pending(engine: Engine) -> int:
+    """Return how many calls the scheduler still has to make."""
+    return sum(not timer.cancelled for _, _, timer in engine._scheduler._heap)
+
+
+def section(source: ScriptedSource, interval: float = 0.05) -> SourcePlan:
+    return SourcePlan(source=source, interval=interval)
+
+
+def plan(sources: Sequence[SourcePlan], writers: Sequence[Any] = ()) -> Plan:
+    return Plan(executors=[ExecutorPlan(name="test", sources=sources, writers=writers)])
+
+
+def test_sources_that_stay_are_visible_while_a_removed_one_closes_slowly(
+    run: Run, gate: Gate
+) -> None:
+    stays, goes = scripted(name="stays"), scripted(name="goes")
+    goes.close = gate  # type: ignore[method-assign, assignment]
+    kept = section(stays)
+    engine = run(plan([kept, section(goes)]))
+    wait_until(lambda: stays.starts and goes.starts)
+    reload = threading.Thread(target=engine.replace, args=[plan([kept])])
+    reload.start()
+    seen = len(stays.starts)
+    names: set[tuple[str | None, ...]] = set()
+    while len(stays.starts) < seen + 4:
+        names.add(tuple(status.source.name for status in engine.source_statuses()))
+        time.sleep(0.001)
+    assert reload.is_alive(), "still closing"
+    assert names <= {("stays", "goes"), ("stays",)}
+    assert ("stays",) in names
+    gate.open()
+    reload.join(5)
+    assert not reload.is_alive()
+
+
+def test_a_removed_source_withdraws_its_values_before_it_closes(run: Run, gate: Gate) -> None:
+    goes, writer = scripted(name="goes"), recording()
+    goes.close = gate  # type: ignore[method-assign, assignment]
+    engine = run(plan([section(goes)], [writer]))
+    wait_until(lambda: writer.batches)
+    reload = threading.Thread(target=engine.replace, args=[plan([], [writer])])
+    reload.start()
+    wait_until(lambda: len(writer.batches[-1]) == 0)
+    gate.open()
+    reload.join(5)
+
+
+def test_fifty_reloads_leave_no_tick_behind(run: Run) -> None:
+    stays = section(scripted(name="stays"), 3600)
+    engine = run(plan([stays, section(scripted(name="n"), 3600)]))
+    wait_until(lambda: all(status.up for status in engine.source_statuses()))
+    for number in range(50):
+        other = section(scripted(name="n"), 3600 + number % 3)
+        engine.replace(plan([stays, other]))
+    wait_until(lambda: all(status.up for status in engine.source_statuses()))
+    # Ticks of two intervals, self metrics, and deadline and expiry of two sources and those gone.
+    wait_until(lambda: sum(len(e._groups) for e in engine._executors) == 2)
+    timers = [
+        timer.callback
+        for _, _, timer in engine._scheduler._heap
+        if not timer.cancelled and getattr(timer.callback, "__func__", None) is RepeatingTimer._tick
+    ]
+    assert len(timers) <= 3
+
+
+def test_sources_added_by_a_reload_share_the_tick_of_the_others(run: Run) -> None:
+    writer = recording(MergingWriter)
+    kept = section(scripted(name="a"), 0.2)
+    engine = run(plan([kept], [writer]))
+    wait_until(lambda: writer.calls)
+    engine.replace(plan([kept, section(scripted(name="b"), 0.2)], [writer]))
+    wait_until(lambda: len(writer.calls) > 5)
+    assert {batch.source.name for batch in writer.calls[-1]} == {"a", "b"}
+
+
+def test_a_timer_that_is_stopped_during_its_callback_has_no_next_tick() -> None:
+    clock = FakeClock()
+    scheduler = Scheduler(clock)
+    calls: list[int] = []
+    timers: list[RepeatingTimer] = []
+
+    def callback() -> None:
+        calls.append(1)
+        timers[0].stop()
+        clock.advance(25)
+
+    timers.append(RepeatingTimer(scheduler, clock, 10, callback))
+    scheduler.run_due()
+    clock.advance(100)
+    assert scheduler.run_due() is None
+    assert calls == [1]
+
+
+def test_a_callback_that_fails_does_not_end_its_ticks(caplog) -> None:
+    clock = FakeClock()
+    scheduler = Scheduler(clock)
+    calls: list[int] = []
+
+    def callback() -> None:
+        calls.append(1)
+        raise SystemExit(1)
+
+    RepeatingTimer(scheduler, clock, 10, callback)
+    for _ in range(3):
+        scheduler.run_due()
+        clock.advance(10)
+    assert len(calls) == 3
+
+
+def test_another_merging_writer_gets_what_waits_in_the_running_tick(run: Run, gate: Gate) -> None:
+    old, new = recording(MergingWriter), recording(MergingWriter)
+    slow, quick = scripted(gate, name="slow", timeout=60), scripted(name="quick")
+    sections = [section(slow, 3600), section(quick, 3600)]
+    engine = run(plan(sections, [old]))
+    wait_until(lambda: engine.source_statuses()[1].outcome is Outcome.OK and slow.running)
+    assert not old.calls, "it waits for the slow one"
+    engine.replace(plan(sections, [new]))
+    wait_until(lambda: len(quick.starts) == 2)
+    gate.open()
+    wait_until(lambda: any(batch.source.name == "slow" for batch in new.batches))
+    written = [batch.source.name for batch in (*old.batches, *new.batches)]
+    wait_until(lambda: written.count("quick") + written.count("slow") >= 2)
+    assert [b.source.name for b in (*old.batches, *new.batches)].count("quick") == 2
+
+
+def test_a_source_whose_labels_change_goes_on_as_the_same_object(run: Run) -> None:
+    source, writer = scripted(), recording()
+    engine = run(plan([section(source)], [writer]))
+    wait_until(lambda: writer.batches)
+    changed = SourcePlan(source=source, interval=0.05, static_labels=(("site", "north"),))
+    engine.replace(plan([changed], [writer]))
+    wait_until(lambda: writer.batches[-1].static_labels == (("site", "north"),))
+
+
+def test_a_source_that_closes_too_slowly_wipes_no_values_of_its_heir(
+    run: Run, gate: Gate, monkeypatch
+) -> None:
+    monkeypatch.setattr("pollect.engine.engine.CLOSE_SECONDS", 0.1)
+    first, second, writer = scripted(name="a"), scripted(name="a"), recording()
+
+    def hold_withdrawal(batch: Any) -> Any:
+        if not batch.samples:
+            gate()
+        return batch
+
+    def plan_with(source: ScriptedSource) -> Plan:
+        return plan_of([source], [writer], interval=0.05, filters=[hold_withdrawal])
+
+    engine = run(plan_with(first))
+    wait_until(lambda: writer.batches)
+    engine.replace(plan_with(second))
+    wait_until(lambda: len(second.starts) > 2)
+    gate.open()
+    time.sleep(0.1)
+    assert all(len(batch) for batch in writer.batches)
+
+
+def test_stop_does_not_wait_for_a_reload_that_hangs(run: Run, gate: Gate, monkeypatch) -> None:
+    monkeypatch.setattr("pollect.engine.engine.RELOAD_GRACE_SECONDS", 0.1)
+    source, old, new = scripted(), recording(), recording()
+    new.open = gate  # type: ignore[method-assign, assignment]
+    kept = section(source)
+    engine = run(plan([kept], [old]))
+    wait_until(lambda: source.starts)
+    errors: list[BaseException] = []
+
+    def reload() -> None:
+        try:
+            engine.replace(plan([kept], [new]))
+        except EngineError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=reload)
+    thread.start()
+    wait_until(lambda: any(t.name.startswith("pollect-open") for t in threading.enumerate()))
+    began = time.monotonic()
+    engine.stop()
+    assert time.monotonic() - began < 1.5
+    thread.join(5)
+    assert not thread.is_alive()
