@@ -15,6 +15,7 @@ import trustme
 
 from pollect.api import ConfigError, Retryable, Secret
 from pollect.engine.clock import SystemClock
+from pollect.support.options import ClientTls
 from pollect.testing import FakeClock
 from pollect_writers.http import (
     Answer,
@@ -25,13 +26,16 @@ from pollect_writers.http import (
     send_parts,
 )
 from tests.simulators import web
+from tests.simulators.certificates import Authority
 from tests.simulators.tcp import Peer, serve_tcp
 from tests.simulators.web import serve_http
 
 
 def build_sender(url: str, clock: FakeClock | None = None, **options: object) -> HttpSender:
-    endpoint = Endpoint(url, **{"timeout_seconds": 5.0, **options})  # type: ignore[arg-type]
-    return HttpSender(endpoint, clock=clock or FakeClock(), requirement="pollect-writers[otel]")
+    tls = {name: options.pop(name) for name in ("ca", "cert", "insecure") if name in options}
+    files = ClientTls(**tls).files(Path())  # type: ignore[arg-type]
+    endpoint = Endpoint(url, **{"timeout_seconds": 5.0, "tls": files, **options})  # type: ignore[arg-type]
+    return HttpSender(endpoint, clock=clock or FakeClock())
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
@@ -103,7 +107,7 @@ def drip(connection: socket.socket, peer: Peer) -> None:
 def test_peer_that_misbehaves_costs_the_timeout_at_most(behaviour) -> None:
     with serve_tcp(behaviour) as peer:
         endpoint = Endpoint(f"http://{peer.address}/", timeout_seconds=0.2)
-        sender = HttpSender(endpoint, clock=SystemClock(), requirement="x")
+        sender = HttpSender(endpoint, clock=SystemClock())
         began = time.monotonic()
         with pytest.raises(Retryable):
             sender.post(b"x")
@@ -146,21 +150,54 @@ def test_tls_checks_the_server_and_shows_our_certificate(tmp_path: Path) -> None
     own = authority.issue_cert("pollect.test")
     own.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "own.pem"))
     with serve_http({"/": "ok"}, tls=context) as server:
-        sender = build_sender(server.url + "/", ca=tmp_path / "ca.pem", cert=tmp_path / "own.pem")
+        sender = build_sender(
+            server.url + "/", ca=str(tmp_path / "ca.pem"), cert=str(tmp_path / "own.pem")
+        )
         assert sender.post(b"x").status == 200
         sender.close()
         stranger = build_sender(server.url + "/")
         with pytest.raises(Retryable, match="self-signed certificate"):
             stranger.post(b"x")
         stranger.close()
-        trusting = build_sender(server.url + "/", insecure=True, cert=tmp_path / "own.pem")
+        trusting = build_sender(server.url + "/", insecure=True, cert=str(tmp_path / "own.pem"))
         assert trusting.post(b"x").status == 200
         trusting.close()
 
 
 def test_certificate_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
-    with pytest.raises(Retryable, match=r"cannot use the certificates .*absent\.pem"):
-        build_sender("https://127.0.0.1:1/", ca=tmp_path / "absent.pem").open()
+    for option in ("ca", "cert"):
+        sender = build_sender("https://127.0.0.1:1/", **{option: str(tmp_path / "absent.pem")})  # type: ignore[arg-type]
+        with pytest.raises(Retryable, match=r"absent\.pem: No such file"):
+            sender.post(b"x")
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_authorities_of_the_environment_count(
+    variable: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    with serve_http({"/": "ok"}, tls=authority.server("127.0.0.1")) as server:
+        sender = build_sender(server.url + "/")
+        with pytest.raises(Retryable, match="TLS failed"):
+            sender.post(b"x")
+        monkeypatch.setenv(variable, str(authority.ca_file))
+        sender = build_sender(server.url + "/")
+        assert sender.post(b"x").status == 200
+        sender.close()
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "ALL_PROXY"])
+def test_proxy_of_the_environment_is_used(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with serve_http({"http://backend.example/push": "ok"}) as proxy:
+        monkeypatch.setenv(variable, proxy.url.replace("//", "//me:hunter2@"))
+        sender = build_sender("http://backend.example/push")
+        assert sender.post(b"x").status == 200
+        sender.close()
+        (request,) = proxy.requests
+    assert request.headers["Proxy-Authorization"] == "Basic bWU6aHVudGVyMg=="
 
 
 def test_errors_of_a_writer_never_show_a_password_in_the_address() -> None:

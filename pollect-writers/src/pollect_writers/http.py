@@ -1,21 +1,16 @@
 """What the writers that push over HTTP share: their options, one connection, and its errors.
 
-urllib3 is the client: it keeps a connection alive and notices when the server closed it, goes
-through proxies, and tells its errors apart. It costs 4 MB more than the bare `http.client` and
-17 MB less than an SDK; it is imported when such a writer opens.
+The client is `pollect.support.http`, with its rules for URLs, proxies, TLS and time limits.
 """
 
 import base64
 import email.utils
 import gzip
-import re
-import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
-from urllib.parse import urlsplit
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -23,17 +18,16 @@ from msgspec import Meta
 from pollect.api import (
     Clock,
     ConfigError,
+    ProbeError,
     Rejected,
     Retryable,
     Seconds,
     Secret,
     WriterConfig,
 )
+from pollect.support.http import HttpClient
+from pollect.support.options import ClientTls, TlsFiles
 from pollect.support.urls import check_url, redact_url
-from pollect_writers.optional import missing_library
-
-if TYPE_CHECKING:
-    import urllib3
 
 Compression: TypeAlias = Literal["none", "gzip", "deflate"]
 
@@ -52,24 +46,7 @@ _GZIP_LEVEL = 1
 #: Requests that one delivery may take when the target refuses a part of it.
 _PARTS_LIMIT = 32
 
-_CONNECTION = re.compile(r"^HTTPS?Connection(Pool)?\(.*?\): ")
-
 T = TypeVar("T")
-
-
-class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """How to speak TLS with the target, beyond an `https` address."""
-
-    ca: Annotated[
-        str | None, Meta(description="PEM file of the authorities to trust; default: the system's.")
-    ] = None
-    cert: Annotated[str | None, Meta(description="PEM file of the client certificate.")] = None
-    key: Annotated[
-        str | None, Meta(description="PEM file of its key, when `cert` does not hold it.")
-    ] = None
-    insecure: Annotated[bool, Meta(description="Do not check the certificate of the target.")] = (
-        False
-    )
 
 
 class HttpWriterConfig(WriterConfig, frozen=True, kw_only=True):
@@ -81,8 +58,8 @@ class HttpWriterConfig(WriterConfig, frozen=True, kw_only=True):
     headers: Annotated[dict[str, Secret], Meta(description="Further headers of every request.")] = (
         msgspec.field(default_factory=dict)
     )
-    tls: Annotated[TlsConfig, Meta(description="Certificates, for an `https` address.")] = (
-        TlsConfig()
+    tls: Annotated[ClientTls, Meta(description="Certificates, for an `https` address.")] = (
+        ClientTls()
     )
 
 
@@ -94,10 +71,7 @@ class Endpoint:
     timeout_seconds: float
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     compression: Compression = "none"
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-    insecure: bool = False
+    tls: TlsFiles = field(default_factory=lambda: ClientTls().files(Path()))
     #: Statuses for which the data is kept, beyond those of a busy server and all from 500 on.
     retried_statuses: frozenset[int] = frozenset()
 
@@ -136,19 +110,12 @@ def build_endpoint(
 
     Raises `ConfigError` when `url` is no address.
     """
-
-    def find(file: str | None) -> Path | None:
-        return None if file is None else config_dir / file
-
     return Endpoint(
         url=check_url(url, credentials=False),
         timeout_seconds=config.timeout or DEFAULT_TIMEOUT_SECONDS,
         headers={**headers, **{name: value.reveal() for name, value in config.headers.items()}},
         compression=compression,
-        ca=find(config.tls.ca),
-        cert=find(config.tls.cert),
-        key=find(config.tls.key),
-        insecure=config.tls.insecure,
+        tls=config.tls.files(config_dir),
         retried_statuses=retried_statuses,
     )
 
@@ -170,18 +137,18 @@ def build_authorization(
 class HttpSender:
     """One kept-alive connection to one endpoint. Used by one thread at a time."""
 
-    def __init__(self, endpoint: Endpoint, *, clock: Clock, requirement: str) -> None:
+    def __init__(self, endpoint: Endpoint, *, clock: Clock) -> None:
         self._endpoint = endpoint
         self._clock = clock
-        self._requirement = requirement
-        self._pool: urllib3.PoolManager | None = None
+        self._client = HttpClient(
+            timeout=endpoint.timeout_seconds,
+            headers=endpoint.headers,
+            max_body_bytes=_ANSWER_LIMIT_BYTES,
+            cut_body=True,
+            **endpoint.tls,
+        )
         #: How the target appears in messages.
         self.target = redact_url(endpoint.url)
-
-    def open(self) -> None:
-        """Prepare the connection without making it; raises `MissingDependency`, `Retryable`."""
-        if self._pool is None:
-            self._pool = self._build_pool()
 
     def post(self, body: bytes, *, url: str | None = None) -> Answer:
         """Send one request; the answer has a status below 300.
@@ -190,14 +157,24 @@ class HttpSender:
         not want the request.
         """
         endpoint = self._endpoint
-        headers = dict(endpoint.headers)
+        headers = {}
         if endpoint.compression == "gzip":
             body = gzip.compress(body, _GZIP_LEVEL)
         elif endpoint.compression == "deflate":
             body = zlib.compress(body, _GZIP_LEVEL)
         if endpoint.compression != "none":
             headers["Content-Encoding"] = endpoint.compression
-        answer, retry_after = self._exchange(url or endpoint.url, body, headers)
+        try:
+            response = self._client.post(
+                url or endpoint.url,
+                data=body,
+                headers=headers,
+                statuses=None,
+                follow_redirects=False,
+            )
+        except ProbeError as error:
+            raise Retryable(str(error)) from error
+        answer = Answer(response.status, response.body)
         if answer.status < 300:
             return answer
         message = f"{self.target} answered {answer.status}: {answer.quote}"
@@ -206,87 +183,14 @@ class HttpSender:
             or answer.status in BUSY_STATUSES
             or answer.status in endpoint.retried_statuses
         ):
-            raise Retryable(message, retry_after=self._parse_retry_after(retry_after))
+            raise Retryable(
+                message, retry_after=self._parse_retry_after(response.headers.get("Retry-After"))
+            )
         raise HttpRefused(message, answer)
 
     def close(self) -> None:
         """Close the connection; the next `post` makes a new one."""
-        if self._pool is not None:
-            self._pool.clear()
-            self._pool = None
-
-    def _build_pool(self) -> "urllib3.PoolManager":
-        try:
-            import urllib3
-        except ImportError as error:
-            raise missing_library("urllib3", self._requirement) from error
-        endpoint = self._endpoint
-        options: dict[str, Any] = {
-            "timeout": urllib3.Timeout(total=endpoint.timeout_seconds),
-            "retries": False,
-            "maxsize": 1,
-        }
-        if endpoint.url.startswith("https:"):
-            options["ssl_context"] = self._build_tls_context()
-        if endpoint.insecure:
-            # Whoever sets `insecure` knows; a warning with every request would say nothing new.
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        proxy = _find_proxy(endpoint.url)
-        if proxy:
-            return urllib3.ProxyManager(proxy, **options)
-        return urllib3.PoolManager(**options)
-
-    def _exchange(
-        self, url: str, body: bytes, headers: dict[str, str]
-    ) -> tuple[Answer, str | None]:
-        self._pool = pool = self._pool or self._build_pool()
-        import urllib3
-
-        # Real time, as that of the sockets is, whatever clock the engine goes by.
-        deadline = time.monotonic() + self._endpoint.timeout_seconds
-        try:
-            response = pool.request("POST", url, body=body, headers=headers, preload_content=False)
-            try:
-                text = self._read_answer(response, deadline)
-            except BaseException:
-                response.close()
-                raise
-            if response.length_remaining:
-                response.close()
-            else:
-                response.release_conn()
-        except urllib3.exceptions.HTTPError as error:
-            raise Retryable(f"{self.target}: {_describe(error)}") from error
-        return Answer(response.status, text), response.headers.get("Retry-After")
-
-    def _read_answer(self, response: "urllib3.BaseHTTPResponse", deadline: float) -> bytes:
-        text = b""
-        while len(text) < _ANSWER_LIMIT_BYTES:
-            part = response.read1(_ANSWER_LIMIT_BYTES)
-            if not part:
-                break
-            text += part
-            if time.monotonic() > deadline:
-                raise Retryable(f"{self.target} did not finish its answer in time")
-        return text
-
-    def _build_tls_context(self) -> Any:
-        import ssl
-
-        endpoint = self._endpoint
-        try:
-            context = ssl.create_default_context(cafile=endpoint.ca)
-            if endpoint.cert is not None:
-                context.load_cert_chain(endpoint.cert, endpoint.key)
-        except OSError as error:  # SSLError is one; a certificate may be put in place later
-            files = ", ".join(
-                str(file) for file in (endpoint.ca, endpoint.cert, endpoint.key) if file
-            )
-            raise Retryable(f"cannot use the certificates {files}: {error}") from error
-        if endpoint.insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+        self._client.close()
 
     def _parse_retry_after(self, text: str | None) -> float | None:
         if text is None:
@@ -330,17 +234,3 @@ def send_parts(
             else:
                 lost += len(part)
     return lost, reason
-
-
-def _find_proxy(url: str) -> str | None:
-    import urllib.request  # half an HTTP client: only for those who open a connection
-
-    parts = urlsplit(url)
-    if not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
-        return None
-    return urllib.request.getproxies().get(parts.scheme)
-
-
-def _describe(error: Exception) -> str:
-    """Return the words of an error of urllib3, without the connection it begins with."""
-    return _CONNECTION.sub("", str(error)) or type(error).__name__

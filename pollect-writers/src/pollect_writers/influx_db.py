@@ -2,7 +2,7 @@
 
 Protocol: line protocol by HTTP POST, https://docs.influxdata.com/influxdb/v2/reference/syntax/.
 Versions differ in the path, in the name of the database and in the word before the token.
-Times are in milliseconds. Needs the extra `influxdb`.
+Times are in milliseconds. Needs no library.
 """
 
 import re
@@ -32,7 +32,6 @@ from pollect_writers.http import (
 )
 from pollect_writers.names import filled_labels, prometheus_base_name
 
-REQUIREMENT = "pollect-writers[influxdb]"
 #: The field of a value without a name of its own.
 UNNAMED_FIELD = "value"
 
@@ -85,10 +84,7 @@ class InfluxDbWriter(Writer[InfluxDbWriterConfig]):
             # A database or token that does not exist yet is worth waiting for.
             retried_statuses=WRONG_ADDRESS_STATUSES,
         )
-        self._sender = HttpSender(endpoint, clock=context.clock, requirement=REQUIREMENT)
-
-    def open(self) -> None:
-        self._sender.open()
+        self._sender = HttpSender(endpoint, clock=context.clock)
 
     def write(self, batches: Sequence[Batch]) -> None:
         lines = build_lines(batches)

@@ -40,7 +40,6 @@ def pollect_writers() -> list[WriterSpec]:
             "InfluxDb",
             f"{PACKAGE}.influx_db:InfluxDbWriter",
             summary="InfluxDB 1, 2 and 3",
-            extra="influxdb",
         ),
         WriterSpec(
             "PrometheusRemoteWrite",

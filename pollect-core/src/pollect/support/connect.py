@@ -173,6 +173,15 @@ def is_tls_error(error: BaseException | None) -> bool:
     return ssl is not None and isinstance(error, ssl.SSLError)
 
 
+def describe_failure(error: OSError) -> str:
+    """Say in a few words why a connection failed; without any address."""
+    if is_tls_error(error):
+        reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
+        return f"TLS failed: {reason.replace('_', ' ').lower() if reason.isupper() else reason}"
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {reason}" if error.filename else reason  # one of the TLS files
+
+
 def split_host_port(text: str) -> tuple[str, int]:
     """Split `host:port` or `[address]:port`; raises `ValueError`."""
     host, colon, port = text.rpartition(":")

@@ -52,7 +52,7 @@ from pollect.support._http.credentials import (
 )
 from pollect.support._http.message import BadMessage, Headers
 from pollect.support._http.trip import Trip, locate, merge_fields
-from pollect.support.connect import SHORTEST_SECONDS, Deadline, IpProtocol, is_tls_error
+from pollect.support.connect import SHORTEST_SECONDS, Deadline, IpProtocol, describe_failure
 from pollect.support.proxies import ProxyChoice
 from pollect.support.urls import redact_url
 
@@ -408,15 +408,6 @@ def _mapped_errors(url: str, limit: float) -> Iterator[None]:
         raise TargetUnavailable(f"{redact_url(url)}: {error.problem}") from error
     except ProbeError as error:
         raise type(error)(f"{redact_url(url)}: {error}") from error
-
-
-def describe_failure(error: OSError) -> str:
-    """Say in a few words why a connection failed; without any address."""
-    if is_tls_error(error):
-        reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
-        return f"TLS failed: {reason.replace('_', ' ').lower() if reason.isupper() else reason}"
-    reason = error.strerror or str(error) or type(error).__name__
-    return f"{error.filename}: {reason}" if error.filename else reason  # one of the TLS files
 
 
 def _charset(content_type: str) -> str:

@@ -1,9 +1,11 @@
 """TLS of a client: whom it trusts, and what the other side showed."""
 
+import errno
 import functools
 import importlib.util
 import os
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,27 +40,52 @@ def build_ssl_context(
         bundle = ca_file or _bundle_of_environment()
         if bundle is None and not _has_system_authorities():
             bundle = _bundle_of_certifi()
-        changed_at = bundle.stat().st_mtime_ns if bundle is not None else 0
-        # A context with a certificate of its own is nobody else's.
+        stamp = _stamp_of_system() if bundle is None else (bundle.stat().st_mtime_ns,)
+        # A context with a certificate of its own is not shared.
         build = _trusting_context if client_cert is None else _trusting_context.__wrapped__
-        context = build(bundle, changed_at, alpn)
+        context = build(bundle, stamp, alpn)
     if client_cert is not None:
-        context.load_cert_chain(client_cert, client_key)
+        _load_client(context, client_cert, client_key)
     return context
 
 
 # Some 140 authorities take 20 ms and 0.8 MB: one set of them does for all sources.
 @functools.lru_cache(maxsize=8)
 def _trusting_context(
-    bundle: Path | None, changed_at: int, alpn: tuple[str, ...]
+    bundle: Path | None, stamp: tuple[object, ...], alpn: tuple[str, ...]
 ) -> ssl.SSLContext:
     is_folder = bundle is not None and bundle.is_dir()
-    context = ssl.create_default_context(
-        cafile=None if is_folder else bundle, capath=bundle if is_folder else None
-    )
+    try:
+        context = ssl.create_default_context(
+            cafile=None if is_folder else bundle, capath=bundle if is_folder else None
+        )
+    except ssl.SSLError as error:
+        raise _unusable("no certificate in PEM", bundle) from error
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(bundle)) from error
     if alpn:
         context.set_alpn_protocols(list(alpn))
     return context
+
+
+def _load_client(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
+    def refuse() -> str:
+        # OpenSSL would ask on the terminal.
+        raise _unusable("the key has a password", key or cert)
+
+    for file in (cert, key or cert):
+        with file.open("rb"):  # names the file that is missing or unreadable, unlike OpenSSL
+            pass
+    try:
+        context.load_cert_chain(cert, key, refuse)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise _unusable(f"not the key of {cert}", key or cert) from error
+        raise _unusable("no certificate with its key in PEM", key or cert) from error
+
+
+def _unusable(problem: str, file: Path | None) -> OSError:
+    return OSError(errno.EINVAL, problem, str(file))
 
 
 def presented_certificates(sock: ssl.SSLSocket) -> tuple[bytes, ...]:
@@ -91,6 +118,16 @@ def _has_system_authorities() -> bool:
     if paths.cafile:
         return True
     return paths.capath is not None and any(Path(paths.capath).iterdir())
+
+
+def _stamp_of_system() -> tuple[object, ...]:
+    """Return what changes when the authorities of the system do."""
+    paths = ssl.get_default_verify_paths()
+    found: list[object] = []
+    for path in (paths.cafile, paths.capath):
+        with suppress(OSError):
+            found += [path, Path(path).stat().st_mtime_ns if path else 0]
+    return tuple(found)
 
 
 def _bundle_of_certifi() -> Path | None:

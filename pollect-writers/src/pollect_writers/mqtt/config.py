@@ -6,19 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from pollect.api import Secret, WriterConfig
-
-
-class MqttTlsConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Connect with TLS; without further options the authorities of the system count."""
-
-    ca: Annotated[
-        str | None, Meta(description="PEM file with the authorities to trust instead.")
-    ] = None
-    cert: Annotated[str | None, Meta(description="PEM file with the client's certificate.")] = None
-    key: Annotated[str | None, Meta(description="PEM file with the client's private key.")] = None
-    insecure: Annotated[
-        bool, Meta(description="Accept any certificate; protects from nobody who tries.")
-    ] = False
+from pollect.support.options import ClientTls
 
 
 class MqttConfig(WriterConfig, frozen=True, kw_only=True):
@@ -63,4 +51,4 @@ class MqttConfig(WriterConfig, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=5, le=3600)],
         Meta(description="Seconds of silence after which the connection is checked."),
     ] = 30
-    tls: Annotated[MqttTlsConfig | None, Meta(description="Connect with TLS.")] = None
+    tls: Annotated[ClientTls | None, Meta(description="Connect with TLS.")] = None

@@ -6,7 +6,6 @@ forgot all is complete again before the next value comes.
 """
 
 import logging
-import ssl
 import sys
 import threading
 import time
@@ -15,9 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pollect.api import Retryable
-from pollect_writers.mqtt.config import MqttConfig, MqttTlsConfig
+from pollect.support.connect import describe_failure
+from pollect.support.options import ClientTls
+from pollect_writers.mqtt.config import MqttConfig
 
 if TYPE_CHECKING:
+    import ssl
+
     from paho.mqtt.client import Client, MQTTMessageInfo
 
 ONLINE, OFFLINE = b"online", b"offline"
@@ -235,17 +238,11 @@ def _is_published(info: "MQTTMessageInfo") -> bool:
         return False
 
 
-def _tls_context(config: MqttTlsConfig, folder: Path) -> ssl.SSLContext:
+def _tls_context(tls: ClientTls, folder: Path) -> "ssl.SSLContext":
     """Return the client side of TLS. Raises `Retryable` when a file cannot be read."""
-    ca = str(folder / config.ca) if config.ca else None
+    from pollect.support.tls import build_ssl_context  # 4 MB, for those who use TLS
+
     try:
-        context = ssl.create_default_context(cafile=ca)
-        if config.insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if config.cert:
-            key = folder / config.key if config.key else None
-            context.load_cert_chain(folder / config.cert, key)
+        return build_ssl_context(**tls.files(folder))
     except OSError as error:
-        raise Retryable(f"cannot use the files of `tls`: {error}") from error
-    return context
+        raise Retryable(f"cannot use the files of `tls`: {describe_failure(error)}") from error

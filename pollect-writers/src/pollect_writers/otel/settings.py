@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from pollect.api import ConfigError, Seconds
+from pollect.support.options import TlsFiles
 from pollect.support.urls import check_url
 from pollect_writers.http import (
     DEFAULT_TIMEOUT_SECONDS,
@@ -86,10 +87,12 @@ def read_endpoint(
         timeout_seconds=_choose_timeout(environ, config.timeout),
         headers={**headers, "Content-Type": "application/x-protobuf"},
         compression=config.compression or _choose_compression(environ),
-        ca=choose(config.tls.ca, "CERTIFICATE"),
-        cert=choose(config.tls.cert, "CLIENT_CERTIFICATE"),
-        key=choose(config.tls.key, "CLIENT_KEY"),
-        insecure=config.tls.insecure,
+        tls=TlsFiles(
+            verify=not config.tls.insecure,
+            ca_file=choose(config.tls.ca, "CERTIFICATE"),
+            client_cert=choose(config.tls.cert, "CLIENT_CERTIFICATE"),
+            client_key=choose(config.tls.key, "CLIENT_KEY"),
+        ),
     )
 
 

@@ -32,7 +32,7 @@ class OtelWriter(Writer[OtelWriterConfig]):
         endpoint = read_endpoint(os.environ, config, context.config_dir)
         self._resource = read_resource(os.environ, config)
         self._disabled = is_disabled(os.environ)
-        self._sender = HttpSender(endpoint, clock=context.clock, requirement=REQUIREMENT)
+        self._sender = HttpSender(endpoint, clock=context.clock)
         self._starts: Starts = {}
         self._last_remark = ""
 
@@ -42,7 +42,6 @@ class OtelWriter(Writer[OtelWriterConfig]):
             import opentelemetry.proto.collector.metrics.v1.metrics_service_pb2  # noqa: F401
         except ImportError as error:
             raise missing_library("opentelemetry-proto", REQUIREMENT) from error
-        self._sender.open()
         if self._disabled:
             self.log.warning("OTEL_SDK_DISABLED is set: samples are thrown away")
 

@@ -58,7 +58,7 @@ class PrometheusRemoteWriteWriter(Writer[PrometheusRemoteWriteWriterConfig]):
         super().__init__(config, context)
         headers = {**_HEADERS, **build_authorization(config.user, config.password, config.token)}
         endpoint = build_endpoint(config, config.url, context.config_dir, headers)
-        self._sender = HttpSender(endpoint, clock=context.clock, requirement=REQUIREMENT)
+        self._sender = HttpSender(endpoint, clock=context.clock)
         self._known: Known = {}
 
     def open(self) -> None:
@@ -66,7 +66,6 @@ class PrometheusRemoteWriteWriter(Writer[PrometheusRemoteWriteWriterConfig]):
             import cramjam  # noqa: F401  better known now than at the first sample
         except ImportError as error:
             raise missing_library("cramjam", REQUIREMENT) from error
-        self._sender.open()
 
     def write(self, batches: Sequence[Batch]) -> None:
         points, series, outdated = build_points(batches, self._known)
