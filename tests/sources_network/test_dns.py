@@ -2,6 +2,7 @@
 
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -206,6 +207,46 @@ def test_answer_that_stays_truncated_uses_one_time_limit() -> None:
 
     with serve_udp(truncated) as server:
         assert ask(port=server.port, timeout=SHORT_SECONDS) == {f"success{LABELS}": 0}
+
+
+@pytest.mark.parametrize(
+    "kind", ["wrong id", "wrong address", "other question", "rubbish", "empty"]
+)
+def test_datagrams_that_answer_nothing_are_ignored(kind: str) -> None:
+    """RFC 5452, section 9.1: they may be forged, and the right answer is still to come."""
+
+    def serve(sock: socket.socket, other: socket.socket) -> None:
+        wire, client = sock.recvfrom(4096)
+        query = dns.message.from_wire(wire)
+        right, forged = dns.message.make_response(query), dns.message.make_response(query)
+        forged.set_rcode(dns.rcode.REFUSED)
+        data = forged.to_wire()
+        if kind == "wrong id":
+            forged.id = query.id ^ 1
+            data = forged.to_wire()
+        elif kind == "other question":
+            elsewhere = dns.message.make_query("evil.example", "A", id=query.id)
+            data = dns.message.make_response(elsewhere).to_wire()
+        elif kind == "rubbish":
+            data = b"\xff" * 40
+        elif kind == "empty":
+            data = b""
+        (other if kind == "wrong address" else sock).sendto(data, client)
+        sock.sendto(right.to_wire(), client)
+
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other,
+    ):
+        sock.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        sock.settimeout(10)
+        thread = threading.Thread(target=serve, args=(sock, other))
+        thread.start()
+        found = ask(port=sock.getsockname()[1], rcode="NOERROR", details=True)
+        thread.join()
+    assert found[f"success{LABELS}"] == 1
+    assert found[f"rcode{LABELS}"] == 0
 
 
 def test_absent_and_unknown_servers_are_no_success() -> None:

@@ -11,7 +11,6 @@ from pollect.testing import build_source
 from pollect.testing.clock import FakeClock
 from pollect.testing.waiting import wait_until
 from pollect_sources_system.zfs.payload import (
-    Activity,
     parse_activity,
     parse_arc,
     parse_ctime,
@@ -154,7 +153,7 @@ def test_activity_is_averaged_per_pool_since_the_last_probe(pools: FakePools) ->
     source = pools.open()
     read(source)
     iostat = source._iostat
-    wait_until(lambda: len(iostat._series.get("tank", Lines()).lines) == 2)
+    wait_until(lambda: "tank" in iostat._series and iostat._series["tank"].count == 2)
     found = read(source)
     source.close()
     assert found["operations_per_sec", "tank", "read"] == 150
@@ -163,10 +162,6 @@ def test_activity_is_averaged_per_pool_since_the_last_probe(pools: FakePools) ->
     assert found["bandwidth_per_sec", "tank", "write"] == 200
     assert found["operations_per_sec", "pond", "read"] == 10
     assert found["bandwidth_per_sec", "pond", "write"] == 5
-
-
-class Lines:
-    lines: tuple[Activity, ...] = ()
 
 
 def test_last_averages_are_repeated_until_they_are_too_old(pools: FakePools) -> None:
@@ -215,6 +210,18 @@ def test_host_without_pools_has_no_data_and_runs_nothing(pools: FakePools) -> No
             read(source)
         assert caught.value.withdraw
         assert pools.watchers == []
+    source.close()
+
+
+@pytest.mark.parametrize("line", ["tank\t1\t1\t1\t1\t1\t1\n", "rubbish\n", "x" * 100_000 + "\n"])
+def test_process_that_prints_without_end_is_killed(
+    pools: FakePools, caplog: pytest.LogCaptureFixture, line: str
+) -> None:
+    pools.show("list", TANK)
+    pools.report(line * (200_000 if len(line) < 100 else 5_000))
+    source = pools.open()
+    read(source)
+    wait_until(lambda: any("prints without end, killed" in text for text in caplog.messages))
     source.close()
 
 

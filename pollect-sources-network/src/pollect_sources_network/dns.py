@@ -263,7 +263,10 @@ class DnsSource(Source[DnsConfig]):
             )
         if config.transport == "tcp":
             return dns.query.tcp(query, address, left, port)
-        message = dns.query.udp(query, address, left, port)
+        # What comes from elsewhere or answers another question is ignored, RFC 5452, section 9.1.
+        message = dns.query.udp(
+            query, address, left, port, ignore_unexpected=True, ignore_errors=True
+        )
         if _is_truncated(message):
             left = max(end - time.monotonic(), SHORTEST_SECONDS)
             message = dns.query.tcp(query, address, left, port)

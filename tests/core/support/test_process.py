@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pollect.api import MissingDependency, NoData, Program, TargetUnavailable
+from pollect.api import BadResponse, MissingDependency, NoData, Program, TargetUnavailable
 from pollect.support.process import Command, end_process, search_path
 
 PYTHON = Program(sys.executable, "python3")
@@ -66,6 +66,32 @@ def test_any_status_can_be_allowed() -> None:
 
 def test_large_output_does_not_block() -> None:
     assert len(python("print('x' * 5_000_000)").stdout) == 5_000_001
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_program_that_prints_without_end_is_killed_and_named(stream: str, tmp_path: Path) -> None:
+    code = (
+        "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid()))\n"
+        f"while True: sys.{stream}.write('x' * 100_000)"
+    )
+    pid_file = tmp_path / "pid"
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(BadResponse, match="prints more than 16777216 bytes, killed"):
+        python(code, str(pid_file), timeout=30)
+    wait_until_gone(int(pid_file.read_text()))
+    assert psutil.Process().memory_info().rss - before < 100_000_000
+
+
+def test_program_that_closes_its_output_and_goes_on_is_killed_in_time() -> None:
+    started = time.monotonic()
+    with pytest.raises(TargetUnavailable, match="no answer within 1 s, killed"):
+        python("import os, time; os.close(1); os.close(2); time.sleep(60)", timeout=1)
+    assert time.monotonic() - started < 5
+
+
+def test_line_ends_of_other_systems_are_one() -> None:
+    code = "import sys; sys.stdout.buffer.write(b'a\\r\\nb\\rc')"
+    assert python(code).stdout == "a\nb\nc"
 
 
 def wait_until_gone(pid: int) -> None:

@@ -3,9 +3,11 @@
 Their environment is the daemon's with `LC_ALL=C.UTF-8`, so that numbers and error texts are the
 same everywhere, and with `/usr/sbin` and `/sbin` in the search path, where programs for disks
 live. They get no standard input and a process group of their own, which is killed as a whole.
+What they print is taken up to a limit; a program that prints more is killed.
 """
 
 import os
+import selectors
 import shlex
 import shutil
 import signal
@@ -15,15 +17,20 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from pollect.errors import MissingDependency, NoData, TargetUnavailable
+from pollect.errors import BadResponse, MissingDependency, NoData, TargetUnavailable
 from pollect.plugin import Program
+
+if TYPE_CHECKING:
+    import asyncio
 
 #: Type of the config field that replaces a program's name.
 CommandOverride: TypeAlias = tuple[str, ...] | str | None
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
+#: Per stream. `zfs list` prints 2 MB for 10,000 datasets.
+MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 _SBIN = ("/usr/sbin", "/sbin")
 #: Share of a probe's deadline that its programs may take; the rest is for telling that they did.
 _SHARE_OF_DEADLINE = 0.9
@@ -31,6 +38,7 @@ _SHARE_OF_DEADLINE = 0.9
 _SLICE_SECONDS = 0.2
 #: How long the pipes of a killed program may stay open, held by somebody it left behind.
 _REAP_SECONDS = 1.0
+_READ_BYTES = 64 * 1024
 _QUOTED_CHARACTERS = 80
 
 
@@ -109,7 +117,8 @@ class Command:
         """Run the program to its end.
 
         Raises `MissingDependency`, `TargetUnavailable` after `timeout` seconds and for an exit
-        status that is not among `statuses` (None allows all), and `NoData` when the daemon stops.
+        status that is not among `statuses` (None allows all), `BadResponse` when it prints more
+        than `MAX_OUTPUT_BYTES`, and `NoData` when the daemon stops.
         """
         process = self.start(*arguments)
         # `zpool list` or `smartctl`: the options would only bury what went wrong.
@@ -125,15 +134,63 @@ class Command:
         return finished
 
     def _communicate(
-        self, process: subprocess.Popen[str], name: str, timeout: float
+        self, process: "subprocess.Popen[str]", name: str, timeout: float
     ) -> tuple[str, str]:
         until = time.monotonic() + timeout
-        while (left := until - time.monotonic()) > 0:
+
+        def left() -> float:
+            """Return how long to wait at most before asking again."""
             if self._stopping.is_set():
                 raise NoData(f"{name}: killed because pollect stops")
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TargetUnavailable(f"{name}: no answer within {timeout:.3g} s, killed")
+            return min(left, _SLICE_SECONDS)
+
+        printed = {pipe: bytearray() for pipe in (process.stdout, process.stderr) if pipe}
+        with selectors.DefaultSelector() as selector:
+            for pipe, data in printed.items():
+                selector.register(pipe, selectors.EVENT_READ, data)
+            while selector.get_map():
+                for key, _ in selector.select(left()):
+                    part = os.read(key.fd, _READ_BYTES)
+                    take_output(key.data, part, name)
+                    if not part:
+                        selector.unregister(key.fileobj)
+        while process.poll() is None:
             with suppress(subprocess.TimeoutExpired):
-                return process.communicate(timeout=min(left, _SLICE_SECONDS))
-        raise TargetUnavailable(f"{name}: no answer within {timeout:.3g} s, killed")
+                process.wait(left())
+        output, errors = (_text(data) for data in printed.values())
+        return output, errors
+
+
+def take_output(data: bytearray, part: bytes, name: str) -> None:
+    """Append what a program printed; raises `BadResponse` when it is more than is accepted."""
+    data += part
+    if len(data) > MAX_OUTPUT_BYTES:
+        raise BadResponse(f"{name}: prints more than {MAX_OUTPUT_BYTES} bytes, killed")
+
+
+async def read_output(process: "asyncio.subprocess.Process", name: str) -> tuple[bytes, bytes]:
+    """Return what a program prints until its end, to stdout and stderr if they are pipes.
+
+    Raises `BadResponse` when it prints more than `MAX_OUTPUT_BYTES`; killing it is the caller's.
+    """
+    import asyncio
+
+    async def read(stream: asyncio.StreamReader | None) -> bytes:
+        data = bytearray()
+        while stream is not None and (part := await stream.read(_READ_BYTES)):
+            take_output(data, part, name)
+        return bytes(data)
+
+    output, errors = await asyncio.gather(read(process.stdout), read(process.stderr))
+    await process.wait()
+    return output, errors
+
+
+def _text(data: bytearray) -> str:
+    return data.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def end_process(process: subprocess.Popen[str]) -> None:

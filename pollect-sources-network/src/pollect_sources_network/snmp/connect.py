@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 
 from pollect.api import ConfigError, MissingDependency, SourceContext
+from pollect.support.process import read_output
 from pollect_sources_network.snmp.agent import Agent, Transport
 from pollect_sources_network.snmp.config import MAX_OIDS, Address, AgentConfig, Security
 from pollect_sources_network.snmp.native import NativeTransport
@@ -129,7 +130,7 @@ async def _translate(name: str, key: str, mib_dirs: list[str]) -> str:
     )
     try:
         async with asyncio.timeout(_TRANSLATE_SECONDS):
-            output, _ = await process.communicate()
+            output, _ = await read_output(process, "snmptranslate")
     except TimeoutError as error:
         raise ConfigError(f"snmptranslate does not end for {name}", key=key) from error
     finally:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from pollect.api import AuthenticationFailed, MissingDependency, ProbeError
+from pollect.support.process import read_output
 from pollect_sources_network.snmp.agent import NoAnswer, RequestTooLarge, Undecodable
 from pollect_sources_network.snmp.config import Address, Security
 from pollect_sources_network.snmp.values import Value
@@ -113,7 +114,7 @@ class ProgramTransport:
         )
         try:
             async with asyncio.timeout(self._timeout_seconds + _PROCESS_SECONDS):
-                output, complaint = await process.communicate()
+                output, complaint = await read_output(process, program)
         except TimeoutError as error:
             raise NoAnswer(f"{self._address}: {program} does not end") from error
         finally:

@@ -13,15 +13,23 @@ from pollect.support.background import Background
 from pollect.support.process import Command, end_process
 from pollect_sources_system.zfs.payload import Activity, parse_activity
 
+#: More pools, lines between two probes, or characters of a line than any host has.
+MAX_POOLS = 1000
+MAX_LINES = 100_000
+MAX_LINE_CHARACTERS = 4096
 #: After this many intervals without a line the last averages are no longer true.
 STALE_INTERVALS = 3
+
+
+_NOTHING = Activity(0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(slots=True)
 class _Series:
     """What one pool did since the last probe."""
 
-    lines: list[Activity]
+    sums: Activity
+    count: int
     average: Activity | None
     #: Monotonic seconds of the last line.
     seen: float
@@ -41,6 +49,8 @@ class IostatReader:
         self._log = log
         self._lock = threading.Lock()
         self._series: dict[str, _Series] = {}
+        #: How many lines came since the last probe.
+        self._lines = 0
         self._process: subprocess.Popen[str] | None = None
         self._background = Background(self._read, interrupt=self._interrupt, log=log, clock=clock)
 
@@ -59,12 +69,11 @@ class IostatReader:
         """
         now = self._clock.monotonic()
         with self._lock:
+            self._lines = 0
             for pool, series in list(self._series.items()):
-                if series.lines:
-                    count = len(series.lines)
-                    sums = (sum(column) for column in zip(*series.lines, strict=True))
-                    series.average = Activity(*(value / count for value in sums))
-                    series.lines = []
+                if series.count:
+                    series.average = Activity(*(each / series.count for each in series.sums))
+                    series.sums, series.count = _NOTHING, 0
                 elif now - series.seen > STALE_INTERVALS * self._interval:
                     del self._series[pool]
             return {pool: series.average for pool, series in self._series.items() if series.average}
@@ -78,7 +87,7 @@ class IostatReader:
             # Whoever stopped us before the process was known here could not interrupt it.
             if self._background.stopped:
                 return
-            for line in process.stdout or ():
+            while process.stdout and (line := process.stdout.readline(MAX_LINE_CHARACTERS)):
                 said = self._take(line) or said
         finally:
             with self._lock:
@@ -88,14 +97,21 @@ class IostatReader:
 
     def _take(self, line: str) -> str:
         """Remember one line; returns it if it is none of the table."""
+        with self._lock:
+            self._lines += 1
+            is_flood = self._lines > MAX_LINES or len(self._series) > MAX_POOLS
+        if is_flood:
+            raise TargetUnavailable("zpool iostat: prints without end, killed")
         try:
             pool, activity = parse_activity(line)
         except BadResponse:
             return line.strip()
         if activity is not None:
             with self._lock:
-                series = self._series.setdefault(pool, _Series([], None, 0.0))
-                series.lines.append(activity)
+                series = self._series.setdefault(pool, _Series(_NOTHING, 0, None, 0.0))
+                pairs = zip(series.sums, activity, strict=True)
+                series.sums = Activity(*(total + value for total, value in pairs))
+                series.count += 1
                 series.seen = self._clock.monotonic()
             self._background.works()
         return ""
