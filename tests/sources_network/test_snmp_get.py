@@ -118,7 +118,9 @@ def test_what_is_no_number_is_left_out_and_named_once(
     metrics = (one("1.3.6.1.4.1.9.1"), one(f"{IN_OCTETS}.1", name="good"))
     with opened(section(agent, *metrics), SnmpGetSource) as source:
         assert [source.series(), source.series()] == [{"good": 1000}] * 2
-    assert len([r for r in caplog.records if "1.3.6.1.4.1.9.1 is no number" in r.message]) == 1
+    assert (
+        len([r for r in caplog.records if "1.3.6.1.4.1.9.1: expected a number" in r.message]) == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -263,6 +265,28 @@ def test_all_numbers_of_a_range_have_their_rate_at_the_second_probe(agent: Simul
 def test_a_32_bit_counter_that_wrapped_gives_the_true_rate(ticking: Ticking) -> None:
     ticking.probe(4294967290)
     assert ticking.probe(10) == {"value": 1.6}
+
+
+@pytest.mark.parametrize("before", [1_000_000, 2**31 - 1])
+def test_a_counter_that_was_reset_without_a_reboot_gives_no_rate(
+    ticking: Ticking, before: int
+) -> None:
+    ticking.probe(before)
+    assert ticking.probe(5) == {}
+    assert ticking.probe(25) == {"value": 2}
+
+
+@pytest.mark.parametrize("ticking", [{"counterBits": 32}], indirect=True)
+def test_a_counter_of_32_bits_wraps_as_fast_as_a_gigabit_at_most(ticking: Ticking) -> None:
+    ticking.probe(2_000_000_000)
+    assert ticking.probe(5, seconds=10) == {}, "230 M/s"
+    ticking.probe(2_000_000_000, seconds=60)
+    assert ticking.probe(5, seconds=60) == {"value": (2**32 - 2_000_000_000 + 5) / 60}
+
+
+def test_a_64_bit_counter_wraps_from_its_upper_half(ticking: Ticking) -> None:
+    ticking.probe(2**64 - 2**12, tag=COUNTER64)
+    assert ticking.probe(2**12, tag=COUNTER64) == {"value": pytest.approx(819.2, rel=1)}
 
 
 def test_a_64_bit_counter_that_went_back_gives_no_rate(ticking: Ticking) -> None:
@@ -442,6 +466,18 @@ def test_a_closed_port_is_unavailable_at_once() -> None:
 
 
 @pytest.mark.parametrize("rubbish", [b"garbage", b"", b"\x30\x82\xff\xff\x02", b"\x00" * 1500])
+@pytest.mark.parametrize("more", [{}, {"details": True}, {"metrics": [], "snmpVersion": "2c"}])
+def test_rubbish_is_no_answer_for_a_config_without_metrics(
+    rubbish: bytes, more: dict[str, Any]
+) -> None:
+    with serve_udp(lambda _: rubbish) as peer:
+        config = {"host": peer.address, "timeout": 0.2, "retries": 0, **more}
+        with opened(config, SnmpGetSource) as source:
+            with pytest.raises((BadResponse, TargetUnavailable)):
+                source.series()
+
+
+@pytest.mark.parametrize("rubbish", [b"garbage", b"", b"\x30\x82\xff\xff\x02", b"\x00" * 1500])
 def test_rubbish_is_a_bad_response(rubbish: bytes) -> None:
     with (
         serve_udp(lambda _: rubbish) as peer,
@@ -520,7 +556,7 @@ def test_without_the_library_and_the_program_the_extra_is_named(
         ({"snmpVersion": 4}, "snmpVersion", "expected 1, 2c or 3"),
         ({"host": "a b"}, "host", "expected an agent"),
         ({"host": "switch:99999"}, "host", "expected a port"),
-        ({"host": "tcp:switch", "backend": "native"}, "host", "transport tcp"),
+        ({"host": "tcp:switch", "backend": "native"}, "host", "supports UDP only"),
         ({"snmpVersion": 3}, "username", "needs a user name"),
         ({"snmpVersion": 3, "username": "u" * 33}, "username", "at most 32 octets"),
         (

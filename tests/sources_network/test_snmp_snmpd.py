@@ -26,7 +26,6 @@ every_backend = pytest.mark.parametrize(
     "backend",
     [
         pytest.param({"backend": "native"}, id="gufo-snmp"),
-        pytest.param({"backend": "native", "unconnected": True}, id="snmp"),
         pytest.param({"backend": "snmpget"}, id="snmpget", marks=needs_programs),
     ],
 )
@@ -193,10 +192,10 @@ def test_a_wrong_privacy_phrase_gets_silence_and_a_hint(host: str) -> None:
         source.series()
 
 
-@pytest.mark.parametrize("unconnected", [False, True], ids=["gufo-snmp", "snmp"])
+@every_backend
 @pytest.mark.parametrize("version", [1, "2c", 3])
 def test_more_objects_than_an_answer_holds_are_read_all(
-    host: str, version: int | str, unconnected: bool
+    host: str, version: int | str, backend: dict[str, Any]
 ) -> None:
     walked = [
         {"name": f"object{column}", "oid": f"1.3.6.1.2.1.2.2.1.{column}.1"}
@@ -212,20 +211,20 @@ def test_more_objects_than_an_answer_holds_are_read_all(
     ]
     absent = [{"name": f"absent{number}", "oid": f"{ABSENT}.{number}"} for number in range(100)]
     security = v3(USERS[4]) if version == 3 else {"snmpVersion": version}
-    config = section(host, maxOidsPerRequest=128, timeout=0.3, unconnected=unconnected, **security)
+    config = section(host, maxOidsPerRequest=128, timeout=0.3, **backend, **security)
     config["metrics"] = [*absent, *walked, *repeated]
     with opened(config, SnmpGetSource) as source:
         assert len(source.series()) == len(walked) + len(repeated)
         assert len(source.series()) == len(walked) + len(repeated)
 
 
-@pytest.mark.parametrize("unconnected", [False, True], ids=["gufo-snmp", "snmp"])
+@every_backend
 @pytest.mark.parametrize("user", [USERS[0], USERS[4]], ids=["noAuthNoPriv", "authPriv"])
 def test_a_restarted_agent_is_read_again_without_a_gap(
-    tmp_path: Path, user: tuple[str, str, str], unconnected: bool
+    tmp_path: Path, user: tuple[str, str, str], backend: dict[str, Any]
 ) -> None:
     port = free_udp_port()
-    config = section(f"127.0.0.1:{port}", timeout=0.3, unconnected=unconnected, **v3(user))
+    config = section(f"127.0.0.1:{port}", timeout=0.3, **backend, **v3(user))
     config["metrics"] = [{"name": "load", "oid": "laLoadFloat.1"}]
     with opened(config, SnmpGetSource) as source:
         for _ in range(2):

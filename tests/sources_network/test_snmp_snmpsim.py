@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pollect.api import AuthenticationFailed
+from pollect.api import AuthenticationFailed, ConfigError
 from pollect.testing import wait_until
 from pollect_sources_network.snmp.get import SnmpGetSource
 from tests.simulators.daemons import free_udp_port
@@ -102,10 +102,20 @@ def probe(host: str, user: str, protocol: str, **more: Any) -> dict[str, float]:
         return source.series()
 
 
-@pytest.mark.parametrize("unconnected", [False, True], ids=["gufo-snmp", "snmp"])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_both_key_extensions_are_spoken(host: str, protocol: str, unconnected: bool) -> None:
-    assert probe(host, protocol, protocol, unconnected=unconnected) == {"octets": 5}
+def test_both_key_extensions_are_spoken(host: str, protocol: str) -> None:
+    assert probe(host, protocol, protocol) == {"octets": 5}
+
+
+@pytest.mark.parametrize(
+    "more", [{"contextName": "vlan-7"}, {"unconnected": True}, {"backend": "snmpget"}]
+)
+def test_programs_are_not_asked_for_the_key_extension_they_lack(
+    host: str, more: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match="do not support AES192C") as caught:
+        probe(host, "AES192C", "AES192C", **more)
+    assert caught.value.key == "privacyProtocol"
 
 
 def test_a_context_is_the_name_of_a_recording(host: str) -> None:

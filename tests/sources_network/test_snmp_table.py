@@ -8,6 +8,7 @@ import pytest
 
 from pollect.api import BadResponse, ConfigError, Kind, TargetUnavailable
 from pollect.testing import FakeClock, build_source
+from pollect_sources_network.snmp.get import SnmpGetSource
 from pollect_sources_network.snmp.oids import OBJECTS
 from pollect_sources_network.snmp.table import SnmpTableSource
 from tests.simulators.snmp_agent import (
@@ -27,12 +28,13 @@ from tests.sources_network.driver import opened
 from tests.sources_network.test_snmp_snmpd import every_backend
 
 
-def table(**columns: list[Tagged]) -> dict[str, Tagged]:
+def table(**columns: list[Tagged] | list[Tagged | None]) -> dict[str, Tagged]:
     """Return the objects of a table whose rows are counted from 1."""
     return {
         f"{OBJECTS[name]}.{row}": cell
         for name, cells in columns.items()
         for row, cell in enumerate(cells, start=1)
+        if cell is not None
     }
 
 
@@ -135,6 +137,69 @@ def test_the_interfaces_of_a_switch(switch: SimulatedAgent, version: int | str) 
         f"speed_bits_per_second{row}": 1e9,
     }
     assert found['up{index="2",interface="lan2",alias=""}'] == 0
+
+
+def test_a_port_without_a_64_bit_counter_has_the_one_of_32_bits() -> None:
+    values = table(
+        ifName=[(OCTETS, b"lan1"), (OCTETS, b"vlan2"), (OCTETS, b"lan3")],
+        ifHCInOctets=[(COUNTER64, 2**40), None, (COUNTER64, 3)],
+        ifInOctets=[(COUNTER32, 1), (COUNTER32, 2), (COUNTER32, 9)],
+    )
+    with SimulatedAgent(values) as switch:
+        found = series(switch, preset="interfaces", snmpVersion="2c")
+    assert found == {
+        'in_bytes{index="1",interface="lan1",alias=""}': 2**40,
+        'in_bytes{index="2",interface="vlan2",alias=""}': 2,
+        'in_bytes{index="3",interface="lan3",alias=""}': 3,
+    }
+
+
+MAC = bytes.fromhex("6c7b24257a41")
+
+
+@pytest.mark.parametrize(
+    ("display", "octets", "text"),
+    [
+        ("mac", MAC, "6c:7b:24:25:7a:41"),
+        ("hex", MAC, "6c7b24257a41"),
+        ("text", b"l{\x00$ %z\xff", "l{ $ %z\ufffd"),
+        ("ip", bytes([192, 0, 2, 7]), "192.0.2.7"),
+        ("ip", b"ABCD", "65.66.67.68"),
+        ("ip", bytes(15) + b"\x01", "::1"),
+        ("ip", b"\xfe\x80" + bytes(13) + b"\x01" + bytes([0, 0, 0, 3]), "fe80::1%3"),
+        ("ip", b"odd", "6f:64:64"),
+        ("dateAndTime", bytes([7, 234, 11, 28, 4, 55, 1, 0]), "2026-11-28T04:55:01"),
+        (
+            "dateAndTime",
+            bytes([7, 234, 11, 28, 4, 55, 1, 0, 43, 1, 30]),
+            "2026-11-28T04:55:01+01:30",
+        ),
+        ("auto", MAC, "l{$%zA"),
+    ],
+)
+def test_octets_are_shown_as_the_config_says(display: str, octets: bytes, text: str) -> None:
+    values = table(ifAlias=[(OCTETS, octets)], ifMtu=[(INTEGER, 1500)])
+    options = {
+        "columns": [{"name": "mtu", "oid": "ifMtu"}],
+        "rowLabels": {"seen": "ifAlias"},
+        "labelDisplay": {"seen": display},
+        "indexLabel": "",
+    }
+    with SimulatedAgent(values) as switch:
+        assert series(switch, **options) == {f'mtu{{seen="{text}"}}': 1500}
+
+
+def test_physical_addresses_are_octets_even_when_they_are_printable() -> None:
+    values = table(ifPhysAddress=[(OCTETS, MAC)], ifMtu=[(INTEGER, 1500)])
+    column = {"name": "mtu", "oid": "ifMtu"}
+    state = {"name": "mine", "oid": "ifPhysAddress", "states": {"6c:7b:24:25:7a:41": "yes"}}
+    with SimulatedAgent(values) as switch:
+        found = series(switch, columns=[column], rowLabels={"mac": "ifPhysAddress"})
+        assert found == {'mtu{index="1",mac="6c:7b:24:25:7a:41"}': 1500}
+        assert series(switch, columns=[state]) == {'mine{index="1",state="yes"}': 1}
+        get = {"name": "mtu", "oid": "ifMtu.1", "oidLabels": {"mac": "ifPhysAddress.1"}}
+        with opened({"host": switch.address, "metrics": [get]}, SnmpGetSource) as source:
+            assert source.series() == {'mtu{mac="6c:7b:24:25:7a:41"}': 1500}
 
 
 def test_the_storage_of_a_server() -> None:

@@ -6,6 +6,18 @@ from typing import Generic, TypeVar
 KeyT = TypeVar("KeyT", bound=Hashable)
 
 
+def counter_change(before: float, now: float, wrap: float) -> float | None:
+    """Return how far a counter went that starts at zero again when it reaches `wrap`.
+
+    One that went back wrapped if it stood in the upper half of its range before; from the lower
+    half it was reset, and nothing is known: None.
+    """
+    change = now - before
+    if change >= 0:
+        return change
+    return change + wrap if before >= wrap / 2 and now >= 0 else None
+
+
 class Rates(Generic[KeyT]):
     """The last counters of every key (a network card, a disk, a process) and when they were read.
 

@@ -18,6 +18,7 @@ Fields = Mapping[str, Any]
 DECIBELS_PER_UNIT = 0.1
 BITS_PER_KILOBIT = 1000
 WRAP_32 = 1 << 32
+WRAP_64 = 1 << 64
 
 RECEIVED = Metric(
     "recv_bytes", help="Bytes received from the internet.", unit="bytes", kind=Kind.COUNTER

@@ -23,6 +23,7 @@ from pollect.api import (
     TargetUnavailable,
 )
 from pollect.support.connect import ROOM_SECONDS
+from pollect.support.rates import counter_change
 from pollect_sources_network.fritz.actions import (
     ALL,
     FREQUENCY_BAND,
@@ -33,6 +34,7 @@ from pollect_sources_network.fritz.actions import (
     USUAL_NETWORKS,
     WLAN_SERVICE,
     WRAP_32,
+    WRAP_64,
     Detail,
     Fields,
     list_details,
@@ -154,14 +156,14 @@ class FritzSource(Source[FritzConfig]):
         if last is None or now <= last[0]:
             return samples
         for metric, before, after in zip((RECEIVED_RATE, SENT_RATE), last[1:], totals, strict=True):
-            change = after - before if after >= before else after - before + wrap
-            # Wide counters do not wrap: they went back because the box was restarted.
-            if change >= 0:
+            # None: the box was restarted, or its counters were reset.
+            change = counter_change(before, after, wrap)
+            if change is not None:
                 samples.append(metric.sample(change / (now - last[0])))
         return samples
 
     def _fetch_totals(self) -> tuple[tuple[int, int], int]:
-        """Return bytes received and sent, and what to add to a difference that is negative."""
+        """Return bytes received and sent, and where their counters start again."""
         if self._counts_64_bits is not False:
             try:
                 self._addons = self._call(TRAFFIC_SERVICE, "GetAddonInfos")
@@ -173,7 +175,7 @@ class FritzSource(Source[FritzConfig]):
                 totals = None
             self._counts_64_bits = totals is not None
             if totals is not None:
-                return totals, 0
+                return totals, WRAP_64
             self._last = None
         received = self._call(TRAFFIC_SERVICE, "GetTotalBytesReceived")
         return parse_totals_32(received, self._call(TRAFFIC_SERVICE, "GetTotalBytesSent")), WRAP_32

@@ -169,13 +169,15 @@ class Agent:
             self._shrink(len(oids) // 2)
             return
         except Undecodable:
-            if len(oids) == 1:
-                self._leave_out(oids[0])
-                return
             # A value of an unknown type spoils the message around it; a peer that talks rubbish
             # cannot tell its uptime either.
+            if list(oids) == [SYS_UPTIME]:
+                raise
             await self._transport.get([SYS_UPTIME])
-            await self._get_halves(oids, answer)
+            if len(oids) == 1:
+                self._leave_out(oids[0])
+            else:
+                await self._get_halves(oids, answer)
             return
         answer.add(values, self._clock.monotonic())
         if values:

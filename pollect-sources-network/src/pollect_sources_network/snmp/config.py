@@ -94,8 +94,9 @@ class AgentConfig(SourceConfig, frozen=True, kw_only=True):
     backend: Annotated[
         Literal["auto", "native", "snmpget"],
         Meta(
-            description="Who talks to the agent: libraries or the program snmpget; `auto` takes "
-            "the program only for what the libraries cannot do."
+            description="What talks to the agent: `native`, the library gufo-snmp, or the program "
+            "snmpget (Debian package snmp). `auto` takes the program for what the library cannot "
+            "do: contexts, answers from other addresses, transports other than UDP."
         ),
     ] = "auto"
     mib_dirs: Annotated[

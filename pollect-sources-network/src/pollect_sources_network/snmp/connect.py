@@ -14,7 +14,6 @@ from pollect_sources_network.snmp.config import MAX_OIDS, Address, AgentConfig, 
 from pollect_sources_network.snmp.native import NativeTransport
 from pollect_sources_network.snmp.oids import is_name, is_numeric, split_name
 from pollect_sources_network.snmp.program import PACKAGE, ProgramTransport
-from pollect_sources_network.snmp.pure import PureTransport
 
 #: What snmp_exporter asks for at once as well.
 MAX_REPETITIONS = 25
@@ -24,14 +23,27 @@ REPORT_SECONDS = 1.0
 _TRANSLATE_SECONDS = 20.0
 
 
-def check_backend(config: AgentConfig, address: Address) -> None:
-    """Raise `ConfigError` when `backend: native` is asked for what only the program can do."""
-    if config.backend == "native" and not address.is_udp:
+def check_backend(config: AgentConfig, address: Address, security: Security) -> None:
+    """Raise `ConfigError` for what the library, the program, or neither of them can do."""
+    needs_program = not address.is_udp or security.context or config.unconnected
+    is_of_cisco = security.level == "authPriv" and security.privacy_protocol.endswith("C")
+    if is_of_cisco and (needs_program or config.backend == "snmpget"):
         raise ConfigError(
-            f"transport {address.transport} is none of the libraries, they know UDP",
-            key="host",
-            hint="use `backend: snmpget`",
+            f"net-snmp's programs do not support {security.privacy_protocol}",
+            key="privacyProtocol",
+            hint="contexts, `unconnected` and transports other than UDP need these programs",
         )
+    if config.backend != "native":
+        return
+    problems = {
+        "host": "" if address.is_udp else "the native backend supports UDP only",
+        "contextName": config.context_name and "the native backend does not support contexts",
+        "unconnected": config.unconnected
+        and "the native backend takes answers from the address it asked only",
+    }
+    for key, problem in problems.items():
+        if problem:
+            raise ConfigError(str(problem), key=key, hint="use `backend: snmpget`")
 
 
 def build_agent(
@@ -63,12 +75,9 @@ def _build_transport(
     max_repetitions: int,
 ) -> Transport:
     timeout = config.timeout or DEFAULT_TIMEOUT_SECONDS
-    if config.backend != "snmpget" and address.is_udp:
+    is_native = address.is_udp and not security.context and not config.unconnected
+    if config.backend != "snmpget" and is_native:
         try:
-            if security.context or config.unconnected:
-                return PureTransport(
-                    address, security, timeout_seconds=timeout, max_repetitions=max_repetitions
-                )
             return NativeTransport(
                 address,
                 security,
@@ -76,11 +85,10 @@ def _build_transport(
                 max_repetitions=max_repetitions,
                 clock=context.clock,
             )
-        except MissingDependency as error:
+        except MissingDependency:
             if config.backend == "native" or shutil.which("snmpget") is None:
                 raise
-            library = error.__cause__.name if isinstance(error.__cause__, ImportError) else None
-            log.info("the library %s is not installed, the program snmpget does its work", library)
+            log.info("gufo-snmp is not installed, the program snmpget does its work")
     return ProgramTransport(
         address, security, timeout_seconds=timeout, max_repetitions=max_repetitions
     )

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from pollect.api import ConfigError, Metric, Sample
 from pollect_sources_network.snmp.rates import CounterBits
-from pollect_sources_network.snmp.values import Value, number_of, text_of
+from pollect_sources_network.snmp.values import Display, Value, number_of, text_of
 
 STATE_LABEL = "state"
 
@@ -49,6 +49,14 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             "seconds."
         ),
     ] = "text"
+    display: Annotated[
+        Display,
+        Meta(
+            description="How `map`, `states` and `extract` see an octet string: `mac` and `hex` as "
+            "octets, `ip` as an address, `text`, or `dateAndTime` (ISO 8601); `auto` as text where "
+            "it is printable, as octets where the MIB says so."
+        ),
+    ] = "auto"
     states: Annotated[
         dict[str, str],
         Meta(
@@ -69,8 +77,8 @@ def build_reader(entry: Conversion, key: str) -> Reader:
         return lambda value: integer_of(value, order)
     if not entry.extract:
         return number_of
-    pattern = compile_pattern(entry.extract, f"{key}.extract")
-    return lambda value: number_of(part_of(text_of(value), pattern, otherwise="").encode())
+    pattern, display = compile_pattern(entry.extract, f"{key}.extract"), entry.display
+    return lambda value: number_of(part_of(text_of(value, display), pattern, otherwise="").encode())
 
 
 def check_states(entry: Conversion, key: str, labels: tuple[str, ...], *, is_one: bool) -> None:
@@ -106,13 +114,17 @@ def part_of(text: str, pattern: re.Pattern[str] | None, *, otherwise: str | None
 
 
 def state_samples(
-    metric: Metric, states: Mapping[str, str], value: Value, labels: tuple[str, ...]
+    metric: Metric,
+    states: Mapping[str, str],
+    value: Value,
+    labels: tuple[str, ...],
+    display: Display = "auto",
 ) -> list[Sample]:
     """Return a sample for each state, 1 for the one that `value` means.
 
     A value that means none of them is a state of its own, called by what the agent says.
     """
-    text = text_of(value)
+    text = text_of(value, display)
     current = states.get(text, text)
     words = dict.fromkeys((*states.values(), current))
     return [Sample(metric, float(word == current), (*labels, word)) for word in words]

@@ -46,7 +46,7 @@ from pollect_sources_network.snmp.conversion import (
 from pollect_sources_network.snmp.details import RESPONSE, UPTIME, detail_samples
 from pollect_sources_network.snmp.oids import SYS_UPTIME, is_name, normalize_oid
 from pollect_sources_network.snmp.rates import TICKS_PER_SECOND, Rates
-from pollect_sources_network.snmp.values import Value, number_of, text_of
+from pollect_sources_network.snmp.values import Display, Value, display_of, number_of, text_of
 
 #: More objects than any device has ports; a slip of the pen in a range is caught.
 MAX_RANGE = 10_000
@@ -93,6 +93,14 @@ class MetricEntry(Conversion, frozen=True, kw_only=True):
             "the first group, or all that matches."
         ),
     ] = msgspec.field(default_factory=dict)
+    label_display: Annotated[
+        dict[str, Display],
+        Meta(
+            description="How octet strings are shown in such a label: `mac`, `hex`, `ip`, `text` "
+            "or `dateAndTime`; default: `auto`, as text where it is printable, as octets where the "
+            "MIB says so."
+        ),
+    ] = msgspec.field(default_factory=dict)
 
 
 class SnmpGetConfig(AgentConfig, frozen=True, kw_only=True):
@@ -128,6 +136,8 @@ class Plan:
     entry: MetricEntry
     metric: Metric
     read: Reader
+    #: How octets look to `map` and `states`.
+    display: Display
     #: By label, for those of the entry of which only a part is kept; empty if there are none.
     label_patterns: tuple[re.Pattern[str] | None, ...]
     #: Neither scaled nor mapped nor a rate nor a sum: the common case, taken without detours.
@@ -141,6 +151,8 @@ class Reading:
     plan: Plan
     oids: tuple[str, ...]
     label_oids: tuple[str, ...]
+    #: How the values of `label_oids` are shown.
+    label_displays: tuple[Display, ...]
     range_label: tuple[str, ...]
     #: What the rates of `oids` are remembered under.
     rate_keys: tuple[str, ...]
@@ -157,7 +169,7 @@ class SnmpGetSource(Source[SnmpGetConfig]):
         super().__init__(config, context)
         self._address = parse_address(config.host, config.port)
         self._security = build_security(config, self.log)
-        check_backend(config, self._address)
+        check_backend(config, self._address, self._security)
         self._shows_details = config.details or not config.metrics
         self._keyed_names: list[tuple[str, str]] = []
         self._readings = self._build_readings()
@@ -188,7 +200,7 @@ class SnmpGetSource(Source[SnmpGetConfig]):
                 answer = await agent.get(self._oids)
         except TimeoutError as error:
             raise TargetUnavailable(f"{self._address}: no end after {limit:g} s") from error
-        if self._readings and not self._has_value(answer):
+        if not self._has_value(answer):
             raise BadResponse(f"{self._address}: none of the {len(self._oids)} OIDs has a value")
         self._note_uptime(agent, answer)
         samples = self._samples(answer)
@@ -239,6 +251,7 @@ class SnmpGetSource(Source[SnmpGetConfig]):
                 labels=(*labels, STATE_LABEL) if entry.states else labels,
             ),
             read=read,
+            display=display_of(normalize_oid((entry.oids or (entry.oid,))[0]), entry.display),
             label_patterns=self._label_patterns(entry, key),
             is_plain=is_one
             and read is number_of
@@ -265,16 +278,22 @@ class SnmpGetSource(Source[SnmpGetConfig]):
             plan=plan,
             oids=oids,
             label_oids=tuple(checked(oid, f"{key}.oidLabels.{name}") for name, oid in labels),
+            label_displays=tuple(entry.label_display.get(name, "auto") for name, _ in labels),
             range_label=() if number is None else (str(number),),
             rate_keys=tuple(f"{key}.{number} {oid}" for oid in oids) if is_rate else oids,
         )
 
     def _label_patterns(self, entry: MetricEntry, key: str) -> tuple[re.Pattern[str] | None, ...]:
         patterns = entry.label_patterns
-        for label in patterns.keys() - entry.oid_labels.keys():
-            raise ConfigError(
-                f"{label!r} is none of the `oidLabels`", key=f"{key}.labelPatterns.{label}"
-            )
+        options: dict[str, Mapping[str, str]] = {
+            "labelPatterns": patterns,
+            "labelDisplay": dict(entry.label_display),
+        }
+        for option, by_label in options.items():
+            for label in by_label.keys() - entry.oid_labels.keys():
+                raise ConfigError(
+                    f"{label!r} is not one of the `oidLabels`", key=f"{key}.{option}.{label}"
+                )
         if not patterns:
             return ()
         return tuple(
@@ -285,11 +304,11 @@ class SnmpGetSource(Source[SnmpGetConfig]):
         )
 
     def _use_numbers(self, numbers: Mapping[str, str]) -> None:
-        if not numbers:
-            return
         for reading in self._readings:
             reading.oids = tuple(numbers.get(oid, oid) for oid in reading.oids)
             reading.label_oids = tuple(numbers.get(oid, oid) for oid in reading.label_oids)
+            pairs = zip(reading.label_oids, reading.label_displays, strict=True)
+            reading.label_displays = tuple(display_of(oid, display) for oid, display in pairs)
 
     def _note_uptime(self, agent: Agent, answer: Answer) -> None:
         ticks = answer.values.get(SYS_UPTIME)
@@ -300,7 +319,9 @@ class SnmpGetSource(Source[SnmpGetConfig]):
             self.log.info("the device was restarted %.0f s ago", ticks / TICKS_PER_SECOND)
 
     def _has_value(self, answer: Answer) -> bool:
-        """Tell whether any object that is reported has a value."""
+        """Whether any object that is reported has a value; without any, the uptime counts."""
+        if not self._readings:
+            return bool(answer.values)
         return any(oid in answer.values for reading in self._readings for oid in reading.oids)
 
     def _samples(self, answer: Answer) -> list[Sample]:
@@ -316,7 +337,9 @@ class SnmpGetSource(Source[SnmpGetConfig]):
                 value = values.get(reading.oids[0])
                 if value is not None:
                     labels = self._labels(reading, answer)
-                    samples += state_samples(plan.metric, plan.entry.states, value, labels)
+                    samples += state_samples(
+                        plan.metric, plan.entry.states, value, labels, plan.display
+                    )
                 continue
             else:
                 number = self._computed(reading, answer)
@@ -330,7 +353,10 @@ class SnmpGetSource(Source[SnmpGetConfig]):
 
     def _labels(self, reading: Reading, answer: Answer) -> tuple[str, ...]:
         values = answer.values
-        labels = tuple(text_of(values.get(oid)) for oid in reading.label_oids)
+        labels = tuple(
+            text_of(values.get(oid), display)
+            for oid, display in zip(reading.label_oids, reading.label_displays, strict=True)
+        )
         if reading.plan.label_patterns:
             labels = tuple(map(part_of, labels, reading.plan.label_patterns))
         return reading.range_label + labels
@@ -358,7 +384,7 @@ class SnmpGetSource(Source[SnmpGetConfig]):
     def _mapped(self, oid: str, value: Value, reading: Reading) -> float | None:
         numbers = reading.plan.entry.map
         if numbers and value is not None:
-            number = numbers.get(text_of(value))
+            number = numbers.get(text_of(value, reading.plan.display))
             if number is not None:
                 return number
         return self._number(oid, value, reading.plan.read)
@@ -367,5 +393,5 @@ class SnmpGetSource(Source[SnmpGetConfig]):
         number = read(value)
         if number is None and value is not None and oid not in self._skipped:
             self._skipped.add(oid)
-            self.log.warning("%s is no number but %r", oid, text_of(value)[:80])
+            self.log.warning("%s: expected a number, got %r", oid, text_of(value)[:80])
         return number

@@ -97,6 +97,23 @@ OBJECTS: dict[str, str] = {
     "laLoadFloat": f"{_UCD}.10.1.6",
 }
 
+#: Objects of the types PhysAddress and MacAddress: IF-MIB, RFC1213-MIB, IP-MIB, BRIDGE-MIB,
+#: Q-BRIDGE-MIB, IEEE 802.11 and SNMP-FRAMEWORK-MIB (snmpEngineID, as it is octets as well).
+ADDRESS_COLUMNS = (
+    f"{_IF_ENTRY}.6",
+    f"{_MIB_2}.3.1.1.2",
+    f"{_MIB_2}.4.22.1.2",
+    f"{_MIB_2}.4.35.1.4",
+    f"{_MIB_2}.17.1.1",
+    f"{_MIB_2}.17.2.5",
+    f"{_MIB_2}.17.2.15.1.6",
+    f"{_MIB_2}.17.2.15.1.8",
+    f"{_MIB_2}.17.4.3.1.1",
+    f"{_MIB_2}.17.7.1.2.2.1.1",
+    "1.2.840.10036.1.1.1.1",
+    "1.3.6.1.6.3.10.2.1.1",
+)
+
 _NAMED = re.compile(r"\.?(?:[A-Za-z][\w-]*::)?([A-Za-z][\w-]*)((?:\.\S+)?)")
 _NUMERIC = re.compile(r"[0-2](\.\d+)*")
 

@@ -12,7 +12,7 @@ from pollect.api import Kind, Metric
 from pollect_sources_network.snmp.conversion import Reader
 from pollect_sources_network.snmp.oids import OBJECTS
 from pollect_sources_network.snmp.rates import CounterBits
-from pollect_sources_network.snmp.values import number_of
+from pollect_sources_network.snmp.values import Display, number_of
 
 #: Takes the cell and those of the columns it needs, None where one is missing.
 Compute = Callable[[float, Sequence[float | None]], float | None]
@@ -26,11 +26,12 @@ class LabelColumn:
     oids: tuple[str, ...]
     #: Words for the numbers of an enumeration.
     words: Mapping[str, str] = field(default_factory=dict)
+    display: Display = "auto"
 
 
 @dataclass(frozen=True, slots=True)
 class ValueColumn:
-    """A column of values; the first of `oids` that the device has counts."""
+    """A column of values; in each row the first of `oids` that has a cell counts."""
 
     metric: Metric
     oids: tuple[str, ...]
@@ -45,6 +46,8 @@ class ValueColumn:
     read: Reader = number_of
     #: Words to report as states, by what the cells say.
     states: Mapping[str, str] = field(default_factory=dict)
+    #: How octets look to `numbers` and `states`.
+    display: Display = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Requests through net-snmp's programs (Debian package `snmp`).
 
-For what the libraries cannot do: transports other than UDP, platforms without a wheel. Each
-request is a process of about 7 ms. Community and pass phrases are handed over in a private file,
-named by SNMPCONFPATH, since anybody may read command lines.
+For what gufo-snmp cannot do: transports other than UDP, contexts, answers from another address,
+platforms without a wheel. Each request is a process of about 7 ms. Community and pass phrases are
+handed over in a private file, named by SNMPCONFPATH, since anybody may read command lines.
 """
 
 import asyncio
@@ -29,6 +29,8 @@ _LINE = re.compile(r"^(\.\d[\d.]*) = ?", re.MULTILINE)
 _PARENTHESISED = re.compile(r".*?\((-?\d+)\)")
 _LEADING_NUMBER = re.compile(r"-?\d+")
 _INTEGERS = ("INTEGER", "Counter32", "Counter64", "Gauge32", "Unsigned32", "UInteger32")
+#: What net-snmp says of its folders at the first request.
+_CHATTER = "Created directory:"
 _REFUSALS = (
     "authentication failure",
     "unknown user name",
@@ -132,11 +134,15 @@ class ProgramTransport:
         return ("-e", f"0x{engine_id.hex()}") if engine_id else ()
 
     def _failure(self, complaint: str) -> ProbeError:
-        reason = " ".join(complaint.split())[:120]
+        lines = [line for line in complaint.splitlines() if not line.startswith(_CHATTER)]
+        reason = " ".join(" ".join(lines).split())[:120]
         text = f"{self._address}: {reason}"
         lower = reason.lower()
         if any(refusal in lower for refusal in _REFUSALS):
             return AuthenticationFailed(text)
+        if lower.startswith("timeout"):
+            silence = f"no answer within {self._timeout_seconds:g} s{self._security.silence_hint}"
+            return NoAnswer(f"{self._address}: {silence}")
         if "too long" in lower or "too big" in lower:
             return RequestTooLarge(text)
         return NoAnswer(text)

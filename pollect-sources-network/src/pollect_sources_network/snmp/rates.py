@@ -1,15 +1,22 @@
 """Change per second of an agent's counters: wraps, reboots and gaps told apart.
 
 The library hands out plain integers, so whether a counter that went back wrapped is decided from
-the values: below 2^32 it was 32 bits wide. Whether the device restarted is decided from its
-sysUpTime.
+the values: below 2^32 it was 32 bits wide, and it wrapped if it stood in the upper half of that
+range before. From the lower half it was reset, as by `clear counters` or a driver that was loaded
+again. Whether the device restarted is decided from its sysUpTime.
 """
 
 from typing import Literal, TypeAlias
 
+from pollect.support.rates import counter_change
+
 CounterBits: TypeAlias = Literal["auto", "none", 32, 64]
 
 WRAP_32 = 1 << 32
+WRAP_64 = 1 << 64
+#: What a counter of 32 bits can count: octets of a gigabit link. RFC 2863, section 3.1.6, asks for
+#: 64 bits from 20 megabits on.
+_FASTEST_32_PER_SECOND = 125e6
 TICKS_PER_SECOND = 100
 #: sysUpTime itself wraps after 497 days; clocks of devices drift by less than this.
 _UPTIME_TOLERANCE_TICKS = 60 * TICKS_PER_SECOND
@@ -48,18 +55,24 @@ class Rates:
         if elapsed <= 0:
             return None
         self._last[key] = (value, now)
-        change = counter_change(last[0], value, bits)
+        change = change_of(last[0], value, bits, elapsed)
         return None if change is None else change / elapsed
 
 
-def counter_change(before: float, now: float, bits: CounterBits) -> float | None:
-    """Return how far a counter went; None when it went back by other means than a wrap."""
-    change = now - before
-    if change >= 0 or bits == "none":
-        return change
-    if bits == 64 or before >= WRAP_32 or now < 0:
-        return None
-    return change + WRAP_32
+def change_of(before: float, now: float, bits: CounterBits, elapsed: float) -> float | None:
+    """Return how far a counter went in `elapsed` seconds; None when it was reset.
+
+    What stands back wrapped when it was in the upper half of its range before, or, where the config
+    says that it is 32 bits wide, when the rate that follows is possible.
+    """
+    if bits == "none":
+        return now - before
+    is_wide = bits == 64 or before >= WRAP_32
+    change = counter_change(before, now, WRAP_64 if is_wide else WRAP_32)
+    if change is None and bits == 32 and 0 <= now < before < WRAP_32:
+        wrapped = now - before + WRAP_32
+        return wrapped if wrapped <= _FASTEST_32_PER_SECOND * elapsed else None
+    return change
 
 
 def has_restarted(before: float, now: float, elapsed: float) -> bool:

@@ -46,7 +46,7 @@ from pollect_sources_network.snmp.details import RESPONSE, UPTIME, detail_sample
 from pollect_sources_network.snmp.oids import SYS_UPTIME, index_of, normalize_oid
 from pollect_sources_network.snmp.presets import PRESETS, LabelColumn, Table, ValueColumn
 from pollect_sources_network.snmp.rates import Rates
-from pollect_sources_network.snmp.values import Value, number_of, text_of
+from pollect_sources_network.snmp.values import Display, Value, display_of, number_of, text_of
 
 #: The cells of a column by index.
 Cells = Mapping[str, Value]
@@ -92,6 +92,14 @@ class SnmpTableConfig(AgentConfig, frozen=True, kw_only=True):
             "first group, or all that matches."
         ),
     ] = {}  # noqa: RUF012 - msgspec copies an empty default
+    label_display: Annotated[
+        dict[str, Display],
+        Meta(
+            description="How octet strings are shown in a label: `mac`, `hex`, `ip`, `text` or "
+            "`dateAndTime`; default: `auto`, as text where it is printable, as octets where the "
+            "MIB says so."
+        ),
+    ] = {}  # noqa: RUF012 - msgspec copies an empty default
     only: Annotated[
         dict[str, tuple[str, ...]],
         Meta(
@@ -123,7 +131,7 @@ class SnmpTableSource(Source[SnmpTableConfig]):
         super().__init__(config, context)
         self._address = parse_address(config.host, config.port)
         self._security = build_security(config, self.log)
-        check_backend(config, self._address)
+        check_backend(config, self._address, self._security)
         if (config.preset is None) == (not config.columns):
             raise ConfigError("expected either `preset` or `columns`", key="columns")
         self._keyed_oids: list[tuple[str, str]] = []
@@ -135,6 +143,7 @@ class SnmpTableSource(Source[SnmpTableConfig]):
         self._tables = tuple(map(self._with_agent_labels, self._tables))
         self._check_labels(config.only, "only")
         self._check_labels(config.label_patterns, "labelPatterns")
+        self._check_labels(config.label_display, "labelDisplay")
         self._patterns = {
             label: compile_pattern(text, f"labelPatterns.{label}")
             for label, text in config.label_patterns.items()
@@ -168,7 +177,10 @@ class SnmpTableSource(Source[SnmpTableConfig]):
         try:
             async with asyncio.timeout(limit):
                 answer = await self._ask_agent(agent)
-                shared = tuple(text_of(answer.values.get(o)) for o in self._agent_oids.values())
+                shared = tuple(
+                    text_of(answer.values.get(oid), self._display(label, oid))
+                    for label, oid in self._agent_oids.items()
+                )
                 for table in self._tables:
                     samples += await self._read_table(agent, table, shared)
         except TimeoutError as error:
@@ -218,6 +230,7 @@ class SnmpTableSource(Source[SnmpTableConfig]):
                 numbers=entry.map,
                 read=build_reader(entry, key),
                 states=entry.states,
+                display=display_of(normalize_oid(entry.oid), entry.display),
             )
 
         return Table(
@@ -285,23 +298,34 @@ class SnmpTableSource(Source[SnmpTableConfig]):
             return read[oid]
 
         async def cells_of(oids: Sequence[str]) -> Cells:
-            """Return the first of the columns that has cells."""
-            for oid in oids:
-                if cells := await walked(oid):
-                    return cells
-            return {}
+            """Return for every row the cell of the first column that has one.
 
-        async def texts_of(oids: Sequence[str]) -> dict[str, str]:
-            """Return for every row the first text that is not empty."""
-            texts: dict[str, str] = {}
+            A port without a 64-bit counter still has the one of 32 bits.
+            """
+            cells: dict[str, Value] = {}
             for oid in oids:
                 for index, value in (await walked(oid)).items():
-                    texts[index] = texts.get(index) or text_of(value)
+                    if cells.get(index) is None:
+                        cells[index] = value
+                if cells and cells.keys() >= rows:
+                    break
+            return cells
+
+        async def texts_of(column: LabelColumn) -> dict[str, str]:
+            """Return for every row the first text that is not empty."""
+            texts: dict[str, str] = {}
+            for oid in column.oids:
+                display = self._display(column.name, oid)
+                for index, value in (await walked(oid)).items():
+                    texts[index] = texts.get(index) or text_of(value, display)
                 if texts and all(texts.values()):
                     break
             return texts
 
-        label_texts = [await texts_of(column.oids) for column in table.labels]
+        #: The rows that are known to exist.
+        rows: set[str] = set()
+        label_texts = [await texts_of(column) for column in table.labels]
+        rows.update(*label_texts)
         samples: list[Sample] = []
         kept: dict[str, tuple[str, ...] | None] = {}
         for column in table.columns:
@@ -314,12 +338,17 @@ class SnmpTableSource(Source[SnmpTableConfig]):
                 labels = kept[index]
                 if column.states:
                     if labels is not None:
-                        samples += state_samples(column.metric, column.states, value, labels)
+                        samples += state_samples(
+                            column.metric, column.states, value, labels, column.display
+                        )
                     continue
                 number = self._number(column, index, value, needed, now)
                 if labels is not None and number is not None:
                     samples.append(Sample(column.metric, number, labels))
         return samples
+
+    def _display(self, label: str, oid: str) -> Display:
+        return display_of(oid, self.config.label_display.get(label, "auto"))
 
     def _labels(
         self,
@@ -345,7 +374,7 @@ class SnmpTableSource(Source[SnmpTableConfig]):
     def _number(
         self, column: ValueColumn, index: str, value: Value, needed: Sequence[Cells], now: float
     ) -> float | None:
-        number = column.numbers.get(text_of(value)) if column.numbers else None
+        number = column.numbers.get(text_of(value, column.display)) if column.numbers else None
         if number is None:
             number = column.read(value)
         if number is not None and column.compute is not None:

@@ -1,5 +1,7 @@
 """Connections that requests go over: made, measured, kept for the next one, and closed."""
 
+import errno
+import os
 import select
 import socket
 import threading
@@ -342,7 +344,11 @@ def _wrap(
     name = name.rstrip(".").partition("%")[0]
     sock.settimeout(deadline.left())
     if not isinstance(sock, ssl.SSLSocket):
-        return context.wrap_socket(sock, server_hostname=name)
+        wrapped = context.wrap_socket(sock, server_hostname=name)
+        if wrapped.version() is None:  # reset before the handshake, which was left out then
+            wrapped.close()
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+        return wrapped
     from pollect.support._http.layered import LayeredSocket
 
     layered: Any = LayeredSocket(context, sock, name)  # all of a socket that is used here
