@@ -153,7 +153,7 @@ def test_environment_is_not_asked_for_a_proxy(
         (half_answer(b"HTTP/1.1 200 OK\r\n\r\n"), "timed out"),
         (rubbish, "expected an answer of HTTP"),
         (say(b"HTTP/1.1 OK\r\n\r\n"), "expected an answer of HTTP"),
-        (say(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200), "the answer does not end"),
+        (say(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 2000), "the answer does not end"),
         (say(b"HTTP/1.1 200 OK\r\n\r\n<html>"), ""),
         (say(b""), "closed"),
         (hang_up, ""),
@@ -177,7 +177,7 @@ def test_absent_and_unknown_proxies_are_named(caplog: pytest.LogCaptureFixture) 
     with closed_port() as port:
         proxy = f"http://127.0.0.1:{port}"
         assert probe(build(host="h.example", proxy=proxy)) == {"success": 0}
-    assert f"the proxy 127.0.0.1:{port}: [Errno 111] Connection refused" in caplog.text
+    assert f"the proxy 127.0.0.1:{port}: Connection refused" in caplog.text
     assert probe(build(host="h.example", proxy="http://nowhere.invalid:1")) == {"success": 0}
     assert "the proxy nowhere.invalid:1: " in caplog.text
 
@@ -224,10 +224,10 @@ def test_proxy_is_asked_for_the_usual_port(section: dict[str, object], authority
 
 
 @pytest.mark.parametrize(
-    "proxy", ["socks5://u:hunter2@h", "u:hunter2@h:1", "https://u:hunter2@h", "http://u:hunter2@:1"]
+    "proxy", ["ftp://u:hunter2@h", "https://u:hunter2@h", "http://u:hunter2@:1", "//u:hunter2@h"]
 )
 def test_proxies_of_another_kind_are_refused_without_showing_the_password(proxy: str) -> None:
-    with pytest.raises(ConfigError, match="expected a URL like http://") as caught:
+    with pytest.raises(ConfigError, match=r"expected (the URL of )?a proxy") as caught:
         build(host="h", proxy=proxy)
     assert caught.value.key == "proxy"
     assert "hunter2" not in str(caught.value)

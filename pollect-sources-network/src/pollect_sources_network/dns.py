@@ -22,11 +22,16 @@ from pollect.api import (
     Sample,
     Seconds,
     Source,
-    SourceConfig,
     SourceContext,
     TargetUnavailable,
 )
-from pollect.support.connect import SHORTEST_SECONDS, check_server_name, resolve
+from pollect.support.connect import (
+    SHORTEST_SECONDS,
+    check_server_name,
+    describe_failure,
+    resolve,
+)
+from pollect.support.options import TlsTargetOptions
 from pollect_sources_network.parallel import longest_seconds, side_by_side
 
 if TYPE_CHECKING:
@@ -79,7 +84,7 @@ AUTHORITATIVE = Metric(
 )
 
 
-class DnsConfig(SourceConfig, frozen=True, kw_only=True):
+class DnsConfig(TlsTargetOptions, frozen=True, kw_only=True):
     server: Annotated[
         str | tuple[str, ...],
         Meta(description="Name or address of the resolver, or a list; with `port` if not 53."),
@@ -110,20 +115,6 @@ class DnsConfig(SourceConfig, frozen=True, kw_only=True):
         bool, Meta(description="Whether to ask the server to find out, not only what it has.")
     ] = True
     dnssec: Annotated[bool, Meta(description="Whether to ask for DNSSEC.")] = False
-    server_name: Annotated[
-        str | None,
-        Meta(description="Name expected in the certificate with `tls`; default: the server."),
-    ] = None
-    verify: Annotated[
-        bool, Meta(description="Whether to verify the server's certificate with `tls`.")
-    ] = True
-    ca_file: Annotated[
-        str | None,
-        Meta(description="File of the authorities to trust instead of those of the system."),
-    ] = None
-    parallel: Annotated[
-        Annotated[int, Meta(ge=1)], Meta(description="Number of queries at the same time.")
-    ] = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +187,11 @@ class DnsSource(Source[DnsConfig]):
         if self.config.transport == "tls":
             from pollect.support.tls import build_ssl_context
 
-            name = self.config.ca_file
-            ca_file = self.context.config_dir / name if name else None
             try:
-                self._tls = build_ssl_context(verify=self.config.verify, ca_file=ca_file)
+                files = self.config.tls_files(self.context.config_dir)
+                self._tls = build_ssl_context(**files)
             except OSError as error:
-                raise TargetUnavailable(f"{ca_file}: {error.strerror}") from error
+                raise TargetUnavailable(describe_failure(error)) from error
 
     def probe(self) -> Iterable[Sample]:
         replies = side_by_side(self._ask, self._questions, self.config.parallel)
@@ -253,7 +243,9 @@ class DnsSource(Source[DnsConfig]):
         query = _build_query(question, config)
         end = time.monotonic() + config.timeout
         usual = DNS_OVER_TLS_PORT if config.transport == "tls" else DNS_PORT
-        found = resolve(question.server, config.port or usual, socket.SOCK_DGRAM)
+        found = resolve(
+            question.server, config.port or usual, socket.SOCK_DGRAM, config.ip_protocol
+        )
         address, port = found[0][-1][:2]
         left = max(end - time.monotonic(), SHORTEST_SECONDS)
         if config.transport == "tls":

@@ -15,7 +15,6 @@ import time
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -30,11 +29,11 @@ from pollect.api import (
     Seconds,
     Secret,
     Source,
-    SourceConfig,
     SourceContext,
 )
-from pollect.support.connect import IpProtocol, is_tls_error
+from pollect.support.connect import is_tls_error
 from pollect.support.http import MAX_REDIRECTS, HttpClient, Response
+from pollect.support.options import TlsTargetOptions
 from pollect.support.urls import check_url, redact_url, url_label
 from pollect_sources_network.credentials import BasicAuth
 from pollect_sources_network.parallel import longest_seconds, side_by_side
@@ -129,7 +128,7 @@ _ONE_URL = _declare()
 _BY_URL = _declare("url")
 
 
-class HttpConfig(SourceConfig, frozen=True, kw_only=True):
+class HttpConfig(TlsTargetOptions, frozen=True, kw_only=True):
     url: Annotated[
         str | tuple[str, ...],
         Meta(description="URL to probe; a list of them adds the label `url` to every value."),
@@ -182,25 +181,16 @@ class HttpConfig(SourceConfig, frozen=True, kw_only=True):
     max_redirects: Annotated[
         Annotated[int, Meta(ge=0)], Meta(description="Number of redirects to follow at most.")
     ] = MAX_REDIRECTS
-    verify: Annotated[bool, Meta(description="Whether to verify the server's certificate.")] = True
-    ca_file: Annotated[
-        str | None,
-        Meta(description="File of the authorities to trust instead of those of the system."),
-    ] = None
     client_cert: Annotated[
         str | None, Meta(description="File with the client certificate in PEM.")
     ] = None
     client_key: Annotated[
         str | None, Meta(description="File with its key; default: it is in `clientCert`.")
     ] = None
-    server_name: Annotated[
-        str, Meta(description="Name to ask for in TLS and to expect in the certificate.")
-    ] = ""
     basic_auth: Annotated[
         BasicAuth | None, Meta(description="Credentials for basic authentication.")
     ] = None
     bearer_token: Annotated[Secret | None, Meta(description="Token sent as bearer token.")] = None
-    ip_protocol: Annotated[IpProtocol, Meta(description="Version of IP to use.")] = "any"
     match: Annotated[
         str | None, Meta(description="Regular expression that the body must match somewhere.")
     ] = None
@@ -210,9 +200,6 @@ class HttpConfig(SourceConfig, frozen=True, kw_only=True):
     max_body_size: Annotated[
         Annotated[int, Meta(gt=0)], Meta(description="Bytes of body to accept at most.")
     ] = 10 * 1024 * 1024
-    parallel: Annotated[
-        Annotated[int, Meta(ge=1)], Meta(description="Number of URLs probed at the same time.")
-    ] = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,11 +246,8 @@ class HttpSource(Source[HttpConfig]):
             user=auth.username if auth else "",
             password=auth.password if auth else "",
             token=config.bearer_token,
-            verify=config.verify,
-            ca_file=self._path(config.ca_file),
-            client_cert=self._path(config.client_cert),
-            client_key=self._path(config.client_key),
-            server_name=config.server_name,
+            **config.tls_files(self.context.config_dir, config.client_cert, config.client_key),
+            server_name=config.server_name or "",
             # An empty text is a wish of its own.
             proxy=None if config.proxy is None else config.proxy.reveal(),
             max_body_bytes=config.max_body_size,
@@ -290,9 +274,6 @@ class HttpSource(Source[HttpConfig]):
 
     def deadline_seconds(self) -> float:
         return longest_seconds(len(self._urls), self.config.parallel, self._total_seconds)
-
-    def _path(self, name: str | None) -> Path | None:
-        return None if name is None else self.context.config_dir / name
 
     def _check(self, url: str) -> Check:
         begin = time.monotonic()

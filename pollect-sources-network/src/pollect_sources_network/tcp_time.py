@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from msgspec import Meta
 
-from pollect.api import ConfigError, Metric, Sample, Seconds, Source, SourceConfig, SourceContext
+from pollect.api import ConfigError, Metric, Sample, Seconds, Source, SourceContext
 from pollect.support.connect import (
     Deadline,
     Found,
-    IpProtocol,
     connect,
     open_socket,
     resolve,
     split_host_port,
     try_each,
 )
+from pollect.support.options import TargetOptions
 from pollect_sources_network.parallel import longest_seconds, side_by_side
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ _ONE_HOST = _declare()
 _BY_HOST = _declare("host")
 
 
-class TcpTimeConfig(SourceConfig, frozen=True, kw_only=True):
+class TcpTimeConfig(TargetOptions, frozen=True, kw_only=True):
     host: Annotated[str, Meta(description="Name or address to connect to.")] = ""
     port: Annotated[
         Annotated[int, Meta(ge=1, le=65535)] | None, Meta(description="Port of `host`.")
@@ -106,7 +106,6 @@ class TcpTimeConfig(SourceConfig, frozen=True, kw_only=True):
             "come; without `expect` any will do."
         ),
     ] = "tcp"
-    timeout: Annotated[Seconds, Meta(description="Seconds the whole check may take.")] = 10.0
     read_timeout: Annotated[
         Seconds | None,
         Meta(
@@ -118,13 +117,9 @@ class TcpTimeConfig(SourceConfig, frozen=True, kw_only=True):
         str, Meta(description="Regular expression that the answer must match somewhere.")
     ] = ""
     tls: Annotated[bool, Meta(description="Whether to talk TLS; nothing is verified.")] = False
-    ip_protocol: Annotated[IpProtocol, Meta(description="Version of IP to use.")] = "any"
     source_address: Annotated[
         str, Meta(description="Address of this host to come from; default: the system chooses.")
     ] = ""
-    parallel: Annotated[
-        Annotated[int, Meta(ge=1)], Meta(description="Number of hosts checked at the same time.")
-    ] = 8
 
 
 @dataclass(slots=True)
@@ -230,7 +225,7 @@ class TcpTimeSource(Source[TcpTimeConfig]):
             if config.tls:
                 begin = time.monotonic()
                 sock.settimeout(deadline.left())
-                sock = _tls_context().wrap_socket(sock, server_hostname=target[0])
+                sock = self._tls_context().wrap_socket(sock, server_hostname=target[0])
                 check.phases["tls"] = time.monotonic() - begin
             step = ResultCode.READ_FAILED
             if config.send or self._expect is not None:
@@ -241,6 +236,11 @@ class TcpTimeSource(Source[TcpTimeConfig]):
             _note_error(check, error, step)
         finally:
             sock.close()
+
+    def _tls_context(self) -> "ssl.SSLContext":
+        from pollect.support.tls import build_ssl_context  # 4 MB, and most checks do without
+
+        return build_ssl_context(verify=False)
 
     def _tell(self, target: tuple[str, int], check: Check) -> None:
         part = "{} port {}".format(*target)
@@ -328,12 +328,3 @@ def _check_combination(config: TcpTimeConfig) -> None:
         ) from error
     if config.ip_protocol not in ("any", version):
         raise ConfigError(f"expected an address of IPv{config.ip_protocol}", key="sourceAddress")
-
-
-def _tls_context() -> "ssl.SSLContext":
-    import ssl  # 4 MB, and most checks do without
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context

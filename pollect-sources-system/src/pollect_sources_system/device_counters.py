@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pollect.api import Metric, Sample
+from pollect.api import Kind, Metric, Sample
 from pollect.support.filters import NameFilter
 from pollect.support.rates import Rates
 
@@ -18,6 +18,15 @@ class Counter(NamedTuple):
     rate: Metric
     #: The counter itself, reported on request.
     total: Metric
+
+
+def declare_counter(label: str, field: str, rate: str, total: str, unit: str, what: str) -> Counter:
+    """Return the counter of psutil's `field`, its rate and total named and labelled by device."""
+    return Counter(
+        field,
+        Metric(rate, help=f"{what} per second.", unit=f"{unit}_per_second", labels=(label,)),
+        Metric(total, help=f"{what}.", unit=unit, kind=Kind.COUNTER, labels=(label,)),
+    )
 
 
 class DeviceCounters:

@@ -4,28 +4,23 @@ Read through psutil (`/proc/net/dev` on Linux). Cost of a probe: one small file;
 a few system calls per card.
 """
 
+import functools
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Annotated
 
 from msgspec import Meta
 
-from pollect.api import Kind, Metric, Sample, Source, SourceConfig, SourceContext, TargetUnavailable
+from pollect.api import Metric, Sample, Source, SourceConfig, SourceContext, TargetUnavailable
 from pollect.support.filters import NameFilter, Names
-from pollect_sources_system.device_counters import Counter, DeviceCounters
+from pollect_sources_system.device_counters import DeviceCounters, declare_counter
 from pollect_sources_system.load_psutil import load_psutil
 
 LABELS = ("interface",)
 BITS_PER_MEGABIT = 1_000_000
 
 
-def _counter(field: str, rate: str, total: str, unit: str, what: str) -> Counter:
-    return Counter(
-        field,
-        Metric(rate, help=f"{what} per second.", unit=f"{unit}_per_second", labels=LABELS),
-        Metric(total, help=f"{what}.", unit=unit, kind=Kind.COUNTER, labels=LABELS),
-    )
-
+_counter = functools.partial(declare_counter, "interface")
 
 TRAFFIC = (
     _counter("bytes_sent", "sent_bytes_sec", "total_bytes_sent", "bytes", "Bytes sent"),

@@ -4,6 +4,7 @@ Read through psutil (`/proc/diskstats` on Linux, where partitions, `dm-*` and `l
 too). Cost of a probe: one small file. Everything but the totals appears from the second probe on.
 """
 
+import functools
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Annotated, Any
@@ -11,7 +12,6 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from pollect.api import (
-    Kind,
     Metric,
     Sample,
     Source,
@@ -21,7 +21,7 @@ from pollect.api import (
 )
 from pollect.support.filters import NameFilter, Names
 from pollect.support.rates import Rates
-from pollect_sources_system.device_counters import Counter, DeviceCounters
+from pollect_sources_system.device_counters import DeviceCounters, declare_counter
 from pollect_sources_system.load_psutil import load_psutil
 
 LABELS = ("disk",)
@@ -29,13 +29,7 @@ LABELS = ("disk",)
 BUSY_MS_PER_PERCENT = 10.0
 
 
-def _counter(field: str, rate: str, total: str, unit: str, what: str) -> Counter:
-    return Counter(
-        field,
-        Metric(rate, help=f"{what} per second.", unit=f"{unit}_per_second", labels=LABELS),
-        Metric(total, help=f"{what}.", unit=unit, kind=Kind.COUNTER, labels=LABELS),
-    )
-
+_counter = functools.partial(declare_counter, "disk")
 
 COUNTERS = (
     _counter("read_count", "reads_sec", "total_read_count", "operations", "Reads completed"),

@@ -6,6 +6,9 @@ from typing import Annotated, TypedDict
 import msgspec
 from msgspec import Meta
 
+from pollect.plugin import Seconds, SourceConfig
+from pollect.support.connect import IpProtocol
+
 
 class TlsFiles(TypedDict):
     """What `HttpClient` and `build_ssl_context` take."""
@@ -42,3 +45,41 @@ class ClientTls(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             client_cert=find(self.cert),
             client_key=find(self.key),
         )
+
+
+class TargetOptions(SourceConfig, frozen=True, kw_only=True):
+    """Options of a source that checks one or several targets over the network."""
+
+    timeout: Annotated[Seconds, Meta(description="Seconds that one check may take.")] = 10.0
+    ip_protocol: Annotated[IpProtocol, Meta(description="Version of IP to use.")] = "any"
+    parallel: Annotated[
+        Annotated[int, Meta(ge=1)], Meta(description="Number of targets checked at the same time.")
+    ] = 8
+
+
+class TlsTargetOptions(TargetOptions, frozen=True, kw_only=True):
+    """The same for targets that speak TLS."""
+
+    verify: Annotated[bool, Meta(description="Whether to verify the server's certificate.")] = True
+    ca_file: Annotated[
+        str | None,
+        Meta(
+            description="File or folder of the authorities to trust instead of those of the system."
+        ),
+    ] = None
+    server_name: Annotated[
+        str | None,
+        Meta(
+            description="Name to ask for in TLS and to expect in the certificate; default: the "
+            "host."
+        ),
+    ] = None
+
+    def tls_files(
+        self, folder: Path, client_cert: str | None = None, client_key: str | None = None
+    ) -> TlsFiles:
+        """Return the options with their files, and those of a client, found from `folder`."""
+        given = ClientTls(
+            ca=self.ca_file, cert=client_cert, key=client_key, insecure=not self.verify
+        )
+        return given.files(folder)

@@ -19,7 +19,7 @@ from pollect.errors import (
     ProbeError,
     TargetUnavailable,
 )
-from pollect.support.connect import Deadline
+from pollect.support.connect import Connection, Deadline, IpProtocol, connect
 from pollect.support.urls import redact_url
 
 #: Where clients look for a proxy whose URL names no port.
@@ -27,7 +27,7 @@ PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 10
 #: tinyproxy answers with the first to wrong credentials, and with the second to none.
 _UNAUTHORIZED = (401, 407)
 _FORBIDDEN = 403
-_MAX_HEAD_BYTES = 64 * 1024
+_MAX_HEAD_BYTES = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,29 @@ class ProxyChoice:
         if not url or any(_matches(entry, host, port) for entry in self._exempt):
             return None
         return parse_proxy(url)
+
+
+def connect_to(proxy: Proxy, deadline: Deadline, ip_protocol: IpProtocol = "any") -> Connection:
+    """Connect to a proxy. Raises `TargetUnavailable` when it is not there, or `TimeoutError`."""
+    try:
+        return connect(proxy.host, proxy.port, deadline, ip_protocol)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise TargetUnavailable(f"{proxy}: {error.strerror or error}") from error
+
+
+def connect_through(
+    proxy: Proxy, host: str, port: int, deadline: Deadline, ip_protocol: IpProtocol = "any"
+) -> socket.socket:
+    """Return a connection that `proxy` passes on to `host`; errors as of `open_tunnel`."""
+    sock = connect_to(proxy, deadline, ip_protocol).sock
+    try:
+        open_tunnel(sock, proxy, host, port, deadline)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def open_tunnel(

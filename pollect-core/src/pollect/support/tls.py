@@ -31,11 +31,8 @@ def build_ssl_context(
     Raises `OSError` when a file is missing or is not what it should be.
     """
     if not verify:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        if alpn:
-            context.set_alpn_protocols(list(alpn))
+        trust_all = _trusting_all if client_cert is None else _trusting_all.__wrapped__
+        context = trust_all(alpn)
     else:
         bundle = ca_file or _bundle_of_environment()
         if bundle is None and not _has_system_authorities():
@@ -63,6 +60,16 @@ def _trusting_context(
         raise _unusable("no certificate in PEM", bundle) from error
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(bundle)) from error
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    return context
+
+
+@functools.lru_cache(maxsize=8)
+def _trusting_all(alpn: tuple[str, ...]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     if alpn:
         context.set_alpn_protocols(list(alpn))
     return context

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pollect.api import BadResponse
-from pollect.support.connect import Deadline, connect
+from pollect.support.connect import Deadline, IpProtocol, connect
+from pollect.support.proxies import Proxy, connect_through
 from pollect.support.tls import build_ssl_context, presented_certificates
 from pollect_sources_network.certificate.dialogue import Dialogue
-from pollect_sources_network.certificate.proxy import Proxy, open_tunnel
 from pollect_sources_network.certificate.starttls import DIALOGUES
 
 #: OpenSSL's code for "the certificate is fine".
@@ -26,8 +26,9 @@ class Target:
     server_name: str
     #: Key of `DIALOGUES`, or empty for TLS at once.
     starttls: str = ""
-    #: Through whom to connect; None for nobody.
+    #: What to connect through.
     proxy: Proxy | None = None
+    ip_protocol: IpProtocol = "any"
 
     def __str__(self) -> str:
         return f"{self.host} port {self.port}"
@@ -84,9 +85,9 @@ def fetch_verdict(target: Target, deadline: Deadline, ca_file: Path | None) -> i
 def _prepare(context: ssl.SSLContext, target: Target, deadline: Deadline) -> ssl.SSLSocket:
     """Connect and talk until the handshake may begin."""
     if target.proxy is not None:
-        sock = open_tunnel(target.proxy, target.host, target.port, deadline)
+        sock = connect_through(target.proxy, target.host, target.port, deadline, target.ip_protocol)
     else:
-        sock = connect(target.host, target.port, deadline).sock
+        sock = connect(target.host, target.port, deadline, target.ip_protocol).sock
     try:
         if target.starttls:
             DIALOGUES[target.starttls](Dialogue(sock, deadline, target.server_name))

@@ -24,11 +24,12 @@ from pollect.api import (
     Seconds,
     Secret,
     Source,
-    SourceConfig,
     SourceContext,
     TargetUnavailable,
 )
-from pollect.support.connect import Deadline, check_server_name
+from pollect.support.connect import Deadline, check_server_name, describe_failure
+from pollect.support.options import TlsTargetOptions
+from pollect.support.proxies import Proxy, parse_proxy
 from pollect.support.urls import check_url, url_label
 from pollect_sources_network.certificate.files import is_pkcs12, read_chain, require_pkcs12
 from pollect_sources_network.certificate.handshake import (
@@ -38,7 +39,6 @@ from pollect_sources_network.certificate.handshake import (
     fetch_chain,
     fetch_verdict,
 )
-from pollect_sources_network.certificate.proxy import parse_proxy
 from pollect_sources_network.certificate.starttls import PLAIN_PORTS, TLS_PORTS
 from pollect_sources_network.parallel import longest_seconds, side_by_side
 from pollect_sources_network.x509 import (
@@ -107,7 +107,7 @@ _ONE = _declare()
 _BY_URL = _declare("url")
 
 
-class CertificateConfig(SourceConfig, frozen=True, kw_only=True):
+class CertificateConfig(TlsTargetOptions, frozen=True, kw_only=True):
     url: Annotated[
         str | None,
         Meta(
@@ -149,8 +149,8 @@ class CertificateConfig(SourceConfig, frozen=True, kw_only=True):
     proxy: Annotated[
         Secret | None,
         Meta(
-            description="HTTP proxy to connect through, as http://user:password@host:port; "
-            "default, and with an empty text: none, whatever the environment says."
+            description="Proxy to connect through, as http://user:password@host:port or "
+            "socks5h://host; default, and with an empty text: none, whatever the environment says."
         ),
     ] = None
     timeout: Annotated[
@@ -163,13 +163,6 @@ class CertificateConfig(SourceConfig, frozen=True, kw_only=True):
             "connection; the days are reported in any case."
         ),
     ] = True
-    ca_file: Annotated[
-        str | None,
-        Meta(description="File of the authorities to trust instead of those of the system."),
-    ] = None
-    parallel: Annotated[
-        Annotated[int, Meta(ge=1)], Meta(description="Number of `urls` read at the same time.")
-    ] = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +186,10 @@ class CertificateSource(Source[CertificateConfig]):
         self._metrics = _BY_URL if config.urls else _ONE
         if config.server_name:
             check_server_name(config.server_name)
-        self._proxy = parse_proxy(config.proxy.reveal()) if config.proxy else None
+        self._proxy = self._parse_proxy()
         #: Label values -> where it is.
         self._targets = self._build_targets()
-        self._ca_file = context.config_dir / config.ca_file if config.ca_file else None
+        self._ca_file = config.tls_files(context.config_dir)["ca_file"]
 
     def open(self) -> None:
         for target in self._targets.values():
@@ -219,6 +212,14 @@ class CertificateSource(Source[CertificateConfig]):
 
     def deadline_seconds(self) -> float:
         return longest_seconds(len(self._targets), self.config.parallel, self.config.timeout)
+
+    def _parse_proxy(self) -> Proxy | None:
+        if not self.config.proxy:
+            return None
+        proxy = parse_proxy(self.config.proxy.reveal())
+        if proxy.scheme == "https":
+            raise ConfigError("expected a proxy of http or SOCKS", key="proxy")
+        return proxy
 
     def _build_targets(self) -> dict[tuple[str, ...], Target | Path]:
         config = self.config
@@ -245,7 +246,9 @@ class CertificateSource(Source[CertificateConfig]):
         return self._build_target(parts.hostname or "", port, starttls)
 
     def _build_target(self, host: str, port: int, starttls: str) -> Target:
-        return Target(host, port, self.config.server_name or host, starttls, self._proxy)
+        config = self.config
+        name = config.server_name or host
+        return Target(host, port, name, starttls, self._proxy, config.ip_protocol)
 
     def _check(self, target: Target | Path) -> Check | None:
         deadline = Deadline(self.config.timeout)
@@ -256,7 +259,8 @@ class CertificateSource(Source[CertificateConfig]):
                 presented = fetch_chain(target, deadline)
             leaf = parse_certificate(presented.chain[0])
         except (OSError, ProbeError) as error:
-            self.troubles.failed(str(target), error)
+            problem = describe_failure(error) if isinstance(error, OSError) else error
+            self.troubles.failed(str(target), problem)
             return None
         self.troubles.works(str(target))
         code = None

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pollect.errors import TargetUnavailable
 from pollect.support._http.message import Head, read_body, read_head
 from pollect.support.connect import Deadline, IpProtocol, connect
-from pollect.support.proxies import Proxy, authority, open_tunnel
+from pollect.support.proxies import Proxy, authority, connect_to, open_tunnel
 
 if TYPE_CHECKING:
     import ssl
@@ -305,13 +304,10 @@ def _connect(
     is_tls = origin.scheme == "https"
     if is_tls or (proxy is not None and proxy.scheme == "https"):
         tls_context()  # a missing file is found before the other side is troubled
-    host, port = (proxy.host, proxy.port) if proxy else (origin.host, origin.port)
-    try:
-        made = connect(host, port, deadline, options.ip_protocol)
-    except OSError as error:
-        if proxy is None or isinstance(error, TimeoutError):
-            raise
-        raise TargetUnavailable(f"{proxy}: {error.strerror or error}") from error
+    if proxy is not None:
+        made = connect_to(proxy, deadline, options.ip_protocol)
+    else:
+        made = connect(origin.host, origin.port, deadline, options.ip_protocol)
     exchange = Exchange(made.resolve_seconds, made.connect_seconds, address=made.address)
     sock = made.sock
     try:
