@@ -15,6 +15,7 @@ PARTS = {
     "writers": "remote writers",
     "delivery": "probes beside remote writers that cannot deliver, 100 sources at a 0.2 s tick",
     "snmp": "SNMP agents",
+    "http": "Http checks against nginx",
     "commands": "commands",
 }
 
