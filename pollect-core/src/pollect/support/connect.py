@@ -142,10 +142,27 @@ def resolve(
     family = _FAMILIES[ip_protocol]
     if source_address:
         family = socket.AF_INET6 if ":" in source_address else socket.AF_INET
+    if (address := _literal(host, port, family)) is not None:
+        return [(address[0], kind, 0, "", address[1])]
     try:
         return socket.getaddrinfo(host, port, family, kind)
     except UnicodeError as error:
         raise socket.gaierror(socket.EAI_NONAME, "not a usable host name") from error
+
+
+def _literal(
+    host: str, port: int, family: int
+) -> tuple[socket.AddressFamily, tuple[Any, ...]] | None:
+    """Return an address that stands for itself, without the lock and the files of a look-up."""
+    for kind, address in (
+        (socket.AF_INET, (host, port)),
+        (socket.AF_INET6, (host, port, 0, 0)),
+    ):
+        if family in (socket.AF_UNSPEC, kind) and (":" in host) == (kind == socket.AF_INET6):
+            with contextlib.suppress(OSError, ValueError):
+                socket.inet_pton(kind, host)
+                return kind, address
+    return None
 
 
 def open_socket(found: Found, seconds: float, source_address: str = "") -> socket.socket:

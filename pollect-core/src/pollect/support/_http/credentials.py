@@ -7,8 +7,9 @@ import os
 import re
 import secrets
 import threading
+import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from contextlib import suppress
 from typing import Protocol, TypeAlias
 from urllib.parse import unquote
 
@@ -22,6 +23,13 @@ _HASHES: Mapping[str, _Hash] = {
     "SHA-256": hashlib.sha256,
     "SHA-512": hashlib.sha512,
 }
+
+
+#: How long the look at a `.netrc` holds good, in seconds: every request asks.
+NETRC_SECONDS = 1.0
+_NETRC_FILES = ("~/.netrc", "~/_netrc")
+#: Files -> when they were looked for, and which is there.
+_found_netrc: dict[tuple[str, ...], tuple[float, tuple[str, int, int] | None]] = {}
 
 
 class Credentials(Protocol):
@@ -129,23 +137,34 @@ def parse_challenge(text: str) -> dict[str, str]:
 
 
 class Netrc:
-    """Credentials for hosts from the file that `NETRC` names, else `~/.netrc` or `~/_netrc`."""
+    """Credentials for hosts from the file that `NETRC` names, else `~/.netrc` or `~/_netrc`.
+
+    A file that changes counts within `NETRC_SECONDS`.
+    """
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         named = environ.get("NETRC")
-        self._files = [Path(named)] if named else [Path("~/.netrc"), Path("~/_netrc")]
+        self._files = tuple(map(os.path.expanduser, (named,) if named else _NETRC_FILES))
 
     def find(self, host: str) -> Fixed | None:
         """Return the credentials for a host, None without any or when the file is unusable."""
-        for file in self._files:
-            try:
-                path = file.expanduser()
-                stat = path.stat()
-            except (OSError, RuntimeError):  # RuntimeError: there is no home
-                continue
-            login = _login(path, stat.st_mtime_ns, stat.st_size, host)
-            return basic(*login) if login else None
-        return None
+        now = time.monotonic()
+        found = _found_netrc.get(self._files)
+        if found is None or now - found[0] > NETRC_SECONDS:
+            found = _found_netrc[self._files] = now, _stat_first(self._files)
+        if found[1] is None:
+            return None
+        login = _login(*found[1], host)
+        return basic(*login) if login else None
+
+
+def _stat_first(files: tuple[str, ...]) -> tuple[str, int, int] | None:
+    """Return the first file that is there, with what changes when it does."""
+    for file in files:
+        with suppress(OSError):
+            stat = os.stat(file)
+            return file, stat.st_mtime_ns, stat.st_size
+    return None
 
 
 def of_user_info(netloc: str) -> Fixed | None:
@@ -156,7 +175,7 @@ def of_user_info(netloc: str) -> Fixed | None:
 
 
 @functools.lru_cache(maxsize=64)
-def _login(path: Path, changed_at: int, size: int, host: str) -> tuple[str, str] | None:
+def _login(path: str, changed_at: int, size: int, host: str) -> tuple[str, str] | None:
     import netrc
 
     try:
