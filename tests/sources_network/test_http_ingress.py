@@ -323,6 +323,24 @@ def test_counters_survive_a_restart_when_asked(tmp_path: Path) -> None:
         assert values(source.probe())["jobs"] == 1
 
 
+def test_links_in_the_state_folder_are_neither_read_nor_written_through(tmp_path: Path) -> None:
+    metrics = {"jobs": {"type": "counter"}}
+    section = {"name": "up", "metrics": metrics, "persist": True}
+    folder, victim = tmp_path / "state", tmp_path / "victim"
+    with listening(**section, state_dir=folder) as (source, client):
+        client.push({"jobs": {"value": 1}})
+        source.probe()
+    (file,) = folder.iterdir()
+    victim.write_bytes(file.read_bytes())
+    before = victim.read_bytes()
+    file.unlink()
+    file.symlink_to(victim)
+    with listening(**section, state_dir=folder) as (source, client):
+        client.push({"jobs": {"value": 5}})
+        assert values(source.probe())["jobs"] == 5
+    assert victim.read_bytes() == before
+
+
 def test_values_outlive_a_reload_that_leaves_the_port(tmp_path: Path) -> None:
     jobs: dict[str, Any] = {"type": "counter"}
     metrics = {"jobs": jobs, "load": {}, "queue": {"labels": ["site"]}}

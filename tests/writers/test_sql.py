@@ -221,3 +221,14 @@ def test_connection_that_the_server_cut_is_made_anew(postgresql_url: str) -> Non
     writer.close()
     assert [row[3] for row in database.ask(QUERY)] == [1, 2]
     database.close()
+
+
+def test_a_link_in_the_state_folder_is_not_written_through(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "history.sqlite").symlink_to(victim)
+    writer = build_writer({}, SqlWriter, state_dir=tmp_path / "state")
+    with pytest.raises(Retryable):
+        writer.open()
+    writer.close()
+    assert not victim.exists()

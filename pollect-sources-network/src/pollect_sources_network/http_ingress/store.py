@@ -7,7 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pollect.api import Clock
+from pollect.support.private_files import read_private, write_private
 from pollect_sources_network.http_ingress.payload import Definition, Refused, Update
+
+#: Larger than any number of series that a config allows.
+MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -106,22 +110,25 @@ class Store:
                 {"metric": metric, "labels": labels, **asdict(series)}
                 for (metric, labels), series in self._series.items()
             ]
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        new = file.with_suffix(".new")
-        new.touch(mode=0o600)
-        new.write_text(json.dumps(rows))
-        new.replace(file)
+        try:
+            write_private(file, json.dumps(rows).encode(), durable=False)
+        except BaseException:
+            self._changed = True
+            raise
 
     def load(self, file: Path) -> None:
         """Take over what `save_changes` wrote, as far as the definitions still have it.
 
-        An absent file changes nothing. Raises `OSError`, and `ValueError` when it is damaged.
+        An absent file changes nothing. Raises `OSError`, also for a link, and `ValueError` when it
+        is damaged.
         """
-        if not file.exists():
+        try:
+            text = read_private(file, max_bytes=MAX_FILE_BYTES)
+        except FileNotFoundError:
             return
         now = self._clock.monotonic()
         try:
-            for row in json.loads(file.read_text()):
+            for row in json.loads(text):
                 metric, labels = row["metric"], tuple(row["labels"])
                 definition = self._definitions.get(metric)
                 if definition is not None and len(definition.labels) == len(labels):

@@ -37,10 +37,16 @@ _DELETE_SERIES = (
 
 
 class SqliteStore:
-    """A `Store` in one file, which others may read at the same time."""
+    """A `Store` in one file, which others may read at the same time.
 
-    def __init__(self, path: Path, timeout_seconds: float) -> None:
+    `follows_links`: whether the file may be a link, as one that the operator named may.
+    """
+
+    def __init__(self, path: Path, timeout_seconds: float, *, follows_links: bool = True) -> None:
         self._path = path
+        self._flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        if not follows_links:
+            self._flags |= os.O_NOFOLLOW
         self._timeout = timeout_seconds
         self._database: sqlite3.Connection | None = None
         self._ids: dict[str, int] = {}
@@ -82,7 +88,7 @@ class SqliteStore:
             return self._database
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE))
+            os.close(os.open(self._path, self._flags, _MODE))
             # The outbox closes from another thread than the one that wrote, never at once.
             database = sqlite3.connect(self._path, timeout=self._timeout, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:

@@ -62,7 +62,7 @@ class SqlWriter(Writer[SqlWriterConfig]):
             file = context.state_dir / DEFAULT_FILE
             if config.path is not None:
                 file = context.config_dir / config.path
-            self._store = SqliteStore(file, config.timeout)
+            self._store = SqliteStore(file, config.timeout, follows_links=config.path is not None)
         elif config.path is None:
             from pollect_writers.sql.alchemy import AlchemyStore
 
