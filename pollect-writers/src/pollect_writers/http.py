@@ -108,7 +108,7 @@ def build_endpoint(
 ) -> Endpoint:
     """Return the endpoint at `url`; headers of the config win over `headers`.
 
-    Raises `ConfigError` when `url` is no address.
+    Raises `ConfigError` when `url` is incomplete or holds credentials.
     """
     return Endpoint(
         url=check_url(url, credentials=False),

@@ -93,7 +93,7 @@ class Response:
     encoding: str = "utf-8"
 
     def text(self) -> str:
-        """Return the body as text; what is no text in its encoding becomes `\\ufffd`."""
+        """Return the body as text; bytes that its encoding does not have become `\\ufffd`."""
         try:
             return self.body.decode(self.encoding, errors="replace")
         except LookupError:  # the server named an encoding that does not exist
