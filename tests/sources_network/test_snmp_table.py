@@ -269,6 +269,26 @@ def test_a_silent_agent_is_unavailable(switch: SimulatedAgent) -> None:
         series(switch, preset="interfaces", timeout=0.05)
 
 
+def test_a_column_that_goes_round_in_circles_leaves_the_others_alone() -> None:
+    with SimulatedAgent(SWITCH) as switch:
+        in_order, column = switch._next, OBJECTS["ifOperStatus"]
+
+        def circling(oid: str) -> tuple[str, Tagged]:
+            after = in_order(oid)
+            return (f"{column}.1", (INTEGER, 1)) if after[0].startswith(f"{column}.2") else after
+
+        switch._next = circling  # type: ignore[method-assign]
+        with opened(section(switch, preset="interfaces"), SnmpTableSource) as source:
+            found = source.series()
+            assert found['in_bytes{index="2",interface="lan2",alias=""}'] == 5
+            assert not any(name.startswith("up{") for name in found)
+            (text,) = source.source.troubles.texts()
+            assert text.startswith(f"column {column}: ")
+            switch._next = in_order  # type: ignore[method-assign]
+            assert source.series()['up{index="1",interface="lan1",alias="printer"}'] == 1
+            assert source.source.troubles.texts() == ()
+
+
 def test_a_lost_datagram_does_not_lose_rows(switch: SimulatedAgent) -> None:
     switch.drop = 1
     assert len(series(switch, **PORTS, timeout=0.1)) == 3

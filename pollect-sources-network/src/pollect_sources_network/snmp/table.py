@@ -14,10 +14,12 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from pollect.api import (
+    AuthenticationFailed,
     BadResponse,
     ConfigError,
     Kind,
     Metric,
+    ProbeError,
     Sample,
     Source,
     SourceContext,
@@ -186,7 +188,8 @@ class SnmpTableSource(Source[SnmpTableConfig]):
         except TimeoutError as error:
             raise TargetUnavailable(f"{self._address}: no end after {limit:g} s") from error
         if not samples and not self._has_rates and not self.config.only:
-            raise BadResponse(f"{self._address}: the agent has none of the columns")
+            problem = next(iter(self.troubles.texts()), "the agent has none of the columns")
+            raise BadResponse(f"{self._address}: {problem}")
         if self.config.details:
             samples += detail_samples(agent, answer)
         return samples
@@ -293,8 +296,8 @@ class SnmpTableSource(Source[SnmpTableConfig]):
         async def walked(oid: str) -> Cells:
             """Walk a column, each at most once."""
             if oid not in read:
-                rows = await agent.walk(oid)
-                read[oid] = {index_of(cell, oid): value for cell, value in rows.items()}
+                found = await self._walk(agent, oid)
+                read[oid] = {index_of(cell, oid): value for cell, value in found.items()}
             return read[oid]
 
         async def cells_of(oids: Sequence[str]) -> Cells:
@@ -346,6 +349,23 @@ class SnmpTableSource(Source[SnmpTableConfig]):
                 if labels is not None and number is not None:
                     samples.append(Sample(column.metric, number, labels))
         return samples
+
+    async def _walk(self, agent: Agent, oid: str) -> Cells:
+        """Walk a column; one that fails or does not end leaves the others alone.
+
+        Raises `ProbeError` when it is the agent that fails.
+        """
+        try:
+            rows = await agent.walk(oid)
+        except AuthenticationFailed:
+            raise
+        except ProbeError as error:
+            if SYS_UPTIME not in (await agent.get([SYS_UPTIME])).values:
+                raise
+            self.troubles.failed(f"column {oid}", error, type(error).__qualname__)
+            return {}
+        self.troubles.works(f"column {oid}")
+        return rows
 
     def _display(self, label: str, oid: str) -> Display:
         return display_of(oid, self.config.label_display.get(label, "auto"))
