@@ -64,6 +64,7 @@ MAX_BODY_BYTES = 10 * 1024 * 1024
 #: What requests and 1.x allow.
 MAX_REDIRECTS = 30
 
+ACCEPTED_CODINGS = "gzip, deflate"
 SUCCESS = range(200, 300)
 UNAUTHORIZED = (401, 403, 407)
 
@@ -193,7 +194,7 @@ class HttpClient:
         self.cookies = Cookies()
         usual = {
             "User-Agent": "pollect",
-            "Accept-Encoding": "gzip, deflate",
+            "Accept-Encoding": ACCEPTED_CODINGS,
             "Accept": "*/*",
             "Connection": "keep-alive" if keep_alive else "close",
         }
@@ -350,7 +351,9 @@ def limit_session(
         limit = max(seconds(), SHORTEST_SECONDS)
         with _mapped_errors(url, limit):
             origin, target, _ = locate(url)
-            fields = merge_fields({}, headers, {"Host": origin.header})
+            # Only what we undo, whatever the library offers.
+            own = {"Host": origin.header, "Accept-Encoding": ACCEPTED_CODINGS}
+            fields = merge_fields({}, headers, own)
             message = Message(method, target, fields.values(), body)
             proxy = proxies.find(*origin)
             return pool.exchange(origin, message, proxy, Deadline(limit))
