@@ -1,5 +1,6 @@
 """`${...}`: the rules of 1.x as its users know them, and what was added."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -92,6 +93,45 @@ def test_file_that_cannot_be_read_is_unset(tmp_path: Path) -> None:
     unset = environment.fill("${file:binary}")
     assert isinstance(unset, Unset)
     assert unset.problem == "cannot read binary: it is not UTF-8 text"
+
+
+def test_name_of_a_file_may_hold_variables(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("s3cret\n")
+    environment = Environment(
+        {"CREDENTIALS_DIRECTORY": str(tmp_path), "N": "token"}, Path("absent")
+    )
+    for text in (
+        "<${file:${CREDENTIALS_DIRECTORY}/token}>",
+        "<${file:${CREDENTIALS_DIRECTORY}/${N}}>",
+        "<${file:${CREDENTIALS_DIRECTORY}/${NONE:-token}}>",
+    ):
+        assert environment.fill(text) == "<s3cret>"
+    for text, problem in (
+        ("${file:${NONE}/token}", "variable NONE is not set"),
+        ("${file:${CREDENTIALS_DIRECTORY}/x}", "cannot read ${CREDENTIALS_DIRECTORY}/x: No such"),
+        ("${file:${file:token}}", "the name of a file cannot come from another file"),
+    ):
+        unset = environment.fill(text)
+        assert isinstance(unset, Unset)
+        assert unset.problem.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("/dev/zero", "expected a file, got a device"),
+        ("pipe", "expected a file, got a pipe"),
+        ("huge", "it is larger than 1 MB"),
+        (".", "expected a file, got a directory"),
+        ("a\0b", "its name is not one that a file can have"),
+    ],
+)
+def test_only_a_file_of_a_sane_size_is_read(tmp_path: Path, name: str, reason: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "huge").write_bytes(b"x" * 1_000_001)
+    unset = Environment({}, tmp_path).fill(f"${{file:{name}}}")
+    assert isinstance(unset, Unset)
+    assert unset.problem == f"cannot read {name}: {reason}"
 
 
 def test_text_from_outside_is_marked_with_where_it_came_from(tmp_path: Path) -> None:

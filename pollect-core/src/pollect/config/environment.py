@@ -3,8 +3,9 @@
 ============================  ====================================================================
 `${NAME}`                     the variable; unset is a mistake
 `${NAME:-text}`               the variable, or the text when it is unset or empty
-`${NAME:?message}`            the variable; unset or empty is a mistake, told with the message
-`${file:/run/secrets/x}`      what the file holds, without the line break at its end
+`${NAME:?message}`            the variable; unset or empty is a mistake, reported with the message
+`${file:/run/secrets/x}`      what the file holds, without the line break at its end; its name may
+                              hold variables: `${file:${CREDENTIALS_DIRECTORY}/token}`
 `$$`                          one `$`; what follows it is never substituted: `$${NAME}`
 ============================  ====================================================================
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pollect.config.document import join_path
+from pollect.config.files import Unreadable, read_text
 from pollect.errors import ConfigError
 
 _REFERENCE = re.compile(
@@ -26,11 +28,15 @@ _REFERENCE = re.compile(
     \$ (?:
         (?P<dollar> \$ )
       | \{ (?P<name> [A-Za-z0-9_-]+ ) (?: : (?P<mode> [-?] ) (?P<text> [^}]* ) )? \}
-      | \{ file: (?P<file> [^}]+ ) \}
+      | \{ file: (?P<file> (?: \$\{ [^{}]* \} | [^}] )+ ) \}
     )
     """,
     re.VERBOSE,
 )
+
+
+#: What `${file:...}` takes at most; a secret or a list of names is far smaller.
+LARGEST_FILE_BYTES = 1_000_000
 
 
 class Filled(str):
@@ -74,21 +80,17 @@ class Environment:
         origins: list[str] = []
 
         def replace(match: re.Match[str]) -> str:
-            if match["dollar"]:
-                return "$"
             if match["file"]:
                 origins.append(match[0])
-                return self._read(match["file"])
-            name, mode = match["name"], match["mode"]
-            if name in keep and not mode:
+                return self._read(_REFERENCE.sub(replace_in_name, match["file"]), match["file"])
+            if match["name"] in keep and not match["mode"]:
                 return match[0]
-            if mode == "-" and "${" in match["text"]:
-                raise _NotThere(f"the default of ${{{name}}} cannot refer to another variable")
-            value = self._variables.get(name)
-            if value is None or (mode and not value):
-                return _without_variable(match)
-            origins.append(f"${{{name}}}")
-            return value
+            return self._variable(match, origins)
+
+        def replace_in_name(match: re.Match[str]) -> str:
+            if match["file"]:
+                raise _NotThere("the name of a file cannot come from another file")
+            return self._variable(match, [])
 
         try:
             result = _REFERENCE.sub(replace, text)
@@ -102,13 +104,28 @@ class Environment:
         filled.origin = " and ".join(dict.fromkeys(origins))
         return filled
 
-    def _read(self, name: str) -> str:
+    def _variable(self, match: re.Match[str], origins: list[str]) -> str:
+        """Return what a reference to a variable stands for, and note where it came from."""
+        if match["dollar"]:
+            return "$"
+        name, mode = match["name"], match["mode"]
+        if mode == "-" and "${" in match["text"]:
+            raise _NotThere(f"the default of ${{{name}}} cannot refer to another variable")
+        value = self._variables.get(name)
+        if value is None or (mode and not value):
+            return _without_variable(match)
+        origins.append(f"${{{name}}}")
+        return value
+
+    def _read(self, name: str, written: str) -> str:
+        """Return the text of a file; a message has its name as `written` in the config."""
         try:
-            return (self._directory / name).read_text(encoding="utf-8").rstrip("\r\n")
-        except OSError as error:
-            raise _NotThere(f"cannot read {name}: {error.strerror}") from error
-        except ValueError as error:
-            raise _NotThere(f"cannot read {name}: it is not UTF-8 text") from error
+            text = read_text(self._directory / name, most_bytes=LARGEST_FILE_BYTES)
+        except UnicodeDecodeError as error:
+            raise _NotThere(f"cannot read {written}: it is not UTF-8 text") from error
+        except Unreadable as error:
+            raise _NotThere(f"cannot read {written}: {error}") from error
+        return text.rstrip("\r\n")
 
 
 class _NotThere(Exception):

@@ -21,14 +21,12 @@ def read_text(file: Path, *, most_bytes: int, pipes: bool = False) -> str:
     try:
         # Without this flag, opening a pipe waits until somebody writes into it.
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as opened:
-            kind = os.fstat(descriptor).st_mode
-            if pipes and stat.S_ISFIFO(kind):
-                _await_writer(descriptor)
-                os.set_blocking(descriptor, True)
-            elif not stat.S_ISREG(kind):
-                raise Unreadable(f"expected a file, got {_name_kind(kind)}")
-            content = opened.read(most_bytes + 1)
+        try:
+            _check_kind(descriptor, pipes=pipes)
+            with open(descriptor, "rb", closefd=False) as opened:
+                content = opened.read(most_bytes + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise Unreadable(error.strerror or str(error)) from error
     except ValueError as error:  # a NUL in the name
@@ -38,9 +36,15 @@ def read_text(file: Path, *, most_bytes: int, pipes: bool = False) -> str:
     return content.decode("utf-8-sig")
 
 
-def _await_writer(descriptor: int) -> None:
+def _check_kind(descriptor: int, *, pipes: bool) -> None:
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind):
+        return
+    if not (pipes and stat.S_ISFIFO(kind)):
+        raise Unreadable(f"expected a file, got {_name_kind(kind)}")
     if not select.select([descriptor], [], [], PIPE_SECONDS)[0]:
         raise Unreadable(f"a pipe that nothing was written to for {PIPE_SECONDS:g} s")
+    os.set_blocking(descriptor, True)
 
 
 def _name_kind(mode: int) -> str:
