@@ -128,7 +128,11 @@ def test_all_mistakes_are_told_at_once_with_their_place_and_no_secret(tmp_path: 
             2,
             "executors[0].sources[0].name: no such room (rooms are attic and cellar)",
         ),
-        ("type: Fragile", 3, "executors[0].sources[0]: fails to start: KeyError: 'missing'"),
+        (
+            "type: Fragile",
+            3,
+            "executors[0].sources[0]: Fragile fails to start: KeyError: 'missing'",
+        ),
         ("type: Nowhere", 3, "executors[0].sources[0].type: unknown source type 'Nowhere'"),
         ("type: Dummy, vaule: 1", 2, "executors[0].sources[0].vaule: unknown option"),
     ],

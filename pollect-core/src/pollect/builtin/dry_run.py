@@ -6,6 +6,7 @@ record for each call, in it one block for each set of label names, `###` between
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from pollect.api import Batch, Writer, WriterConfig
@@ -28,12 +29,14 @@ class DryRunWriter(Writer[DryRunConfig]):
         if not blocks:
             return
         now = datetime.fromtimestamp(self.context.clock.time(), UTC).astimezone()
-        # One call, because several threads print at once.
-        sys.stdout.write(
-            f"I {now:%Y-%m-%d %H:%M:%S} [DryRunWriter] "
-            f"[{self.context.name}Writer] Would write {blocks}\n"
-        )
-        sys.stdout.flush()
+        # The daemon notices by itself that the reader, `head` for example, has gone.
+        with suppress(BrokenPipeError):
+            # One call, because several threads print at once.
+            sys.stdout.write(
+                f"I {now:%Y-%m-%d %H:%M:%S} [DryRunWriter] "
+                f"[{self.context.name}Writer] Would write {blocks}\n"
+            )
+            sys.stdout.flush()
 
 
 def format_batch(batch: Batch) -> Iterator[str]:

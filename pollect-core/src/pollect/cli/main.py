@@ -72,8 +72,7 @@ def pollect(
 ) -> int | None:
     """Collect metrics from many sources and hand them to many writers.
 
-    Without a command it does what pollect 1.x did: `pollect --config FILE` is
-    `pollect run -c FILE`.
+    As in pollect 1.x, `pollect --config FILE` is `pollect run -c FILE`.
     """
     if ctx.invoked_subcommand is not None:
         refuse_old_distribution()
@@ -87,32 +86,43 @@ def pollect(
         return print_dependencies(config_name or DEFAULT_CONFIG)
     from pollect.cli.run import run_daemon
 
-    if config_name is None and not _has_config():
+    if config_name is None and not dry_run:
         click.echo(ctx.get_help())
         return exit_codes.USAGE
     session = ctx.ensure_object(Session)
     return run_daemon(config_name or DEFAULT_CONFIG, session, dry_run=dry_run)
 
 
-def _has_config() -> bool:
-    """Whether the config that pollect 1.x took without being told is here."""
-    from pollect.config.load import find_config
-
-    try:
-        find_config(DEFAULT_CONFIG)
-    except ConfigError:
-        return False
-    return True
-
-
 def main() -> int:
     """Run the command line of this process; the console script calls it."""
+    _open_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name from a config is no reason to fail in a locale that cannot show it.
         sys.stdout.reconfigure(errors="backslashreplace")
     code = call(sys.argv[1:])
     _leave_if_threads_last(code)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
     return code
+
+
+def _open_standard_streams() -> None:
+    """Let closed standard streams lead nowhere: the next socket would take the place of one."""
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number, which is this one
+            os.set_inheritable(descriptor, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115 - for good
+
+
+def _drop_output() -> None:
+    """Let standard output lead nowhere, or Python would complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def call(arguments: Sequence[str]) -> int:
@@ -133,8 +143,7 @@ def call(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return exit_codes.INTERRUPTED
     except BrokenPipeError:
-        # The reader, `head` for example, has seen enough. Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # the reader, `head` for example, has seen enough
         return exit_codes.FAILURE
     except PollectError as error:
         if session.debug:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pollect.cli.session import Session, config_option, log_options
+from pollect.daemon.reaper import reap_as_process_1
 from pollect.daemon.signals import Signals
 from pollect.discovery.forked import PluginSearch
 
@@ -41,6 +42,7 @@ def run_daemon(
     Returns the exit code: 0, or 1 if a source failed with `once`. Raises `PollectError` when it
     cannot start.
     """
+    reap_as_process_1()
     session.start_daemon_log()
     if once:
         return _prepare(config_name, dry_run=dry_run, strict=strict).run_once()

@@ -1,6 +1,5 @@
 """What all commands share: how much to log, and where to look for what a config names."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -24,12 +23,12 @@ class Session:
     debug: bool = False
 
     def start_daemon_log(self) -> None:
-        """Log to standard output, life cycle included."""
+        """Log to standard error, life cycle included."""
         set_up_logging(self._level("info"), style=self.log_format)
 
     def start_command_log(self) -> None:
-        """Log to standard error, which keeps the output of a command clean."""
-        set_up_logging(self._level("warning"), style=self.log_format, stream=sys.stderr)
+        """Log to standard error what an operator must know."""
+        set_up_logging(self._level("warning"), style=self.log_format)
 
     def _level(self, default: str) -> str:
         return "debug" if self.debug else self.level or default

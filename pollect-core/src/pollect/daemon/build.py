@@ -148,7 +148,9 @@ class _Builder:
         )
         source = self._old_sources.get(context.id)
         if not _is_same(source, section, context):
-            source = self._built(lambda: section.source_type(config, context), section.path)
+            source = self._built(
+                lambda: section.source_type(config, context), section.path, config.type
+            )
         if source is None:
             return None
         labels = {**self._config.labels, **executor.labels, **config.labels}
@@ -201,7 +203,7 @@ class _Builder:
             writer.check_files()
             return writer
 
-        return self._built(build, section.path)
+        return self._built(build, section.path, section.config.type)
 
     def _free_name(self, type_name: str) -> str:
         """Return a name that no other writer of this plan has, as far as the config got."""
@@ -212,7 +214,7 @@ class _Builder:
             name = f"{type_name}-{number}"
         return name
 
-    def _built(self, build: Callable[[], _Built], path: str) -> _Built | None:
+    def _built(self, build: Callable[[], _Built], path: str, type_name: str) -> _Built | None:
         """Return what a constructor makes; None if it raises, which is noted."""
         try:
             return build()
@@ -225,7 +227,7 @@ class _Builder:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - code of a plugin, which may raise anything
-            failure = PluginLoadError(f"fails to start: {describe(error)}")
+            failure = PluginLoadError(f"{type_name} fails to start: {describe(error)}")
             failure.__cause__ = error
             self._refuse(path, [_caused_by(failure)])
         return None

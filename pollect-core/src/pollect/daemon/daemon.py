@@ -1,19 +1,22 @@
 """The daemon: one engine, the config it runs, and the signals that it obeys."""
 
 import logging
+import os
+import select
+import stat
 import threading
 from pathlib import Path
 
 from pollect import __version__
 from pollect.daemon.build import Board, assemble
 from pollect.daemon.loading import Loaded, reload
-from pollect.daemon.signals import RELOADING, STOPPING, Signals
+from pollect.daemon.reloading import RELOAD_SECONDS, Reload
+from pollect.daemon.signals import Signals
 from pollect.daemon.systemd import Systemd
 from pollect.delivery.spool.files import describe_contents, left_over
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
 from pollect.engine.plan import Plan
-from pollect.errors import PollectError
 
 log = logging.getLogger("pollect")
 
@@ -37,29 +40,61 @@ class Daemon:
         self._board.engine, self._board.plan = self._engine, self._plan
 
     def run_once(self) -> int:
-        """Probe every source once; return 1 if one failed or has troubles."""
+        """Probe every source once; return 1 if one failed or samples were lost."""
         results = self._engine.run_once()
-        return 0 if all(result.outcome.healthy for result in results) else 1
+        well = all(result.outcome.up for result in results)
+        for status in self._engine.writer_statuses():
+            if status.lost_samples:
+                well = False
+                log.error("%s: %d samples were lost", status.writer, status.lost_samples)
+        return 0 if well else 1
 
     def run(self, signals: Signals) -> int:
         """Run until a signal says stop; return the exit code."""
         systemd = Systemd()
         log.info("pollect %s runs %s", __version__, self._summary)
         self._engine.start()
+        signals.started()
         self._tell_left_over_spools()
         systemd.ready(self._summary)
         if systemd.watchdog_seconds is not None:
             self._engine.call_every(systemd.watchdog_seconds, systemd.alive)
-        while (received := signals.wait()) not in STOPPING:
-            if received is RELOADING:
-                systemd.reloading()
-                self._reload()
-                systemd.ready(self._summary)
+        reason = self._obey(signals, systemd)
         systemd.stopping()
-        log.info("%s: stopping", received.name)
+        if reason:
+            log.info("%s: stopping", reason)
         self._engine.stop()
-        log.info("stopped")
+        if reason:
+            log.info("stopped")
         return 0
+
+    def _obey(self, signals: Signals, systemd: Systemd) -> str:
+        """Reload as often as asked; return why to stop, empty if it is to be done in silence."""
+        reload: Reload | None = None
+        # Who has seen enough of a dry run, as `head`, ends it.
+        watched = [1] if self._dry_run and _is_pipe(1) else []
+        while signals.stopping is None:
+            if reload is not None and not reload.running:
+                reload = None
+                systemd.ready(self._summary)
+            if reload is None and signals.take_reload():
+                systemd.reloading()
+                reload = Reload(self._file, self._reload, signals.wake)
+                reload.start()
+                begun = self._clock.monotonic()
+                continue
+            if watched and not _is_read(watched[0]):
+                return ""
+            if reload is None:
+                signals.wait(watched=watched)
+            elif (left := begun + RELOAD_SECONDS - self._clock.monotonic()) > 0:
+                signals.wait(left, watched)
+            else:
+                reload.give_up()
+                signals.wait(1.0, watched)
+        if reload is not None:
+            reload.abandon()
+        return signals.stopping.name
 
     @property
     def _summary(self) -> str:
@@ -75,15 +110,13 @@ class Daemon:
             board=self._board,
         )
 
-    def _reload(self) -> None:
-        """Read the config anew; keep the old one if the new one cannot be used."""
-        try:
-            config = reload(self._file, self._registry, dry_run=self._dry_run, strict=self._strict)
-            plan = self._assemble(Loaded(config, self._registry), previous=self._plan)
-            self._engine.replace(plan)
-        except PollectError as error:
-            log.error("the config was not reloaded, the old one goes on:\n%s", error)
+    def _reload(self, attempt: Reload) -> None:
+        """Take up the config anew; raises what stands against it, and changes nothing then."""
+        config = reload(self._file, self._registry, dry_run=self._dry_run, strict=self._strict)
+        plan = self._assemble(Loaded(config, self._registry), previous=self._plan)
+        if not attempt.commit():
             return
+        self._engine.replace(plan)
         self._plan = self._board.plan = plan
         self._state_dir = config.state_dir
         self._tell_left_over_spools()
@@ -107,6 +140,20 @@ class Daemon:
                     "restore the old address to deliver them, or delete the file",
                     file, contents,
                 )  # fmt: skip
+
+
+def _is_pipe(descriptor: int) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
+
+
+def _is_read(descriptor: int) -> bool:
+    """Whether a pipe still has a reader."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return not poll.poll(0)
 
 
 def describe_plan(plan: Plan, file: Path) -> str:

@@ -1,6 +1,8 @@
 """The log: one line per event, as in pollect 1.x, or one JSON object per line.
 
-`I 2026-11-22 15:33:45 [pollect/LoadAvg] message`; colours on a terminal only.
+`I 2026-11-22 15:33:45 [pollect/LoadAvg] message`; colours on a terminal only. On standard error,
+which leaves standard output to writers. Where that leads to the journal, each line begins with its
+priority (sd-daemon(3)).
 """
 
 import logging
@@ -11,6 +13,14 @@ from typing import IO
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 
+#: Numbers of syslog(3).
+_PRIORITIES = (
+    (logging.CRITICAL, 2),
+    (logging.ERROR, 3),
+    (logging.WARNING, 4),
+    (logging.INFO, 6),
+    (logging.NOTSET, 7),
+)
 _RESET = "\033[0m"
 _COLOURS = {
     logging.DEBUG: "\033[90m",
@@ -21,10 +31,11 @@ _COLOURS = {
 
 
 def set_up_logging(level: str, *, style: str = "text", stream: IO[str] | None = None) -> None:
-    """Send every record of at least `level` to `stream`, by default standard output."""
-    stream = stream or sys.stdout
+    """Send every record of at least `level` to `stream`, by default standard error."""
+    stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter(_colourful(stream)))
+    formatter = JsonFormatter() if style == "json" else TextFormatter(_colourful(stream))
+    handler.setFormatter(JournalFormatter(formatter) if _is_journal(stream) else formatter)
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -62,6 +73,31 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
         return json.dumps(fields, ensure_ascii=False)
+
+
+class JournalFormatter(logging.Formatter):
+    """Puts the priority of a record in front of each of its lines, `<4>` for a warning."""
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = next(number for level, number in _PRIORITIES if record.levelno >= level)
+        lines = self._inner.format(record).split("\n")
+        return "\n".join(f"<{priority}>{line}" for line in lines)
+
+
+def _is_journal(stream: IO[str]) -> bool:
+    """Whether a stream leads to the journal: systemd.exec(5), `JOURNAL_STREAM`."""
+    wanted = os.environ.get("JOURNAL_STREAM")
+    if not wanted:
+        return False
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # closed, or not a file at all
+        return False
+    return wanted == f"{found.st_dev}:{found.st_ino}"
 
 
 def _colourful(stream: IO[str]) -> bool:

@@ -1,0 +1,189 @@
+"""No config and no plugin in it ends or blocks the daemon that is to take it up."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from pollect.testing.waiting import wait_until
+from tests.e2e.command import Daemon, scrape, start
+from tests.simulators.daemons import free_port
+
+CONFIG = """\
+tickTime: 0.2
+executors:
+  - collection: house
+    sources:
+      - {{type: Dummy, value: {value}}}
+{sources}writers:
+  - {{type: Prometheus, bind: 127.0.0.1, port: {port}}}
+{writers}"""
+REFUSED = "the config was not reloaded, the old one goes on"
+
+EXTENSIONS = {
+    "Exit": "import sys\nclass Exit(Source):\n    def __init__(self, *a):\n        sys.exit(3)\n",
+    "AtImport": "class Odd(BaseException): ...\nraise Odd('no')\n",
+    "Options": (
+        "class Config(SourceConfig, frozen=True):\n    def __post_init__(self):\n"
+        "        raise SystemExit(4)\nclass Options(Source):\n    config_type = Config\n"
+    ),
+    "Hang": "import time\nclass Hang(Source):\n    def __init__(self, *a):\n"
+    "        time.sleep(3600)\n",
+    "HangAtImport": "import threading\nthreading.Event().wait()\n",
+    "Closed": (
+        "class Closed(Writer):\n    in_process = True\n    def open(self):\n"
+        "        raise ValueError('no such place')\n    def write(self, batches): ...\n"
+    ),
+}
+
+
+def write_extensions(folder: Path) -> None:
+    (folder / "extensions").mkdir(exist_ok=True)
+    for name, text in EXTENSIONS.items():
+        imports = "from pollect.api import Source, SourceConfig, Writer\n"
+        (folder / "extensions" / f"{name}.py").write_text(imports + text)
+
+
+def write_config(
+    folder: Path, port: int, *, value: str = "1", source: str = "", writer: str = ""
+) -> Path:
+    file = folder / "config.yml"
+    sources = f"      - {source}\n" if source else ""
+    writers = f"  - {writer}\n" if writer else ""
+    file.write_text(CONFIG.format(value=value, port=port, sources=sources, writers=writers))
+    return file
+
+
+def assert_goes_on_and_stops(daemon: Daemon, port: int) -> None:
+    assert "house_Dummy 1.0\n" in scrape(port)
+    began = time.monotonic()
+    assert daemon.stop() == 0
+    assert time.monotonic() - began < 2.0
+
+
+@pytest.mark.parametrize(
+    ("section", "mistake"),
+    [
+        (
+            {"value": '"${file:/dev/zero}"'},
+            ":5:23: executors[0].sources[0].value: "
+            "cannot read /dev/zero: expected a file, got a device",
+        ),
+        (
+            {"value": '"${file:pipe}"'},
+            ":5:23: executors[0].sources[0].value: cannot read pipe: expected a file, got a pipe",
+        ),
+        (
+            {"source": "{type: extensions.Exit}"},
+            ":6:9: executors[0].sources[1]: extensions.Exit fails to start: SystemExit: 3",
+        ),
+        (
+            {"source": "{type: extensions.AtImport}"},
+            ":6:10: executors[0].sources[1].type: "
+            "extensions.AtImport: importing extensions.AtImport failed: Odd: no",
+        ),
+        (
+            {"source": "{type: extensions.Options}"},
+            ":6:9: executors[0].sources[1]: fails to check its options: SystemExit: 4",
+        ),
+        ({"writer": "{type: extensions.Closed}"}, "extensions.Closed"),
+    ],
+    ids=["device", "pipe", "exit", "import", "options", "open"],
+)
+def test_config_that_cannot_be_used_leaves_the_old_one_running(
+    tmp_path: Path, section: dict[str, str], mistake: str
+) -> None:
+    port = free_port()
+    os.mkfifo(tmp_path / "pipe")
+    write_extensions(tmp_path)
+    write_config(tmp_path, port)
+    with start("run", folder=tmp_path) as daemon:
+        daemon.wait_for("listening on")
+        write_config(tmp_path, port, **section)
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for(REFUSED)
+        daemon.wait_for(mistake)
+        assert "config.yml" in daemon.output.partition(REFUSED)[2]
+        assert_goes_on_and_stops(daemon, port)
+
+
+@pytest.mark.parametrize("kind", ["anchors", "50 MB", "nested"])
+def test_config_that_fills_the_memory_leaves_the_old_one_running(tmp_path: Path, kind: str) -> None:
+    port = free_port()
+    file = write_config(tmp_path, port)
+    nine = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
+    )
+    texts = {
+        "anchors": nine,
+        "50 MB": "      # nothing but words\n" * 2_000_000,
+        "nested": "a: " + "[" * 100_000,
+    }
+    problems = {
+        "anchors": "stands for more than 1,000,000 values",
+        "50 MB": "it is larger than 8 MB",
+        "nested": "is nested too deeply",
+    }
+    with start("run", folder=tmp_path) as daemon:
+        daemon.wait_for("listening on")
+        file.write_text(file.read_text() + texts[kind])
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for(problems[kind])
+        assert_goes_on_and_stops(daemon, port)
+
+
+@pytest.mark.parametrize("extension", ["Hang", "HangAtImport"])
+def test_signal_to_stop_is_obeyed_while_a_reload_hangs(tmp_path: Path, extension: str) -> None:
+    port = free_port()
+    write_extensions(tmp_path)
+    write_config(tmp_path, port)
+    with start("run", folder=tmp_path) as daemon:
+        daemon.wait_for("listening on")
+        write_config(tmp_path, port, source=f"{{type: extensions.{extension}}}")
+        daemon.send(signal.SIGHUP)
+        wait_until(lambda: threads_of(daemon) > 0, "the reload")
+        for _ in range(300):
+            daemon.send(signal.SIGHUP)
+        assert_goes_on_and_stops(daemon, port)
+
+
+def threads_of(daemon: Daemon) -> int:
+    """Return how many threads of a reload there are."""
+    tasks = Path(f"/proc/{daemon.process.pid}/task")
+    return sum((task / "comm").read_text().startswith("reload") for task in tasks.iterdir()) or len(
+        list(tasks.iterdir())
+    )
+
+
+def test_one_record_for_each_mistake(tmp_path: Path) -> None:
+    port = free_port()
+    write_config(tmp_path, port)
+    with start("run", "--log-format", "json", folder=tmp_path) as daemon:
+        daemon.wait_for("listening on")
+        write_config(tmp_path, port, source="{type: Dumy}", writer="{type: Promtheus}")
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("Promtheus")
+        lines = [line for line in daemon.output.splitlines() if '"level": "error"' in line]
+        assert [("Dumy" in line, "Promtheus" in line) for line in lines] == [
+            (False, False),
+            (True, False),
+            (False, True),
+        ]
+        assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("extension", ["Hang", "HangAtImport"])
+def test_signal_to_stop_is_obeyed_while_a_start_hangs(tmp_path: Path, extension: str) -> None:
+    write_extensions(tmp_path)
+    source = f"{{type: extensions.{extension}}}"
+    write_config(tmp_path, free_port(), source=source)
+    marker = tmp_path / "extensions" / f"{extension}.py"
+    marker.write_text(f"print('at it', flush=True)\n{marker.read_text()}")
+    with start("run", folder=tmp_path) as daemon:
+        daemon.wait_for("at it")
+        began = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - began < 2.5
+    assert "stopped while it started" in daemon.output

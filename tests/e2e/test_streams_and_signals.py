@@ -1,0 +1,168 @@
+"""What goes to which stream, and what the daemon does for signals and as process 1."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from pollect.testing.waiting import wait_until
+from tests.e2e.command import POLLECT, call, start
+from tests.tools.distributions import write_distribution
+
+CONFIG = """\
+tickTime: 0.1
+executors:
+  - collection: house
+    sources:
+      - {{type: {type}}}
+writers:
+  - {{type: {writer}}}
+"""
+
+#: A writer that refuses everything, and a plugin that takes its time to judge a config.
+PLUGIN = """
+import pathlib, time
+from pollect.api import Rejected, Writer, hookimpl
+
+class RefuseWriter(Writer):
+    "Takes nothing."
+    def write(self, batches):
+        raise Rejected("no")
+
+@hookimpl
+def pollect_writers():
+    return [RefuseWriter]
+
+@hookimpl
+def pollect_config_loaded(config):
+    slow = pathlib.Path("slow")
+    if slow.exists():
+        with open("reloads", "a") as file:
+            file.write("x")
+        time.sleep(float(slow.read_text()))
+"""
+
+
+def write_config(folder: Path, *, type: str = "Dummy, value: 1", writer: str = "InMemory") -> Path:
+    file = folder / "config.yml"
+    file.write_text(CONFIG.format(type=type, writer=writer))
+    return file
+
+
+def install_plugin(folder: Path) -> dict[str, str]:
+    site = folder / "site"
+    write_distribution(
+        site, "pollect-slow", modules={"slow_plugin.py": PLUGIN}, plugin="slow_plugin"
+    )
+    return {"PYTHONPATH": str(site)}
+
+
+def test_no_number_of_reloads_hides_the_signal_to_stop(tmp_path: Path) -> None:
+    write_config(tmp_path)
+    with start("run", folder=tmp_path, environ=install_plugin(tmp_path)) as daemon:
+        daemon.wait_for("pollect 2")
+        (tmp_path / "slow").write_text("0.5")
+        daemon.send(signal.SIGHUP)
+        wait_until((tmp_path / "reloads").exists, "the first reload")
+        for _ in range(300):
+            daemon.send(signal.SIGHUP)
+        wait_until(lambda: daemon.output.count("reloaded: ") == 2, "the second reload")
+        (tmp_path / "slow").write_text("3600")
+        for _ in range(300):
+            daemon.send(signal.SIGHUP)
+        began = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - began < 2
+    assert daemon.output.count("reloaded: ") == 2, "300 reloads are one"
+
+
+def test_log_goes_to_standard_error_and_leaves_the_other_to_writers(tmp_path: Path) -> None:
+    write_config(tmp_path, writer="JsonLines")
+    done = call("run", "--once", folder=tmp_path)
+    assert done.returncode == 0
+    assert [line[0] for line in done.stdout.splitlines()] == ["{"]
+    write_config(tmp_path).write_text("a: 1")
+    done = call("run", folder=tmp_path)
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("shell", ["{} run --dry-run | head -1", "{} run -r | true"])
+def test_dry_run_ends_silently_with_its_reader(tmp_path: Path, shell: str) -> None:
+    write_config(tmp_path, type="LoadAvg")
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {shell.format(POLLECT)}"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == shell.count("head")
+    assert re.fullmatch(r"I .* \[pollect\] pollect \S+ runs .*\n", done.stderr)
+
+
+def test_closed_standard_streams_are_no_reason_to_fail(tmp_path: Path) -> None:
+    write_config(tmp_path)
+    log = tmp_path / "log"
+    done = subprocess.run(
+        ["bash", "-c", f"{POLLECT} run --once 2>{log} >&- <&-; exec {POLLECT} check >&- 2>&-"],
+        cwd=tmp_path, timeout=20, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert log.read_text() == ""
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_lines_in_the_journal_carry_their_priority(tmp_path: Path, style: str) -> None:
+    write_config(tmp_path).write_text(
+        CONFIG.format(type="Dummy, fail: out of order", writer="InMemory")
+    )
+    journal = tmp_path / "journal"
+    with journal.open("wb") as stream:
+        facts = os.fstat(stream.fileno())
+        environ = {**os.environ, "JOURNAL_STREAM": f"{facts.st_dev}:{facts.st_ino}"}
+        command = [POLLECT, "run", "--log-format", style, "--once"]
+        subprocess.run(command, cwd=tmp_path, env=environ, stderr=stream, timeout=20, check=False)
+    (line,) = journal.read_text().splitlines()
+    assert line.startswith("<4>W " if style == "text" else '<4>{"time"')
+    assert "out of order" in line
+    done = call("run", "--once", folder=tmp_path, environ={"JOURNAL_STREAM": "1:2"})
+    assert done.stderr.startswith("W ")
+
+
+def test_once_exits_with_1_when_samples_were_lost(tmp_path: Path) -> None:
+    environ = install_plugin(tmp_path)
+    write_config(tmp_path, writer="Refuse")
+    done = call("run", "--once", folder=tmp_path, environ=environ)
+    assert done.returncode == 1
+    assert "Refuse: 1 samples were lost" in done.stderr
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a process-id namespace")
+def test_process_1_of_a_container_reaps_orphans_and_passes_signals_on(tmp_path: Path) -> None:
+    write_config(tmp_path)
+    orphan = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n"
+    orphan += "        open('orphan', 'w').write(str(os.getpid())); os._exit(0)\n    os._exit(0)\n"
+    orphan += "os.wait()\n"
+    environ = install_plugin(tmp_path)
+    module = tmp_path / "site" / "slow_plugin.py"
+    module.write_text(orphan + module.read_text())
+    command = ("unshare", "-fp", "--mount-proc", "--kill-child", POLLECT)
+    with start("run", folder=tmp_path, command=command, environ=environ) as daemon:
+        daemon.wait_for("pollect 2")
+        first = children_of(daemon.process.pid)
+        (process_1,) = first
+        (pollect,) = wait_until(lambda: children_of(process_1), "the daemon")
+        assert (tmp_path / "orphan").exists()
+        wait_until(lambda: children_of(process_1) == [pollect], "the end of all zombies")
+        os.kill(process_1, signal.SIGHUP)
+        daemon.wait_for("reloaded: ")
+        os.kill(process_1, signal.SIGTERM)
+        assert daemon.wait() == 0
+    assert daemon.output.endswith("[pollect] stopped\n")
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
