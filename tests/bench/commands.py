@@ -3,19 +3,24 @@
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 from tests.bench.daemons import old_pollect
+from tests.bench.process import daemon, free_port
 from tests.bench.table import OLD, OURS, Row
 
 RUNS = 9
+RUNS_OF_MANY = 3
+#: Sources of a large config; the Http checks of it are never due while it is measured.
+MANY = 2000
 
 
-def duration(*command: str) -> float:
+def duration(*command: str, runs: int = RUNS) -> float:
     """Return the median duration of a command in seconds."""
     durations = []
-    for _ in range(RUNS):
+    for _ in range(runs):
         began = time.perf_counter()
         subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
         durations.append(time.perf_counter() - began)
@@ -23,7 +28,7 @@ def duration(*command: str) -> float:
 
 
 def run() -> list[Row]:
-    """Measure `--version` and `plugins list`."""
+    """Measure `--version` and `plugins list`, and how long many sources take."""
     pollect = str(Path(sys.executable).with_name("pollect"))
     version: dict[str, float | None] = {OURS: duration(pollect, "--version")}
     python = old_pollect()
@@ -31,6 +36,38 @@ def run() -> list[Row]:
         version[OLD] = duration(str(python.with_name("pollect")), "--version")
     listing: dict[str, float | None] = {OURS: duration(pollect, "plugins", "list")}
     return [
-        Row("pollect --version", "s", version, goal=0.12),
-        Row("pollect plugins list", "s", listing, goal=0.25),
+        Row("pollect --version", "s", version, goal=0.08),
+        Row("pollect plugins list", "s", listing, goal=0.2),
+        *_many_sources(pollect),
     ]
+
+
+def _many_sources(pollect: str) -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "config.yml"
+        config.write_text(large_config("Http, url: http://127.0.0.1:9/", 0))
+        checked = duration(pollect, "check", str(config), runs=RUNS_OF_MANY)
+        starts = []
+        for _ in range(RUNS_OF_MANY):
+            port = free_port()
+            config.write_text(large_config("Dummy, value: 1", port))
+            with daemon([pollect, "run", "-c", str(config)], port) as running:
+                starts.append(running.first_answer_seconds)
+    return [
+        Row(f"pollect check, {MANY} sources", "s", {OURS: checked}, goal=1.0),
+        Row(
+            f"start to first answer, {MANY} sources",
+            "s",
+            {OURS: statistics.median(starts)},
+            goal=1.5,
+        ),
+    ]
+
+
+def large_config(source: str, port: int) -> str:
+    """Return a config of many sources of one type; `source` is the type and its options."""
+    sources = "".join(f"      - {{type: {source}, name: n{number}}}\n" for number in range(MANY))
+    return (
+        f"tickTime: 60\nwriters:\n  - {{type: Prometheus, bind: 127.0.0.1, port: {port}}}\n"
+        f"executors:\n  - collection: many\n    sources:\n{sources}"
+    )

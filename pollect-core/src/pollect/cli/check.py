@@ -16,7 +16,7 @@ from pollect.daemon.build import assemble
 from pollect.daemon.daemon import describe_plan
 from pollect.daemon.loading import ask_plugins, extension_paths
 from pollect.discovery.registry import Registry
-from pollect.discovery.requirements import State, judge
+from pollect.discovery.requirements import Installed, Readiness, State, judge
 from pollect.engine.clock import SystemClock
 from pollect.errors import ConfigError, InvalidConfig, MissingDependency
 from pollect.plugin import SourceConfig
@@ -65,19 +65,34 @@ def _judge(file: Path, registry: Registry) -> tuple[str, list[ConfigError]]:
 def _missing_programs(config: Config, registry: Registry) -> Iterator[ConfigError]:
     """Yield what the machine lacks, beside Python packages, for the types of a config."""
     document = read_document(config.file)
+    readiness_of = _Readiness(registry)
     for executor in config.executors:
         for section in executor.sources:
             if not section.config.enabled:
                 continue
-            entry = registry.known("source", section.config.type)
-            if entry is None:
+            readiness = readiness_of(section.config.type)
+            if readiness is None:
                 continue  # an extension, which nothing is known of
-            readiness = judge(entry)
             # `command` replaces the program by one that only the operator knows.
             if readiness.state is State.PROGRAM_MISSING and _has_own_command(section.config):
                 continue
             if readiness.state is not State.READY:
                 yield _located(document, f"{section.path}.type", readiness.reason)
+
+
+class _Readiness:
+    """Judges each source type once, however many sections name it."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._installed = Installed()
+        self._known: dict[str, Readiness | None] = {}
+
+    def __call__(self, type_name: str) -> Readiness | None:
+        if type_name not in self._known:
+            entry = self._registry.known("source", type_name)
+            self._known[type_name] = None if entry is None else judge(entry, self._installed)
+        return self._known[type_name]
 
 
 def _has_own_command(config: SourceConfig) -> bool:

@@ -182,6 +182,7 @@ def read_root(
         problem = "is empty" if document.data is None else f"expected a mapping, got {found}"
         problems.refuse("", ConfigError(problem))
         return None
+    types = _Memory(types)
     environment = Environment(environ, file.absolute().parent)
     data = fill_data(document.data, environment, _placeholders(types, environment))
     reader = _FrameReader(types, problems, SectionReader(problems, document.texts))
@@ -202,6 +203,37 @@ def read_root(
         executors=tuple(executors),
         warnings=tuple(problems.all()),
     )
+
+
+class _Memory:
+    """Looks every type up once, however many sections name it, and remembers what went wrong."""
+
+    def __init__(self, types: TypeLookup) -> None:
+        self._types = types
+        self._sources: dict[str, type[Source[Any]] | PluginError] = {}
+        self._writers: dict[str, type[Writer[Any]] | PluginError] = {}
+
+    def source_type(self, type_name: str) -> type[Source[Any]]:
+        return _recall(self._sources, type_name, self._types.source_type)
+
+    def writer_type(self, type_name: str) -> type[Writer[Any]]:
+        return _recall(self._writers, type_name, self._types.writer_type)
+
+
+def _recall(
+    known: dict[str, type[_PluginT] | PluginError],
+    type_name: str,
+    look_up: Callable[[str], type[_PluginT]],
+) -> type[_PluginT]:
+    if type_name not in known:
+        try:
+            known[type_name] = look_up(type_name)
+        except PluginError as error:
+            known[type_name] = error
+    found = known[type_name]
+    if isinstance(found, PluginError):
+        raise found
+    return found
 
 
 class _FrameReader:

@@ -1,5 +1,6 @@
 """From a config to a plan: builds every source and writer the engine is to run."""
 
+import functools
 import logging
 import threading
 from collections import Counter
@@ -7,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pollect.config.document import NOWHERE
+from pollect.config.document import NOWHERE, Document
 from pollect.config.reading import read_document
 from pollect.config.root import Config, ExecutorSection, SourceSection, WriterSection
 from pollect.discovery.registry import Registry
@@ -233,9 +234,13 @@ class _Builder:
         return None
 
     def _refuse(self, path: str, problems: Sequence[ConfigError]) -> None:
+        self.refused += [self._document.located(problem, path) for problem in problems]
+
+    @functools.cached_property
+    def _document(self) -> Document:
+        """The file again, read at the first refusal: a daemon does not keep its places."""
         file = self._config.file
-        document = read_document(file) if file.is_file() else NOWHERE
-        self.refused += [document.located(problem, path) for problem in problems]
+        return read_document(file) if file.is_file() else NOWHERE
 
 
 def _caused_by(error: PluginError) -> ConfigError:
