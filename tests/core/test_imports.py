@@ -1,7 +1,7 @@
 """The direction of imports: who may know whom. Reads every module, runs none."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ FAMILIES = sorted(
 
 #: Part of the core -> the parts it may import, besides itself.
 MAY_IMPORT = {
+    "version": set(),
     "errors": set(),
     "model": set(),
     "hooks": set(),
@@ -67,13 +68,15 @@ def imports_of(file: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, f"{node.module}.{alias.name}"
 
 
-def _running(tree: ast.AST) -> Iterator[ast.AST]:
+def _running(tree: ast.AST, *, functions: bool = True) -> Iterator[ast.AST]:
     """Walk a tree without what stands under `if TYPE_CHECKING`."""
     for node in ast.iter_child_nodes(tree):
+        if not functions and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             node = ast.Module(body=node.orelse, type_ignores=[])
         yield node
-        yield from _running(node)
+        yield from _running(node, functions=functions)
 
 
 def part_of(name: str) -> str:
@@ -89,7 +92,7 @@ def relative(file: Path) -> str:
 @pytest.mark.parametrize("file", modules_of(CORE), ids=relative)
 def test_the_core_keeps_its_directions(file) -> None:
     parts = file.relative_to(CORE).with_suffix("").parts
-    allowed = MAY_IMPORT[parts[0]] | {parts[0], "", "__version__"}
+    allowed = MAY_IMPORT[parts[0]] | {parts[0], "", "__version__", "version"}
     wrong = [
         f"{relative(file)}:{line}: imports {name}"
         for line, name in imports_of(file)
@@ -110,6 +113,70 @@ def test_a_family_knows_the_api_the_helpers_and_itself(file) -> None:
         and not name.startswith((f"{own}.", *(f"{part}." for part in FOR_FAMILIES)))
     ]
     assert not wrong
+
+
+def modules_by_name() -> dict[str, Path]:
+    """Return every module of the project by the name it is imported with."""
+    named = {}
+    for package in (CORE, *FAMILIES):
+        for file in modules_of(package):
+            parts = file.relative_to(package.parent).with_suffix("").parts
+            named[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return named
+
+
+def imported_with(file: Path) -> Iterator[str]:
+    """Yield what a module imports while it is imported itself, functions left out."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in _running(tree, functions=False):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def circles_of(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """Return the groups of modules that reach each other (Tarjan's strong components)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    path: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        path.append(name)
+        for other in graph[name]:
+            if other not in index:
+                visit(other)
+                low[name] = min(low[name], low[other])
+            elif other in path:
+                low[name] = min(low[name], index[other])
+        if low[name] == index[name]:
+            group = path[path.index(name) :]
+            del path[path.index(name) :]
+            if len(group) > 1 or name in graph[name]:
+                found.append(sorted(group))
+
+    for name in graph:
+        if name not in index:
+            visit(name)
+    return found
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    named = modules_by_name()
+    assert len(named) > 200
+    graph = {
+        name: {other for other in imported_with(file) if other in named and other != name}
+        for name, file in named.items()
+    }
+    assert circles_of(graph) == []
+
+
+def test_circles_are_found_however_long() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": {"e"}, "e": set(), "f": {"f"}}
+    assert circles_of(graph) == [["a", "b", "c"], ["f"]]
 
 
 def test_the_table_names_every_part_of_the_core() -> None:

@@ -3,7 +3,9 @@
 import sys
 from importlib.machinery import ModuleSpec
 
-__version__ = "2.0.0"
+from pollect.version import __version__
+
+__all__ = ["__version__"]
 
 
 class _OldImportPaths:

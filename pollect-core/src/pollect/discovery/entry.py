@@ -5,8 +5,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from pollect import __version__
 from pollect.plugin import SourceSpec, WriterSpec
+from pollect.version import __version__
 
 Kind: TypeAlias = Literal["source", "writer"]
 KINDS: tuple[Kind, ...] = ("source", "writer")
