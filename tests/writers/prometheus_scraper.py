@@ -2,9 +2,12 @@
 
 import gzip
 import http.client
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+
+import pytest
 
 from pollect.api import Writer
 from pollect.testing import build_writer
@@ -62,3 +65,8 @@ def request(
         return Answer(connection.getresponse())
     finally:
         connection.close()
+
+
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what was logged that an operator must know."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]

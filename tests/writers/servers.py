@@ -11,6 +11,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sysconfig
 import tempfile
 import urllib.error
 import urllib.parse
@@ -359,8 +360,9 @@ def build_rotel(folder: Path) -> tuple[Program, Rotel]:
     package = pytest.importorskip("rotel", reason="rotel has no wheel for this platform")
     program = str(Path(package.__file__).with_name("rotel-agent"))
     port, log = free_port(), folder / "rotel.log"
+    # Its wheel links Python's library without saying where that is.
     command = [
-        program, "start",
+        "env", f"LD_LIBRARY_PATH={sysconfig.get_config_var('LIBDIR')}", program, "start",
         "--otlp-http-endpoint", f"127.0.0.1:{port}",
         "--otlp-grpc-endpoint", f"127.0.0.1:{free_port()}",
         "--exporter", "blackhole",
