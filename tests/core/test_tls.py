@@ -1,11 +1,14 @@
 """Whom a client trusts."""
 
+import select
+import socket
 import ssl
+import struct
 from pathlib import Path
 
 import pytest
 
-from pollect.support.tls import build_ssl_context
+from pollect.support.tls import build_ssl_context, shake_hands
 from tests.simulators.certificates import Authority
 
 
@@ -48,3 +51,17 @@ def test_without_authorities_of_the_system_those_of_certifi_count(
     for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(variable, raising=False)
     assert len(build_ssl_context().get_ca_certs()) > 50
+
+
+def test_connection_that_was_reset_before_the_handshake_is_an_error() -> None:
+    """Python returns a socket without TLS then, on which 3.13 knows no chain of certificates."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        sock = socket.create_connection(server.getsockname())
+        accepted, _ = server.accept()
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        accepted.close()
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        assert poll.poll(10_000), "the reset"
+        with sock, pytest.raises(ConnectionResetError, match="reset by peer"):
+            shake_hands(build_ssl_context(verify=False), sock, "localhost")

@@ -223,9 +223,11 @@ class TcpTimeSource(Source[TcpTimeConfig]):
         step = ResultCode.TLS_ERROR
         try:
             if config.tls:
+                from pollect.support.tls import shake_hands
+
                 begin = time.monotonic()
                 sock.settimeout(deadline.left())
-                sock = self._tls_context().wrap_socket(sock, server_hostname=target[0])
+                sock = shake_hands(self._tls_context(), sock, target[0])
                 check.phases["tls"] = time.monotonic() - begin
             step = ResultCode.READ_FAILED
             if config.send or self._expect is not None:

@@ -4,6 +4,7 @@ import errno
 import functools
 import importlib.util
 import os
+import socket
 import ssl
 from contextlib import suppress
 from pathlib import Path
@@ -93,6 +94,24 @@ def _load_client(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
 
 def _unusable(problem: str, file: Path | None) -> OSError:
     return OSError(errno.EINVAL, problem, str(file))
+
+
+def shake_hands(context: ssl.SSLContext, sock: socket.socket, server_name: str) -> ssl.SSLSocket:
+    """Return `sock` with TLS over it, as a client of `server_name`.
+
+    Raises what the handshake raises, all of it `OSError`; `ConnectionResetError` also where Python
+    leaves the handshake out without a word, because the peer has reset the connection before.
+    """
+    reset = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+    try:
+        sock.getpeername()
+    except OSError as error:
+        raise reset from error
+    wrapped = context.wrap_socket(sock, server_hostname=server_name)
+    if wrapped.version() is None:  # it was reset since
+        wrapped.close()
+        raise reset
+    return wrapped
 
 
 def presented_certificates(sock: ssl.SSLSocket) -> tuple[bytes, ...]:

@@ -1,7 +1,5 @@
 """Connections that requests go over: made, measured, kept for the next one, and closed."""
 
-import errno
-import os
 import select
 import socket
 import threading
@@ -340,11 +338,9 @@ def _wrap(
     name = name.rstrip(".").partition("%")[0]
     sock.settimeout(deadline.left())
     if not isinstance(sock, ssl.SSLSocket):
-        wrapped = context.wrap_socket(sock, server_hostname=name)
-        if wrapped.version() is None:  # reset before the handshake, which was left out then
-            wrapped.close()
-            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        return wrapped
+        from pollect.support.tls import shake_hands
+
+        return shake_hands(context, sock, name)
     from pollect.support._http.layered import LayeredSocket
 
     layered: Any = LayeredSocket(context, sock, name)  # all of a socket that is used here
