@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pollect.api import BadResponse
 from pollect.support.connect import Deadline, IpProtocol, connect
-from pollect.support.proxies import Proxy, connect_through
+from pollect.support.proxies import Proxy
 from pollect.support.tls import build_ssl_context, presented_certificates
+from pollect.support.tunnels import connect_through
 from pollect_sources_network.certificate.dialogue import Dialogue
 from pollect_sources_network.certificate.starttls import DIALOGUES
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pollect.support._http.message import Head, read_body, read_head
 from pollect.support.connect import Deadline, IpProtocol, connect
-from pollect.support.proxies import Proxy, authority, connect_to, open_tunnel
+from pollect.support.proxies import Proxy, authority
+from pollect.support.tunnels import connect_to, open_tunnel
 
 if TYPE_CHECKING:
     import ssl
