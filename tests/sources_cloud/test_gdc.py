@@ -281,7 +281,7 @@ def test_failure_of_one_app_costs_only_itself(world, answer, caplog) -> None:
         ("ratings", "overview"),
     ):
         world.bucket.instead[object_name(category, 202611, dimension, OTHER)] = answer
-    with Running(world.source(OTHER, APP)) as running, caplog.at_level(logging.WARNING):
+    with Running(world.source(OTHER, APP)) as running, caplog.at_level(logging.INFO, "Apps/Gdc"):
         for _ in range(2):
             series = series_of(running.probe())
             assert series[f'daily_crashes{{package="{APP}"}}'] == 8

@@ -6,8 +6,10 @@ from pollect.support.quota import Budget, retry_after
 from pollect.support.urls import redact_url
 
 
-def failure(answer: Response, message: str, budget: Budget) -> ProbeError:
+def failure(answer: Response, message: str, budget: Budget, *, where: str = "") -> ProbeError:
     """Return the error for a status that is no success; `message` is what the service says.
+
+    `where` names what was asked for, by default by its URL.
 
     After a 429, or a 503 that names a time, no source of the account calls before that time.
     """
@@ -16,5 +18,5 @@ def failure(answer: Response, message: str, budget: Budget) -> ProbeError:
         error = budget.refused(wait_seconds=pause)
         error.retry_in = pause
         return error
-    text = f"{redact_url(answer.url)}: expected success, got status {answer.status}"
+    text = f"{where or redact_url(answer.url)}: expected success, got status {answer.status}"
     return BadResponse(f"{text}: {message}" if message else text)

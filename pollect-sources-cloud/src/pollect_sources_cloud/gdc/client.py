@@ -75,7 +75,7 @@ class Storage:
         facts = answer.json()
         generation = facts.get("generation") if isinstance(facts, dict) else None
         if not isinstance(generation, str | int) or isinstance(generation, bool):
-            raise BadResponse(f"{redact_url(answer.url)}: the answer names no generation")
+            raise BadResponse(f"{name}: the answer names no generation")
         return str(generation)
 
     def content(self, name: str) -> bytes | None:
@@ -111,7 +111,7 @@ class Storage:
                     "'View app information and download bulk reports (read-only)'; a permission "
                     "for single apps is not enough, and a new one takes up to a day"
                 )
-        raise failure(answer, _message(answer), self._budget)
+        raise failure(answer, _message(answer), self._budget, where=name)
 
     def _get(self, name: str, query: Mapping[str, str]) -> Response:
         token = self._valid_token()
