@@ -8,9 +8,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pollect.testing import SourceCase
+from pollect.testing import SourceCase, serve_http
 from pollect.testing.clock import FakeClock
-from tests.simulators import app_store_connect, google_storage, vw_group
+from tests.simulators import app_store_connect, github, google_storage, vw_group
 from tests.simulators.google_storage import BUCKET, Bucket, TokenEndpoint, as_report
 
 #: Key files and caches of these tests; goes with the process.
@@ -75,6 +75,24 @@ def car_at(host: str, port: int) -> dict[str, Any]:
     return {"portal": url, "identity": url, "tokenFile": str(folder() / "token.json")}
 
 
+@contextmanager
+def repositories() -> Iterator[Mapping[str, Any]]:
+    with github.GitHub(token="hush-token") as service:
+        service.add("octo/engine")
+        yield {"endpoint": service.url}
+
+
+@contextmanager
+def bucket() -> Iterator[Mapping[str, Any]]:
+    """A listing; `tests/sources_cloud` has a store that is asked to check the signature."""
+    listing = (
+        "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a</Key><Size>1</Size>"
+        "<LastModified>2023-11-14T00:00:00Z</LastModified></Contents></ListBucketResult>"
+    )
+    with serve_http({"/backups": listing}) as server:
+        yield {"endpoint": server.url}
+
+
 CLOUD_SOURCES: list[SourceCase] = [
     SourceCase(
         section={
@@ -108,5 +126,27 @@ CLOUD_SOURCES: list[SourceCase] = [
         section={"type": "VwGroup", "brand": "Skoda", **vw_group.ACCOUNT, "timeout": 0.3},
         target=car,
         at=car_at,
+    ),
+    SourceCase(
+        section={
+            "type": "GitHub",
+            "repositories": ["octo/engine"],
+            "token": "hush-token",
+            "timeout": 0.3,
+        },
+        target=repositories,
+        at=lambda host, port: {"endpoint": f"http://{host}:{port}"},
+    ),
+    SourceCase(
+        section={
+            "type": "S3Objects",
+            "bucket": "backups",
+            "accessKey": "a-key",
+            "secretKey": "hush-secret",
+            "sessionToken": "hush-session",
+            "timeout": 0.3,
+        },
+        target=bucket,
+        at=lambda host, port: {"endpoint": f"http://{host}:{port}"},
     ),
 ]

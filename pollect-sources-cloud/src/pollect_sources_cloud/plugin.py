@@ -22,9 +22,19 @@ def pollect_sources() -> list[SourceSpec]:
             extra="gdc",
         ),
         SourceSpec(
+            "GitHub",
+            f"{PACKAGE}.github.source:GitHubSource",
+            summary="Stars, issues, pull requests, workflow runs and downloads of repositories",
+        ),
+        SourceSpec(
             "MMI",
             f"{PACKAGE}.vw_group.source:MMISource",
             summary="Mileage, ranges, levels and service of an Audi (experimental)",
+        ),
+        SourceSpec(
+            "S3Objects",
+            f"{PACKAGE}.s3_objects.source:S3ObjectsSource",
+            summary="Number, size and age of the objects in a store that speaks S3: fresh backups",
         ),
         SourceSpec(
             "VwGroup",

@@ -1,0 +1,107 @@
+"""What the answers of the API say. Pure; JSON of another shape raises LookupError or TypeError."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Counts of a repository; pull requests are issues, too."""
+
+    stars: int
+    forks: int
+    watchers: int
+    issues_and_pulls: int
+    size_bytes: int
+    #: Unix time in seconds of the last push, None for none.
+    pushed: float | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of a workflow that has ended."""
+
+    workflow: str
+    conclusion: str
+    #: Unix time in seconds of its end.
+    ended: float
+    duration_seconds: float
+
+
+@dataclass(frozen=True)
+class Release:
+    """Downloads of all files of a release."""
+
+    tag: str
+    downloads: int
+    #: Unix time in seconds, None for a draft.
+    published: float | None
+
+
+def parse_repository(data: Any) -> Repository:
+    """Return the counts of a repository."""
+    return Repository(
+        stars=int(data["stargazers_count"]),
+        forks=int(data["forks_count"]),
+        watchers=int(data.get("subscribers_count") or 0),
+        issues_and_pulls=int(data["open_issues_count"]),
+        size_bytes=int(data.get("size") or 0) * 1024,
+        pushed=moment(data["pushed_at"]) if data.get("pushed_at") else None,
+    )
+
+
+def parse_count(data: Any) -> int:
+    """Return the length of a page."""
+    if not isinstance(data, list):
+        raise TypeError("expected a list")
+    return len(data)
+
+
+def parse_runs(data: Any) -> list[Run]:
+    """Return the newest run of each workflow in a page, by its name."""
+    newest: dict[Any, Run] = {}
+    for run in data["workflow_runs"]:
+        if not run.get("conclusion"):
+            continue  # it has not ended
+        ended = moment(run["updated_at"])
+        begun = moment(run.get("run_started_at") or run["created_at"])
+        found = Run(
+            workflow=str(run.get("name") or run.get("path") or run["workflow_id"]),
+            conclusion=str(run["conclusion"]),
+            ended=ended,
+            duration_seconds=max(0.0, ended - begun),
+        )
+        known = newest.get(run["workflow_id"])
+        if known is None or found.ended > known.ended:
+            newest[run["workflow_id"]] = found
+    # Two workflows may have one name; the newer run stands for it.
+    by_name = {run.workflow: run for run in sorted(newest.values(), key=lambda run: run.ended)}
+    return list(by_name.values())
+
+
+def parse_workflows(data: Any) -> dict[int, str]:
+    """Return the ids and names of the workflows that are not switched off."""
+    return {
+        int(workflow["id"]): str(workflow.get("name") or workflow["path"])
+        for workflow in data["workflows"]
+        if workflow.get("state", "active") == "active"
+    }
+
+
+def parse_releases(data: Any) -> list[Release]:
+    """Return the releases of a page, as they are: the newest first."""
+    return [
+        Release(
+            tag=str(release["tag_name"]),
+            downloads=sum(int(asset["download_count"]) for asset in release.get("assets") or ()),
+            published=moment(release["published_at"]) if release.get("published_at") else None,
+        )
+        for release in data
+        if not release.get("draft")
+    ]
+
+
+def moment(text: str) -> float:
+    """Return Unix time in seconds of a time in ISO 8601."""
+    return datetime.fromisoformat(text).timestamp()
