@@ -77,6 +77,9 @@ class AppStoreConnect(HttpServer):
         self.days: dict[date, Any] = {}
         #: The only version that is taken, "" for all.
         self.version = ""
+        #: Take what the library of 1.x sends: tokens that do not say when they were made, and a
+        #: request for any kind of answer.
+        self.takes_library_of_1x = False
         #: When set, the answer to everything.
         self.instead: Any = None
 
@@ -108,7 +111,8 @@ class AppStoreConnect(HttpServer):
                 f"this report is {self.version}."
             )
             return error(400, detail, "filter[version]")
-        if request.headers["Accept"] != "application/a-gzip":
+        accepted = request.headers["Accept"]
+        if accepted != "application/a-gzip" and not self.takes_library_of_1x:
             return error(406, "The requested media type is not acceptable")
         return self._report_of(date.fromisoformat(day))
 
@@ -120,6 +124,7 @@ class AppStoreConnect(HttpServer):
         return HttpResponse(gzip.compress(found), headers=headers)
 
     def _is_signed(self, request: HttpRequest) -> bool:
+        required = ["exp"] if self.takes_library_of_1x else ["exp", "iat"]
         kind, _, token = (request.headers["Authorization"] or "").partition(" ")
         try:
             head = jwt.get_unverified_header(token)
@@ -129,12 +134,13 @@ class AppStoreConnect(HttpServer):
                 algorithms=["ES256"],
                 audience="appstoreconnect-v1",
                 issuer=ISSUER,
-                options={"verify_exp": False, "verify_iat": False, "require": ["iat", "exp"]},
+                options={"verify_exp": False, "verify_iat": False, "require": required},
             )
+            issued = claims.get("iat", claims["exp"] - MAX_TOKEN_SECONDS)
         except (jwt.PyJWTError, KeyError):
             return False
-        lifetime = claims["exp"] - claims["iat"]
-        is_now = claims["iat"] - 60 <= self._now() < claims["exp"]
+        lifetime = claims["exp"] - issued
+        is_now = issued - 60 <= self._now() < claims["exp"]
         right_type = kind == "Bearer" and head.get("typ") == "JWT"
         return right_type and 0 < lifetime <= MAX_TOKEN_SECONDS and is_now
 
