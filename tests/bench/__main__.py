@@ -16,6 +16,7 @@ PARTS = {
     "delivery": "probes beside remote writers that cannot deliver, 100 sources at a 0.2 s tick",
     "snmp": "SNMP agents",
     "http": "Http checks against nginx",
+    "cloud": "cloud sources, at their first values",
     "commands": "commands",
 }
 
