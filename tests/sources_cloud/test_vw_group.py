@@ -117,6 +117,12 @@ def test_every_car_of_an_account_has_its_label(world) -> None:
     assert one == {f'kilometers{{vin="{SECOND_VIN}"}}': 7}
 
 
+def test_empty_number_is_none(world) -> None:
+    """The sample config of 1.x has it."""
+    world.group.deliver(DIESEL)
+    assert world.series(vin="")["kilometers"] == 54321
+
+
 def test_mmi_of_an_account_with_several_cars_wants_to_know_which(world) -> None:
     world.group.cars[SECOND_VIN] = []
     world.group.deliver(DIESEL)

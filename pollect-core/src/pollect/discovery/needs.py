@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from pollect import __version__
 from pollect.discovery.entry import Entry, Kind, minimum, with_extras
 from pollect.discovery.plugins import CORE
 from pollect.discovery.registry import Registry
@@ -51,7 +52,7 @@ class Unit:
         return bool(find_missing(self.distribution, [self.extra] if self.extra else []))
 
     def __str__(self) -> str:
-        return f"{self.requirement} (for {', '.join(self.types)})"
+        return self.requirement + (f" (for {', '.join(self.types)})" if self.types else "")
 
 
 class Needs:
@@ -73,8 +74,11 @@ class Needs:
                     self._entries.append(entry)
 
     def units(self, *, missing: bool = False) -> list[Unit]:
-        """Return what to ask pip for, extra by extra; with `missing` only what is not there."""
-        types: dict[tuple[str, str, str], list[str]] = {}
+        """Return what to ask pip for, extra by extra; with `missing` only what is not there.
+
+        The core is always part of it: it runs the config, whoever has the types.
+        """
+        types: dict[tuple[str, str, str], list[str]] = {(CORE, "", __version__): []}
         for entry in self._entries:
             key = (entry.distribution, entry.spec.extra, entry.version)
             types.setdefault(key, []).append(entry.spec.type)

@@ -92,7 +92,8 @@ class MMISource(Source[MmiConfig]):
         if config.credentials is None and (config.user is None) != (config.password is None):
             missing = "user" if config.user is None else "password"
             raise ConfigError("expected user and password, or none of them", key=missing)
-        if config.vin is not None and not re.fullmatch(r"[A-Za-z0-9]{17}", config.vin):
+        # Empty, as in the sample config of 1.x, is left out.
+        if config.vin and not re.fullmatch(r"[A-Za-z0-9]{17}", config.vin):
             raise ConfigError(f"expected 17 letters and digits, got {config.vin!r}", key="vin")
         self._portal_url = check_endpoint(config.portal, key="portal")
         self._identity_url = check_endpoint(config.identity, key="identity")
