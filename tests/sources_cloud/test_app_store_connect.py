@@ -242,6 +242,7 @@ REFUSALS = {
     "role": (error(403, "The API key in use does not allow this"), AuthenticationFailed, "Finance"),
     "server": (HttpResponse("<html>", 503), BadResponse, "status 503"),
     "hang up": (Misbehaviour.HANG_UP, ProbeError, "127"),
+    "trickle": (Misbehaviour.TRICKLE, TargetUnavailable, "no answer within 0.2 s"),
     "silent": (Misbehaviour.SILENT, TargetUnavailable, "no answer within 0.2 s"),
     "page": (HttpResponse("<html><p>Maintenance"), BadResponse, "the column 'sku' is missing"),
     "nothing": (HttpResponse(b""), BadResponse, "expected a table"),

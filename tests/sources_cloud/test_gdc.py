@@ -264,6 +264,7 @@ def test_nothing_in_the_bucket_is_no_news_and_no_failure(world) -> None:
 BROKEN = {
     "status 500": HttpResponse("oops", 500),
     "hang up": Misbehaviour.HANG_UP,
+    "silent": Misbehaviour.SILENT,
     "cut short": Misbehaviour.CUT_SHORT,
     "no JSON": HttpResponse("<html>"),
     "no generation": HttpResponse({"name": "x"}),
@@ -281,7 +282,8 @@ def test_failure_of_one_app_costs_only_itself(world, answer, caplog) -> None:
         ("ratings", "overview"),
     ):
         world.bucket.instead[object_name(category, 202611, dimension, OTHER)] = answer
-    with Running(world.source(OTHER, APP)) as running, caplog.at_level(logging.INFO, "Apps/Gdc"):
+    source = world.source(OTHER, APP, timeout=0.3)
+    with Running(source) as running, caplog.at_level(logging.INFO, "Apps/Gdc"):
         for _ in range(2):
             series = series_of(running.probe())
             assert series[f'daily_crashes{{package="{APP}"}}'] == 8

@@ -258,3 +258,18 @@ def test_a_week_of_both_stores(week: Week) -> None:
     assert google[29] == google[30] == 4 * 7 + 1
     # From the first of December there (08:00 here) until it has a file, November is asked as well.
     assert google[31] == 2 * 7 + 2 * 8 + 1
+
+
+def test_key_that_is_missing_at_the_start_is_found_five_minutes_later(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        week = Week(tmp_path, stack)
+        key = (tmp_path / "key.json").read_bytes()
+        (tmp_path / "key.json").unlink()
+        week.engine.start()
+        stack.callback(week.engine.stop)
+        week.settle(google=1, apple=1)
+        assert week.up() == [False, True]
+        (tmp_path / "key.json").write_bytes(key)
+        week.move_to(at(28, 0, 5), google=1)
+        assert week.up() == [True, True]
+        assert week.latest("Gdc")[CRASHES] == 26

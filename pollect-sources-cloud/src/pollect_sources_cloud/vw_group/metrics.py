@@ -3,21 +3,21 @@
 from pollect.api import Kind, Metric
 
 VALUES = (
-    Metric("kilometers", help="Mileage.", unit="kilometers", kind=Kind.COUNTER),
+    Metric("kilometers", help="Mileage.", unit="kilometres", kind=Kind.COUNTER),
     Metric("temp.outsite", help="Temperature outside of the car.", unit="celsius"),
-    Metric("range.total", help="Distance that the car goes with what it has.", unit="kilometers"),
+    Metric("range.total", help="Distance that the car goes with what it has.", unit="kilometres"),
     Metric("tankLevel", help="Level of the tank.", unit="percent"),
     Metric("oilLevelPercent", help="Level of the engine's oil.", unit="percent"),
-    Metric("range.adblue", help="Distance until AdBlue is used up.", unit="kilometers"),
+    Metric("range.adblue", help="Distance until AdBlue is used up.", unit="kilometres"),
 )
 DETAILS = (
     Metric("soc", help="State of charge of the drive battery.", unit="percent"),
-    Metric("range.electric", help="Distance that the battery is good for.", unit="kilometers"),
-    Metric("range.fuel", help="Distance that the fuel is good for.", unit="kilometers"),
+    Metric("range.electric", help="Distance that the battery is good for.", unit="kilometres"),
+    Metric("range.fuel", help="Distance that the fuel is good for.", unit="kilometres"),
     Metric(
         "inspection_due_km",
         help="Distance until the next inspection, negative when it is overdue.",
-        unit="kilometers",
+        unit="kilometres",
     ),
     Metric(
         "inspection_due_days",
@@ -27,7 +27,7 @@ DETAILS = (
     Metric(
         "oil_service_due_km",
         help="Distance until the next oil change, negative when it is overdue.",
-        unit="kilometers",
+        unit="kilometres",
     ),
     Metric(
         "oil_service_due_days",
