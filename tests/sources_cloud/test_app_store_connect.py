@@ -290,7 +290,7 @@ def test_service_that_is_asked_too_often_is_left_alone_as_long_as_it_says(world)
         running.probe()
 
 
-def test_key_that_stops_working_is_told_and_replaced_while_the_daemon_runs(world) -> None:
+def test_key_that_stops_working_is_reported_and_replaced_while_the_daemon_runs(world) -> None:
     world.apple.days[YESTERDAY] = SALES
     with Running(world.source()) as running:
         running.probe()
@@ -336,7 +336,7 @@ def test_report_of_1x_is_taken_up_without_a_request(world) -> None:
     assert world.apple.asked() == []
 
 
-def test_unknown_product_type_is_told_once_by_name_and_counts_nowhere(world, caplog) -> None:
+def test_unknown_product_type_is_logged_once_by_name_and_counts_nowhere(world, caplog) -> None:
     with Running(world.source()) as running:
         for number in (21, 22):
             rows = [row("NEW", "XYZ", 5, 1, "EUR"), row("NEW", "IA3", 1)]

@@ -204,7 +204,7 @@ def test_what_is_no_repository_is_a_failure(world, answer, kind, complaint) -> N
         running.probe()
 
 
-def test_wrong_token_is_told_and_never_shown(world) -> None:
+def test_wrong_token_is_reported_and_never_shown(world) -> None:
     source = world.source(token="hush-wrong")
     with Running(source) as running, pytest.raises(AuthenticationFailed) as caught:
         running.probe()

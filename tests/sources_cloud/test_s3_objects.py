@@ -163,7 +163,7 @@ ANSWERS = {
     "no end": (HttpResponse(page("a", token="t")), "in a circle"),
     "no token": (
         HttpResponse(page("a").replace("false", "true")),
-        "does not say where",
+        "names no next page",
     ),
     "no size": (HttpResponse(page("a").replace("7", "x")), "expected size and time"),
     "no time": (HttpResponse(page("a", stamp="now")), "expected size and time"),

@@ -205,7 +205,7 @@ def test_sign_in_is_kept_for_the_owner_only_and_used_again(world) -> None:
     assert world.group.sign_ins == 1
 
 
-def test_session_that_is_over_is_begun_anew_once(world) -> None:
+def test_session_that_is_over_is_renewed_once(world) -> None:
     world.group.deliver(DIESEL)
     with Running(world.source()) as running:
         running.probe()
@@ -236,7 +236,9 @@ def test_question_that_only_the_owner_can_answer_says_so(world, question, compla
 
 
 @pytest.mark.parametrize("by_redirect", [False, True])
-def test_wrong_password_is_told_and_the_account_is_not_locked_by_trying(world, by_redirect) -> None:
+def test_wrong_password_is_reported_and_not_tried_until_the_account_is_locked(
+    world, by_redirect
+) -> None:
     world.group.refuses_by_redirect = by_redirect
     with Running(world.source(password="wrong")) as running:
         for _ in range(3):
@@ -248,9 +250,9 @@ def test_wrong_password_is_told_and_the_account_is_not_locked_by_trying(world, b
         assert len(asked) == 2  # the address and the password, once
 
 
-def test_unknown_user_is_told_before_any_password_is_sent(world) -> None:
-    with pytest.raises(AuthenticationFailed, match="does not know the user 'nobody@"):
-        world.series(user="nobody@example.org")
+def test_unknown_user_is_reported_before_any_password_is_sent(world) -> None:
+    with pytest.raises(AuthenticationFailed, match="does not know the user 'stranger@"):
+        world.series(user="stranger@example.org")
     assert PASSWORD.encode() not in b"".join(r.body for r in world.group.identity.requests)
 
 
@@ -439,7 +441,7 @@ def test_mistakes_are_found_before_anything_runs(world, options, complaint) -> N
         world.source(**options)
 
 
-def test_brand_that_does_not_exist_is_told_with_those_that_do(world) -> None:
+def test_brand_that_does_not_exist_is_refused_with_those_that_do(world) -> None:
     with pytest.raises(ConfigError, match="expected one of Audi, Volkswagen, Skoda, SEAT, Cupra"):
         world.source(VwGroupSource, brand="Trabant")
 

@@ -1,4 +1,4 @@
-"""What an answer that is no success means for the probe."""
+"""What an unsuccessful answer means for the probe."""
 
 from pollect.api import BadResponse, ProbeError
 from pollect.support.http import Response
@@ -7,7 +7,7 @@ from pollect.support.urls import redact_url
 
 
 def failure(answer: Response, message: str, budget: Budget, *, where: str = "") -> ProbeError:
-    """Return the error for a status that is no success; `message` is what the service says.
+    """Return the error for an unsuccessful status; `message` is the service's own text.
 
     `where` names what was asked for, by default by its URL.
 

@@ -29,5 +29,5 @@ class Limit(SharedLimit):
         self.begin(self.probe_seconds)
 
     def deadline_seconds(self, interval: float) -> float:
-        """Return what `Source.deadline_seconds` is to say."""
+        """Return the value for `Source.deadline_seconds`."""
         return max(interval, self.probe_seconds + ROOM_SECONDS)

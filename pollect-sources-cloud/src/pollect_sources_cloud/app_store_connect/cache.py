@@ -15,7 +15,7 @@ from pollect_sources_cloud.files import keep
 class State(msgspec.Struct, frozen=True):
     """What is known."""
 
-    #: The newest day that Apple said something of; None if there is none yet.
+    #: The newest day that Apple has answered for; None before the first answer.
     day: date | None = None
     #: Whether nothing was sold on that day: the report on disk is an older one.
     no_sales: bool = False

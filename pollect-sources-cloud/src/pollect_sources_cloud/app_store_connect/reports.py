@@ -73,7 +73,7 @@ class Report:
 
 
 def unpack(body: bytes) -> bytes:
-    """Return the table in an answer, whatever its headers say of the encoding.
+    """Return the table in an answer, whatever encoding its headers name.
 
     Apple names it `agzip`, which nothing unpacks by itself. Raises `BadResponse`.
     """
@@ -92,7 +92,7 @@ def unpack(body: bytes) -> bytes:
 def parse_report(table: bytes) -> Report:
     """Add up the rows of a report.
 
-    Raises `BadResponse` when it is no such table or lacks a column.
+    Raises `BadResponse` when it is not such a table or lacks a column.
     """
     report = Report()
     text = io.TextIOWrapper(io.BytesIO(table), encoding="utf-8-sig", newline="")

@@ -144,7 +144,7 @@ class AppStoreConnectSource(Source[AppStoreConnectConfig]):
         self._report: Report | None = None
         #: Day -> monotonic seconds until which it is not asked for.
         self._not_before: dict[date, float] = {}
-        self._told_types: set[str] = set()
+        self._logged_types: set[str] = set()
         self._http: HttpClient | None = None
         self._reports: SalesReports | None = None
 
@@ -238,7 +238,7 @@ class AppStoreConnectSource(Source[AppStoreConnectConfig]):
             if report.rows:
                 self._file.write(table)
                 self._report = report
-                self._tell(report, day)
+                self._log_oddities(report, day)
         no_sales = report is None or not report.rows
         self._learn(State(day, no_sales, self._state.gone), wanted)
 
@@ -246,13 +246,13 @@ class AppStoreConnectSource(Source[AppStoreConnectConfig]):
         self._file.write_state(state, wanted)
         self._state = state
 
-    def _tell(self, report: Report, day: date) -> None:
+    def _log_oddities(self, report: Report, day: date) -> None:
         if report.skipped:
             found = report.skipped, report.reason
             self.log.warning("report of %s: %d rows left out: %s", day, *found)
-        for kind in sorted(report.unknown_types - self._told_types):
+        for kind in sorted(report.unknown_types - self._logged_types):
             self.log.warning("the product type %r is unknown: its rows count nowhere", kind[:40])
-        self._told_types |= report.unknown_types
+        self._logged_types |= report.unknown_types
 
     def _sums(self) -> Iterator[Sample]:
         """Yield the sums of the last report; zeros for all it had, if nothing was sold since."""

@@ -17,7 +17,7 @@ class ReportFolder:
     """Files named as the objects of the bucket are, which is how 1.x named them, too.
 
     The generation of `NAME` stands in `.NAME.generation`; the dot hides it from 1.x, which reads
-    whatever begins with the name of a report.
+    every file whose name starts like a report.
     """
 
     def __init__(self, path: Path, bucket: str) -> None:

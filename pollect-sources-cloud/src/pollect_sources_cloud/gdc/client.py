@@ -152,7 +152,7 @@ class Storage:
             follow_redirects=False,
         )
         if answer.status in (400, 401, 403):
-            # Google says why in two words, as in `invalid_grant`; its long text may quote us.
+            # The short word, as in `invalid_grant`; the long description may quote the request.
             raise AuthenticationFailed(
                 f"{redact_url(answer.url)}: the key in {where} is refused: {_reason(answer)}; "
                 "make a new key for the service account, or set the clock of this host"
@@ -186,7 +186,7 @@ class Storage:
 
 
 def _message(answer: Response) -> str:
-    """Return what an answer of the API says went wrong, empty if it says nothing."""
+    """Return the error message in an answer of the API, empty if there is none."""
     return _text_at(answer, lambda data: data["error"]["message"])
 
 

@@ -64,7 +64,7 @@ INSTALLS = ReportKind(
 )
 RATINGS = ReportKind("ratings", "overview", ("daily average rating", "total average rating"))
 KINDS = (CRASHES_BY_VERSION, CRASHES, INSTALLS, RATINGS)
-#: Columns in which 0.0 says that there was nothing to make an average of.
+#: Columns in which 0.0 means that there was nothing to average.
 AVERAGES = frozenset(RATINGS.columns)
 
 
@@ -112,7 +112,7 @@ def months_of(today: date) -> tuple[str, str]:
 def parse_report(content: bytes, kind: ReportKind) -> Report:
     """Return what stands in a file.
 
-    Raises `BadResponse` when it is no such table or lacks a column.
+    Raises `BadResponse` when it is not such a table or lacks a column.
     """
     lines = _lines(content)
     try:

@@ -62,11 +62,11 @@ class GitHub:
         #: URL -> its ETag and what was made of it.
         self._known: dict[str, tuple[str, Answer[Any]]] = {}
         self._asked: set[str] = set()
-        #: What the service said last of the rate limit: calls left, calls in all.
+        #: The rate limit as of the last answer: calls left, calls in all.
         self.rate_limit: tuple[int, int] | None = None
 
     def begin(self) -> None:
-        """Let a round of requests begin."""
+        """Start a round of requests."""
         self._asked = set()
 
     def forget_the_rest(self) -> None:

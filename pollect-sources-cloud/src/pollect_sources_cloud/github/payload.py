@@ -1,4 +1,4 @@
-"""What the answers of the API say. Pure; JSON of another shape raises LookupError or TypeError."""
+"""The answers of the API, parsed. Pure; JSON of another shape raises LookupError or TypeError."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,12 +65,12 @@ def parse_runs(data: Any) -> list[Run]:
         if not run.get("conclusion"):
             continue  # it has not ended
         ended = moment(run["updated_at"])
-        begun = moment(run.get("run_started_at") or run["created_at"])
+        started = moment(run.get("run_started_at") or run["created_at"])
         found = Run(
             workflow=str(run.get("name") or run.get("path") or run["workflow_id"]),
             conclusion=str(run["conclusion"]),
             ended=ended,
-            duration_seconds=max(0.0, ended - begun),
+            duration_seconds=max(0.0, ended - started),
         )
         known = newest.get(run["workflow_id"])
         if known is None or found.ended > known.ended:

@@ -1,7 +1,7 @@
 """Source `GitHub`: stars, issues, pull requests, workflow runs and downloads of repositories.
 
-A probe makes four requests per repository and one more per workflow that has not run for long; all
-of them say what is known already, so that an unchanged repository costs nothing of the rate limit
+A probe makes four requests per repository and one more per workflow that has not run for long. Each
+carries the ETag of the last answer, so that an unchanged repository costs nothing of the rate limit
 (5000 calls an hour with a token, 60 without; without one unchanged answers count as well). Needs no
 third-party library.
 """
@@ -60,7 +60,7 @@ SUCCESS = Metric(
 )
 CONCLUSION = Metric(
     "workflow_conclusion",
-    help="How that run ended, as the label says: 1.",
+    help="Always 1; the label tells how that run ended.",
     labels=(*_WORKFLOW, "conclusion"),
 )
 DURATION = Metric(

@@ -57,12 +57,12 @@ def parse_page(body: bytes) -> Page:
     more = _text(root, "IsTruncated").lower() == "true"
     token = _text(root, "NextContinuationToken")
     if more and not token:
-        raise BadResponse("the listing goes on, but does not say where")
+        raise BadResponse("the listing is truncated, but names no next page")
     return Page(objects, token if more else None)
 
 
 def parse_error(body: bytes) -> tuple[str, str]:
-    """Return code and region of an error, empty where there is none."""
+    """Return code and region of an error, empty texts where they are missing."""
     try:
         root = _root(body)
     except BadResponse:

@@ -1,4 +1,4 @@
-"""What a delivery of the portal says of a car. Pure.
+"""The values of a car in a delivery of the portal. Pure.
 
 A delivery is `{"vin", "user_id", "Data": [{"key", "dataFieldName", "value", "timestampUtc"?}]}`;
 all values are texts. Newer cars have dotted names, older ones flat ones, some with two underscores
@@ -100,7 +100,7 @@ def unpack(content: bytes, where: str) -> Any:
 
 
 def parse_delivery(delivery: Any, where: str) -> Measurement:
-    """Return what a delivery says; raises `BadResponse` when it is not one."""
+    """Return the values in a delivery; raises `BadResponse` when it is not one."""
     data = delivery.get("Data") if isinstance(delivery, dict) else None
     if not isinstance(data, list):
         raise BadResponse(f"{where}: expected an object with a list 'Data'")

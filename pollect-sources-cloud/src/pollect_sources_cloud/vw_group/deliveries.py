@@ -42,7 +42,7 @@ class Deliveries:
         return found.asked
 
     def write(self, now: float, vins: Collection[str], log: logging.Logger) -> None:
-        """Keep the cars that there are still; a file that cannot be written is told at debug."""
+        """Keep the cars that still exist; a file that cannot be written is logged at debug."""
         self.cars = {vin: car for vin, car in self.cars.items() if vin in vins}
         content = msgspec.json.encode(_File(now, self.cars))
         try:

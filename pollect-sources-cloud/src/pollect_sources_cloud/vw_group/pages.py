@@ -49,7 +49,7 @@ class _FirstForm(HTMLParser):
 
 
 def parse_form(html: str, url: str) -> SignInForm:
-    """Return the form of a page; raises `BadResponse` when there is none as expected.
+    """Return the form of a page; raises `BadResponse` when it lacks a field.
 
     It goes to the address it names, else to that of the page, without a query: what stands there
     is in the form as well, and twice is refused.

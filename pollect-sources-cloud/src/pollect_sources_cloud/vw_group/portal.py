@@ -1,7 +1,7 @@
 """A client of the group's EU Data Act portal, read-only, with the user's own sign-in.
 
 The operator of the portal asks programs to name themselves and to leave the start page alone: the
-User-Agent says pollect, and the sign-in begins at the identity server. Cookies of the portal are
+User-Agent names pollect, and the sign-in starts at the identity server. Cookies of the portal are
 the sign-in; they are kept, the password goes to the identity server and nowhere else.
 """
 
@@ -235,7 +235,7 @@ class Portal:
             )
 
     def _refuse(self, page: Response, otherwise: str) -> None:
-        """Raise what a page says that should not have come."""
+        """Raise the error for a page that should not have come."""
         self._check_question(page.url)
         word = complaint(page.text())
         last = urlsplit(page.url).path.rstrip("/").rpartition("/")[2]

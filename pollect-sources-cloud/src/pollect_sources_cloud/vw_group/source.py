@@ -248,7 +248,7 @@ class MMISource(Source[MmiConfig]):
         self._deliveries.cars[vin] = Car(newest.name, found.values, found.time)
 
     def _with_session(self, portal: Portal, ask: Any, *arguments: Any) -> Any:
-        """Ask the portal with the session at hand, once anew with a new one if it is over."""
+        """Ask the portal with the session at hand; if it is over, once more with a new one."""
         assert self._tokens is not None  # noqa: S101 - made together with the portal
         token = self._session(portal)
         try:
