@@ -1,30 +1,23 @@
 """Drives a source as the engine does, for tests that look at its series."""
 
-import asyncio
-import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from pollect.api import Clock, Sample, Source
 from pollect.testing import build_source
+from pollect.testing.contract.running import Running
 
 
 class OpenSource:
-    """An opened source whose coroutines, if it has any, run on one event loop."""
+    """An opened source, whose coroutines, if it has any, run on one event loop."""
 
-    def __init__(self, source: Source[Any], runner: asyncio.Runner) -> None:
+    def __init__(self, source: Source[Any], running: Running) -> None:
         self.source = source
-        self._runner = runner
-
-    def call(self, value: Any) -> Any:
-        async def awaited() -> Any:
-            return await value
-
-        return self._runner.run(awaited()) if inspect.isawaitable(value) else value
+        self._running = running
 
     def samples(self) -> list[Sample]:
-        return list(self.call(self.source.probe()))
+        return self._running.probe()
 
     def series(self) -> dict[str, float]:
         """Return the values of one probe by `name{label="value"}`."""
@@ -36,14 +29,11 @@ def opened(
     section: Mapping[str, Any], source_type: type[Source[Any]], *, clock: Clock | None = None
 ) -> Iterator[OpenSource]:
     """Yield the opened source of a section; closes it in the end."""
-    with asyncio.Runner() as runner:
-        driven = OpenSource(build_source(section, source_type, clock=clock), runner)
-        try:
-            driven.call(driven.source.open())
-            yield driven
-        finally:
-            driven.call(driven.source.close())
-            driven.call(driven.source.close())
+    source = build_source(section, source_type, clock=clock)
+    with Running(source) as running:
+        running.open()
+        yield OpenSource(source, running)
+        running.close()
 
 
 def series_of(samples: list[Sample]) -> dict[str, float]:

@@ -1,18 +1,16 @@
 """Look at what a probe returned."""
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 from pollect.api import Sample, Source
+from pollect.testing.contract.running import Running
 
 
 def probe(source: Source[Any]) -> dict[str, float]:
     """Open `source`, probe once, close it, and return the values as `values` does."""
-    source.open()
-    try:
-        return values(cast(Iterable[Sample], source.probe()))
-    finally:
-        source.close()
+    with Running(source) as running:
+        return values(running.probe())
 
 
 def values(samples: Iterable[Sample]) -> dict[str, float]:

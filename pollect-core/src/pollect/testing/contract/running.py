@@ -36,14 +36,18 @@ class Running:
         if inspect.iscoroutinefunction(source.probe):
             self._loop = EventLoopThread()
 
+    def open(self) -> None:
+        """Open the source unless that was done. Raises whatever the source raises."""
+        if not self._opened:
+            self._complete(self._source.open())
+            self._opened = True
+
     def probe(self) -> list[Sample]:
         """Open the source unless that was done, probe it, and return its samples.
 
         Raises whatever the source raises.
         """
-        if not self._opened:
-            self._complete(self._source.open())
-            self._opened = True
+        self.open()
         return as_samples(self._complete(self._source.probe()), self._source.metrics)
 
     def close(self) -> None:
