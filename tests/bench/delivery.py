@@ -7,7 +7,7 @@ The cases differ in the writer alone. Runs alone as well:
 import contextlib
 import logging
 import math
-import sqlite3
+import os
 import statistics
 import tempfile
 import threading
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pollect.api import Batch, Writer, WriterConfig
+from pollect.delivery.spool import folder
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
 from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
@@ -114,30 +115,31 @@ def hanging() -> Iterator[Writer[Any]]:
 @contextlib.contextmanager
 def refused(*, spool: bool) -> Iterator[Writer[Any]]:
     """Yield a writer for a port where nobody listens."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as place:
         endpoint = f"http://127.0.0.1:{free_port()}/v1/metrics"
         section = {"type": "Otel", "endpoint": endpoint, "spool": spool}
-        yield build_writer(section, clock=SystemClock(), state_dir=Path(folder))
+        yield build_writer(section, clock=SystemClock(), state_dir=Path(place))
 
 
-class SlowConnection(sqlite3.Connection):
-    """A database on a disk that takes its time, as an SD card does at its bad moments."""
+class SlowDisk:
+    """The system calls of a spool on a disk that takes its time, as an SD card does at times."""
 
-    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
-        if statement == "COMMIT":
-            time.sleep(COMMIT_SECONDS)
-        return super().execute(statement, *values)
+    def write(self, file: int, data: bytes) -> int:
+        time.sleep(COMMIT_SECONDS)
+        return os.write(file, data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
 
 
 @contextlib.contextmanager
 def slow_disk() -> Iterator[Writer[Any]]:
-    connect = sqlite3.connect
-    sqlite3.connect = partial(connect, factory=SlowConnection)  # type: ignore[assignment]
+    setattr(folder, "os", SlowDisk())  # noqa: B010 - a module cannot be told so
     try:
         with refused(spool=True) as writer:
             yield writer
     finally:
-        sqlite3.connect = connect
+        setattr(folder, "os", os)  # noqa: B010
 
 
 CASES: Mapping[str, Callable[[], AbstractContextManager[Writer[Any] | None]]] = {

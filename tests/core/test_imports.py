@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "api": {"errors", "hooks", "model", "plugin"},
     "support": {"api", "errors", "model", "plugin", "troubles"},
     "config": {"errors", "model", "plugin"},
-    "delivery": {"errors", "model", "plugin"},
+    "delivery": {"errors", "model", "plugin", "support"},
     "engine": {"errors", "model", "plugin", "troubles", "delivery"},
     "fleet": {"errors", "model", "plugin", "support"},
     # An extension of 1.x is wrapped, and the word for a type is looked up; both only when met.

@@ -31,7 +31,7 @@ def test_spool_of_an_old_address_is_told_of_once(tmp_path: Path) -> None:
         assert daemon.output.count("no writer with a spool delivers to") == 1
         assert daemon.stop() == 0
     with start("run", "-c", config, folder=tmp_path) as daemon:
-        daemon.wait_for("restore the old address to deliver them, or delete the file")
+        daemon.wait_for("restore the old address to deliver them, or delete it")
         assert daemon.stop() == 0
         (line,) = (line for line in daemon.output.splitlines() if "restore the old" in line)
     (old,) = (file for file in (tmp_path / "state" / "spool").glob("*") if str(file) in line)

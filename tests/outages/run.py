@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 import re
 import shutil
 import signal
@@ -15,8 +14,7 @@ from typing import NamedTuple
 from prometheus_client.parser import text_string_to_metric_families
 
 from pollect.delivery.spool.files import SPOOL_FOLDER
-from pollect.delivery.spool.store import SpoolBuffer
-from pollect.engine.clock import SystemClock
+from pollect.delivery.spool.folder import SpoolFolder
 from pollect.testing.waiting import wait_until
 from tests.e2e.command import Daemon, scrape, start
 from tests.outages.judge import SERIES, TICK_SECONDS, Crash, Evidence, Verdict, judge
@@ -262,10 +260,8 @@ class Run:
         if not spool.exists():
             return set()
         shutil.copytree(spool, copy)
-        (file,) = copy.glob("*.sqlite")
-        buffer = SpoolBuffer(
-            file, samples=10**9, age=1e9, clock=SystemClock(), log=logging.getLogger(__name__)
-        )
-        batches = buffer.peek(10**9)
-        buffer.close()
+        (place,) = copy.iterdir()
+        folder = SpoolFolder(place)
+        batches = [folder.read(place) for _, place in folder.open().waiting]
+        folder.close()
         return {int(sample.value) for batch in batches for sample in batch.samples}

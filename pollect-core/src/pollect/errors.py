@@ -205,7 +205,7 @@ def describe(error: BaseException | None) -> str:
     name = type(error).__name__
     try:
         text = " ".join(str(error).split())
-    except Exception as fault:  # noqa: BLE001 - the text of a foreign exception is plugin code
+    except BaseException as fault:  # noqa: BLE001 - the text of a foreign exception is plugin code
         text = f"its text cannot be shown: {type(fault).__name__}"
     if isinstance(error, PollectError):
         return text or name

@@ -100,7 +100,8 @@ class Sample(NamedTuple):
     """One value of a metric. Build it with `Metric.sample`."""
 
     metric: Metric
-    value: float
+    #: An integer stays one, also through a spool.
+    value: int | float
     label_values: tuple[str, ...] = ()
     #: Unix time in seconds; None means the time of the probe.
     time: float | None = None

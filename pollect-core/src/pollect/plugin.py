@@ -7,7 +7,7 @@ context, validate in `__init__` without any I/O, connect in `open()`, and let go
 import importlib
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, Self, TypeAlias, TypeVar
 
@@ -338,6 +338,18 @@ class Source(Generic[SourceConfigT]):
         return self.config.timeout or max(self.context.interval, 10.0)
 
 
+#: Options of a writer that do not say where samples go.
+_NOT_THE_TARGET = frozenset({"type", "buffer", "spool", "self_metrics", "timeout"})
+
+
+def is_default(field: msgspec.structs.FieldInfo, config: msgspec.Struct) -> bool:
+    """Whether an option has the value it has when a config does not name it."""
+    default = field.default
+    if field.default_factory is not msgspec.NODEFAULT:
+        default = field.default_factory()
+    return bool(default == getattr(config, field.name))
+
+
 class Writer(Generic[WriterConfigT]):
     """Hands samples on.
 
@@ -370,6 +382,20 @@ class Writer(Generic[WriterConfigT]):
         here and nothing beyond this machine is asked. Raises `ConfigError` with the `key` in
         question, upon which `run` does not start and a reload changes nothing.
         """
+
+    def target_identity(self) -> Hashable:
+        """Return what tells the target from others: addresses, names of databases, users.
+
+        A spool is named after its `repr`: samples that wait on disk go to the same target only.
+        What may change without another target (time-outs, passwords, formats) has no part in it,
+        and it stays the same from version to version. By default all options of the config that
+        are not at their defaults, apart from those that every writer has.
+        """
+        return tuple(
+            (field.name, repr(getattr(self.config, field.name)))
+            for field in msgspec.structs.fields(self.config)
+            if field.name not in _NOT_THE_TARGET and not is_default(field, self.config)
+        )
 
     def open(self) -> None:
         """Connect.

@@ -45,6 +45,9 @@ class GraphiteWriter(Writer[GraphiteWriterConfig]):
 
     config_type = GraphiteWriterConfig
 
+    def target_identity(self) -> tuple[str, ...]:
+        return self.config.host, str(self.config.port)
+
     def write(self, batches: Sequence[Batch]) -> None:
         config = self.config
         lines = "".join(format_lines(batches, prefix=config.prefix, tags=config.tags))

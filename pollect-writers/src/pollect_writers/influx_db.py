@@ -75,7 +75,7 @@ class InfluxDbWriter(Writer[InfluxDbWriterConfig]):
             "Content-Type": "text/plain; charset=utf-8",
             **build_authorization(config.user, config.password, config.token, scheme=scheme),
         }
-        endpoint = build_endpoint(
+        self._endpoint = build_endpoint(
             config,
             config.url.rstrip("/") + build_path(config),
             context.config_dir,
@@ -84,7 +84,10 @@ class InfluxDbWriter(Writer[InfluxDbWriterConfig]):
             # A database or token that does not exist yet is worth waiting for.
             retried_statuses=WRONG_ADDRESS_STATUSES,
         )
-        self._sender = HttpSender(endpoint, clock=context.clock)
+        self._sender = HttpSender(self._endpoint, clock=context.clock)
+
+    def target_identity(self) -> tuple[str, ...]:
+        return (self._endpoint.url,)
 
     def write(self, batches: Sequence[Batch]) -> None:
         lines = build_lines(batches)

@@ -51,6 +51,9 @@ class JsonLinesWriter(Writer[JsonLinesWriterConfig]):
         else:
             self._output = _File(context.config_dir / config.path, config.max_bytes, config.keep)
 
+    def target_identity(self) -> tuple[str, ...]:
+        return (self.config.path,)
+
     def open(self) -> None:
         try:
             self._output.open()

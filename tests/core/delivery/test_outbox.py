@@ -1,5 +1,7 @@
 """The outbox: what is handed over arrives once and in order, or is counted as lost."""
 
+import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -148,6 +150,7 @@ def test_writer_that_hangs_delays_nobody_and_its_samples_are_counted(gate: Gate)
 
 
 def test_outage_shorter_than_the_buffer_loses_nothing_and_is_logged_once(caplog) -> None:
+    caplog.set_level(logging.INFO)
     writer = remote()
     writer.then = "away"
     outbox = Outbox(writer, clock=SystemClock())
@@ -163,9 +166,11 @@ def test_outage_shorter_than_the_buffer_loses_nothing_and_is_logged_once(caplog)
     assert outbox.status().up
     outbox.stop()
     outbox.join(5)
-    messages = [r.message for r in caplog.records if r.levelname == "WARNING"]
-    assert sum("cannot deliver" in text for text in messages) == 1
-    assert sum("delivering again" in text for text in messages) == 1
+    levels = {
+        text: [r.levelname for r in caplog.records if text in r.message]
+        for text in ("cannot deliver", "delivering again")
+    }
+    assert levels == {"cannot deliver": ["WARNING"], "delivering again": ["INFO"]}
 
 
 def test_oldest_samples_are_dropped_when_the_buffer_is_full(caplog) -> None:
@@ -341,3 +346,198 @@ def test_library_that_is_missing_is_named_without_a_traceback(caplog) -> None:
     (record,) = caplog.records
     assert record.message.startswith("1 samples lost: urllib3 is not installed")
     assert record.exc_info is None
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise SystemExit("no text")
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), Unprintable(), MemoryError(), OSError()],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("method", ["open", "write", "close"])
+def test_whatever_a_writer_raises_costs_its_batches_and_no_thread(
+    raised: BaseException, method: str
+) -> None:
+    class Raising(RemoteWriter):
+        def write(self, batches: Sequence[Batch]) -> None:
+            self.attempts += 1
+            if method == "write" and self.attempts == 1:
+                raise raised
+            super().write(batches)
+
+        def open(self) -> None:
+            if method == "open" and not self.refused:
+                self.refused.append(0.0)
+                raise raised
+
+        def close(self) -> None:
+            self.closed.set()
+            if method == "close":
+                raise raised
+
+    writer = remote(Raising)
+    outbox = Outbox(writer, clock=SystemClock())
+    outbox.start()
+    outbox.deliver([batch(1)])
+    wait_until(lambda: outbox.status().buffered_samples == 0)
+    if method != "close":
+        assert outbox.status().lost_samples == 1
+        assert not outbox.status().up
+        assert type(raised).__name__ in outbox.status().reason
+    outbox.deliver([batch(2)])
+    wait_until(lambda: 2 in writer.arrived)
+    assert outbox.status().up
+    outbox.stop()
+    outbox.join(5)
+    assert writer.closed.is_set()
+    assert not outbox._thread.is_alive()
+
+
+def test_report_of_a_loss_that_raises_does_not_end_the_outbox(caplog) -> None:
+    def report(name: str, lost: Batch, error: BaseException | None) -> None:
+        raise SystemExit
+
+    writer = remote()
+    writer.steps = ["refuse"]
+    outbox = Outbox(writer, clock=SystemClock(), lost=report)
+    outbox.start()
+    outbox.deliver([batch(1)])
+    wait_until(lambda: writer.refused)
+    outbox.deliver([batch(2)])
+    wait_until(lambda: writer.arrived == [2])
+    outbox.stop()
+    outbox.join(5)
+    assert "the report of lost samples failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("asked", "least", "most"),
+    [
+        (31_536_000.0, 300, 301),
+        (float("inf"), 300, 301),
+        (float("nan"), 0, 20),
+        (-5.0, 0, 20),
+        ("soon", 0, 20),
+        (None, 0, 20),
+    ],
+)
+def test_pause_that_a_target_asks_for_is_obeyed_within_reason(
+    monkeypatch: pytest.MonkeyPatch, asked: Any, least: float, most: float
+) -> None:
+    monkeypatch.setattr(outbox_module, "FIRST_PAUSE", 1.0)
+    monkeypatch.setattr(outbox_module, "LONGEST_PAUSE", 15.0)
+    waited = pauses(lambda: Retryable("busy", retry_after=asked), 1)
+    assert least <= waited[0] <= most
+
+
+def test_pauses_double_up_to_the_longest_and_vary(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "FIRST_PAUSE", 1.0)
+    monkeypatch.setattr(outbox_module, "LONGEST_PAUSE", 15.0)
+    waited = pauses(lambda: Retryable("away"), 7)
+    for pause, nominal in zip(waited, [1, 2, 4, 8, 15, 15, 15], strict=True):
+        assert nominal * 0.8 - 0.01 <= pause <= nominal * 1.2 + 0.01
+    assert len({round(pause, 6) for pause in waited[4:]}) > 1, "not all daemons come back at once"
+
+
+def pauses(failure: Callable[[], Exception], count: int) -> list[float]:
+    """Return the seconds between tries of an outbox whose clock only moves while it waits."""
+
+    class Waiting(FakeClock):
+        def wait(self, condition: threading.Condition, timeout: float | None) -> None:
+            if timeout is None:
+                condition.wait(0.01)
+            else:
+                self.advance(timeout)
+
+    clock = Waiting()
+    tries: list[float] = []
+    done = threading.Event()
+    writer = remote()
+
+    def write(batches: Sequence[Batch]) -> None:
+        tries.append(clock.monotonic())
+        if len(tries) > count:
+            done.set()
+            return
+        raise failure()
+
+    writer.write = write  # type: ignore[method-assign]
+    outbox = Outbox(writer, clock=clock)
+    outbox.start()
+    outbox.deliver([batch(1)])
+    assert done.wait(5)
+    outbox.stop()
+    outbox.join(5)
+    return [after - before for before, after in itertools.pairwise(tries)]
+
+
+@pytest.mark.parametrize(
+    "failure", [Retryable("503"), Rejected("400"), UnicodeEncodeError("utf-8", "\udce9", 0, 1, "x")]
+)
+def test_batch_that_can_never_be_delivered_costs_itself_only(failure: Exception) -> None:
+    writer = remote()
+
+    def write(batches: Sequence[Batch]) -> None:
+        values = [sample.value for each in batches for sample in each.samples]
+        if 13 in values:
+            raise failure
+        writer.arrived += values
+
+    writer.write = write  # type: ignore[method-assign]
+    reported: list[float] = []
+    outbox = Outbox(
+        writer,
+        clock=SystemClock(),
+        lost=lambda name, lost, error: reported.extend(s.value for s in lost.samples),
+    )
+    outbox.deliver([batch(number, source=f"S{number % 5}") for number in range(40)])
+    outbox.start()
+    wait_until(lambda: outbox.status().buffered_samples == 0)
+    assert reported == [13]
+    assert sorted(writer.arrived) == [number for number in range(40) if number != 13]
+    for source in range(5):
+        of_source = [value for value in writer.arrived if value % 5 == source]
+        assert of_source == sorted(of_source), "each source in its order"
+    outbox.stop()
+    outbox.join(5)
+
+
+@pytest.mark.parametrize("lost", [-3, 10**9, "many", True])
+def test_number_of_refused_samples_is_believed_within_reason(lost: Any) -> None:
+    writer = remote()
+
+    def write(batches: Sequence[Batch]) -> None:
+        raise Rejected("no", lost=lost)
+
+    writer.write = write  # type: ignore[method-assign]
+    outbox = Outbox(writer, clock=SystemClock())
+    outbox.start()
+    outbox.deliver([batch(1, 2)])
+    wait_until(lambda: outbox.status().buffered_samples == 0)
+    status = outbox.status()
+    assert 0 <= status.lost_samples <= 2
+    assert status.lost_samples + status.written_samples == 2
+    outbox.stop()
+    outbox.join(5)
+
+
+def test_writer_that_does_not_return_is_not_up(gate: Gate) -> None:
+    clock = FakeClock()
+    writer = remote()
+    writer.steps, writer.gate = ["hang"], gate
+    outbox = Outbox(writer, clock=clock)
+    outbox.start()
+    outbox.deliver([batch(1)])
+    wait_until(lambda: writer.attempts)
+    assert outbox.status().up
+    clock.advance(90)
+    status = outbox.status()
+    assert (status.up, status.reason) == (False, "the writer has not returned for 90 s")
+    gate.open()
+    wait_until(lambda: outbox.status().up)
+    outbox.stop()
+    outbox.join(5)

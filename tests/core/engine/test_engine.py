@@ -551,7 +551,7 @@ def test_reload_with_other_options_goes_on_with_what_waits_in_the_spool(
     times = [batch.time for batch in new.batches]
     assert times == sorted(times)
     assert times[0] < reloaded, "what the old one could not deliver comes first"
-    assert len(list((tmp_path / "spool").glob("*.sqlite"))) == 1
+    assert len(list((tmp_path / "spool").glob("*/state"))) == 1
 
 
 def test_run_once_probes_each_source_once_and_writes(gate: Gate) -> None:

@@ -137,7 +137,7 @@ class Daemon:
             if contents:
                 log.warning(
                     "%s holds %s for a target that no writer with a spool delivers to: "
-                    "restore the old address to deliver them, or delete the file",
+                    "restore the old address to deliver them, or delete it",
                     file, contents,
                 )  # fmt: skip
 

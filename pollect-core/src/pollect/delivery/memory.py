@@ -3,11 +3,14 @@
 import enum
 import threading
 from collections import deque
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
-from pollect.model import Batch
+from pollect.model import Batch, SourceId
 from pollect.plugin import Clock
+
+#: Where a batch is on disk, for buffers that have one: segment, offset, bytes, position.
+Place: TypeAlias = tuple[int, int, int, int]
 
 
 class Drop(enum.Enum):
@@ -17,146 +20,198 @@ class Drop(enum.Enum):
     TOO_OLD = enum.auto()
 
 
-class Buffer(Protocol):
-    """A first-in first-out queue of batches, safe for threads.
+class Entry:
+    """One batch that waits. `gone` marks one that left from the middle of the queue."""
+
+    __slots__ = ("added", "batch", "gone", "number", "place", "samples")
+
+    def __init__(self, number: int, samples: int, added: float, batch: Batch | None) -> None:
+        self.number = number
+        self.samples = samples
+        #: Monotonic time.
+        self.added = added
+        #: None while only the disk has it.
+        self.batch = batch
+        self.place: Place | None = None
+        self.gone = False
+
+
+class MemoryBuffer:
+    """A first-in first-out queue of batches in memory, safe for threads.
 
     Any thread may `put` and ask how much waits, and never waits for a disk. Taking out is for one
-    thread at a time. Batches given out by `peek` are pinned until `ack` or `release`: nothing
+    thread at a time. Batches given out by `peek` are out of reach until `ack` or `release`: nothing
     pushes them out, and they do not count, or a slow delivery would cost the newest samples instead
     of the oldest.
     """
 
+    #: Whether an empty batch, the news that a source has no values any more, never gets too old.
+    keeps_withdrawals = False
+
+    def __init__(self, *, samples: int, age: float, clock: Clock) -> None:
+        #: Samples that gave way to newer ones: neither delivered nor lost.
+        self.outdated = 0
+        #: Samples that can no longer be read, because their disk is broken.
+        self.unreadable = 0
+        self._limit = samples
+        self._age = age
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._queue: deque[Entry] = deque()
+        #: Of the queue: what is gone and what is given out does not count.
+        self._batches = self._waiting = 0
+        self._out: list[Entry] = []
+        self._next_number = 0
+        self._closed = False
+
+    def __len__(self) -> int:
+        return self._batches + len(self._out)
+
     @property
     def samples(self) -> int:
-        """Samples that wait, the pinned ones included."""
-
-    @property
-    def unreadable(self) -> int:
-        """Samples that can no longer be read, because their disk is broken."""
-
-    @property
-    def outdated(self) -> int:
-        """Samples that gave way to newer ones: neither delivered nor lost."""
+        """Samples that wait, the ones given out included."""
+        with self._lock:
+            return self._waiting + sum(entry.samples for entry in self._out)
 
     @property
     def ready(self) -> bool:
         """Whether there is something to peek at."""
+        return self._batches > 0
 
-    def __len__(self) -> int:
-        """Return how many batches wait, those included that are not ready yet."""
+    def start(self) -> None:
+        """Begin what the buffer does by itself."""
 
     def put(self, *batches: Batch) -> Sequence[Batch]:
         """Append batches; return the ones that had to go for it, oldest first.
 
         A closed buffer takes nothing.
         """
+        with self._lock:
+            if self._closed:
+                return batches
+            now = self._clock.monotonic()
+            for batch in batches:
+                self._append(Entry(self._next_number, len(batch), now, batch))
+                self._next_number += 1
+            dropped = self._take_excess()
+        return self._load(dropped)
 
     def expire(self) -> Sequence[Batch]:
         """Drop and return the batches that are too old."""
-
-    def peek(self, samples: int) -> Sequence[Batch]:
-        """Return the oldest batches, one at least, up to this many samples; pin them."""
-
-    def ack(self) -> bool:
-        """Forget the pinned batches: they are dealt with. Return False if `close` came first."""
-
-    def release(self) -> Sequence[Batch]:
-        """Unpin the batches, to be tried again; return the ones that are too many now."""
-
-    def close(self, seconds: float) -> Sequence[Batch]:
-        """End, waiting for a disk at most so long; return what does not outlive the process."""
-
-
-class MemoryBuffer:
-    """The queue in memory. See `Buffer`."""
-
-    unreadable = 0
-
-    def __init__(self, *, samples: int, age: float, clock: Clock) -> None:
-        self.samples = 0
-        self.outdated = 0
-        self._limit = samples
-        self._age = age
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._queue: deque[tuple[float, Batch]] = deque()
-        self._pinned = 0
-        self._pinned_samples = 0
-        self._closed = False
-
-    def __len__(self) -> int:
-        return len(self._queue)
-
-    @property
-    def ready(self) -> bool:
-        return bool(self._queue)
-
-    def put(self, *batches: Batch) -> list[Batch]:
         with self._lock:
-            if self._closed:
-                return list(batches)
-            for batch in batches:
-                self._append(batch)
-            return self._drop_excess()
+            dropped = self._take_older(self._clock.monotonic() - self._age)
+        return self._load(dropped)
 
-    def expire(self) -> list[Batch]:
-        with self._lock:
-            return self._drop_older(self._clock.monotonic() - self._age)
+    def peek(self, samples: int, *, most: int | None = None, skip: int = 0) -> Sequence[Batch]:
+        """Give out the oldest batches behind the first `skip`, at most `most`.
 
-    def peek(self, samples: int) -> list[Batch]:
-        chosen: list[Batch] = []
-        total = 0
+        Up to so many samples, but one batch at least. None when what was chosen is unreadable.
+        """
         with self._lock:
-            for _, batch in self._queue:
-                if chosen and total + len(batch) > samples:
+            skipped = [entry for entry in (self._pop() for _ in range(skip)) if entry]
+            total = 0
+            while (head := self._head()) is not None and len(self._out) != most:
+                if self._out and total + head.samples > samples:
                     break
-                total += len(batch)
-                chosen.append(batch)
-            self._pinned, self._pinned_samples = len(chosen), total
-        return chosen
+                self._pop()
+                self._out.append(head)
+                total += head.samples
+            self._push_back(skipped)
+            out = list(self._out)
+        return self._load(out)
 
     def ack(self) -> bool:
+        """Forget what was given out: it is dealt with. Return False if `close` came first."""
         with self._lock:
-            for _ in range(self._pinned):
-                self._queue.popleft()
-            self.samples -= self._pinned_samples
-            self._pinned = self._pinned_samples = 0
+            for entry in self._out:
+                entry.gone = True
+            self._out = []
             return not self._closed
 
-    def release(self) -> list[Batch]:
+    def release(self) -> Sequence[Batch]:
+        """Take back what was given out, to be tried again; return what is too much now."""
         with self._lock:
-            self._pinned = self._pinned_samples = 0
-            return self._drop_excess()
+            out, self._out = self._out, []
+            if not self._closed:
+                self._push_back(self._worth_keeping(out))
+            dropped = self._take_excess()
+        return self._load(dropped)
 
-    def close(self, seconds: float = 0.0) -> list[Batch]:
+    def close(self, seconds: float = 0.0) -> Sequence[Batch]:
+        """End, waiting for a disk at most so long; return what does not outlive the process."""
         with self._lock:
             self._closed = True
-            left = [batch for _, batch in self._queue]
-            self._queue.clear()
-            self.samples = self._pinned = self._pinned_samples = 0
+            left = self._take_all()
+        return self._load(left)
+
+    def _load(self, entries: Iterable[Entry]) -> list[Batch]:
+        """Return the batches of entries that have left the queue, as far as they can be read."""
+        return [entry.batch for entry in entries if entry.batch is not None]
+
+    def _append(self, entry: Entry) -> None:
+        self._queue.append(entry)
+        self._batches += 1
+        self._waiting += entry.samples
+
+    def _head(self) -> Entry | None:
+        queue = self._queue
+        while queue and queue[0].gone:
+            queue.popleft()
+        return queue[0] if queue else None
+
+    def _pop(self) -> Entry | None:
+        entry = self._head()
+        if entry is not None:
+            self._queue.popleft()
+            self._batches -= 1
+            self._waiting -= entry.samples
+        return entry
+
+    def _push_back(self, entries: Sequence[Entry]) -> None:
+        """Put entries back where their numbers belong: near the front."""
+        before: list[Entry] = []
+        while entries and (head := self._head()) is not None and head.number < entries[-1].number:
+            self._queue.popleft()
+            before.append(head)
+        self._batches += len(entries)
+        self._waiting += sum(entry.samples for entry in entries)
+        both = sorted([*before, *entries], key=lambda entry: entry.number)
+        self._queue.extendleft(reversed(both))
+
+    def _worth_keeping(self, released: list[Entry]) -> list[Entry]:
+        return released
+
+    def _remove(self, entry: Entry) -> None:
+        """Take an entry out of the middle of the queue."""
+        entry.gone = True
+        self._batches -= 1
+        self._waiting -= entry.samples
+        if len(self._queue) > 2 * self._batches + 64:
+            self._queue = deque(kept for kept in self._queue if not kept.gone)
+
+    def _take_all(self) -> list[Entry]:
+        left = [*self._out, *(entry for entry in self._queue if not entry.gone)]
+        self._out = []
+        self._queue.clear()
+        self._batches = self._waiting = 0
         return left
 
-    def _append(self, batch: Batch) -> None:
-        self._queue.append((self._clock.monotonic(), batch))
-        self.samples += len(batch)
-
-    def _drop_older(self, limit: float) -> list[Batch]:
-        dropped = []
-        while len(self._queue) > self._pinned and self._queue[self._pinned][0] < limit:
-            dropped.append(self._drop_oldest())
+    def _take_older(self, limit: float) -> list[Entry]:
+        dropped: list[Entry] = []
+        kept: list[Entry] = []
+        while (head := self._head()) is not None and head.added < limit:
+            self._pop()
+            head.gone = not (self.keeps_withdrawals and not head.samples)
+            (dropped if head.gone else kept).append(head)
+        self._push_back(kept)
         return dropped
 
-    def _drop_excess(self) -> list[Batch]:
+    def _take_excess(self) -> list[Entry]:
         dropped = []
-        while self.samples - self._pinned_samples > self._limit:
-            dropped.append(self._drop_oldest())
+        while self._waiting > self._limit and (entry := self._pop()) is not None:
+            entry.gone = True
+            dropped.append(entry)
         return dropped
-
-    def _drop_oldest(self) -> Batch:
-        batch = self._queue[self._pinned][1]
-        del self._queue[self._pinned]
-        self.samples -= len(batch)
-        return batch
 
 
 class LatestBuffer(MemoryBuffer):
@@ -165,41 +220,40 @@ class LatestBuffer(MemoryBuffer):
     What is replaced is outdated, not lost.
     """
 
-    def _append(self, batch: Batch) -> None:
-        for index in range(self._pinned, len(self._queue)):
-            _, waiting = self._queue[index]
-            if waiting.source == batch.source:
-                del self._queue[index]
-                self.samples -= len(waiting)
-                self.outdated += len(waiting)
-                break
-        super()._append(batch)
+    keeps_withdrawals = True
 
-    def release(self) -> list[Batch]:
-        with self._lock:
-            self._pinned = self._pinned_samples = 0
-            self._replace_older()
-            return self._drop_excess()
+    def __init__(self, *, samples: int, age: float, clock: Clock) -> None:
+        super().__init__(samples=samples, age=age, clock=clock)
+        self._latest: dict[SourceId, Entry] = {}
 
-    def _replace_older(self) -> None:
-        """Keep the newest batch of each source: others came while the pinned ones were sent."""
-        newest = {batch.source: index for index, (_, batch) in enumerate(self._queue)}
-        kept = deque(
-            entry for index, entry in enumerate(self._queue) if newest[entry[1].source] == index
-        )
-        replaced = self.samples - sum(len(batch) for _, batch in kept)
-        self._queue = kept
-        self.samples -= replaced
-        self.outdated += replaced
+    def _append(self, entry: Entry) -> None:
+        if entry.batch is not None:
+            waiting = self._latest.get(entry.batch.source)
+            if waiting is not None:
+                self.outdated += waiting.samples
+                self._remove(waiting)
+                waiting.batch = None
+            self._latest[entry.batch.source] = entry
+        super()._append(entry)
 
-    def _drop_older(self, limit: float) -> list[Batch]:
-        waiting = [self._queue.pop() for _ in range(len(self._queue) - self._pinned)][::-1]
-        dropped = []
-        for added, batch in waiting:
-            # That a source has no values any more stays true, however old the news are.
-            if added < limit and batch.samples:
-                dropped.append(batch)
-                self.samples -= len(batch)
-            else:
-                self._queue.append((added, batch))
-        return dropped
+    def _pop(self) -> Entry | None:
+        entry = super()._pop()
+        if entry is not None and entry.batch is not None:
+            del self._latest[entry.batch.source]
+        return entry
+
+    def _push_back(self, entries: Sequence[Entry]) -> None:
+        super()._push_back(entries)
+        for entry in entries:
+            if entry.batch is not None:
+                self._latest[entry.batch.source] = entry
+
+    def _worth_keeping(self, released: list[Entry]) -> list[Entry]:
+        """Leave out what newer batches replaced while it was being sent."""
+        kept = [
+            entry
+            for entry in released
+            if entry.batch is not None and entry.batch.source not in self._latest
+        ]
+        self.outdated += sum(entry.samples for entry in released) - sum(e.samples for e in kept)
+        return kept

@@ -1,23 +1,31 @@
 """What stands before a remote writer: a bounded buffer and a thread that sends, retries and counts.
 
 Whoever hands a batch over never waits, neither for the network nor for a disk. A batch is delivered
-or counted as lost, once; batches arrive in the order they were handed over.
+or counted as lost, once; batches of one source arrive in the order they were handed over. Whatever
+a writer raises costs at most the batches it was given, and never the thread.
 """
 
+import math
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pollect.delivery.memory import Buffer, Drop, LatestBuffer, MemoryBuffer
+from pollect.delivery.memory import Drop, LatestBuffer, MemoryBuffer
+from pollect.delivery.portions import FARTHEST, Portions
 from pollect.errors import PollectError, Rejected, Retryable, describe
 from pollect.model import Batch, WriterStatus
 from pollect.plugin import Clock, Writer
 
+if TYPE_CHECKING:
+    from pollect.support.backoff import Backoff
+
 #: Seconds before the first retry, doubled each time up to the longest.
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 15.0
-#: Pauses vary by this share, so that many daemons do not come back at the same moment.
-JITTER = 0.2
+#: However long a target asks us to wait.
+LONGEST_RETRY_AFTER = 300.0
+#: A call to the writer that takes longer shows in the status.
+HANGING_SECONDS = 60.0
 #: Seconds a disk gets to take what was handed over, however short the end is to be.
 STORE_SECONDS = 0.5
 
@@ -50,7 +58,11 @@ class Outbox:
         self._stopping = False
         self._closed = False
         self._opened = False
-        self._pause = FIRST_PAUSE
+        self._backoff: Backoff | None = None
+        self._portions = Portions()
+        #: The batch that was last tried alone.
+        self._suspect: Batch | None = None
+        self._called_at: float | None = None
         self._reason = ""
         self._down_since: float | None = None
         self._dropping = dict.fromkeys(Drop, 0)
@@ -59,12 +71,13 @@ class Outbox:
         self._store_until = 0.0
         self._buffer = build_buffer(writer, clock, settled=self._drop)
         #: What was taken over and neither delivered nor dropped.
-        self._taken = self._buffer.samples
+        self._taken = self._buffer.samples + self._buffer.unreadable
         self._thread = threading.Thread(
             target=self._run, name=f"pollect-outbox-{self.name}", daemon=True
         )
 
     def start(self) -> None:
+        self._buffer.start()
         self._thread.start()
 
     def deliver(self, batches: Sequence[Batch]) -> None:
@@ -108,23 +121,35 @@ class Outbox:
         with self._changed:
             unreadable = self._buffer.unreadable
             waiting = self._taken - unreadable - self._buffer.outdated
+            called_at, reason = self._called_at, self._reason
+            since = 0.0 if called_at is None else self._clock.monotonic() - called_at
+            if since > HANGING_SECONDS:
+                reason = f"the writer has not returned for {since:.0f} s"
             return WriterStatus(
                 writer=self.name,
-                up=not self._reason,
-                reason=self._reason,
+                up=not reason,
+                reason=reason,
                 buffered_samples=0 if self._closed else waiting,
                 lost_samples=self._lost + unreadable,
                 written_samples=self._written,
             )
 
     def _run(self) -> None:
-        while self._wait_for_work():
+        while True:
             last_try = self._stopping
-            if not self._send_some() and last_try:
-                break
+            try:
+                if not self._wait_for_work() or (not self._send_some() and last_try):
+                    break
+            except BaseException as error:  # noqa: BLE001 - see below
+                # Nothing a writer does gets here; the thread outlives mistakes of ours, too.
+                self._log.error("a mistake in the outbox", exc_info=error)
+                self._buffer.release()
+                self._rest(FIRST_PAUSE)
+                if last_try:
+                    break
         try:
             self.writer.close()
-        except Exception as error:  # noqa: BLE001 - there is nothing left to protect
+        except BaseException as error:  # noqa: BLE001 - there is nothing left to protect
             self._log.warning("close failed: %s", describe(error))
 
     def _wait_for_work(self) -> bool:
@@ -141,32 +166,66 @@ class Outbox:
     def _send_some(self) -> bool:
         """Try to deliver the oldest batches; return False when the target is away."""
         self._drop(self._buffer.expire(), Drop.TOO_OLD)
-        batches = self._buffer.peek(self.writer.batch_size)
+        batches = self._choose()
         if not batches:
             return True
+        opening = not self._opened
+        error = self._call(batches)
+        if error is None:
+            self._portions.arrived()
+            self._delivered(_size(batches), 0)
+            self._target_back()
+        elif isinstance(error, Retryable):
+            if (opening and not self._opened) or not self._portions.failed(len(batches)):
+                self._target_away(error)
+                return False
+            self._give_up(batches, error, "given up on, others arrive")
+        elif isinstance(error, Rejected) and error.lost is not None:
+            self._portions.arrived()
+            self._give_up(batches, error, "refused", _lost_of(batches, error.lost))
+        elif not self._opened or self._portions.refused(len(batches)):
+            # The same call would fail again.
+            what = "refused" if isinstance(error, Rejected) else "lost"
+            self._give_up(batches, error, what)
+        else:
+            self._log.debug("trying in parts: %s", describe(error))
+            self._drop(self._buffer.release(), Drop.TOO_MANY)
+        return True
+
+    def _call(self, batches: Sequence[Batch]) -> BaseException | None:
+        """Hand batches to the writer; return what it raised."""
+        self._called_at = self._clock.monotonic()
         try:
             if not self._opened:
                 self.writer.open()
                 self._opened = True
             self.writer.write(batches)
-        except Retryable as error:
-            self._target_away(error)
-            return False
-        except Rejected as error:
-            total = _size(batches)
-            lost = total if error.lost is None else min(error.lost, total)
-            self._delivered(total - lost, lost)
-            self._complain(f"{lost} samples refused", error)
-            self._lose(batches, error)
-        except Exception as error:  # noqa: BLE001 - a mistake in the writer stays the writer's
-            # The same call would fail again.
-            self._delivered(0, _size(batches))
-            self._complain(f"{_size(batches)} samples lost", error)
-            self._lose(batches, error)
-        else:
-            self._delivered(_size(batches), 0)
-            self._target_back()
-        return True
+        except BaseException as error:  # noqa: BLE001 - what a writer raises stays the writer's
+            return error
+        finally:
+            self._called_at = None
+        return None
+
+    def _choose(self) -> Sequence[Batch]:
+        """Return what to send now, given out by the buffer."""
+        portions = self._portions
+        if portions.other:
+            for skip in range(portions.behind, FARTHEST + 1):
+                batches = self._buffer.peek(1, most=1, skip=skip)
+                if not batches:
+                    break
+                head = self._suspect
+                if portions.same_source or head is None or batches[0].source != head.source:
+                    portions.behind = skip
+                    return batches
+                self._drop(self._buffer.release(), Drop.TOO_MANY)
+            portions.other, portions.behind = False, 1
+        batches = self._buffer.peek(self.writer.batch_size, most=portions.most)
+        if portions.most == 1 and batches:
+            if self._suspect is not batches[0] and self._suspect != batches[0]:
+                portions.skipped()
+            self._suspect = batches[0]
+        return batches
 
     def _delivered(self, written: int, lost: int) -> None:
         if not self._buffer.ack():
@@ -176,24 +235,38 @@ class Outbox:
             self._taken -= written + lost
             self._written += written
             self._lost += lost
-            self._pause = FIRST_PAUSE
+        if self._backoff is not None:
+            self._backoff.reset()
+
+    def _give_up(
+        self, batches: Sequence[Batch], error: BaseException, how: str, lost: int | None = None
+    ) -> None:
+        total = _size(batches)
+        lost = total if lost is None else lost
+        self._delivered(total - lost, lost)
+        self._complain(f"{lost} samples {how}", error)
+        self._lose(batches, error)
 
     def _target_away(self, error: Retryable) -> None:
-        import random  # only where a target was away: it and its hashes are resident for good
+        if self._backoff is None:
+            # Only where a target was away: random numbers and their hashes are resident for good.
+            from pollect.support.backoff import Backoff
 
-        pause = self._pause * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
-        self._pause = min(self._pause * 2, LONGEST_PAUSE)
-        if error.retry_after is not None:
-            pause = max(pause, error.retry_after)
+            self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        pause = max(self._backoff.pause(), _asked_pause(error.retry_after))
         if self._down_since is None:
             self._down_since = self._clock.monotonic()
             self._log.warning("cannot deliver, keeping samples: %s", describe(error))
         else:
             self._log.debug("still cannot deliver: %s", describe(error))
-        until = self._clock.monotonic() + pause
         with self._changed:
             self._reason = describe(error)
         self._drop(self._buffer.release(), Drop.TOO_MANY)
+        self._rest(pause)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait, until the outbox stops at the longest."""
+        until = self._clock.monotonic() + seconds
         with self._changed:
             while not self._stopping:
                 left = until - self._clock.monotonic()
@@ -204,7 +277,7 @@ class Outbox:
     def _target_back(self) -> None:
         if self._down_since is not None:
             away = self._clock.monotonic() - self._down_since
-            self._log.warning("delivering again after %.0f s", away)
+            self._log.info("delivering again after %.0f s", away)
             self._down_since = None
         with self._changed:
             self._reason = ""
@@ -216,7 +289,7 @@ class Outbox:
         if dropped[Drop.TOO_OLD]:
             self._log.error("%d samples were lost as they were too old", dropped[Drop.TOO_OLD])
 
-    def _complain(self, loss: str, error: Exception) -> None:
+    def _complain(self, loss: str, error: BaseException) -> None:
         """Log a reason once until something was delivered, a mistake in the writer as such."""
         reason = describe(error)
         if self._reason != reason:
@@ -251,29 +324,52 @@ class Outbox:
         return lost
 
     def _lose(self, batches: Sequence[Batch], error: BaseException | None) -> None:
-        if self._report_lost is not None:
-            for batch in batches:
-                self._report_lost(self.name, batch, error)
+        report = self._report_lost
+        if report is None:
+            return
+        for batch in batches:
+            try:
+                report(self.name, batch, error)
+            except BaseException as fault:  # noqa: BLE001 - an observer costs only itself
+                self._log.error("the report of lost samples failed", exc_info=fault)
 
 
 def build_buffer(
     writer: Writer[Any], clock: Clock, *, settled: Callable[[Sequence[Batch], Drop], None]
-) -> Buffer:
-    """Return the buffer that the writer's config asks for; see `WriteBehindBuffer` of `settled`."""
+) -> MemoryBuffer:
+    """Return the buffer that the writer's config asks for; see `SpoolBuffer` of `settled`."""
     samples, age = writer.config.buffer.samples, writer.config.buffer.age
     if writer.latest_only:
         # What was the latest before a crash is outdated after it: nothing to keep on disk.
         return LatestBuffer(samples=samples, age=age, clock=clock)
-    memory = MemoryBuffer(samples=samples, age=age, clock=clock)
     if not writer.config.spool:
-        return memory
-    # SQLite only for those who use it.
-    from pollect.delivery.spool.files import spool_file
-    from pollect.delivery.spool.store import SpoolBuffer
-    from pollect.delivery.spool.write_behind import WriteBehindBuffer
+        return MemoryBuffer(samples=samples, age=age, clock=clock)
+    from pollect.delivery.spool.buffer import SpoolBuffer
+    from pollect.delivery.spool.files import OLD_SUFFIX, spool_folder
 
-    spool = SpoolBuffer(spool_file(writer), samples=samples, age=age, clock=clock, log=writer.log)
-    return WriteBehindBuffer(spool, memory, settled=settled, log=writer.log)
+    folder = spool_folder(writer)
+    buffer = SpoolBuffer(
+        folder, samples=samples, age=age, clock=clock, settled=settled, log=writer.log
+    )
+    if any(folder.parent.glob(f"*{OLD_SUFFIX}")):
+        # SQLite only where a file of the format before is left.
+        from pollect.delivery.old_spool import take_over_old
+
+        take_over_old(writer, buffer, writer.log)
+    return buffer
+
+
+def _lost_of(batches: Sequence[Batch], lost: object) -> int:
+    """Return how many samples a writer says were refused, within reason."""
+    total = _size(batches)
+    return min(max(lost, 0), total) if isinstance(lost, int) else total
+
+
+def _asked_pause(seconds: object) -> float:
+    """Return how long a target asks us to wait, within reason."""
+    if not isinstance(seconds, int | float) or math.isnan(seconds):
+        return 0.0
+    return min(max(0.0, seconds), LONGEST_RETRY_AFTER)
 
 
 def _size(batches: Sequence[Batch]) -> int:

@@ -29,12 +29,15 @@ class OtelWriter(Writer[OtelWriterConfig]):
 
     def __init__(self, config: OtelWriterConfig, context: WriterContext) -> None:
         super().__init__(config, context)
-        endpoint = read_endpoint(os.environ, config, context.config_dir)
+        self._endpoint = read_endpoint(os.environ, config, context.config_dir)
         self._resource = read_resource(os.environ, config)
         self._disabled = is_disabled(os.environ)
-        self._sender = HttpSender(endpoint, clock=context.clock)
+        self._sender = HttpSender(self._endpoint, clock=context.clock)
         self._starts: Starts = {}
         self._last_remark = ""
+
+    def target_identity(self) -> tuple[str, ...]:
+        return (self._endpoint.url,)
 
     def open(self) -> None:
         try:

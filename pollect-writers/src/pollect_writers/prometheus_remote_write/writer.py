@@ -61,6 +61,9 @@ class PrometheusRemoteWriteWriter(Writer[PrometheusRemoteWriteWriterConfig]):
         self._sender = HttpSender(endpoint, clock=context.clock)
         self._known: Known = {}
 
+    def target_identity(self) -> tuple[str, ...]:
+        return (self.config.url,)
+
     def open(self) -> None:
         try:
             import cramjam  # noqa: F401  better known now than at the first sample

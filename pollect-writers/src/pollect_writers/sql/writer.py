@@ -71,6 +71,12 @@ class SqlWriter(Writer[SqlWriterConfig]):
             raise ConfigError("expected a path or a url, got both", key="path")
         self._next_pruning = context.clock.monotonic()
 
+    def target_identity(self) -> tuple[str, ...]:
+        if self.config.url is None:
+            return (self.config.path or DEFAULT_FILE,)
+        scheme, _, rest = self.config.url.reveal().partition("://")
+        return scheme.partition("+")[0], rest.rpartition("@")[2]
+
     def open(self) -> None:
         self._store.open()
 
