@@ -127,6 +127,10 @@ def test_other_methods_tell_that_it_is_alive(method: str) -> None:
         ("[]", 'expected an object like {"metrics": {"<name>": {"value": 1}}}'),
         ('{"metrics": {"other": {}}}', "Metric def other not found"),
         ('{"metrics": {"queue": {"value": 1}}}', "Missing label: site"),
+        (
+            r'{"metrics": {"queue": {"value": 1, "labels": {"site": "caf\udce9"}}}}',
+            r"queue: label site is not valid Unicode: 'caf\udce9'",
+        ),
         ('{"metrics": {"queue": {"labels": {"sit": 1}}}}', "Missing label: site"),
         ('{"metrics": {"queue": 5}}', 'queue: expected an object like {"value": 1, "labels": {}}'),
         (

@@ -9,7 +9,7 @@ import pytest
 
 from pollect.api import Batch, ConfigError, Kind, Metric, Rejected, Retryable, SourceId, Writer
 from pollect.testing import build_writer
-from pollect_writers.influx_db import InfluxDbWriter, build_lines, count_refused
+from pollect_writers.influx_db import RESERVED, InfluxDbWriter, build_lines, count_refused
 from tests.simulators import web
 from tests.simulators.web import serve_http
 from tests.writers.samples import BYTES, NOW, numbered, values
@@ -192,3 +192,22 @@ def web_request(url: str, body: str) -> int:
 
     with urllib.request.urlopen(url, body.encode(), timeout=5) as answer:
         return int(answer.status)
+
+
+@pytest.mark.integration
+def test_real_influxdb_takes_every_name_and_every_character(
+    influx: Influx, source: SourceId
+) -> None:
+    controls = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0), 0xFDD0, 0xFFFD, 0xFFFF)]
+    values = [Metric(name, labels=("time",)).sample(1, "short") for name in sorted(RESERVED)]
+    for label in sorted(RESERVED):
+        metric = Metric("load", labels=(label,))
+        values += [metric.sample(2, f"{label} {n} a{text}b") for n, text in enumerate(controls)]
+    write(influx_writer(influx), Batch(source, values, NOW))
+    name = f"pollect_Test_{source.name}"
+    (row,) = influx.query(f'SELECT count(*) FROM "{name}"')
+    counts = dict(zip(row["columns"][1:], row["values"][0][1:], strict=True))
+    assert counts == {
+        "count_load": len(RESERVED) * len(controls),
+        **{f"count_{reserved}_": 1 for reserved in RESERVED},
+    }

@@ -396,3 +396,54 @@ def test_counters_of_the_outbox_tell_why(own_broker: Broker, caplog) -> None:
         wait_until(lambda: not outbox.status().up)
         assert "Connection refused" in outbox.status().reason
     assert caplog.text.count("cannot deliver") == 1
+
+
+def test_series_that_meet_in_one_topic_are_told_apart_and_named(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    room = Metric("warmth", labels=("room",))
+    source = SourceId("pollect", "Rooms")
+    rooms = {"Attic": 1.0, "attic": 2.0, "a+b": 3.0, "a_b": 4.0, "cellar": 5.0}
+
+    def batch(*names: str) -> Batch:
+        return Batch(source, [room.sample(rooms[name], name) for name in names], 1.0)
+
+    place = "pollect.rooms/warmth/room/"
+
+    def kept() -> dict[str, str]:
+        return {
+            topic.removeprefix(place): payload
+            for topic, payload in retained(broker.port).items()
+            if topic.startswith(place)
+        }
+
+    with delivering(build(broker.port)) as outbox:
+        outbox.deliver([batch(*rooms)])
+        wait_until(lambda: len(kept()) == 5, "all rooms")
+        found = kept()
+        assert sorted(found.values()) == ["1.0", "2.0", "3.0", "4.0", "5.0"]
+        assert (found["attic"], found["a_b"], found["cellar"]) == ("1.0", "3.0", "5.0")
+        second = next(topic for topic, payload in found.items() if payload == "2.0")
+        warning = "(room='Attic') and pollect/Rooms warmth (room='attic') have the same topic"
+        assert caplog.text.count(warning) == 1
+        assert f"is published as {place}{second}" in caplog.text
+        outbox.deliver([batch("attic", "cellar")])
+        wait_until(lambda: kept() == {second: "2.0", "cellar": "5.0"}, "it keeps its topic")
+    assert caplog.text.count("have the same topic") == 2
+
+
+def test_label_that_makes_brokers_hang_up_costs_nothing(broker: Broker) -> None:
+    place = Metric("warmth", labels=("place",))
+    batch = Batch(
+        SourceId("pollect", "Poles"),
+        [
+            place.sample(n, f"{n}{text}pole")
+            for n, text in enumerate("\t\n\x01\x7f\x9f\ufdd0\uffff")
+        ],
+        1.0,
+    )
+    with delivering(build(broker.port)) as outbox:
+        outbox.deliver([batch])
+        found = wait_retained(broker.port, "pollect.poles/warmth/place/6_pole", "6")
+        assert found["pollect.poles/warmth/place/0_pole"] == "0"
+        wait_until(lambda: outbox.status().written_samples == 7, "all of them", limit_seconds=10)

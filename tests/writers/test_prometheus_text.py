@@ -169,8 +169,8 @@ def test_help_with_quotes_and_newlines_is_escaped(shown: Exposition) -> None:
 
 def test_help_that_no_encoding_takes_costs_nothing_else(shown: Exposition) -> None:
     shown.put(Batch(LOAD_AVG, [Metric(help="x\udcff").sample(1)], 0.0))
-    assert "# HELP pollect_LoadAvg x?\n" in text_of(shown)
-    assert "# HELP pollect_LoadAvg x?\n" in open_metrics_of(shown)
+    assert "# HELP pollect_LoadAvg x\ufffd\n" in text_of(shown)
+    assert "# HELP pollect_LoadAvg x\ufffd\n" in open_metrics_of(shown)
 
 
 def test_a_name_that_no_encoding_takes_costs_nothing_else(shown: Exposition) -> None:

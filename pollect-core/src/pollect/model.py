@@ -5,10 +5,24 @@ into a `ProbeResult`, and a result with values into a `Batch`, the unit that wri
 """
 
 import enum
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
+
+_LONE_SURROGATES = re.compile("[\ud800-\udfff]+")
+#: Stands for what is not text, as in Unicode.
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+def valid_text(text: str) -> str:
+    """Return text that can be encoded: what is not valid Unicode becomes one U+FFFD.
+
+    Such text comes from bytes that are not UTF-8 (names of files, mount points and processes) and
+    from JSON with half of a surrogate pair.
+    """
+    return text if text.isascii() else _LONE_SURROGATES.sub(REPLACEMENT, text)
 
 
 class Kind(enum.Enum):
@@ -49,13 +63,14 @@ class Metric:
         if len(set(labels)) != len(labels):
             raise ValueError(f"metric {name!r} names a label twice: {', '.join(labels)}")
         put = object.__setattr__
-        put(self, "name", name)
-        put(self, "help", help)
-        put(self, "unit", unit)
+        # A name may come from a device.
+        put(self, "name", None if name is None else valid_text(name))
+        put(self, "help", valid_text(help))
+        put(self, "unit", valid_text(unit))
         put(self, "kind", kind)
-        put(self, "labels", tuple(labels))
+        put(self, "labels", tuple(map(valid_text, labels)))
         # Writers look a series up by its metric once per sample: the hash is worth keeping.
-        put(self, "_hash", hash((name, help, unit, kind, self.labels)))
+        put(self, "_hash", hash(self._fields()))
 
     def sample(self, value: float, *label_values: str, time: float | None = None) -> "Sample":
         """Return one value of this metric.

@@ -15,13 +15,16 @@ from typing import Annotated
 from msgspec import Meta
 
 from pollect.api import Batch, Retryable, Seconds, Writer, WriterConfig
+from pollect_writers.names import free_names
 
 DEFAULT_PORT = 2003
 
 _NOT_IN_A_PATH = re.compile(r"[^a-zA-Z0-9_.:\-]+")
 _NOT_IN_A_LEVEL = re.compile(r"[^a-zA-Z0-9_:\-]+")
-_NOT_IN_A_TAG_NAME = re.compile(r"[;!^=\s]+")
-_NOT_IN_A_TAG_VALUE = re.compile(r"[;\s]+")
+_NOT_IN_A_TAG_NAME = re.compile(r"[;!^=\s\x00-\x1f\x7f-\x9f]+")
+_NOT_IN_A_TAG_VALUE = re.compile(r"[;\s\x00-\x1f\x7f-\x9f]+")
+#: The tag that holds the path itself.
+RESERVED_TAGS = frozenset({"name"})
 _QUOTED_BYTES = 40
 
 
@@ -87,9 +90,9 @@ def format_lines(batches: Iterable[Batch], *, prefix: str = "", tags: bool = Tru
             path = base
             if sample.metric.name is not None:
                 path += f".{_NOT_IN_A_PATH.sub('_', sample.metric.name)}"
-            for name, value in batch.labels_of(sample):
-                if value:
-                    path += _format_tag(name, value) if tags else _format_levels(name, value)
+            labels = {name: value for name, value in batch.labels_of(sample) if value}
+            for name, value in (free_names(labels, RESERVED_TAGS) if tags else labels).items():
+                path += _format_tag(name, value) if tags else _format_levels(name, value)
             moment = batch.time if sample.time is None else sample.time
             # Carbon stores whole seconds.
             lines.append(f"{path} {sample.value!r} {int(moment)}\n")
@@ -99,11 +102,11 @@ def format_lines(batches: Iterable[Batch], *, prefix: str = "", tags: bool = Tru
 def _format_tag(name: str, value: str) -> str:
     # A value that begins with a tilde would be taken for a pattern.
     value = _NOT_IN_A_TAG_VALUE.sub("_", value).lstrip("~") or "_"
-    return f";{_NOT_IN_A_TAG_NAME.sub('_', name)}={value}"
+    return f";{_NOT_IN_A_TAG_NAME.sub('_', name) or '_'}={value}"
 
 
 def _format_levels(name: str, value: str) -> str:
-    return f".{_NOT_IN_A_LEVEL.sub('_', name)}.{_NOT_IN_A_LEVEL.sub('_', value)}"
+    return f".{_NOT_IN_A_LEVEL.sub('_', name) or '_'}.{_NOT_IN_A_LEVEL.sub('_', value)}"
 
 
 def _remaining(deadline: float) -> float:

@@ -30,14 +30,24 @@ from pollect_writers.http import (
     build_endpoint,
     send_parts,
 )
-from pollect_writers.names import filled_labels, prometheus_base_name
+from pollect_writers.names import filled_labels, free_name, free_names, prometheus_base_name
 
 #: The field of a value without a name of its own.
 UNNAMED_FIELD = "value"
 
 _MILLISECONDS = 1000
 _DROPPED = re.compile(r"dropped=(\d+)")
-_KEY_ESCAPES = str.maketrans({",": r"\,", " ": r"\ ", "=": r"\=", "\n": r"\ ", "\r": ""})
+_KEY_ESCAPES = str.maketrans(
+    {
+        **dict.fromkeys(map(chr, (*range(0x20), *range(0x7F, 0xA0))), r"\ "),
+        ",": r"\,",
+        " ": r"\ ",
+        "=": r"\=",
+        "\r": "",
+    }
+)
+#: Names of tags and fields that belong to the server; it drops points that use some of them.
+RESERVED = frozenset({"time", "_time", "_field", "_measurement"})
 
 
 class InfluxDbWriterConfig(HttpWriterConfig, frozen=True, kw_only=True):
@@ -137,11 +147,9 @@ def build_lines(batches: Iterable[Batch]) -> list[str]:
     for batch in batches:
         measurement = prometheus_base_name(batch.source)
         for sample in batch.samples:
-            tags = "".join(
-                f",{name}={escape(value)}"
-                for name, value in sorted(filled_labels(batch, sample).items())
-            )
-            field = escape(sample.metric.name or UNNAMED_FIELD)
+            labels = free_names(filled_labels(batch, sample), RESERVED)
+            tags = "".join(f",{name}={escape(value)}" for name, value in sorted(labels.items()))
+            field = escape(free_name(sample.metric.name or UNNAMED_FIELD, RESERVED))
             time = batch.time if sample.time is None else sample.time
             # Always a float: a field that was written as an integer once refuses floats for ever.
             value = float(sample.value)

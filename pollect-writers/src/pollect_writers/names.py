@@ -1,5 +1,6 @@
 """Names in the form of Prometheus, for the writers whose backends share it."""
 
+from collections.abc import Collection
 from functools import lru_cache
 
 from pollect.api import Batch, Metric, Sample, SourceId
@@ -32,3 +33,23 @@ def filled_labels(batch: Batch, sample: Sample) -> dict[str, str]:
         if value:
             labels.setdefault(_remembered_label_name(name), value)
     return labels
+
+
+def free_names(labels: dict[str, str], reserved: Collection[str]) -> dict[str, str]:
+    """Return labels without the names a backend has for itself: those get an underscore more."""
+    if labels.keys().isdisjoint(reserved):
+        return labels
+    taken = labels.keys() - set(reserved)
+    free: dict[str, str] = {}
+    for label, value in labels.items():
+        name = label
+        while name in reserved or (name != label and name in taken):
+            name += "_"
+        taken.add(name)
+        free[name] = value
+    return free
+
+
+def free_name(name: str, reserved: Collection[str]) -> str:
+    """Return a name, with an underscore more where a backend has it for itself."""
+    return f"{name}_" if name in reserved else name

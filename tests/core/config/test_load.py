@@ -5,12 +5,13 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pollect.api import Secret
+from pollect.api import Metric, Secret, Source
 from pollect.config.load import find_config, load_config
 from pollect.config.root import Config, ExecutorSection
 from pollect.errors import ConfigError, InvalidConfig, PluginLoadError, UnknownPlugin
@@ -333,3 +334,34 @@ def test_config_is_loaded_from_the_variables_of_the_process(
 def test_data_is_that_of_the_file(tmp_path: Path) -> None:
     data: Mapping[str, object] = load(tmp_path, MINIMAL).data
     assert data["writer"] == {"type": "Listen"}
+
+
+def test_label_that_another_one_hides_is_reported_once_with_its_place(tmp_path: Path) -> None:
+    class LoadSource(GaugeSource):
+        metrics = (Metric("load", labels=("time",)),)
+
+    class LoadTypes(Types):
+        def source_type(self, word: str) -> type[Source[Any]]:
+            return LoadSource
+
+    file = tmp_path / "config.yml"
+    file.write_text(
+        """\
+labels: {time: now, site: here}
+writer: {type: Listen}
+executors:
+  - collection: c
+    labels: {"a b": x, "a-b": y}
+    sources:
+      - {type: Gauge, host: h, name: one, labels: {site: there}}
+      - {type: Gauge, host: h, name: two}
+""",
+        encoding="utf-8",
+    )
+    config = load_config(file, LoadTypes(), environ=VARIABLES)
+    assert told(config.warnings) == [
+        "config.yml:1:1: labels: the label 'time' is hidden by the source's own label 'time' "
+        "(give it another name)",
+        "config.yml:5:5: executors[0].labels: the label 'a-b' is hidden by the label 'a b' "
+        "(give it another name)",
+    ]

@@ -24,6 +24,7 @@ EXAMPLES = sorted(
 
 #: Mistakes of the tests in `invalid/` that only pollect itself can find.
 BEYOND_A_SCHEMA = {
+    "labels-that-are-none",
     "no-writer",
     "no-writer-for-one-executor",
     "options-that-do-not-fit",

@@ -60,3 +60,33 @@ def test_filter_keeps_included_names_that_are_not_excluded() -> None:
 def test_text_instead_of_values_is_a_mistake_of_the_source() -> None:
     with pytest.raises(TypeError, match=r"probe\(\) returned str; expected samples"):
         clean("abc")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("caf\udce9", "caf\ufffd"),
+        ("\ud800", "\ufffd"),
+        ("a\udc80\udc81b\ud83dc", "a\ufffdb\ufffdc"),
+        ("Küche ☃ 😀", "Küche ☃ 😀"),
+        ("a\tb\0", "a\tb\0"),
+    ],
+)
+def test_label_values_are_valid_unicode_and_cost_nothing_else(given: str, expected: str) -> None:
+    others = [LABELLED.sample(7, "ä"), PLAIN.sample(1)]
+    cleaned = clean([LABELLED.sample(3, given), *others])
+    assert cleaned == [LABELLED.sample(3, expected), *others]
+    assert type(cleaned[1].value) is int
+    for sample in cleaned:
+        "".join(sample.label_values).encode()
+
+
+def test_names_that_a_device_chose_are_valid_unicode() -> None:
+    metric = Metric("caf\udce9", help="\udce9", unit="\udce9", labels=("\udce9",))
+    assert (metric.name, metric.help, metric.unit, metric.labels) == (
+        "caf\ufffd",
+        "\ufffd",
+        "\ufffd",
+        ("\ufffd",),
+    )
+    assert clean({"caf\udce9": 1})[0].metric.name == "caf\ufffd"

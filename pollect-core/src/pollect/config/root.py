@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from pollect.config.document import Document, join_path
 from pollect.config.environment import Environment, Unset, fill_data, unset_texts
+from pollect.config.labels import check_labels, warn_of_hidden_labels
 from pollect.config.problems import Problems
 from pollect.config.scalars import boolean
 from pollect.config.sections import SectionReader
@@ -256,12 +257,15 @@ class _FrameReader:
         if not anywhere:
             self._refuse("writers", "no writer", "name at least one here, or one in each executor")
         found = []
+        check_labels(self._problems, "labels", options.labels)
+        reported: set[str] = set()
         for path, entry in entries:
             if anywhere and not (_names_writers(data) or _names_writers(entry)):
                 self._refuse(path, "no writer", "name one here, or one for all at the top")
             executor = self._executor(entry, path, options, writers)
             if executor is not None:
                 found.append(executor)
+                self._check_labels(executor, path, options.labels, reported)
         self._warn_of_twins(found)
         return found
 
@@ -380,6 +384,21 @@ class _FrameReader:
                 problem = f"expected a mapping, got {describe_value(item)}"
                 self._refuse(join_path(where, index), problem)
         return found
+
+    def _check_labels(
+        self,
+        executor: ExecutorSection,
+        path: str,
+        outer: Mapping[str, str],
+        reported: set[str],
+    ) -> None:
+        executor_level = join_path(path, "labels"), executor.labels
+        check_labels(self._problems, *executor_level)
+        for source in executor.sources:
+            own_level = join_path(source.path, "labels"), source.config.labels
+            check_labels(self._problems, *own_level)
+            levels = ("labels", outer), executor_level, own_level
+            warn_of_hidden_labels(self._problems, levels, source.source_type, reported)
 
     def _warn_of_twins(self, executors: Iterable[ExecutorSection]) -> None:
         """Warn of sources whose values cannot be told apart."""

@@ -1,6 +1,8 @@
 """From what `probe()` returned to clean samples.
 
 One bad value costs only itself: it is left out, counted, and logged once per metric and reason.
+Here it is decided what text is: label values are valid Unicode from here on (names are so by their
+`Metric`). What a backend reserves or forbids beyond that is decided in its writer.
 """
 
 import logging
@@ -11,7 +13,7 @@ from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Any
 
-from pollect.model import Metric, Sample
+from pollect.model import Metric, Sample, valid_text
 from pollect.plugin import MetricFilter, ProbeValue
 
 #: The largest number a writer can take; integers may be larger.
@@ -42,14 +44,14 @@ class Normalizer:
         for sample in self._samples_of(value):
             try:
                 metric, number, labels, _ = sample
-                # Joining proves in one call of C that every label is text.
+                # Joining proves in one call of C that every label is text; most of it is ASCII.
                 well_formed = (
                     type(number) is float or type(number) is int
                 ) and -LARGEST <= number <= LARGEST
                 if (
                     well_formed
                     and len(labels) == len(metric.labels)
-                    and "".join(labels) is not None
+                    and ((text := "".join(labels)).isascii() or valid_text(text) == text)
                 ):
                     keep(sample)
                     continue
@@ -131,4 +133,4 @@ def label_text(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return valid_text(str(value))

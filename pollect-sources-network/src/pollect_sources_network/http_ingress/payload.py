@@ -96,8 +96,20 @@ def _read_labels(name: str, entry: Mapping[str, object], definition: Definition)
         value = labels[label]
         if not isinstance(value, str | int | float):
             raise Refused(f"{name}: expected text as label {label}, got {json.dumps(value)[:40]}")
-        found.append(json.dumps(value) if isinstance(value, bool) else str(value))
+        text = json.dumps(value) if isinstance(value, bool) else str(value)
+        if not _is_unicode(text):
+            raise Refused(f"{name}: label {label} is not valid Unicode: {text[:40]!a}")
+        found.append(text)
     return tuple(found)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether text can be encoded: JSON may hold half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_value(name: str, entry: Mapping[str, object]) -> float:

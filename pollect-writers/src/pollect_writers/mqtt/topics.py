@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from pollect.api import Sample, SourceId
 
 MAX_TOPIC_BYTES = 65535
-#: What a topic name may not hold (MQTT 3.1.1, section 4.7); a leading `$` belongs to the broker.
-_FORBIDDEN = re.compile(r"[+#\0]|^\$")
+#: What a topic name may not hold (MQTT 3.1.1, section 4.7), a leading `$` which belongs to the
+#: broker, and control and non-characters (section 1.5.3), for which brokers close the connection.
+_NON_CHARACTERS = "".join(
+    chr(plane * 0x10000 + end) for plane in range(17) for end in (0xFFFE, 0xFFFF)
+)
+_FORBIDDEN = re.compile(f"[+#\0-\x1f\x7f-\x9f\ufdd0-\ufdef{_NON_CHARACTERS}]|^\\$")
 
 
 def series_topic(

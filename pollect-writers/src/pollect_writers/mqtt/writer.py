@@ -52,6 +52,8 @@ class MqttWriter(Writer[MqttConfig]):
         self._topics: dict[
             SourceId, tuple[tuple[tuple[str, str], ...], dict[_SeriesKey, str | None]]
         ] = {}
+        #: Whose topic it is, and in whose words it is written.
+        self._owners: dict[str, tuple[SourceId, _SeriesKey]] = {}
 
     def open(self) -> None:
         try:
@@ -70,6 +72,7 @@ class MqttWriter(Writer[MqttConfig]):
         status_topic = clean_topic(f"{config.topic_prefix}pollect/{client_id}/status")
         self._series.clear()
         self._topics.clear()
+        self._owners.clear()
         self._session = Session(
             config, client_id, status_topic, stopping=self.context.stopping, log=self.log
         )
@@ -136,7 +139,8 @@ class MqttWriter(Writer[MqttConfig]):
         known = {status.source for status in self.context.sources()}
         if known and source not in known:
             self._series.pop(source, None)
-            self._topics.pop(source, None)
+            _, topics = self._topics.pop(source, ((), {}))
+            self._disown(source, topics)
             news = {**self._clear(session, series), status_topic: b""}
         else:
             # Its announcements stay, and its values too, said to be out of date.
@@ -156,15 +160,44 @@ class MqttWriter(Writer[MqttConfig]):
         """Yield the samples to publish with their topics."""
         static, known = self._topics.get(batch.source, ((), {}))
         if static != batch.static_labels:
+            self._disown(batch.source, known)
             known = {}
         now: dict[_SeriesKey, str | None] = {}
         for sample in batch.samples:
             key = (sample.metric, sample.label_values)
-            topic = known[key] if key in known else self._topic(batch, sample)
-            now[key] = topic
+            if key in known:
+                topic = now[key] = known[key]
+            else:
+                topic = now[key] = self._own(batch.source, key, self._topic(batch, sample))
             if topic is not None:
                 yield sample, topic
+        if known.keys() != now.keys():
+            self._disown(batch.source, {k: t for k, t in known.items() if k not in now})
         self._topics[batch.source] = (batch.static_labels, now)
+
+    def _own(self, source: SourceId, key: _SeriesKey, topic: str | None) -> str | None:
+        """Return the topic for a series: another one where the topic belongs to another series.
+
+        Topics are in lower case and without some characters, so that `Attic` and `attic` or `a+b`
+        and `a_b` meet in one. The first keeps it, as in 1.x.
+        """
+        if topic is None:
+            return None
+        owner = self._owners.setdefault(topic, (source, key))
+        if owner == (source, key):
+            return topic
+        mine = f"{topic}_{zlib.crc32(repr((source, key[0].name, key[1])).encode()):08x}"
+        self._owners[mine] = (source, key)
+        self.log.warning(
+            "%s and %s have the same topic %s: the second one is published as %s",
+            _words(*owner), _words(source, key), topic, mine,
+        )  # fmt: skip
+        return mine
+
+    def _disown(self, source: SourceId, topics: Mapping[_SeriesKey, str | None]) -> None:
+        for key, topic in topics.items():
+            if topic is not None and self._owners.get(topic) == (source, key):
+                del self._owners[topic]
 
     def _topic(self, batch: Batch, sample: Sample) -> str | None:
         """Return the topic of a series, None if it is not to be published."""
@@ -188,6 +221,13 @@ class MqttWriter(Writer[MqttConfig]):
         sources = sorted(str(status.source) for status in self.context.sources())
         place = "\n".join([str(self.context.config_dir), self.context.name, *sources])
         return f"pollect-{host}-{zlib.crc32(place.encode()):08x}"
+
+
+def _words(source: SourceId, key: _SeriesKey) -> str:
+    metric, values = key
+    pairs = zip(metric.labels, values, strict=True)
+    labels = ", ".join(f"{name}={value!r}" for name, value in pairs)
+    return f"{source} {metric.name or 'value'}" + (f" ({labels})" if labels else "")
 
 
 def _compile(patterns: Sequence[str], key: str) -> list[re.Pattern[str]]:

@@ -161,4 +161,4 @@ def _to_ns(seconds: float) -> int:
 
 def _add_attributes(attributes: Any, pairs: Iterable[tuple[str, str]]) -> None:
     for name, value in pairs:
-        attributes.add(key=name).value.string_value = value
+        attributes.add(key=name or "_").value.string_value = value

@@ -31,7 +31,7 @@ def metric_name(source: SourceId | None, value_name: str | None) -> str:
 
 def label_name(name: str) -> str:
     """Return the name of a label; two leading underscores are Prometheus' own."""
-    clean = _NOT_IN_NAMES.sub("_", name)
+    clean = _NOT_IN_NAMES.sub("_", name) or "_"
     return "_" + clean.lstrip("_") if clean.startswith("__") else clean
 
 

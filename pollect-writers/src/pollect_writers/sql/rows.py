@@ -72,7 +72,7 @@ def build_points(batches: Iterable[Batch]) -> Points:
             metric = sample.metric
             name = prometheus_name(source, metric)
             labels = json.dumps(
-                dict(batch.labels_of(sample)),
+                {n: without_nul(value) for n, value in batch.labels_of(sample)},
                 sort_keys=True,
                 ensure_ascii=False,
                 separators=(",", ":"),
@@ -80,17 +80,22 @@ def build_points(batches: Iterable[Batch]) -> Points:
             series = Series(
                 identity=digest(name, labels),
                 metric=name,
-                collection=source.collection,
+                collection=without_nul(source.collection),
                 type=source.type,
-                source=source.name or "",
-                name=metric.name or "",
+                source=without_nul(source.name or ""),
+                name=without_nul(metric.name or ""),
                 labels=labels,
-                unit=metric.unit,
+                unit=without_nul(metric.unit),
                 kind=metric.kind.value,
             )
             time = batch.time if sample.time is None else sample.time
             points.setdefault(series, {})[round(time * _MILLISECONDS)] = float(sample.value)
     return points
+
+
+def without_nul(text: str) -> str:
+    """Return text without NUL, which PostgreSQL does not take and SQLite ends a text at."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def digest(metric: str, labels: str) -> str:

@@ -1,0 +1,46 @@
+"""Static labels of a config: what is no label, and what would hide behind another one."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from pollect.config.problems import Problems
+from pollect.errors import ConfigError
+from pollect.model import valid_text
+from pollect.plugin import Source
+
+#: Where labels stand in the config, and what they are.
+Level = tuple[str, Mapping[str, str]]
+
+#: What the names of Prometheus, and of all that share them, turn into an underscore.
+_RENAMED = re.compile(r"[^a-zA-Z0-9_]")
+
+
+def check_labels(problems: Problems, path: str, labels: Mapping[str, str]) -> None:
+    """Refuse labels without a name or of something that is not text."""
+    for name, value in labels.items():
+        if not name.strip():
+            problems.refuse(path, ConfigError(f"the label {value!r} has no name"))
+        elif valid_text(name) != name or valid_text(value) != value:
+            problems.refuse(path, ConfigError(f"the label {name!a} is not valid Unicode"))
+
+
+def warn_of_hidden_labels(
+    problems: Problems, levels: Iterable[Level], source_type: type[Source], known: set[str]
+) -> None:
+    """Warn about labels of one source that end up with the name of another label.
+
+    `levels` go from the outermost to the source's own; the same label further in takes the place of
+    one further out on purpose. `known` holds what was reported already.
+    """
+    own = {label: label for metric in source_type.metrics for label in metric.labels}
+    taken = {_RENAMED.sub("_", label): f"the source's own label {label!r}" for label in own}
+    merged = {name: path for path, labels in levels for name in labels}
+    for name, path in merged.items():
+        spelled = _RENAMED.sub("_", name)
+        before = taken.setdefault(spelled, f"the label {name!r}")
+        place = f"{path}: {name}: {before}"
+        if before == f"the label {name!r}" or place in known:
+            continue
+        known.add(place)
+        text = f"the label {name!r} is hidden by {before}"
+        problems.warn(path, ConfigError(text, hint="give it another name"))
