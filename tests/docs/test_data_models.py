@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from pollect.api import Batch, Kind, Metric, SourceId
+from pollect.api import UNITS, Batch, Kind, Metric, SourceId
 from pollect.testing import build_writer
 from pollect_writers.graphite import format_lines as format_graphite
 from pollect_writers.influx_db import build_lines
 from pollect_writers.json_lines import format_lines as format_json
 from pollect_writers.mqtt.topics import series_topic
 from pollect_writers.names import prometheus_name
-from pollect_writers.otel.payload import UCUM, otel_name
+from pollect_writers.otel.payload import otel_name
 from pollect_writers.plugin import pollect_writers
 from pollect_writers.prometheus_remote_write.payload import build_points, encode_request
 from pollect_writers.sql.writer import SqlWriter
@@ -82,7 +82,7 @@ def test_otel_example_is_what_goes_over_the_wire() -> None:
     assert example("Otel") == lines
     assert otel_name(BATCH.source, "Load") == "pollect.process.web_load"
     for unit in ("By", "s", "Cel", "%", "1"):
-        assert unit in UCUM.values()
+        assert unit in {each.ucum for each in UNITS.values()}
 
 
 def test_mqtt_example_has_our_topics() -> None:

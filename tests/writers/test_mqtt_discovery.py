@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from pollect.api import Batch, Kind, Metric, SourceId, SourceStatus
-from pollect_writers.mqtt.discovery import UNITS, Announcer, describe_unit, object_id
+from pollect.api import UNITS, Batch, Kind, Metric, SourceId, SourceStatus
+from pollect_writers.mqtt.discovery import Announcer, describe_entity, object_id
 from tests.simulators.mosquitto import Broker, listening, retained, running
 from tests.writers.test_mqtt import LOAD_AVG, build, load, opened, wait_retained
 
@@ -30,10 +30,14 @@ UNITS_OF_CLASS = {
     "duration": {"d", "h", "min", "s", "ms", "μs"},
     "energy": {"J", "kJ", "MJ", "GJ", "mWh", "Wh", "kWh", "MWh", "GWh", "TWh", "cal", "kcal"},
     "frequency": {"Hz", "kHz", "MHz", "GHz"},
+    "humidity": {"%"},
     "illuminance": {"lx"},
+    "irradiance": {"W/m²", "BTU/(h⋅ft²)"},
     "power": {"mW", "W", "kW", "MW", "GW", "TW"},
     "pressure": {"Pa", "hPa", "kPa", "bar", "cbar", "mbar", "mmHg", "inHg", "psi"},
     "reactive_power": {"mvar", "var", "kvar"},
+    "speed": {"m/s", "km/h", "mph", "kn", "ft/s", "in/d", "in/h", "mm/d", "mm/h", "mm/s"},
+    "weight": {"kg", "g", "mg", "μg", "oz", "lb", "st"},
     "signal_strength": {"dB", "dBm"},
     "temperature": {"°C", "°F", "K"},
     "voltage": {"V", "mV", "μV", "kV", "MV"},
@@ -107,7 +111,7 @@ def test_every_unit_and_kind_is_accepted(unit: str, kind: Kind) -> None:
 def test_units_become_those_of_home_assistant(
     unit: str, kind: Kind, expected: tuple[str | None, ...]
 ) -> None:
-    facts = describe_unit(Metric("x", unit=unit, kind=kind))
+    facts = describe_entity(Metric("x", kind=kind), unit)
     keys = ("unit_of_measurement", "device_class", "state_class")
     assert tuple(facts.get(key) for key in keys) == expected
 
@@ -242,3 +246,27 @@ def test_announcements_are_retained_even_if_values_are_not(broker: Broker) -> No
         listener.wait_for(SHORT, "1")
         assert SHORT not in retained(broker.port)
         assert set(announced(broker.port)) == {SHORT}
+
+
+@pytest.mark.parametrize(
+    ("unit", "symbol", "device_class"),
+    [
+        ("°C", "°C", "temperature"),
+        ("W", "W", "power"),
+        ("V", "V", "voltage"),
+        ("mV", "mV", "voltage"),
+        ("A", "A", "current"),
+        ("RPM", "rpm", None),
+        ("%RH", "%", "humidity"),
+        ("Hz", "Hz", "frequency"),
+        ("volts_dc", "V", "voltage"),
+        ("knots", "knots", None),
+        ("", None, None),
+    ],
+)
+def test_unit_that_stands_in_a_label_is_that_of_the_series(
+    unit: str, symbol: str | None, device_class: str | None
+) -> None:
+    message = announce(Metric(labels=("device", "name", "unit")), "chip", "sensor 1", unit)
+    assert message.get("unit_of_measurement") == symbol
+    assert message.get("device_class") == device_class

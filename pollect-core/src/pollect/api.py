@@ -46,8 +46,10 @@ from pollect.plugin import (
     WriterContext,
     WriterSpec,
 )
+from pollect.units import UNITS, Unit, describe_unit, find_unit, unit_of, unit_word
 
 __all__ = [
+    "UNITS",
     "AuthenticationFailed",
     "AuthorizationCode",
     "BadResponse",
@@ -81,11 +83,16 @@ __all__ = [
     "SourceStatus",
     "Suggestion",
     "TargetUnavailable",
+    "Unit",
     "WriteError",
     "Writer",
     "WriterConfig",
     "WriterContext",
     "WriterSpec",
     "WriterStatus",
+    "describe_unit",
+    "find_unit",
     "hookimpl",
+    "unit_of",
+    "unit_word",
 ]

@@ -14,7 +14,16 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from pollect.api import Batch, Kind, Retryable, Seconds, Writer, WriterConfig, WriterContext
+from pollect.api import (
+    Batch,
+    Kind,
+    Retryable,
+    Seconds,
+    Writer,
+    WriterConfig,
+    WriterContext,
+    unit_of,
+)
 from pollect_writers.names import prometheus_name
 
 STANDARD_OUTPUT = "-"
@@ -94,8 +103,8 @@ def format_lines(batches: Iterable[Batch]) -> bytes:
                 record["name"] = metric.name
             record["labels"] = dict(batch.labels_of(sample))
             record["value"] = sample.value
-            if metric.unit:
-                record["unit"] = metric.unit
+            if unit := metric.unit or unit_of(metric, sample.label_values):
+                record["unit"] = unit
             if metric.kind is not Kind.GAUGE:
                 record["kind"] = metric.kind.value
             lines.append(record)

@@ -10,58 +10,13 @@ import re
 import zlib
 from typing import NamedTuple
 
-from pollect.api import Kind, Metric, SourceId
+from pollect.api import Kind, Metric, SourceId, describe_unit, unit_of
 
 _NOT_IN_IDS = re.compile(r"[^a-z0-9_-]+")
 #: Characters of an object id before its checksum; a topic may be of any length.
 _ID_LENGTH = 96
 
 
-class Unit(NamedTuple):
-    """How Home Assistant calls a unit, and which device class it belongs to, if only one."""
-
-    symbol: str
-    device_class: str | None = None
-
-
-#: By the words and symbols that metrics use; what is not here is passed on as it is.
-UNITS = {
-    "ratio": Unit(""),
-    "percent": Unit("%"),
-    "bytes": Unit("B", "data_size"),
-    "bytes_per_second": Unit("B/s", "data_rate"),
-    "bits_per_second": Unit("bit/s", "data_rate"),
-    "seconds": Unit("s", "duration"),
-    "milliseconds": Unit("ms", "duration"),
-    "minutes": Unit("min", "duration"),
-    "hours": Unit("h", "duration"),
-    "days": Unit("d", "duration"),
-    "celsius": Unit("°C", "temperature"),
-    "watts": Unit("W", "power"),
-    "joules": Unit("J", "energy"),
-    "volts": Unit("V", "voltage"),
-    "amperes": Unit("A", "current"),
-    "hertz": Unit("Hz", "frequency"),
-    "pascals": Unit("Pa", "pressure"),
-    "lux": Unit("lx", "illuminance"),
-    "metres": Unit("m", "distance"),
-    "meters": Unit("m", "distance"),
-    **dict.fromkeys(("W", "kW", "mW"), Unit("", "power")),
-    **dict.fromkeys(("J", "Wh", "kWh", "MWh"), Unit("", "energy")),
-    "VA": Unit("", "apparent_power"),
-    "var": Unit("", "reactive_power"),
-    **dict.fromkeys(("V", "mV"), Unit("", "voltage")),
-    **dict.fromkeys(("A", "mA"), Unit("", "current")),
-    **dict.fromkeys(("°C", "°F", "K"), Unit("", "temperature")),
-    **dict.fromkeys(("Hz", "kHz"), Unit("", "frequency")),
-    **dict.fromkeys(("Pa", "hPa", "bar", "mbar"), Unit("", "pressure")),
-    **dict.fromkeys(("B", "kB", "MB", "GB", "MiB", "GiB"), Unit("", "data_size")),
-    **dict.fromkeys(("B/s", "kB/s", "Mbit/s"), Unit("", "data_rate")),
-    **dict.fromkeys(("s", "ms", "min", "h", "d"), Unit("", "duration")),
-    "lx": Unit("", "illuminance"),
-    **dict.fromkeys(("dBm", "dB"), Unit("", "signal_strength")),
-    **dict.fromkeys(("m³/h", "L/min"), Unit("", "volume_flow_rate")),
-}
 #: Device classes of amounts: a counter is `total_increasing`, and most take a gauge as well.
 _AMOUNTS = frozenset({"data_size", "distance", "duration", "energy"})
 
@@ -102,7 +57,7 @@ class Announcer:
             "default_entity_id": f"sensor.{series_id.rpartition('_')[0].replace('-', '_')}",
             "state_topic": state_topic,
             "qos": self._qos,
-            **describe_unit(metric),
+            **describe_entity(metric, unit_of(metric, [value for _, value in labels])),
             "availability": [{"topic": self._status_topic}, {"topic": source_status_topic}],
             "availability_mode": "all",
             "device": {
@@ -123,18 +78,17 @@ def object_id(topic: str) -> str:
     return f"{readable}_{zlib.crc32(topic.encode()):08x}"
 
 
-def describe_unit(metric: Metric) -> dict[str, str]:
-    """Return `unit_of_measurement`, `device_class` and `state_class` of a metric.
+def describe_entity(metric: Metric, unit: str) -> dict[str, str]:
+    """Return `unit_of_measurement`, `device_class` and `state_class` of one series.
 
-    The class comes from the declared unit alone, never from the name, and only where Home Assistant
-    accepts the two together: it drops an entity otherwise.
+    The class comes from the unit alone, never from the name, and only where Home Assistant accepts
+    the two together: it drops an entity otherwise.
     """
-    unit = UNITS.get(metric.unit, Unit(metric.unit))
-    symbol = unit.symbol or (metric.unit if unit.device_class else "")
-    device_class = unit.device_class
+    known = describe_unit(unit)
+    device_class = known.device_class
     counter = metric.kind is Kind.COUNTER
     if counter and device_class not in _AMOUNTS:
-        device_class = None
+        device_class = ""
     if counter:
         state_class = "total_increasing"
     elif device_class == "energy":
@@ -142,5 +96,5 @@ def describe_unit(metric: Metric) -> dict[str, str]:
         state_class = "total"
     else:
         state_class = "measurement"
-    facts = {"unit_of_measurement": symbol, "device_class": device_class or ""}
+    facts = {"unit_of_measurement": known.symbol, "device_class": device_class}
     return {key: value for key, value in facts.items() if value} | {"state_class": state_class}

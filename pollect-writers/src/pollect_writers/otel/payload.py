@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from pollect.api import Batch, Kind, Metric, Sample, SourceId
+from pollect.api import Batch, Kind, Metric, Sample, SourceId, describe_unit
 
 if TYPE_CHECKING:
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
@@ -18,26 +18,6 @@ if TYPE_CHECKING:
 
 #: Longest instrument name of the specification, in characters.
 NAME_LIMIT = 255
-
-#: The units of pollect that UCUM, which OTLP asks for, spells differently.
-UCUM = {
-    "amperes": "A",
-    "bits": "bit",
-    "bytes": "By",
-    "celsius": "Cel",
-    "°C": "Cel",
-    "degrees": "deg",
-    "hertz": "Hz",
-    "joules": "J",
-    "metres": "m",
-    "meters": "m",
-    "pascals": "Pa",
-    "percent": "%",
-    "ratio": "1",
-    "seconds": "s",
-    "volts": "V",
-    "watts": "W",
-}
 
 _NANOSECONDS = 1_000_000_000
 _MICROSECONDS = 1_000_000
@@ -128,7 +108,7 @@ def build_request(
             message = scope.metrics.add()
             message.name = point.name
             message.description = metric.help
-            message.unit = UCUM.get(metric.unit, metric.unit)
+            message.unit = describe_unit(metric.unit).ucum
             if metric.kind is Kind.COUNTER:
                 message.sum.aggregation_temporality = (
                     AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE

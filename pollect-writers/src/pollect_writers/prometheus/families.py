@@ -8,7 +8,7 @@ an underscore, whatever the scraper claims to accept.
 import re
 from collections.abc import Callable, Sequence
 
-from pollect.api import Kind, Metric, SourceId
+from pollect.api import Kind, Metric, SourceId, unit_word
 
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]|^(?=[0-9])[0-9]")
 _LABEL_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
@@ -81,7 +81,7 @@ class Family:
     def _encode(self, name: str, type_name: str) -> bytes:
         help = (self._metric.help or self.name).translate(_OPEN_HELP_ESCAPES)
         lines = f"# HELP {name} {help}\n# TYPE {name} {type_name}"
-        unit = self._metric.unit
+        unit = unit_word(self._metric.unit)
         if unit and name.endswith(f"_{unit}"):  # OpenMetrics wants the name to end in its unit
             lines += f"\n# UNIT {name} {unit}"
         return lines.encode("utf-8", "replace")

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol, TypeAlias
 
-from pollect.api import Batch
+from pollect.api import Batch, unit_of
 from pollect_writers.names import prometheus_name
 
 SERIES_TABLE = "pollect_series"
@@ -85,7 +85,7 @@ def build_points(batches: Iterable[Batch]) -> Points:
                 source=without_nul(source.name or ""),
                 name=without_nul(metric.name or ""),
                 labels=labels,
-                unit=without_nul(metric.unit),
+                unit=without_nul(unit_of(metric, sample.label_values)),
                 kind=metric.kind.value,
             )
             time = batch.time if sample.time is None else sample.time
