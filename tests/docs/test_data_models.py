@@ -9,6 +9,7 @@ import pytest
 
 from pollect.api import UNITS, Batch, Kind, Metric, SourceId
 from pollect.testing import build_writer
+from pollect_writers.graphite import build_paths
 from pollect_writers.graphite import format_lines as format_graphite
 from pollect_writers.influx_db import build_lines
 from pollect_writers.json_lines import format_lines as format_json
@@ -94,7 +95,9 @@ def test_mqtt_example_has_our_topics() -> None:
 
 def test_line_examples_are_what_goes_over_the_wire() -> None:
     assert example("InfluxDb") == build_lines([BATCH])
-    assert example("Graphite") == [line.rstrip() for line in format_graphite([BATCH])]
+    assert example("Graphite") == [
+        line.rstrip() for line in format_graphite([BATCH], build_paths())
+    ]
     assert example("JsonLines") == format_json([BATCH]).decode().splitlines()
 
 

@@ -9,7 +9,7 @@ import pytest
 from pollect.api import Batch, Metric, Retryable, SourceId, Writer
 from pollect.engine.clock import SystemClock
 from pollect.testing import build_writer
-from pollect_writers.graphite import GraphiteWriter, format_lines
+from pollect_writers.graphite import GraphiteWriter, build_paths, format_lines
 from tests.core.engine.rig import wait_until
 from tests.simulators.tcp import Peer, serve_tcp
 from tests.writers.samples import NOW, VALUE, numbered, values
@@ -65,11 +65,11 @@ def test_lines_are_those_of_the_plain_text_protocol() -> None:
     source = SourceId("my host", "ext.Thing")
     samples = [metric.sample(1, "x;y", "", "~z"), Metric(None).sample(0.5, time=NOW + 1.9)]
     batch = Batch(source, samples, NOW, (("site", "home"),))
-    assert format_lines([batch]) == [
+    assert format_lines([batch], build_paths()) == [
         "my_host.ext.Thing.a_value;tag_1=x_y;tilde=z;site=home 1 1700000000\n",
         "my_host.ext.Thing;site=home 0.5 1700000001\n",
     ]
-    assert format_lines([batch], prefix="lab.", tags=False)[1] == (
+    assert format_lines([batch], build_paths(prefix="lab.", tags=False))[1] == (
         "lab.my_host.ext.Thing.site.home 0.5 1700000001\n"
     )
 

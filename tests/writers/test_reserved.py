@@ -51,10 +51,14 @@ def test_topic_keeps_all_other_characters() -> None:
     assert clean_topic("küche/☃/\N{REPLACEMENT CHARACTER}/😀") == "küche/☃/\ufffd/😀"
 
 
+def lines_of(batch: Batch, *, tags: bool = True) -> list[str]:
+    return graphite.format_lines([batch], graphite.build_paths(tags=tags))
+
+
 def test_graphite_tag_called_name_and_one_without_a_name() -> None:
-    (line,) = graphite.format_lines([one("x", {"name": "eth0", "": "a\tb\x01c", "y": "\x7f"})])
+    (line,) = lines_of(one("x", {"name": "eth0", "": "a\tb\x01c", "y": "\x7f"}))
     assert line == "home.LoadAvg.x;name_=eth0;_=a_b_c;y=_ 1.5 10\n"
-    (line,) = graphite.format_lines([one("x", {"name": "eth0"})], tags=False)
+    (line,) = lines_of(one("x", {"name": "eth0"}), tags=False)
     assert line == "home.LoadAvg.x.name.eth0 1.5 10\n"
 
 

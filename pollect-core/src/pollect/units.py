@@ -170,7 +170,7 @@ UNITS: Final[Mapping[str, Unit]] = {
     **{word: Unit(word, f"{{{one}}}") for word, one in _COUNTS.items()},
     **_RATES,
 }
-_BY_SYMBOL = {unit.symbol: word for word, unit in reversed(_AMOUNTS.items()) if unit.symbol}
+_BY_SYMBOL = {unit.symbol: word for word, unit in reversed(list(_AMOUNTS.items())) if unit.symbol}
 
 
 def unit_word(text: str) -> str:

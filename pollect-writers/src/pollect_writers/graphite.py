@@ -14,8 +14,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pollect.api import Batch, Retryable, Seconds, Writer, WriterConfig
+from pollect.api import Batch, Retryable, Sample, Seconds, Writer, WriterConfig, WriterContext
 from pollect_writers.names import free_names
+from pollect_writers.series import SeriesCache
 
 DEFAULT_PORT = 2003
 
@@ -48,12 +49,15 @@ class GraphiteWriter(Writer[GraphiteWriterConfig]):
 
     config_type = GraphiteWriterConfig
 
+    def __init__(self, config: GraphiteWriterConfig, context: WriterContext) -> None:
+        super().__init__(config, context)
+        self._paths = build_paths(prefix=config.prefix, tags=config.tags)
+
     def target_identity(self) -> tuple[str, ...]:
         return self.config.host, str(self.config.port)
 
     def write(self, batches: Sequence[Batch]) -> None:
-        config = self.config
-        lines = "".join(format_lines(batches, prefix=config.prefix, tags=config.tags))
+        lines = "".join(format_lines(batches, self._paths))
         if lines:
             self._deliver(lines.encode())
 
@@ -79,24 +83,34 @@ class GraphiteWriter(Writer[GraphiteWriterConfig]):
             raise Retryable(f"{target} speaks another protocol: {answer!r}")
 
 
-def format_lines(batches: Iterable[Batch], *, prefix: str = "", tags: bool = True) -> list[str]:
+def format_lines(batches: Iterable[Batch], paths: SeriesCache[str]) -> list[str]:
     """Return one line of plain text for each sample, its newline included."""
-    lines = []
+    lines: list[str] = []
     for batch in batches:
-        base = _NOT_IN_A_PATH.sub("_", batch.source.dotted)
-        if prefix:
-            base = f"{prefix.rstrip('.')}.{base}"
-        for sample in batch.samples:
-            path = base
-            if sample.metric.name is not None:
-                path += f".{_NOT_IN_A_PATH.sub('_', sample.metric.name)}"
-            labels = {name: value for name, value in batch.labels_of(sample) if value}
-            for name, value in (free_names(labels, RESERVED_TAGS) if tags else labels).items():
-                path += _format_tag(name, value) if tags else _format_levels(name, value)
-            moment = batch.time if sample.time is None else sample.time
-            # Carbon stores whole seconds.
-            lines.append(f"{path} {sample.value!r} {int(moment)}\n")
+        # Carbon stores whole seconds.
+        time = int(batch.time)
+        lines += [
+            f"{path} {value!r} {time if moment is None else int(moment)}\n"
+            for path, (_, value, _, moment) in zip(paths.of(batch), batch.samples, strict=True)
+        ]
     return lines
+
+
+def build_paths(*, prefix: str = "", tags: bool = True) -> SeriesCache[str]:
+    """Return what makes and remembers the paths of series."""
+
+    def format_path(batch: Batch, sample: Sample) -> str:
+        path = _NOT_IN_A_PATH.sub("_", batch.source.dotted)
+        if prefix:
+            path = f"{prefix.rstrip('.')}.{path}"
+        if sample.metric.name is not None:
+            path += f".{_NOT_IN_A_PATH.sub('_', sample.metric.name)}"
+        labels = {name: value for name, value in batch.labels_of(sample) if value}
+        for name, value in (free_names(labels, RESERVED_TAGS) if tags else labels).items():
+            path += _format_tag(name, value) if tags else _format_levels(name, value)
+        return path
+
+    return SeriesCache(format_path)
 
 
 def _format_tag(name: str, value: str) -> str:

@@ -16,6 +16,7 @@ from pollect.api import (
     Batch,
     ConfigError,
     Rejected,
+    Sample,
     Secret,
     Writer,
     WriterContext,
@@ -31,6 +32,7 @@ from pollect_writers.http import (
     send_parts,
 )
 from pollect_writers.names import filled_labels, free_name, free_names, prometheus_base_name
+from pollect_writers.series import SeriesCache
 
 #: The field of a value without a name of its own.
 UNNAMED_FIELD = "value"
@@ -94,13 +96,14 @@ class InfluxDbWriter(Writer[InfluxDbWriterConfig]):
             # A database or token that does not exist yet is worth waiting for.
             retried_statuses=WRONG_ADDRESS_STATUSES,
         )
+        self._starts = SeriesCache(format_start)
         self._sender = HttpSender(self._endpoint, clock=context.clock)
 
     def target_identity(self) -> tuple[str, ...]:
         return (self._endpoint.url,)
 
     def write(self, batches: Sequence[Batch]) -> None:
-        lines = build_lines(batches)
+        lines = build_lines(batches, self._starts)
         lost, reason = send_parts(lines, self._send)
         if lost:
             raise Rejected(reason, lost=lost)
@@ -138,23 +141,30 @@ def build_path(config: InfluxDbWriterConfig) -> str:
     return f"/write?{urlencode(query)}"
 
 
-def build_lines(batches: Iterable[Batch]) -> list[str]:
+def build_lines(batches: Iterable[Batch], starts: SeriesCache[str] | None = None) -> list[str]:
     """Return one line for each sample, so that every refused line is one lost sample.
 
-    The server joins lines with the same measurement, tags and time into one point.
+    The server joins lines with the same measurement, tags and time into one point. `starts`
+    remembers what `format_start` made of each series.
     """
-    lines = []
+    starts = starts or SeriesCache(format_start)
+    lines: list[str] = []
     for batch in batches:
-        measurement = prometheus_base_name(batch.source)
-        for sample in batch.samples:
-            labels = free_names(filled_labels(batch, sample), RESERVED)
-            tags = "".join(f",{name}={escape(value)}" for name, value in sorted(labels.items()))
-            field = escape(free_name(sample.metric.name or UNNAMED_FIELD, RESERVED))
-            time = batch.time if sample.time is None else sample.time
-            # Always a float: a field that was written as an integer once refuses floats for ever.
-            value = float(sample.value)
-            lines.append(f"{measurement}{tags} {field}={value!r} {round(time * _MILLISECONDS)}")
+        time = round(batch.time * _MILLISECONDS)
+        # Always a float: a field that was written as an integer once refuses floats for ever.
+        lines += [
+            f"{start}{float(value)!r} {time if moment is None else round(moment * _MILLISECONDS)}"
+            for start, (_, value, _, moment) in zip(starts.of(batch), batch.samples, strict=True)
+        ]
     return lines
+
+
+def format_start(batch: Batch, sample: Sample) -> str:
+    """Return the line of a series up to its value: measurement, tags and the name of the field."""
+    labels = free_names(filled_labels(batch, sample), RESERVED)
+    tags = "".join(f",{name}={escape(value)}" for name, value in sorted(labels.items()))
+    field = escape(free_name(sample.metric.name or UNNAMED_FIELD, RESERVED))
+    return f"{prometheus_base_name(batch.source)}{tags} {field}="
 
 
 def count_refused(answer: str) -> int | None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pollect.config.problems import Problems
 from pollect.errors import ConfigError
@@ -25,7 +26,7 @@ def check_labels(problems: Problems, path: str, labels: Mapping[str, str]) -> No
 
 
 def warn_of_hidden_labels(
-    problems: Problems, levels: Iterable[Level], source_type: type[Source], known: set[str]
+    problems: Problems, levels: Iterable[Level], source_type: type[Source[Any]], known: set[str]
 ) -> None:
     """Warn about labels of one source that end up with the name of another label.
 

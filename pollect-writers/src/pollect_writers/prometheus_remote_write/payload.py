@@ -14,6 +14,7 @@ all of the message, are encoded only once this way.
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from pollect.api import Batch, Metric, Sample, SourceId
@@ -63,17 +64,19 @@ def build_points(batches: Iterable[Batch], known: Known) -> tuple[list[Point], K
     points: list[Point] = []
     changed: Known = {}
     outdated = 0
+    pack = struct.Struct("<d").pack
     for batch in batches:
         before = changed.get(batch.source) or known.get(batch.source)
         last = dict(before.last) if before else {}
         reusable = before.labels if before and before.static_labels == batch.static_labels else {}
         labels: dict[_Key, bytes] = {}
+        batch_ms = _to_ms(batch.time)
         for sample in batch.samples:
             key = (sample.metric, sample.label_values)
             encoded = reusable.get(key) or encode_labels(batch, sample)
             labels[key] = encoded
-            time_ms = _to_ms(batch.time if sample.time is None else sample.time)
-            point = Point(encoded, struct.pack("<d", sample.value), time_ms)
+            time_ms = batch_ms if sample.time is None else _to_ms(sample.time)
+            point = Point(encoded, pack(sample.value), time_ms)
             previous = last.get(encoded)
             if previous is None or previous.time_ms < time_ms:
                 last[encoded] = point
@@ -81,10 +84,9 @@ def build_points(batches: Iterable[Batch], known: Known) -> tuple[list[Point], K
             elif previous != point:
                 outdated += 1
         alive = frozenset(labels.values())
-        now_ms = _to_ms(batch.time)
         for encoded in last.keys() - alive:
             # A marker that is not later than the last sample would be out of order.
-            end_ms = max(now_ms, last.pop(encoded).time_ms + 1)
+            end_ms = max(batch_ms, last.pop(encoded).time_ms + 1)
             points.append(Point(encoded, STALE_MARKER, end_ms))
         changed[batch.source] = SourceSeries(batch.static_labels, labels, last)
     return points, changed, outdated
@@ -103,12 +105,20 @@ def encode_labels(batch: Batch, sample: Sample) -> bytes:
 def encode_request(points: Sequence[Point]) -> bytes:
     """Return a `WriteRequest` with one `TimeSeries` for each series in `points`."""
     series: dict[bytes, list[bytes]] = {}
-    for point in points:
-        sample = _DOUBLE_TAG + point.value + _TIMESTAMP_TAG + _varint(point.time_ms)
-        series.setdefault(point.labels, []).append(_SAMPLES_TAG + _delimited(sample))
+    for labels, value, time_ms in points:
+        before, behind = _around_value(time_ms)
+        series.setdefault(labels, []).append(before + value + behind)
     return b"".join(
         _SERIES_TAG + _delimited(labels + b"".join(samples)) for labels, samples in series.items()
     )
+
+
+@lru_cache(4096)
+def _around_value(time_ms: int) -> tuple[bytes, bytes]:
+    """Return what is before and behind the eight bytes of a value in a `Sample` of this time."""
+    behind = _TIMESTAMP_TAG + _varint(time_ms)
+    size = len(_DOUBLE_TAG) + 8 + len(behind)
+    return _SAMPLES_TAG + _varint(size) + _DOUBLE_TAG, behind
 
 
 def _to_ms(seconds: float) -> int:
@@ -123,6 +133,7 @@ def _delimited(content: bytes) -> bytes:
     return _varint(len(content)) + content
 
 
+@lru_cache(4096)
 def _varint(number: int) -> bytes:
     """Encode a number that is not negative, seven bits a byte, the lowest first."""
     encoded = bytearray()
