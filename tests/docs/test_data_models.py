@@ -71,9 +71,14 @@ def test_remote_write_example_is_what_goes_over_the_wire() -> None:
 
 
 def test_otel_example_is_what_goes_over_the_wire() -> None:
-    from pollect_writers.otel.payload import build_points, build_request
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+        ExportMetricsServiceRequest,
+    )
 
-    request = build_request(build_points([BATCH], {})[0], {}, "0")
+    from pollect_writers.otel.payload import build_points, encode_request
+
+    encoded = encode_request(build_points([BATCH], {})[0], {}, "0")
+    request = ExportMetricsServiceRequest.FromString(encoded)
     lines = []
     for metric in request.resource_metrics[0].scope_metrics[0].metrics:
         kind = "sum" if metric.HasField("sum") else "gauge"

@@ -3,6 +3,9 @@
 import json
 
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
 
 from pollect.api import Batch, Metric, SourceId
 from pollect_writers import graphite
@@ -10,7 +13,7 @@ from pollect_writers.influx_db import RESERVED, build_lines
 from pollect_writers.mqtt.topics import clean_topic
 from pollect_writers.names import free_names
 from pollect_writers.otel.payload import build_points as otel_points
-from pollect_writers.otel.payload import build_request
+from pollect_writers.otel.payload import encode_request
 from pollect_writers.sql.rows import build_points as sql_points
 
 SOURCE = SourceId("home", "LoadAvg")
@@ -70,5 +73,6 @@ def test_sql_holds_no_nul() -> None:
 
 def test_otel_attributes_have_names() -> None:
     points, _ = otel_points([one("x", {"": "a"})], {})
-    (metric,) = build_request(points, {}, "1").resource_metrics[0].scope_metrics[0].metrics
+    request = ExportMetricsServiceRequest.FromString(encode_request(points, {}, "1"))
+    (metric,) = request.resource_metrics[0].scope_metrics[0].metrics
     assert [pair.key for pair in metric.gauge.data_points[0].attributes] == ["_"]

@@ -11,13 +11,20 @@ from pollect.api import Batch, Rejected, Writer, WriterContext
 from pollect_writers import __version__
 from pollect_writers.http import HttpRefused, HttpSender, send_parts
 from pollect_writers.optional import missing_library
-from pollect_writers.otel.payload import Point, Starts, build_points, build_request
+from pollect_writers.otel.payload import (
+    Point,
+    Starts,
+    build_points,
+    encode_request,
+    encode_series,
+)
 from pollect_writers.otel.settings import (
     OtelWriterConfig,
     is_disabled,
     read_endpoint,
     read_resource,
 )
+from pollect_writers.series import SeriesCache
 
 REQUIREMENT = "pollect-writers[otel]"
 
@@ -34,6 +41,7 @@ class OtelWriter(Writer[OtelWriterConfig]):
         self._disabled = is_disabled(os.environ)
         self._sender = HttpSender(self._endpoint, clock=context.clock)
         self._starts: Starts = {}
+        self._series = SeriesCache(encode_series)
         self._last_remark = ""
 
     def target_identity(self) -> tuple[str, ...]:
@@ -51,7 +59,7 @@ class OtelWriter(Writer[OtelWriterConfig]):
     def write(self, batches: Sequence[Batch]) -> None:
         if self._disabled:
             return
-        points, starts = build_points(batches, self._starts)
+        points, starts = build_points(batches, self._starts, self._series)
         lost, reason = send_parts(points, self._send)
         self._starts.update(starts)
         if lost:
@@ -61,8 +69,8 @@ class OtelWriter(Writer[OtelWriterConfig]):
         self._sender.close()
 
     def _send(self, points: Sequence[Point]) -> None:
-        request = build_request(points, self._resource, __version__)
-        answer = self._sender.post(request.SerializeToString())
+        request = encode_request(points, self._resource, __version__)
+        answer = self._sender.post(request)
         refused, remark = read_partial_success(answer.body)
         if refused:
             raise HttpRefused(f"{self._sender.target}: {remark}", answer, lost=refused)

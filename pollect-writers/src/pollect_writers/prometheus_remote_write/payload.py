@@ -19,15 +19,13 @@ from typing import NamedTuple, TypeAlias
 
 from pollect.api import Batch, Metric, Sample, SourceId
 from pollect_writers.names import filled_labels, prometheus_name
+from pollect_writers.protobuf import delimited, message, tag, text, varint
 
 #: The NaN by which a sender says that a series has ended (`value.StaleNaN` of Prometheus).
 STALE_MARKER = struct.pack("<Q", 0x7FF0_0000_0000_0002)
 
-_LENGTH_DELIMITED = 2
-_SERIES_TAG = _LABEL_TAG = _NAME_TAG = bytes([1 << 3 | _LENGTH_DELIMITED])
-_SAMPLES_TAG = _VALUE_TAG = bytes([2 << 3 | _LENGTH_DELIMITED])
-_DOUBLE_TAG = bytes([1 << 3 | 1])
-_TIMESTAMP_TAG = bytes([2 << 3])
+_SERIES_TAG, _SAMPLES_TAG = tag(1), tag(2)
+_DOUBLE_TAG, _TIMESTAMP_TAG = tag(1, 1), tag(2, 0)
 _MILLISECONDS = 1000
 
 
@@ -97,8 +95,7 @@ def encode_labels(batch: Batch, sample: Sample) -> bytes:
     labels = filled_labels(batch, sample)
     labels["__name__"] = prometheus_name(batch.source, sample.metric)
     return b"".join(
-        _LABEL_TAG + _delimited(_NAME_TAG + _text(name) + _VALUE_TAG + _text(value))
-        for name, value in sorted(labels.items())
+        message(1, text(1, name) + text(2, value)) for name, value in sorted(labels.items())
     )
 
 
@@ -109,36 +106,17 @@ def encode_request(points: Sequence[Point]) -> bytes:
         before, behind = _around_value(time_ms)
         series.setdefault(labels, []).append(before + value + behind)
     return b"".join(
-        _SERIES_TAG + _delimited(labels + b"".join(samples)) for labels, samples in series.items()
+        _SERIES_TAG + delimited(labels + b"".join(samples)) for labels, samples in series.items()
     )
 
 
 @lru_cache(4096)
 def _around_value(time_ms: int) -> tuple[bytes, bytes]:
     """Return what is before and behind the eight bytes of a value in a `Sample` of this time."""
-    behind = _TIMESTAMP_TAG + _varint(time_ms)
+    behind = _TIMESTAMP_TAG + varint(time_ms)
     size = len(_DOUBLE_TAG) + 8 + len(behind)
-    return _SAMPLES_TAG + _varint(size) + _DOUBLE_TAG, behind
+    return _SAMPLES_TAG + varint(size) + _DOUBLE_TAG, behind
 
 
 def _to_ms(seconds: float) -> int:
     return round(seconds * _MILLISECONDS)
-
-
-def _text(text: str) -> bytes:
-    return _delimited(text.encode())
-
-
-def _delimited(content: bytes) -> bytes:
-    return _varint(len(content)) + content
-
-
-@lru_cache(4096)
-def _varint(number: int) -> bytes:
-    """Encode a number that is not negative, seven bits a byte, the lowest first."""
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)

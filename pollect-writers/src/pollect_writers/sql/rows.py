@@ -13,8 +13,9 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol, TypeAlias
 
-from pollect.api import Batch, unit_of
+from pollect.api import Batch, Sample, unit_of
 from pollect_writers.names import prometheus_name
+from pollect_writers.series import SeriesCache
 
 SERIES_TABLE = "pollect_series"
 POINTS_TABLE = "pollect_points"
@@ -63,34 +64,47 @@ class Store(Protocol):
         """Disconnect; `open` may follow."""
 
 
-def build_points(batches: Iterable[Batch]) -> Points:
-    """Return the rows of `batches`; of two values of one moment the later one counts."""
+def build_points(batches: Iterable[Batch], known: SeriesCache[Series] | None = None) -> Points:
+    """Return the rows of `batches`; of two values of one moment the later one counts.
+
+    `known` remembers what `describe_series` made of each series.
+    """
+    known = known or SeriesCache(describe_series)
     points: Points = {}
     for batch in batches:
-        source = batch.source
-        for sample in batch.samples:
-            metric = sample.metric
-            name = prometheus_name(source, metric)
-            labels = json.dumps(
-                {n: without_nul(value) for n, value in batch.labels_of(sample)},
-                sort_keys=True,
-                ensure_ascii=False,
-                separators=(",", ":"),
-            )
-            series = Series(
-                identity=digest(name, labels),
-                metric=name,
-                collection=without_nul(source.collection),
-                type=source.type,
-                source=without_nul(source.name or ""),
-                name=without_nul(metric.name or ""),
-                labels=labels,
-                unit=without_nul(unit_of(metric, sample.label_values)),
-                kind=metric.kind.value,
-            )
-            time = batch.time if sample.time is None else sample.time
-            points.setdefault(series, {})[round(time * _MILLISECONDS)] = float(sample.value)
+        batch_ms = round(batch.time * _MILLISECONDS)
+        for series, sample in zip(known.of(batch), batch.samples, strict=True):
+            time = sample.time
+            time_ms = batch_ms if time is None else round(time * _MILLISECONDS)
+            row = points.get(series)
+            if row is None:
+                points[series] = {time_ms: float(sample.value)}
+            else:
+                row[time_ms] = float(sample.value)
     return points
+
+
+def describe_series(batch: Batch, sample: Sample) -> Series:
+    """Return the row of the series that a sample belongs to."""
+    source, metric = batch.source, sample.metric
+    name = prometheus_name(source, metric)
+    labels = json.dumps(
+        {label: without_nul(value) for label, value in batch.labels_of(sample)},
+        sort_keys=True,
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+    return Series(
+        identity=digest(name, labels),
+        metric=name,
+        collection=without_nul(source.collection),
+        type=source.type,
+        source=without_nul(source.name or ""),
+        name=without_nul(metric.name or ""),
+        labels=labels,
+        unit=without_nul(unit_of(metric, sample.label_values)),
+        kind=metric.kind.value,
+    )
 
 
 def without_nul(text: str) -> str:

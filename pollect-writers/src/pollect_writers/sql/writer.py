@@ -19,7 +19,8 @@ from pollect.api import (
     WriterConfig,
     WriterContext,
 )
-from pollect_writers.sql.rows import Store, build_points
+from pollect_writers.series import SeriesCache
+from pollect_writers.sql.rows import Store, build_points, describe_series
 from pollect_writers.sql.sqlite import SqliteStore
 
 DEFAULT_FILE = "history.sqlite"
@@ -69,6 +70,7 @@ class SqlWriter(Writer[SqlWriterConfig]):
             self._store = AlchemyStore(config.url, config.timeout)
         else:
             raise ConfigError("expected a path or a url, got both", key="path")
+        self._series = SeriesCache(describe_series)
         self._next_pruning = context.clock.monotonic()
 
     def target_identity(self) -> tuple[str, ...]:
@@ -81,7 +83,7 @@ class SqlWriter(Writer[SqlWriterConfig]):
         self._store.open()
 
     def write(self, batches: Sequence[Batch]) -> None:
-        points = build_points(batches)
+        points = build_points(batches, self._series)
         if points:
             self._store.write(points)
         clock = self.context.clock
