@@ -411,7 +411,7 @@ def session() -> Iterator[requests.Session]:
         (silent, TargetUnavailable, r"no answer within 0\.4 s"),
         (trickle(b"HTTP/1.1 200 OK\r\nX-Filler: yes\r\n"), TargetUnavailable, "no answer within"),
         (half_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), TargetUnavailable, "no"),
-        (hang_up, TargetUnavailable, "reset"),
+        (hang_up, TargetUnavailable, "reset|closed connection"),
         (rubbish, BadResponse, "expected an HTTP answer"),
         (say(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(2000)), BadResponse, "larger than 1000 bytes"),
     ],

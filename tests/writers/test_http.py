@@ -64,7 +64,9 @@ def test_refusal_is_final_unless_the_writer_says_otherwise(status: int) -> None:
 
 def test_retry_after_is_understood_in_seconds_and_as_a_date() -> None:
     clock = FakeClock(time=1_700_000_000)
-    waits = ["17", email.utils.formatdate(1_700_000_060, usegmt=True), "soon"]
+    past, future = (email.utils.formatdate(moment, usegmt=True) for moment in (1e9, 1_700_000_060))
+    odd = ["soon", "-5", "\u00b2", "", "Fri, 99 Xxx 9999999 99:99:99 GMT"]
+    waits = ["17", future, past, *odd]
 
     def busy(request: web.Request) -> web.Answer:
         return web.Answer("", 503, {"Retry-After": waits[len(server.requests) - 1]})
@@ -77,7 +79,7 @@ def test_retry_after_is_understood_in_seconds_and_as_a_date() -> None:
                 sender.post(b"x")
             found.append(caught.value.retry_after)
         sender.close()
-    assert found == [17.0, 60.0, None]
+    assert found == [17.0, 60.0, 0.0, *[None] * len(odd)]
 
 
 def test_server_that_is_away_means_try_again() -> None:

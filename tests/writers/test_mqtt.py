@@ -245,6 +245,7 @@ time.sleep(60)
             daemon.kill()
             daemon.wait()
         listener.wait_for(f"killed/{STATUS}", "offline")
+    assert retained(broker.port)[f"killed/{STATUS}"] == "offline", "for those who come later, too"
 
 
 @integration

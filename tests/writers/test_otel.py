@@ -257,3 +257,19 @@ def test_real_collector_takes_gauges_and_sums(rotel: Rotel, source: SourceId) ->
     assert "service.instance.id" in output
     assert re.search(r"IsMonotonic: true", output), output[-3000:]
     assert re.search(r"Value: 7", output), output[-3000:]
+
+
+@pytest.mark.parametrize(
+    ("status", "repeated"),
+    [
+        *((status, True) for status in (429, 502, 503, 504)),
+        *((status, False) for status in (400, 404, 408, 425, 500, 501, 505, 507)),
+    ],
+)
+def test_only_what_the_specification_calls_retryable_is_repeated(
+    status: int, repeated: bool
+) -> None:
+    with serve_http({"/v1/metrics": web.Answer("no", status)}) as server:
+        writer = build_writer({"endpoint": server.url + "/v1/metrics"}, OtelWriter)
+        with pytest.raises(Retryable if repeated else Rejected):
+            send(writer, values(SOURCE, {"a": 1}))

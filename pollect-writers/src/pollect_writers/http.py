@@ -32,7 +32,7 @@ from pollect.support.urls import check_url, redact_url
 Compression: TypeAlias = Literal["none", "gzip", "deflate"]
 
 #: The server is busy, restarting, or was too slow: the same request is worth repeating.
-BUSY_STATUSES = frozenset({408, 425, 429})
+BUSY_STATUSES = frozenset({408, 425, 429, *range(500, 600)})
 #: The request goes to the wrong place or with the wrong credentials; the data is fine.
 WRONG_ADDRESS_STATUSES = frozenset({301, 302, 307, 308, 401, 403, 404, 405, 407})
 TOO_LARGE = 413
@@ -72,8 +72,8 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     compression: Compression = "none"
     tls: TlsFiles = field(default_factory=lambda: ClientTls().files(Path()))
-    #: Statuses for which the data is kept, beyond those of a busy server and all from 500 on.
-    retried_statuses: frozenset[int] = frozenset()
+    #: Statuses for which the data is kept and sent again.
+    retried_statuses: frozenset[int] = BUSY_STATUSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def build_endpoint(
     headers: Mapping[str, str],
     *,
     compression: Compression = "none",
-    retried_statuses: frozenset[int] = frozenset(),
+    retried_statuses: frozenset[int] = BUSY_STATUSES,
 ) -> Endpoint:
     """Return the endpoint at `url`; headers of the config win over `headers`.
 
@@ -178,11 +178,7 @@ class HttpSender:
         if answer.status < 300:
             return answer
         message = f"{self.target} answered {answer.status}: {answer.quote}"
-        if (
-            answer.status >= 500
-            or answer.status in BUSY_STATUSES
-            or answer.status in endpoint.retried_statuses
-        ):
+        if answer.status in endpoint.retried_statuses:
             raise Retryable(
                 message, retry_after=self._parse_retry_after(response.headers.get("Retry-After"))
             )
@@ -195,13 +191,13 @@ class HttpSender:
     def _parse_retry_after(self, text: str | None) -> float | None:
         if text is None:
             return None
-        if text.strip().isdigit():
-            return float(text)
         try:
-            moment = email.utils.parsedate_to_datetime(text)
-        except ValueError:
+            if text.strip().isdecimal():
+                return float(text)
+            moment = email.utils.parsedate_to_datetime(text).timestamp()
+        except (ValueError, OverflowError):
             return None
-        return max(0.0, moment.timestamp() - self._clock.time())
+        return max(0.0, moment - self._clock.time())
 
 
 def send_parts(

@@ -22,6 +22,7 @@ from pollect.api import (
     WriterContext,
 )
 from pollect_writers.http import (
+    BUSY_STATUSES,
     WRONG_ADDRESS_STATUSES,
     Compression,
     HttpRefused,
@@ -94,7 +95,7 @@ class InfluxDbWriter(Writer[InfluxDbWriterConfig]):
             headers,
             compression=config.compression,
             # A database or token that does not exist yet is worth waiting for.
-            retried_statuses=WRONG_ADDRESS_STATUSES,
+            retried_statuses=BUSY_STATUSES | WRONG_ADDRESS_STATUSES,
         )
         self._starts = SeriesCache(format_start)
         self._sender = HttpSender(self._endpoint, clock=context.clock)

@@ -29,6 +29,9 @@ DEFAULT_ENDPOINT = "http://localhost:4318"
 METRICS_PATH = "/v1/metrics"
 DEFAULT_SERVICE_NAME = "pollect"
 
+#: The only ones that OTLP 1.x allows to repeat ("Failures" and "Retryable Response Codes").
+RETRIED_STATUSES = frozenset({429, 502, 503, 504})
+
 _COMPRESSIONS: Mapping[str, Compression] = {"none": "none", "gzip": "gzip", "deflate": "deflate"}
 
 
@@ -93,6 +96,7 @@ def read_endpoint(
             client_cert=choose(config.tls.cert, "CLIENT_CERTIFICATE"),
             client_key=choose(config.tls.key, "CLIENT_KEY"),
         ),
+        retried_statuses=RETRIED_STATUSES,
     )
 
 
