@@ -168,6 +168,6 @@ def on_disk(spool: Path, place: Path) -> list[int]:
     shutil.copytree(spool, place)
     (folder,) = place.iterdir()
     copy = SpoolFolder(folder)
-    batches = [copy.read(place) for _, place in copy.open().waiting]
+    batches = [copy.read(place) for _, place in copy.open()[0]]
     copy.close()
     return [int(sample.value) for batch in batches for sample in batch.samples]

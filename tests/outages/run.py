@@ -262,6 +262,6 @@ class Run:
         shutil.copytree(spool, copy)
         (place,) = copy.iterdir()
         folder = SpoolFolder(place)
-        batches = [folder.read(place) for _, place in folder.open().waiting]
+        batches = [folder.read(place) for _, place in folder.open()[0]]
         folder.close()
         return {int(sample.value) for batch in batches for sample in batch.samples}

@@ -110,3 +110,18 @@ def test_strikes_count_only_while_others_arrive() -> None:
     assert portions.most == 1
     for _ in range(STRIKES + 5):
         assert not portions.failed(1)
+
+
+def test_others_that_fail_too_clear_the_suspect() -> None:
+    portions = Portions()
+    for _ in range(TRIES_TOGETHER):
+        portions.failed(10)
+    portions.failed(1)
+    assert portions.other
+    portions.arrived()
+    assert not portions.failed(1), "one strike"
+    portions.other = True
+    assert not portions.failed(1), "the target is away now"
+    assert not portions.failed(1)
+    portions.arrived()
+    assert not portions.failed(1), "the first strike again"

@@ -399,3 +399,27 @@ def frozen_disk(
         if frozen[0]:
             switch("-u")
         subprocess.run(["umount", folder], check=True)
+
+
+def test_samples_that_a_damaged_spool_lost_are_counted_and_the_rest_arrives(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spooled = Spooled(tmp_path)
+    spooled.writer.away = True
+    spooled.start()
+    spooled.deliver(3, size=4)
+    wait_until(lambda: len(spooled.on_disk()) == 12)
+    spooled.stop()
+    (segment,) = spooled.folder.glob("*.spool")
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 1
+    segment.write_bytes(content)
+    again = Spooled(tmp_path).start()
+    status = again.outbox.status()
+    assert (status.buffered_samples, status.lost_samples) in ((8, 4), (0, 4))
+    wait_until(lambda: again.outbox.status().buffered_samples == 0)
+    again.stop()
+    status = again.outbox.status()
+    assert (status.written_samples, status.lost_samples) == (8, 4)
+    assert again.writer.arrived == [0, 1, 2, 3, 8, 9, 10, 11]
+    assert "4 samples are lost" in caplog.text

@@ -32,8 +32,8 @@ _END_OF_OPEN_METRICS = b"# EOF\n"
 class Layout(NamedTuple):
     """The series of one source, in the order of its samples and in the order of the text."""
 
-    metrics: tuple[Metric, ...]
-    labels: tuple[tuple[str, ...], ...]
+    metrics: list[Metric]
+    labels: list[tuple[str, ...]]
     static: StaticLabels
     #: Which sample comes next in the text; None if the orders are the same.
     order: list[int] | None
@@ -92,7 +92,10 @@ class Renderer:
         if not samples:
             self.layout = _EMPTY
             return [], []
-        metrics, values, labels, _ = zip(*samples, strict=True)
+        # Three passes, as `zip(*samples)` makes an iterator for each sample at once.
+        metrics = [sample[0] for sample in samples]
+        values = [sample[1] for sample in samples]
+        labels = [sample[2] for sample in samples]
         layout = self.layout
         repeated: list[str] = []
         if not (
@@ -105,7 +108,7 @@ class Renderer:
                 layout, repeated = self._lay_out(metrics, labels, static, taken)
                 self.layout = layout
         if layout.order is not None:
-            values = tuple([values[index] for index in layout.order])
+            values = [values[index] for index in layout.order]
         # All in C: prefix, number, prefix, number ...
         pieces = chain.from_iterable(
             zip(layout.prefixes, map(repr, map(float, values)), strict=True)
@@ -118,8 +121,8 @@ class Renderer:
 
     def _lay_out(
         self,
-        metrics: tuple[Metric, ...],
-        labels: tuple[tuple[str, ...], ...],
+        metrics: list[Metric],
+        labels: list[tuple[str, ...]],
         static: StaticLabels,
         taken: Callable[[Collection[str]], set[str]],
     ) -> tuple[Layout, list[str]]:
@@ -172,7 +175,7 @@ class Renderer:
         return Family(name, metric), series_formatter(name, metric.labels, static)
 
 
-_EMPTY = Layout((), (), (), None, [], [], complete=True)
+_EMPTY = Layout([], [], (), None, [], [], complete=True)
 
 
 class Exposition:

@@ -161,23 +161,22 @@ class SpoolBuffer(MemoryBuffer):
 
     def _open(self, folder: Path) -> bool:
         try:
-            found = self._folder.open()
+            waiting, self.unreadable, repeats = self._folder.open()
         except OSError as error:
             busy = isinstance(error, BlockingIOError)
             reason = "another process uses it" if busy else describe(error)
             self._log.error("cannot use %s (%s): samples are kept in memory", folder, reason)
             return False
-        for record, place in found.waiting:
+        for record, place in waiting:
             # A wall clock that was set back meanwhile makes nothing younger than new.
             age = max(0.0, self._clock.time() - record.stored)
             entry = Entry(record.number, record.samples, self._clock.monotonic() - age, None)
             entry.place = place
             super()._append(entry)
         self._next_number = self._folder.next_number
-        self.unreadable = found.lost
-        if found.lost:
-            self._log.error("%d samples are lost: %s is damaged", found.lost, folder)
-        if found.repeats:
+        if self.unreadable:
+            self._log.error("%d samples are lost: %s is damaged", self.unreadable, folder)
+        if repeats:
             self._log.warning("%s/state is damaged: samples may be delivered twice", folder)
         if self._batches:
             self._log.info("%d samples wait in %s", self._waiting, folder)

@@ -43,7 +43,7 @@ def describe_contents(spool: Path) -> str:
         if spool.suffix == OLD_SUFFIX:
             return f"{spool.stat().st_size / 1e6:.1f} MB"
         folder = SpoolFolder(spool)
-        samples = sum(record.samples for record, _ in folder.open().waiting)
+        samples = sum(record.samples for record, _ in folder.open()[0])
         folder.close()
     except OSError:
         return ""  # it is gone meanwhile, or in use

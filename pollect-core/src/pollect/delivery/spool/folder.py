@@ -14,7 +14,6 @@ import threading
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from pollect.delivery.memory import Place
 from pollect.delivery.spool.records import MAGIC, Damaged, Record, decode_batch, parse_record
@@ -30,19 +29,8 @@ _STATE = struct.Struct("<QQQI")
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_CREAT
 
 
-class Found(NamedTuple):
-    """What a folder held when it was opened."""
-
-    #: Oldest first.
-    waiting: list[tuple[Record, Place]]
-    #: Samples that are missing or damaged.
-    lost: int
-    #: Where reading goes on is not known: some may have been delivered before.
-    repeats: bool
-
-
 class SpoolFolder:
-    """One spool, after `open`. Appending is for one thread at a time; all may raise `OSError`."""
+    """One spool. Appending is for one thread at a time; all may raise `OSError`."""
 
     def __init__(self, folder: Path, size_bytes: int = SEGMENT_BYTES * _SEGMENTS) -> None:
         self.folder = folder
@@ -53,12 +41,15 @@ class SpoolFolder:
         self._state = self._current = -1
         self._current_bytes = self._segment_bytes
         self._segments: list[int] = []
-        #: Samples that were ever written.
-        self._written = 0
-        self._head = 0, 0
+        #: Samples ever written; number and position of the oldest batch that waits.
+        self._written, self._head = 0, (0, 0)
 
-    def open(self) -> Found:
-        """Lock the folder and read it; raises `BlockingIOError` when another process uses it."""
+    def open(self) -> tuple[list[tuple[Record, Place]], int, bool]:
+        """Lock the folder and read it; raises `BlockingIOError` when another process uses it.
+
+        Returns what waits, oldest first, how many samples of it are missing or damaged, and whether
+        some may have been delivered before, as it is not known where reading goes on.
+        """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._state = os.open(self.folder / STATE, os.O_RDWR | _FLAGS, 0o600)
         try:
@@ -76,14 +67,13 @@ class SpoolFolder:
             self._start_segment(batches[0][0])
         offset, position = self._current_bytes, self._written
         places: list[Place] = []
-        packed = []
+        data = bytearray()
         for number, samples, stored, content in batches:
-            record = Record(number, position, samples, stored, content)
-            packed.append(record.pack())
-            places.append((self._segments[-1], offset, record.bytes, position))
-            offset += record.bytes
+            packed = Record(number, position, samples, stored, content).pack()
+            places.append((self._segments[-1], offset + len(data), len(packed), position))
+            data += packed
             position += samples
-        view = memoryview(b"".join(packed))
+        view = memoryview(data)
         try:
             while view:
                 view = view[os.write(self._current, view) :]
@@ -91,7 +81,7 @@ class SpoolFolder:
             os.ftruncate(self._current, self._current_bytes)
             raise
         with self._lock:
-            self._current_bytes, self._written = offset, position
+            self._current_bytes, self._written = offset + len(data), position
             self.next_number = batches[-1][0] + 1
             self._write_state()
         return places
@@ -146,7 +136,7 @@ class SpoolFolder:
             os.fdatasync(old)
             os.close(old)
 
-    def _scan(self, state: bytes) -> Found:
+    def _scan(self, state: bytes) -> tuple[list[tuple[Record, Place]], int, bool]:
         head, expected, written = 0, -1, 0
         known = len(state) == _STATE.size and zlib.crc32(state[:-4]) == _STATE.unpack(state)[3]
         if known:
@@ -162,8 +152,8 @@ class SpoolFolder:
                 if record is None:
                     offset = data.find(MAGIC, offset + 1)
                     continue
-                place = segment, offset, record.bytes, record.position
-                offset += record.bytes
+                place = segment, offset, len(record.pack()), record.position
+                offset += place[2]
                 if record.number > last:  # else delivered, or written again after a failure
                     last = record.number
                     lost += max(0, record.position - expected) if expected >= 0 else 0
@@ -172,9 +162,8 @@ class SpoolFolder:
         lost += max(0, written - expected) if known else 0
         self._written = max(expected, written)
         self.next_number = max([last, *self._segments]) + 1
-        first = waiting[0] if waiting else None
-        self._head = (first[0].number, first[1][3]) if first else (self.next_number, self._written)
-        return Found(waiting, lost, repeats=bool(waiting) and not known)
+        self._head = waiting[0][0][:2] if waiting else (self.next_number, self._written)
+        return waiting, lost, bool(waiting) and not known
 
     def _path(self, segment: int) -> Path:
         return self.folder / f"{segment:016d}{_SUFFIX}"

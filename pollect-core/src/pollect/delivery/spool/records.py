@@ -12,9 +12,6 @@ from pollect.model import Batch, Kind, Metric
 MAGIC = b"pSp2"
 _START = struct.Struct("<4sI")
 _FACTS = struct.Struct("<QQIId")
-_CONTENT = _START.size + _FACTS.size
-#: Higher levels cost four times the CPU for a tenth less.
-_LEVEL = 1
 
 
 class Damaged(Exception):
@@ -34,21 +31,18 @@ class Record(NamedTuple):
     content: bytes
 
     def pack(self) -> bytes:
-        facts = (self.number, self.position, self.samples, len(self.content), self.stored)
-        body = _FACTS.pack(*facts) + self.content
+        number, position, samples, stored, content = self
+        body = _FACTS.pack(number, position, samples, len(content), stored) + content
         return _START.pack(MAGIC, zlib.crc32(body)) + body
-
-    @property
-    def bytes(self) -> int:
-        return _CONTENT + len(self.content)
 
 
 def parse_record(data: bytes, offset: int = 0) -> Record | None:
     """Return the record that starts here, None if there is no intact one."""
-    if len(data) < offset + _CONTENT or data[offset : offset + len(MAGIC)] != MAGIC:
+    begin = offset + _START.size
+    if len(data) < begin + _FACTS.size or data[offset : offset + len(MAGIC)] != MAGIC:
         return None
-    number, position, samples, size, stored = _FACTS.unpack_from(data, offset + _START.size)
-    body = data[offset + _START.size : offset + _CONTENT + size]
+    number, position, samples, size, stored = _FACTS.unpack_from(data, begin)
+    body = data[begin : begin + _FACTS.size + size]
     if zlib.crc32(body) != _START.unpack_from(data, offset)[1]:
         return None
     return Record(number, position, samples, stored, body[_FACTS.size :])
@@ -62,7 +56,7 @@ def encode_batch(batch: Batch) -> bytes:
         # An integer beyond 64 bits; a float holds it as well as any writer can.
         samples = [sample._replace(value=float(sample.value)) for sample in batch.samples]
         packed = _encode(msgspec.structs.replace(batch, samples=samples))
-    return zlib.compress(packed, _LEVEL)
+    return zlib.compress(packed, 1)  # higher levels cost four times the CPU for a tenth less
 
 
 def decode_batch(content: bytes) -> Batch:
@@ -79,8 +73,7 @@ def _metric(name: str | None, help: str, unit: str, kind: str, labels: tuple[str
 
 
 def _unpack_metric(_: type, fields: Any) -> Metric:
-    *facts, labels = fields
-    return _metric(*facts, tuple(labels))
+    return _metric(*fields[:4], tuple(fields[4]))
 
 
 _encode = msgspec.msgpack.Encoder(enc_hook=lambda metric: metric.__reduce__()[1]).encode
