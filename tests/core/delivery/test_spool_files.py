@@ -206,3 +206,11 @@ def test_old_spool_that_is_damaged_stays_and_is_reported(tmp_path: Path, caplog)
 def test_old_file_comes_back_as_it_was(tmp_path: Path) -> None:
     old_file(tmp_path / "a.sqlite", [1, 2.5])
     assert read_old(tmp_path / "a.sqlite") == [old_batch(1), old_batch(2.5)]
+
+
+def test_old_name_of_a_writer_over_http_is_found(tmp_path: Path) -> None:
+    """The digest is that of pollect 2.0 for `{type: InfluxDb, bucket: home, spool: true}`."""
+    writer = writer_to("home", tmp_path)
+    file = tmp_path / "spool" / "InfluxDb-7ca9864a.sqlite"
+    old_file(file, [1.0])
+    assert old_spools(writer) == [file]

@@ -69,7 +69,7 @@ def old_spools(writer: Writer[Any]) -> list[Path]:
     if not any(folder.glob(f"{config.type}-*{OLD_SUFFIX}")):
         return []
     fields = [f for f in msgspec.structs.fields(config) if f.name not in _NOT_THE_TARGET]
-    values = [(field.name, repr(getattr(config, field.name))) for field in fields]
+    values = [(field.name, _old_text(getattr(config, field.name))) for field in fields]
     younger = [field.name for field in fields if is_default(field, config)][-_MOST_YOUNGER:]
     found = []
     for count in range(len(younger) + 1):
@@ -79,6 +79,14 @@ def old_spools(writer: Writer[Any]) -> list[Path]:
             if file.exists():
                 found.append(file)
     return found
+
+
+def _old_text(value: object) -> str:
+    """Return the text of an option as it was when old files got their names."""
+    if not {"ca", "cert", "key", "insecure"} <= set(getattr(value, "__struct_fields__", ())):
+        return repr(value)
+    facts = (f"{name}={getattr(value, name)!r}" for name in ("ca", "cert", "key", "insecure"))
+    return f"TlsConfig({', '.join(facts)})"
 
 
 def read_old(file: Path) -> list[Batch]:
