@@ -349,7 +349,7 @@ def test_segments_that_vanish_are_counted(folder: Path, tmp_path: Path, caplog) 
 def test_folder_full_of_rubbish_costs_nothing_but_itself(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "state").write_bytes(os.urandom(5000))
-    (folder / "0000000000000007.spool").write_bytes(os.urandom(5000))
+    (folder / "0000000000000000.spool").write_bytes(os.urandom(5000))
     (folder / "12x.spool").write_bytes(b"")
     with opened(folder) as spool:
         spool.put(numbers(1))
