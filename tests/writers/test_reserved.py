@@ -11,7 +11,7 @@ from pollect.api import Batch, Metric, SourceId
 from pollect_writers import graphite
 from pollect_writers.influx_db import RESERVED, build_lines
 from pollect_writers.mqtt.topics import clean_topic
-from pollect_writers.names import free_names
+from pollect_writers.names import filled_labels, free_names
 from pollect_writers.otel.payload import build_points as otel_points
 from pollect_writers.otel.payload import encode_request
 from pollect_writers.sql.rows import build_points as sql_points
@@ -76,3 +76,8 @@ def test_otel_attributes_have_names() -> None:
     request = ExportMetricsServiceRequest.FromString(encode_request(points, {}, "1"))
     (metric,) = request.resource_metrics[0].scope_metrics[0].metrics
     assert [pair.key for pair in metric.gauge.data_points[0].attributes] == ["_"]
+
+
+def test_prometheus_label_without_a_name_gets_one() -> None:
+    batch = one("x", {"": "q"})
+    assert filled_labels(batch, batch.samples[0]) == {"_": "q"}
