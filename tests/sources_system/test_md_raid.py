@@ -4,7 +4,7 @@ import pytest
 
 from pollect.api import BadResponse, NoData, Roots
 from pollect.testing import build_source
-from pollect_sources_system.md_raid import MdRaidSource, parse_mdstat
+from pollect_sources_system.md_raid import MdRaidSource
 from tests.sources_system.node_exporter import run_node_exporter
 from tests.sources_system.readings import Readings, read
 
@@ -66,6 +66,30 @@ def test_host_without_arrays_reports_nothing(tmp_path: Path) -> None:
     assert probe(tmp_path) == {}
 
 
-def test_array_without_a_size_is_a_bad_response() -> None:
+BROKEN = "md0 : active raid1 sda1[0]\n      who knows\n"
+
+
+def test_array_without_a_size_costs_no_other(tmp_path: Path) -> None:
+    whole = "md1 : active raid1 sdb1[0] sdc1[1]\n      1000 blocks [2/2] [UU]\n"
+    (tmp_path / "mdstat").write_text(f"{BROKEN}\n{whole}")
+    source = build_source({}, MdRaidSource, roots=Roots(proc=tmp_path))
+    found = read(source)
+    assert {array for _, array, *_ in found} == {"md1"}
+    assert source.troubles.texts() == ("md0: expected the blocks of md0, got ' who knows'",)
+
+
+def test_mdstat_without_a_single_readable_array_is_a_bad_response(tmp_path: Path) -> None:
+    (tmp_path / "mdstat").write_text(BROKEN)
     with pytest.raises(BadResponse, match="expected the blocks of md0"):
-        parse_mdstat("md0 : active raid1 sda1[0]\n      who knows\n")
+        probe(tmp_path)
+
+
+def test_degraded_arrays_are_troubles_until_they_are_whole(tmp_path: Path) -> None:
+    source = build_source({}, MdRaidSource, roots=Roots(proc=tmp_path))
+    array = "md1 : active raid1 sdb1[0]\n      1000 blocks [2/{}] [U_]\n"
+    (tmp_path / "mdstat").write_text(array.format(1))
+    assert read(source)["degraded", "md1"] == 1
+    assert source.troubles.texts() == ("md1: degraded, 1 of 2 disks",)
+    (tmp_path / "mdstat").write_text(array.format(2))
+    assert read(source)["degraded", "md1"] == 0
+    assert not source.troubles

@@ -95,3 +95,14 @@ def test_units_are_needed(units: object) -> None:
 def test_rubbish_is_a_bad_response() -> None:
     with pytest.raises(BadResponse, match="expected the properties of a unit"):
         parse_units("hello\n")
+
+
+def test_failed_units_are_troubles_until_they_run_or_are_gone() -> None:
+    source = build_source({"units": "*"}, SystemdUnitSource)
+    source.open()
+    with stand_in("systemctl", stdout=SHOWN):
+        read(source)
+    assert source.troubles.texts() == ("broken.service: failed",)
+    with stand_in("systemctl", stdout=SHOWN.replace("=failed", "=active")):
+        read(source)
+    assert not source.troubles

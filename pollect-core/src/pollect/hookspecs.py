@@ -3,7 +3,8 @@
 A plugin is a module (or a class instance) with functions of these names, marked `@hookimpl`, and
 named by an entry point of the group `pollect.plugins`. An implementation may take any subset of the
 arguments, by name. Registration hooks run once at start-up. Observers get whole results and
-batches, never single samples; one that raises is logged once and never stops collection.
+batches, never single samples. Each plugin's observers are called in a thread of its own, in order:
+one that raises is logged once, one that is slow misses calls, and neither stops collection.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -78,7 +79,7 @@ def pollect_started(sources: Sequence[SourceId]) -> None:
 
 @hookspec
 def pollect_probe_finished(result: ProbeResult) -> None:
-    """Look at the result of one probe, whatever its outcome. Called in the thread of the probe."""
+    """Look at the result of one probe, whatever its outcome."""
 
 
 @hookspec
@@ -91,8 +92,9 @@ def pollect_self_samples() -> Iterable[Batch]:  # type: ignore[empty-body]
     """Return metrics of pollect itself as of now.
 
     Called at every scrape of a Prometheus endpoint, and at the global tick for remote writers that
-    take self metrics. The id `SourceId("pollect", "source")` with a metric `up` becomes
-    `pollect_source_up`.
+    take self metrics. A scrape waits for it no longer than a quarter of a second; an answer that
+    comes later is shown at the next one. The id `SourceId("pollect", "source")` with a metric `up`
+    becomes `pollect_source_up`.
     """
 
 

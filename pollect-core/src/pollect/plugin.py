@@ -302,8 +302,8 @@ class Source(Generic[SourceConfigT]):
     def take_over(self, previous: Self) -> None:
         """Keep what a reload of the config should not lose, such as values that were pushed.
 
-        Called before `open()` with the closed source that had the same collection, type and name
-        and another section.
+        Called before the first `open()`, in its thread, with the closed source that had the same
+        collection, type and name and another section.
         """
         return None
 
@@ -353,12 +353,13 @@ def is_default(field: msgspec.structs.FieldInfo, config: msgspec.Struct) -> bool
 class Writer(Generic[WriterConfigT]):
     """Hands samples on.
 
-    A writer is called by one thread at a time if it is remote, by many if it is `in_process`.
+    `write` is called by one thread at a time, of an `in_process` writer not always the same one.
     """
 
     #: The model of this writer's section in the config.
     config_type: ClassVar[type[WriterConfig]] = WriterConfig
-    #: Quick and without a network: called in the thread of the probe, no buffer in front of it.
+    #: Quick and without a network: called in a thread that probes. If it blocks it keeps that
+    #: thread, and loses what comes meanwhile.
     in_process: ClassVar[bool] = False
     #: Takes the batch of each source as soon as it is there; else those of one tick together.
     accepts_partial: ClassVar[bool] = False

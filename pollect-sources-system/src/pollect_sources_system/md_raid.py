@@ -10,7 +10,7 @@ Read from `/proc/mdstat` (md(4)). Cost of a probe: one small file. An array look
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pollect.api import BadResponse, Metric, NoData, Sample, Source, SourceConfig, TargetUnavailable
@@ -55,7 +55,20 @@ class MdRaidSource(Source[SourceConfig]):
             raise NoData("this host has no software RAID") from error
         except OSError as error:
             raise TargetUnavailable(f"cannot read the RAID state: {error}") from error
-        return [sample for array in parse_mdstat(text) for sample in array_samples(array)]
+        samples: list[Sample] = []
+        found: set[str] = set()
+        for head, body in split_mdstat(text):
+            name = head["name"]
+            found.add(name)
+            with self.troubles.part(name):
+                array = parse_array(head, body)
+                samples += array_samples(array)
+                if array.is_degraded:
+                    raise BadResponse(f"degraded, {array.active} of {array.wanted} disks")
+        self.troubles.keep(found)
+        if found and not samples:
+            raise BadResponse(str(self.troubles))
+        return samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +91,24 @@ class Array:
     #: It only holds the metadata of other arrays (IMSM, DDF) and is never active itself.
     container: bool
 
+    @property
+    def wanted(self) -> int:
+        """How many disks it should have."""
+        return self.active + self.failed if self.required is None else self.required
+
+    @property
+    def is_degraded(self) -> bool:
+        return self.active < self.wanted or not (self.running or self.container)
+
 
 def array_samples(array: Array) -> Iterable[Sample]:
     """Return the samples of one array."""
     name = array.name
-    required = array.active + array.failed if array.required is None else array.required
     yield DISKS.sample(array.active, name, "active")
     yield DISKS.sample(array.failed, name, "failed")
     yield DISKS.sample(array.spare, name, "spare")
-    yield REQUIRED.sample(required, name)
-    lacks_disk = array.active < required
-    yield DEGRADED.sample(float(lacks_disk or not (array.running or array.container)), name)
+    yield REQUIRED.sample(array.wanted, name)
+    yield DEGRADED.sample(float(array.is_degraded), name)
     for state in STATES:
         yield STATE.sample(float(state == array.state), name, state)
     yield SIZE.sample(array.size_bytes, name)
@@ -106,20 +126,16 @@ _PROGRESS = re.compile(r"\((?P<done>\d+)/(?P<all>\d+)\)")
 _CONTAINER = re.compile(r"\bsuper external:[^/]")
 
 
-def parse_mdstat(text: str) -> list[Array]:
-    """Return the arrays in `/proc/mdstat`.
-
-    Raises `BadResponse` when an array's size is missing.
-    """
-    arrays = []
+def split_mdstat(text: str) -> Iterator[tuple[re.Match[str], str]]:
+    """Yield the first line of each array in `/proc/mdstat`, matched, and the lines below it."""
     for block in re.split(r"\n\s*\n|\n(?=\S)", text):
         head, _, body = block.strip().partition("\n")
         if match := _HEAD.match(head):
-            arrays.append(_parse_array(match, body))
-    return arrays
+            yield match, body
 
 
-def _parse_array(head: re.Match[str], body: str) -> Array:
+def parse_array(head: re.Match[str], body: str) -> Array:
+    """Return one array; raises `BadResponse` when its size is missing."""
     blocks = _BLOCKS.search(body)
     if blocks is None:
         raise BadResponse(f"expected the blocks of {head['name']}, got {body[:80]!r}")

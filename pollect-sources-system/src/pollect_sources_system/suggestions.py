@@ -11,7 +11,7 @@ from typing import Any
 
 from pollect.api import Roots, Suggestion
 from pollect_sources_system.container.cgroups import find_containers, is_version_2
-from pollect_sources_system.md_raid import parse_mdstat
+from pollect_sources_system.md_raid import split_mdstat
 
 _DRIVE = re.compile(r"sd[a-z]+|nvme\d+|hd[a-z]")
 #: Block devices that are no hardware, as patterns for `exclude`.
@@ -74,7 +74,7 @@ def _suggest_hardware(roots: Roots) -> Iterator[Suggestion]:
             type="SmartCtl",
             tickTime=300,
         )
-    if parse_mdstat(_read(roots.proc / "mdstat")):
+    if any(split_mdstat(_read(roots.proc / "mdstat"))):
         yield _source("Software RAID: failed disks, and how far a recovery is.", type="MdRaid")
     if any((roots.proc / "spl" / "kstat" / "zfs").glob("*/state")):
         yield _source("ZFS pools: space, health, activity and the cache.", type="Zfs", arc=True)

@@ -104,6 +104,12 @@ class SystemdUnitSource(Source[SystemdUnitConfig]):
         units = parse_units(self._command.run(*arguments, timeout=timeout).stdout)
         if not units:
             raise NoData("no such unit is loaded", withdraw=True)
+        self.troubles.keep(units)
+        for name, properties in units.items():
+            if properties["ActiveState"] == "failed":
+                self.troubles.failed(name, "failed")
+            else:
+                self.troubles.works(name)
         return [sample for unit in units.values() for sample in unit_samples(unit)]
 
 

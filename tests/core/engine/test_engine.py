@@ -416,6 +416,22 @@ def test_hanging_coroutine_times_out_and_the_other_goes_on(run: Run, behaviour: 
     wait_until(lambda: engine.source_statuses()[0].up)
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), ValueError("oops")])
+def test_callback_of_a_library_that_raises_does_not_end_the_loop(
+    run: Run, error: BaseException
+) -> None:
+    class Calling(AsyncSource):
+        async def probe(self) -> Any:
+            asyncio.get_running_loop().call_soon(failing(error))
+            return await super().probe()
+
+    calling = build_source({"name": "calling"}, Calling, clock=SystemClock())
+    good = build_source({"name": "good"}, AsyncSource, clock=SystemClock())
+    writer = recording()
+    run(plan_of([calling, good], [writer], interval=0.05))
+    wait_until(lambda: [b.source.name for b in writer.batches].count("good") > 4)
+
+
 def test_reload_leaves_equal_sources_and_writers_alone(run: Run) -> None:
     kept, gone, new = scripted(name="kept"), scripted(name="gone"), scripted(name="new")
     kept_plan = SourcePlan(source=kept, interval=0.05)

@@ -1,10 +1,13 @@
 """The one event loop that all asynchronous sources share, in a thread of its own."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 
 class EventLoopThread:
@@ -12,9 +15,8 @@ class EventLoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="pollect-eventloop", daemon=True
-        )
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="pollect-eventloop", daemon=True)
         self._thread.start()
 
     def submit(
@@ -32,10 +34,19 @@ class EventLoopThread:
 
     def stop(self, seconds: float) -> None:
         """Cancel everything that runs and end the thread, waiting `seconds` at most."""
+        self._stopping = True
         asyncio.run_coroutine_threadsafe(self._cancel_all(), self._loop)
         self._thread.join(seconds)
         if not self._thread.is_alive():
             self._loop.close()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self._loop.run_forever()
+            except BaseException:
+                # A callback of a library that raised SystemExit: the other sources go on.
+                log.exception("a callback on the event loop failed")
 
     async def _cancel_all(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}
