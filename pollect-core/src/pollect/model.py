@@ -158,18 +158,18 @@ class Outcome(enum.Enum):
     #: The source raised something it does not declare: a programming error.
     BUG = "bug"
 
+    # Each member exists once; the hash of Enum is a function in Python, called at every probe.
+    __hash__ = object.__hash__
+
     @property
     def up(self) -> bool:
         """Whether the source itself works."""
-        return self in _UP
+        return self is Outcome.OK or self is Outcome.TROUBLED or self is Outcome.NO_DATA
 
     @property
     def healthy(self) -> bool:
         """Whether the source works, and every part of what it checks."""
         return self is Outcome.OK or self is Outcome.NO_DATA
-
-
-_UP = frozenset({Outcome.OK, Outcome.TROUBLED, Outcome.NO_DATA})
 
 
 class ProbeResult(msgspec.Struct, frozen=True):

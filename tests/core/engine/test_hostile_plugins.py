@@ -56,16 +56,26 @@ def goes_on(source: Any, probes: int = 3) -> None:
     wait_until(lambda: len(source.starts) >= seen + probes)
 
 
-def test_a_deadline_that_raises_later_on_ends_no_tick(run: Run, caplog) -> None:
+@pytest.mark.parametrize("good_calls", [0, 1, 2])
+def test_a_deadline_that_raises_ends_no_tick(
+    run: Run, caplog, monkeypatch, good_calls: int
+) -> None:
+    monkeypatch.setattr("pollect.engine.runner.FIRST_OPEN_PAUSE", 0.01)
     source, other = scripted(), scripted(name="other")
+    tries = [TargetUnavailable("later")] * 3
     calls: list[int] = []
+
+    def opening() -> None:
+        if tries:
+            raise tries.pop()
 
     def deadline_seconds() -> float:
         calls.append(1)
-        if len(calls) > 2:
+        if len(calls) > good_calls:
             raise ZeroDivisionError("by zero")
         return 5.0
 
+    source.opening = opening
     source.deadline_seconds = deadline_seconds  # type: ignore[method-assign]
     run(plan_of([source, other], interval=0.02))
     goes_on(source, 10)

@@ -134,6 +134,24 @@ def test_a_deadline_counts_from_the_start_of_the_probe_and_not_of_its_waiting(ru
     second_gate.open()
 
 
+def test_a_result_that_comes_after_the_deadline_changes_nothing(run: Run) -> None:
+    clock, gate = FakeClock(), Gate()
+    source, writer = scripted(gate, clock=clock, timeout=10), recording()
+    engine = run(plan_of([source], [writer], interval=3600), clock=clock)
+    wait_until(lambda: source.running and clock.waited_for)
+    clock.advance(11)
+    wait_until(lambda: engine.source_statuses()[0].outcome is Outcome.TIMED_OUT)
+    gate.open()
+    wait_until(lambda: not source.running)
+    time.sleep(0.1)
+    assert engine.source_statuses()[0].outcome is Outcome.TIMED_OUT
+    assert not writer.batches
+    source.script = lambda: 2.0
+    wait_until(lambda: clock.waited_for)
+    clock.advance(3600)
+    wait_until(lambda: [batch.samples[0].value for batch in writer.batches] == [2.0])
+
+
 def spread_plan(sources: Sequence[ScriptedSource], writers: Any, interval: float) -> Plan:
     plans = [SourcePlan(source=source, interval=interval) for source in sources]
     return Plan(executors=[ExecutorPlan(name="test", sources=plans, writers=writers, spread=True)])

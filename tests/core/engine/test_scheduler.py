@@ -1,6 +1,7 @@
 """Time: no drift, no catch-up storm, nothing lost."""
 
 import threading
+import time
 
 from pollect.engine.clock import SystemClock
 from pollect.engine.scheduler import RepeatingTimer, Scheduler
@@ -116,3 +117,19 @@ def test_failing_call_does_not_stop_the_others(caplog) -> None:
     scheduler.run_due()
     assert called == [1]
     assert "a scheduled call failed" in caplog.text
+
+
+def test_call_that_never_comes_does_not_disturb_the_others() -> None:
+    clock = SystemClock()
+    scheduler = Scheduler(clock)
+    called = threading.Event()
+    scheduler.call_at(float("inf"), lambda: None)
+    scheduler.start()
+    try:
+        time.sleep(0.05)
+        assert scheduler._thread is not None
+        assert scheduler._thread.is_alive()
+        scheduler.call_at(clock.monotonic(), called.set)
+        assert called.wait(5)
+    finally:
+        scheduler.stop()

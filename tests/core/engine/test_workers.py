@@ -1,6 +1,9 @@
 """Worker threads: bounded, and never held up by slow probes."""
 
 import threading
+import time
+
+import pytest
 
 from pollect.engine.clock import SystemClock
 from pollect.engine.scheduler import Scheduler
@@ -94,3 +97,109 @@ def test_stop_drops_what_waits(gate: Gate) -> None:
         assert workers.wait_idle(5)
         wait_until(lambda: threads_of_pool() == 0)
         assert started == []
+
+
+def hanging(key: str, gate: Gate, count: int, *, suspect: bool = False) -> list[WorkerCall]:
+    return [WorkerCall(gate, key, suspect=suspect) for _ in range(count)]  # type: ignore[arg-type]
+
+
+def started(calls: list[WorkerCall]) -> int:
+    return sum(call.started is not None for call in calls)
+
+
+def test_calls_that_hang_together_fill_only_their_share_of_the_lane(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pollect.engine.workers.OVERDUE_OF_ONE_KEY", 3)
+    first, second = hanging("a", gate, 9), hanging("b", gate, 9, suspect=True)
+    with Pool(threads=1, tick=0.02) as workers:
+        workers.submit(first)
+        wait_until(lambda: started(first) == 3)
+        workers.submit(second)
+        wait_until(lambda: started(second) == 3)
+        time.sleep(0.1)
+        assert (started(first), started(second)) == (3, 3)
+        assert threads_of_pool() == 6
+        gate.open()
+        wait_until(lambda: (started(first), started(second)) == (9, 9))
+
+
+def test_the_lane_is_bounded_for_all_keys_together(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pollect.engine.workers.OVERDUE_LANE", 4)
+    calls = [call for key in "abcdef" for call in hanging(key, gate, 2, suspect=True)]
+    quick = threading.Event()
+    with Pool(threads=1, tick=0.02) as workers:
+        workers.submit(calls)
+        wait_until(lambda: started(calls) == 4)
+        time.sleep(0.1)
+        assert started(calls) == 4
+        workers.submit([WorkerCall(quick.set, "quick")])
+        assert quick.wait(2), "who is not suspected still finds a thread"
+        gate.open()
+        wait_until(lambda: started(calls) == 12)
+
+
+def test_keys_are_served_in_turn() -> None:
+    order: list[str] = []
+    first = threading.Event()
+    calls = [
+        WorkerCall(lambda key=key: order.append(key), key)  # type: ignore[misc]
+        for key in ("a", "a", "a", "a", "b", "c")
+    ]
+    with Pool(threads=1, tick=1000) as workers:
+        workers.submit([WorkerCall(first.wait, "first")])  # type: ignore[arg-type]
+        workers.submit(calls)
+        first.set()
+        wait_until(lambda: len(order) == 6)
+        assert order == ["a", "b", "c", "a", "a", "a"]
+
+
+def test_a_thread_that_was_given_up_counts_again_when_its_call_returns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pollect.engine.workers.MOST_LOST", 1)
+    monkeypatch.setattr("pollect.engine.workers.OVERDUE_LANE", 1)
+    with Pool(threads=1, tick=0.02) as workers:
+        for _ in range(3):
+            first, second = Gate(), Gate()
+            hung, next_one = hanging("a", first, 1, suspect=True), hanging("a", second, 1)
+            workers.submit(hung)
+            wait_until(lambda: started(hung))  # noqa: B023
+            workers.write_off(hung[0])
+            workers.submit(next_one)
+            wait_until(lambda: started(next_one))  # noqa: B023
+            workers.write_off(next_one[0])
+            third = hanging("a", first, 1, suspect=True)
+            workers.submit(third)
+            time.sleep(0.05)
+            assert not started(third), "one lost, one that fills the lane"
+            first.open()
+            second.open()
+            wait_until(lambda: started(third))  # noqa: B023
+        quick = threading.Event()
+        workers.submit([WorkerCall(quick.set)])
+        assert quick.wait(2)
+        wait_until(lambda: threads_of_pool() == 1)
+
+
+def test_a_thread_that_was_refused_is_asked_for_again_without_another_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pollect.engine.workers.THREAD_RETRY_SECONDS", 0.05)
+    start = threading.Thread.start
+    refusals = [1, 2, 3]
+
+    def refuse(thread: threading.Thread) -> None:
+        if refusals and thread.name.startswith("pollect-pool"):
+            refusals.pop()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    done = threading.Event()
+    with Pool(threads=1, tick=1000) as workers:
+        workers.submit([WorkerCall(done.set)])
+        assert done.wait(5)
+        assert not refusals

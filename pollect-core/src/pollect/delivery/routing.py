@@ -43,10 +43,10 @@ class MergedTick:
         self._pending = 1
         self._over = False
 
-    def begin(self) -> None:
-        """Wait for one more probe."""
+    def begin(self, probes: int = 1) -> None:
+        """Wait for so many more probes."""
         with self._lock:
-            self._pending += 1
+            self._pending += probes
 
     def end(self, batch: Batch | None = None) -> None:
         """Take what one probe brought, and hand all over if it was the last."""

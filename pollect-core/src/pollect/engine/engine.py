@@ -296,7 +296,7 @@ class Engine:
                 # By way of the scheduler: this worker is about to hand its values to the writers.
                 now = self._clock.monotonic()
                 self._scheduler.call_at(now, lambda: self._errand(self._become_ready))
-        if result is not None:
+        if result is not None and self._observers.has("pollect_probe_finished"):
             self._observers.notify("pollect_probe_finished", result=result)
 
     def _become_ready(self) -> None:

@@ -1,6 +1,8 @@
 """One collection at run time: its sources, when they are probed, its worker threads."""
 
 import logging
+import math
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -8,9 +10,9 @@ from typing import TYPE_CHECKING
 from pollect.delivery.routing import MergedTick, Routes
 from pollect.engine.groups import TickGroup
 from pollect.engine.plan import ExecutorPlan, Ownership, SourcePlan
-from pollect.engine.probe_run import ProbeRun, Rank
+from pollect.engine.probe_run import ProbeRun
 from pollect.engine.runner import Runner
-from pollect.engine.scheduler import Scheduler
+from pollect.engine.scheduler import Scheduler, Timer
 from pollect.engine.workers import WorkerCall, Workers
 from pollect.errors import describe
 from pollect.model import Batch, Outcome, ProbeResult
@@ -50,6 +52,10 @@ class Executor:
         self.workers = Workers(plan.name, plan.threads, shortest, clock=clock, scheduler=scheduler)
         self.runners = list(self._new_runners(plan.sources).values())
         self._groups: dict[float, TickGroup] = {}
+        #: When to look for values that are too old, in monotonic seconds.
+        self._expiry_at = math.inf
+        self._expiry: Timer | None = None
+        self._expiry_lock = threading.Lock()
         if any(runner.guard.is_async for runner in self.runners):
             event_loop()  # asyncio takes its time to import; the scheduler has none
 
@@ -146,6 +152,30 @@ class Executor:
     def left_to_others(self, runner: Runner) -> None:
         self._finished(runner, None)
 
+    def watch_freshness(self, until: float) -> None:
+        # Asked at every probe that works: one look after the earliest serves all of them.
+        if until >= self._expiry_at:
+            return
+        with self._expiry_lock:
+            if until < self._expiry_at:
+                if self._expiry is not None:
+                    self._expiry.cancel()
+                self._expiry_at = until
+                self._expiry = self._scheduler.call_at(until, self._check_freshness)
+
+    def _check_freshness(self) -> None:
+        """Withdraw the values that are too old, and look again when the next ones may be."""
+        with self._expiry_lock:
+            self._expiry_at, self._expiry = math.inf, None
+        now = self._clock.monotonic()
+        earliest = math.inf
+        for runner in self.runners:
+            if runner.fresh_until <= now:
+                self.errand(runner.expire)
+            elif runner.fresh_until < earliest:
+                earliest = runner.fresh_until
+        self.watch_freshness(earliest)
+
     def abandon(self, run: ProbeRun) -> None:
         if run.call is not None:
             self.workers.write_off(run.call)
@@ -219,14 +249,15 @@ class Executor:
             run = runner.begin(tick, next_due=next_due, retry=retry)
             if run is None:
                 continue
-            tick.begin()
             if runner.guard.is_async:
+                tick.begin()
                 self._begin_async(run)
             else:
                 run.call = WorkerCall(
-                    partial(runner.probe, run), runner.key, suspect=runner.rank in SUSPECTS
+                    partial(runner.probe, run), runner.key, suspect=runner.suspect
                 )
                 calls.append(run.call)
+        tick.begin(len(calls))
         self.workers.submit(calls)
 
     def _begin_async(self, run: ProbeRun) -> None:
@@ -243,7 +274,3 @@ class Executor:
             # No thread for the loop, or it is closed.
             result = ProbeResult(runner.id, Outcome.FAILED, (), self._clock.time(), error=error)
             self.errand(partial(runner.finish, run, result))
-
-
-#: Ranks of sources that wait in the lane for calls that take long.
-SUSPECTS = frozenset({Rank.SLOW, Rank.HUNG})

@@ -18,8 +18,8 @@ from pollect.engine.scheduler import RepeatingTimer, Scheduler
 from pollect.plugin import Clock
 
 #: At the start, this many sources begin together, and the next as many after the pause.
-RAMP_SOURCES = 50
-RAMP_SECONDS = 0.025
+RAMP_SOURCES = 100
+RAMP_SECONDS = 0.02
 #: With fewer sources at one interval, starting together costs nothing.
 SPREAD_FROM = 50
 #: The share of a tick that sources are spread over; the rest is for the last ones to answer in.

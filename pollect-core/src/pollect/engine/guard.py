@@ -6,6 +6,7 @@ it raises stays here.
 
 import inspect
 import math
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
@@ -17,6 +18,7 @@ from pollect.model import Outcome, ProbeResult
 from pollect.plugin import Clock, ProbeValue, Source
 from pollect.troubles import Troubles
 
+_NUMBERS = (float, int)
 #: What a probe gets at least when the config does not say.
 DEADLINE_SECONDS = 10.0
 
@@ -24,7 +26,7 @@ DEADLINE_SECONDS = 10.0
 class Guard:
     """Opens, probes and closes one source; never raises.
 
-    What the engine must know of the source is read once a probe and kept as plain numbers, for the
+    What the engine must know of the source is read when it opens and kept as plain numbers, for the
     scheduler to look at.
     """
 
@@ -38,12 +40,13 @@ class Guard:
         self.opened = False
         #: Whether the source lives on the event loop.
         self.is_async = inspect.iscoroutinefunction(plan.source.probe)
-        #: Seconds a probe may take, as of the last one.
+        #: Seconds a probe may take.
         self.deadline_seconds = plan.config_timeout or max(plan.interval, DEADLINE_SECONDS)
-        #: Seconds its values stay true, None for the engine's rule; as of the last probe.
+        #: Seconds its values stay true, None for the engine's rule.
         self.hold: float | None = None
         #: Seconds until another try after each failed probe in a row.
         self.retry_after: tuple[float, ...] = ()
+        self._retry_after: Sequence[float] = ()
         self._complained: set[str] = set()
         self._previous: Source[Any] | None = None
 
@@ -53,22 +56,25 @@ class Guard:
             self._previous = previous
 
     def read_traits(self) -> None:
-        """Ask the source how it wants to be treated; a mistake costs only the answer."""
+        """Ask the source how it wants to be treated; a mistake costs only the answer.
+
+        Asked before it opens, and once it did: what a source knows of its device only then.
+        """
         source = self._source
         try:
             seconds = source.deadline_seconds()
             if _is_positive(seconds):
-                self.deadline_seconds = float(seconds)
+                self.deadline_seconds = seconds
             else:
                 self._complain(f"deadline_seconds(): expected seconds above 0, got {seconds!r:.40}")
         except BaseException as error:  # noqa: BLE001 - code of a plugin
             self._complain(f"deadline_seconds() failed: {describe(error)}")
         try:
             hold = source.hold
-            self.hold = float(hold) if hold is not None and _is_positive(hold) else None
-            self.retry_after = tuple(
-                float(pause) for pause in source.retry_after if _is_positive(pause)
-            )
+            self.hold = hold if hold is not None and _is_positive(hold) else None
+            if source.retry_after is not self._retry_after:
+                self._retry_after = source.retry_after
+                self.retry_after = tuple(filter(_is_positive, self._retry_after))
         except BaseException as error:  # noqa: BLE001 - code of a plugin
             self._complain(f"hold or retry_after cannot be used: {describe(error)}")
 
@@ -80,6 +86,7 @@ class Guard:
                 self._inherit()
                 self._source.open()
                 self.opened = True
+                self.read_traits()
             return self._values(started, cast(ProbeValue, self._source.probe()))
         except BaseException as error:  # noqa: BLE001 - any failure is the source's alone
             return self._failure(started, error)
@@ -92,6 +99,7 @@ class Guard:
                 self._inherit()
                 await _completed(self._source.open())
                 self.opened = True
+                self.read_traits()
             return self._values(started, cast(ProbeValue, await _completed(self._source.probe())))
         except BaseException as error:  # noqa: BLE001 - any failure is the source's alone
             return self._failure(started, error)
@@ -167,7 +175,7 @@ class Guard:
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, int | float) and 0 < value <= math.inf
+    return isinstance(value, _NUMBERS) and 0 < value <= math.inf
 
 
 async def _completed(value: Any) -> Any:

@@ -26,6 +26,9 @@ class Health:
         """Take note of the end of a probe."""
         self._probes[result.outcome] += 1
         self._duration = result.duration_seconds
+        if result.outcome is Outcome.OK and self.outcome is Outcome.OK:
+            self._last_success = result.time
+            return  # by far the most frequent end
         self._note_change(result)
         if result.outcome.up:
             self._last_success = result.time

@@ -39,12 +39,18 @@ class Observers:
         self._lock = threading.Lock()
         self._askers: list[_Asker] | None = None
 
-    def notify(self, hook: str, **situation: Any) -> None:
-        """Let every observer know, in its own time."""
+    def has(self, hook: str) -> bool:
+        """Whether any plugin has this hook."""
         known = self._known.get(hook)
         if known is None:
             known = self._known[hook] = self._implementations(hook)
-        for implementation in known:
+        return bool(known)
+
+    def notify(self, hook: str, **situation: Any) -> None:
+        """Let every observer know, in its own time."""
+        if not self.has(hook):
+            return
+        for implementation in self._known[hook]:
             with self._lock:
                 name = implementation.plugin_name
                 listener = self._listeners.get(name)

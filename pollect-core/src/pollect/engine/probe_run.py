@@ -72,6 +72,9 @@ class Executing(Protocol):
     def left_to_others(self, runner: "Runner") -> None:
         """Take note that another daemon probes a source."""
 
+    def watch_freshness(self, until: float) -> None:
+        """Look after values that are true until then, in monotonic seconds."""
+
     def again(self, runner: "Runner") -> None:
         """Probe once more, between two ticks."""
 

@@ -3,7 +3,7 @@
 import binascii
 import math
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pollect.engine.guard import Guard
@@ -12,7 +12,7 @@ from pollect.engine.plan import Ownership, SourcePlan
 from pollect.engine.probe_run import Executing, ProbeRun, Rank
 from pollect.engine.scheduler import Scheduler, Timer
 from pollect.errors import ProbeError, TargetUnavailable, describe
-from pollect.model import Batch, Outcome, ProbeResult, SourceStatus
+from pollect.model import Batch, Outcome, ProbeResult, SourceId, SourceStatus
 from pollect.plugin import Clock
 
 if TYPE_CHECKING:
@@ -54,7 +54,12 @@ class Runner:
         self.plan = plan
         self.id = plan.id
         self.guard = Guard(plan, clock)
-        self.rank = Rank.NEW
+        self._rank = Rank.NEW
+        #: It took long the last time, so that its next probe must not keep others waiting.
+        self.suspect = False
+        #: What hangs together with it, for the worker threads.
+        self.key = _key(plan.id, Rank.NEW)
+        self._slow_seconds = min(SLOW_SECONDS, SLOW_OF_INTERVAL * plan.interval)
         #: Where in a tick it is probed, if sources are spread over it.
         self.spread_hash = binascii.crc32(str(plan.id).encode(errors="replace"))
         self._executor = executor
@@ -70,8 +75,8 @@ class Runner:
         self._skipped = 0
         self._skips_logged: set[str] = set()
         self._deadline_watch: Timer | None = None
-        self._expiry_watched = False
-        self._fresh_until = 0.0
+        #: Monotonic seconds until the values that were written are true; infinite without a limit.
+        self.fresh_until = math.inf
         self._series = 0
         self._health = Health(plan.id, plan.log)
         self._open_pause = FIRST_OPEN_PAUSE
@@ -82,11 +87,6 @@ class Runner:
         self._retry: Timer | None = None
         #: Somebody else probes the source.
         self._disowned = False
-
-    @property
-    def key(self) -> Hashable:
-        """What hangs together with it, for the worker threads."""
-        return self.id.type, self.rank
 
     @property
     def busy(self) -> bool:
@@ -127,14 +127,16 @@ class Runner:
         """Probe in this thread and pass on what comes of it."""
         if not self._start(run):
             return
-        self._read_traits(run)
+        if not self.guard.opened:
+            self._read_traits(run)
         self.finish(run, self.guard.probe())
 
     async def probe_async(self, run: ProbeRun) -> ProbeResult | None:
         """Probe on the event loop; what comes of it is to be passed to `finish`, in a worker."""
         if not self._start(run):
             return None
-        self._read_traits(run)
+        if not self.guard.opened:
+            self._read_traits(run)
         return await self.guard.probe_async()
 
     def finish(self, run: ProbeRun, result: ProbeResult) -> None:
@@ -217,21 +219,29 @@ class Runner:
 
     def _start(self, run: ProbeRun) -> bool:
         """Note that a run got its thread; return False if it is not wanted any more."""
-        with self._lock:
-            if run.over or self._stopped:
+        if run.over or self._stopped:
+            with self._lock:
                 if self._run is run:
                     self._run = None
-                return False
-            run.started = self._clock.monotonic()
-            self._watch_deadline(run.started)
+            return False
+        run.started = self._clock.monotonic()
+        if self._deadline_watch is None:
+            with self._lock:
+                self._watch_deadline(run.started)
         return True
 
     def _rate(self, result: ProbeResult) -> None:
         """Note how quick the source is, which decides where its next probe waits."""
-        if result.duration_seconds <= min(SLOW_SECONDS, SLOW_OF_INTERVAL * self.plan.interval):
-            self.rank = Rank.QUICK
+        if result.duration_seconds <= self._slow_seconds:
+            self._set_rank(Rank.QUICK)
         else:
-            self.rank = Rank.SLOW if result.outcome.up else Rank.HUNG
+            self._set_rank(Rank.SLOW if result.outcome.up else Rank.HUNG)
+
+    def _set_rank(self, rank: Rank) -> None:
+        if rank is not self._rank:
+            self._rank = rank
+            self.key = _key(self.id, rank)
+            self.suspect = rank is Rank.SLOW or rank is Rank.HUNG
 
     def _take(self, result: ProbeResult, batch: Batch | None, run: ProbeRun | None) -> None:
         """Update the state and put what is to be written; holds `_order`."""
@@ -241,12 +251,14 @@ class Runner:
         if result.samples:
             hold = self.guard.hold
             lifetime = FRESH_INTERVALS * self.plan.interval if hold is None else hold
-            self._fresh_until = self._clock.monotonic() + lifetime
             self._series = len(result.samples)
-            self._watch_expiry()
+            if not self.plan.keep_stale:
+                self.fresh_until = self._clock.monotonic() + lifetime
+                self._executor.watch_freshness(self.fresh_until)
         elif result.withdraw:
             batch = batch if self._series else None
             self._series = 0
+            self.fresh_until = math.inf
         if batch is not None:
             self._executor.put(batch, tick)
         elif tick is not None:
@@ -328,7 +340,7 @@ class Runner:
 
     def _time_out(self, run: ProbeRun, seconds: float) -> None:
         self._executor.abandon(run)
-        self.rank = Rank.HUNG
+        self._set_rank(Rank.HUNG)
         self._give_up(run, seconds, TargetUnavailable(f"no answer within {seconds:g} s"))
 
     def _give_up(
@@ -353,23 +365,9 @@ class Runner:
         else:
             self._executor.settle_writers()
 
-    def _watch_expiry(self) -> None:
-        """Look later whether the values are too old, unless they stay whatever happens."""
-        if not self._expiry_watched and not self.plan.keep_stale and self._fresh_until < math.inf:
-            self._expiry_watched = True
-            self._scheduler.call_at(self._fresh_until, self._check_expiry)
-
-    def _check_expiry(self) -> None:
-        self._expiry_watched = False
-        if self._stopped or not self._series:
-            return
-        if self._is_fresh():
-            self._watch_expiry()
-        else:
-            self._executor.errand(lambda: self._withdraw(lambda: not self._is_fresh()))
-
-    def _is_fresh(self) -> bool:
-        return self._fresh_until > self._clock.monotonic()
+    def expire(self) -> None:
+        """Withdraw values that are too old; in a thread of the engine."""
+        self._withdraw(lambda: self.fresh_until <= self._clock.monotonic())
 
     def _withdraw(self, still_wanted: Callable[[], bool]) -> None:
         """Write that the source has no values any more, if there are some and that still holds."""
@@ -378,6 +376,7 @@ class Runner:
             if not self._series or not still_wanted():
                 return
             self._series = 0
+            self.fresh_until = math.inf
             if batch is not None:
                 self._executor.put(batch)
         self._executor.settle_writers()
@@ -386,6 +385,10 @@ class Runner:
         """Return what the writers get for a result, None for nothing; runs the plugins' filters."""
         labels = self.plan.static_labels
         return self._executor.filtered(Batch(self.id, result.samples, result.time, labels))
+
+
+def _key(source: SourceId, rank: Rank) -> str:
+    return f"{rank.name} {source.type}"
 
 
 def _retry_pause(

@@ -65,6 +65,8 @@ class Normalizer:
         return samples
 
     def _samples_of(self, value: ProbeValue) -> Iterable[Sample]:
+        if type(value) is list or type(value) is tuple:
+            return value
         if isinstance(value, Mapping):
             return [self._metric(name).sample(number) for name, number in value.items()]
         if value is None:

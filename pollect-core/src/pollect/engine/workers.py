@@ -10,7 +10,7 @@ threads than `threads`, that lane and the calls that were written off.
 
 import logging
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from queue import SimpleQueue
 
@@ -62,14 +62,16 @@ class Workers:
         self._patience = min(LONGEST_PATIENCE, tick * PATIENCE_OF_TICK)
         self._clock = clock
         self._scheduler = scheduler
-        self._changed = threading.Condition()
+        # A lock and no condition for what happens once a call: it costs a third.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         #: Key -> the calls that wait; served in turn, so that no key waits for another's crowd.
         self._waiting: dict[Hashable, deque[WorkerCall]] = {}
         #: Calls with a place, on their way to a thread; None ends one.
         self._ready: SimpleQueue[WorkerCall | None] = SimpleQueue()
         #: Calls with a place, running or about to.
         self._placed: dict[WorkerCall, None] = {}
-        self._overdue: Counter[Hashable] = Counter()
+        self._overdue: dict[Hashable, int] = {}
         self._overdue_calls = 0
         self._lost = 0
         self._alive = 0
@@ -80,7 +82,7 @@ class Workers:
 
     def submit(self, calls: Sequence[WorkerCall]) -> None:
         """Run each call as soon as there is a place for it, those of one key in this order."""
-        with self._changed:
+        with self._lock:
             if self._stopped:
                 return
             for call in calls:
@@ -89,7 +91,7 @@ class Workers:
 
     def write_off(self, call: WorkerCall) -> None:
         """Stop waiting for a running call: its thread ends when it returns."""
-        with self._changed:
+        with self._lock:
             if call in self._placed and not call.written_off:
                 self._mark_overdue(call)
                 if self._lost < MOST_LOST:
@@ -100,13 +102,13 @@ class Workers:
 
     def resize(self, threads: int) -> None:
         """Set how many calls run side by side."""
-        with self._changed:
+        with self._lock:
             self._threads = threads
             self._fill_places()
 
     def stop(self) -> None:
         """Drop what waits and let the threads end; does not wait for them."""
-        with self._changed:
+        with self._lock:
             self._stopped = True
             self._waiting.clear()
             for _ in range(self._alive):
@@ -139,19 +141,22 @@ class Workers:
             if not self._may_start(calls[0]):
                 continue
             call = calls.popleft()
-            del self._waiting[key]
-            if calls:
-                self._waiting[key] = calls  # behind the other keys
+            if not calls:
+                del self._waiting[key]
+            elif len(self._waiting) > 1:
+                self._waiting[key] = self._waiting.pop(key)  # behind the other keys
             self._placed[call] = None
-            if call.suspect or self._overdue[key]:
+            if call.suspect or key in self._overdue:
                 self._mark_overdue(call)
             return call
         return None
 
     def _may_start(self, call: WorkerCall) -> bool:
-        if call.key is None or not (call.suspect or self._overdue[call.key]):
-            return len(self._placed) - self._overdue_calls - self._lost < self._threads
-        return self._overdue_calls < OVERDUE_LANE and self._overdue[call.key] < OVERDUE_OF_ONE_KEY
+        if call.suspect or call.key in self._overdue:
+            if self._overdue_calls >= OVERDUE_LANE:
+                return False
+            return self._overdue.get(call.key, 0) < OVERDUE_OF_ONE_KEY
+        return len(self._placed) - self._overdue_calls - self._lost < self._threads
 
     def _staff(self) -> None:
         """Make the threads that placed calls need."""
@@ -174,7 +179,7 @@ class Workers:
             log.info("%s: there are threads again", self._name)
 
     def _staff_again(self) -> None:
-        with self._changed:
+        with self._lock:
             if not self._stopped:
                 self._staff()
 
@@ -187,14 +192,16 @@ class Workers:
                 except BaseException:
                     # Calls guard themselves; a mistake of ours must not cost a thread silently.
                     log.exception("a call of %s failed", self._name)
-                with self._changed:
+                with self._lock:
+                    was_overdue = call.overdue
                     self._end(call)
                     call = self._next()
-                    self._fill_places()
+                    if was_overdue:
+                        self._fill_places()
                     if call is None and self._is_surplus():
                         self._alive -= 1
                         return
-        with self._changed:
+        with self._lock:
             self._alive -= 1
 
     def _end(self, call: WorkerCall) -> None:
@@ -203,7 +210,8 @@ class Workers:
             self._lost -= 1
         elif call.overdue:
             self._leave_lane(call)
-        self._changed.notify_all()
+        if self._stopped:
+            self._changed.notify_all()
 
     def _is_surplus(self) -> bool:
         """Whether a thread that found nothing to do is one more than `threads`."""
@@ -213,7 +221,7 @@ class Workers:
         if not call.overdue:
             call.overdue = True
             self._overdue_calls += 1
-            self._overdue[call.key] += 1
+            self._overdue[call.key] = self._overdue.get(call.key, 0) + 1
 
     def _leave_lane(self, call: WorkerCall) -> None:
         self._overdue_calls -= 1
@@ -222,7 +230,7 @@ class Workers:
             del self._overdue[call.key]
 
     def _find_overdue(self) -> None:
-        with self._changed:
+        with self._lock:
             self._watched = False
             limit = self._clock.monotonic() - self._patience
             for call in self._placed:
