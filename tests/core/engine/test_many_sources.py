@@ -244,6 +244,42 @@ def test_values_expire_while_a_probe_hangs_for_longer_than_their_freshness(run: 
     gate.open()
 
 
+def test_values_of_each_source_expire_at_their_own_time(run: Run) -> None:
+    clock, writer = FakeClock(), recording()
+    state = {"away": False}
+
+    def script() -> float:
+        if state["away"]:
+            raise TargetUnavailable("away")
+        return 1.0
+
+    slow = scripted(script, clock=clock, name="slow")
+    quick = scripted(script, clock=clock, name="quick")
+    held = scripted(script, clock=clock, name="held")
+    held.hold = 3.0  # type: ignore[misc]
+    plans = [
+        SourcePlan(source=slow, interval=30),
+        SourcePlan(source=quick, interval=10),
+        SourcePlan(source=held, interval=3600),
+    ]
+    run(Plan(executors=[ExecutorPlan(name="c", sources=plans, writers=[writer])]), clock=clock)
+    wait_until(lambda: len(writer.batches) == 3 and clock.waited_for)
+    state["away"] = True
+
+    def gone_after(seconds: float) -> list[str | None]:
+        clock.advance(seconds)
+        wait_until(lambda: clock.waited_for)
+        time.sleep(0.05)
+        return [batch.source.name for batch in writer.batches if not len(batch)]
+
+    assert gone_after(2.9) == []
+    assert gone_after(0.2) == ["held"]
+    assert gone_after(21.8) == ["held"]
+    assert gone_after(0.2) == ["held", "quick"]
+    assert gone_after(49.8) == ["held", "quick"]
+    assert gone_after(0.2) == ["held", "quick", "slow"]
+
+
 def test_values_expire_even_if_no_tick_comes_any_more(run: Run) -> None:
     clock = FakeClock()
     writer = recording()

@@ -56,8 +56,6 @@ class Executor:
         self._expiry_at = math.inf
         self._expiry: Timer | None = None
         self._expiry_lock = threading.Lock()
-        if any(runner.guard.is_async for runner in self.runners):
-            event_loop()  # asyncio takes its time to import; the scheduler has none
 
     def start(self, *, once: bool = False) -> None:
         """Probe everything now and, unless `once`, from now on at its interval."""
@@ -205,6 +203,8 @@ class Executor:
             except BaseException as error:  # noqa: BLE001 - code of a plugin
                 name = type(plan.source).__name__
                 log.error("%s: a %s is left out: %s", self.name, name, describe(error))
+        if any(runner.guard.is_async for runner in runners.values()):
+            self._event_loop()  # asyncio takes its time to import; the scheduler has none
         return runners
 
     def _schedule(self, runners: Sequence[Runner], *, once: bool = False) -> None:

@@ -22,7 +22,6 @@ from pollect.api import (
     SourceContext,
 )
 from pollect.support.http import HttpClient
-from pollect.support.troubles import Troubles
 from pollect.support.urls import check_url
 from pollect_sources_home.plex.client import PlexClient, Section
 from pollect_sources_home.plex.library import (
@@ -92,7 +91,6 @@ class PlexSource(Source[PlexConfig]):
         super().__init__(config, context)
         self._url = check_url(config.url).rstrip("/")
         self._timeout_seconds = config.timeout or DEFAULT_TIMEOUT_SECONDS
-        self._troubles = Troubles(self.log)
         self._client: PlexClient | None = None
         self._library: list[Sample] = []
         self._next_count = float("-inf")
@@ -152,9 +150,9 @@ class PlexSource(Source[PlexConfig]):
             version = client.version()
         except BadResponse as error:
             # Names of devices on this page may hold bytes that are not text.
-            self._troubles.failed("version", error)
+            self.troubles.failed("version", error)
             return
-        self._troubles.works("version")
+        self.troubles.works("version")
         if version:
             yield INFO.sample(1, version)
 

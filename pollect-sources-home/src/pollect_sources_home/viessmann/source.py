@@ -37,7 +37,6 @@ from pollect.support.tokens import (
     sign_in_command,
     token_file,
 )
-from pollect.support.troubles import Troubles
 from pollect_sources_home.cloud import (
     DEFAULT_TIMEOUT_SECONDS,
     CloudClient,
@@ -134,7 +133,6 @@ class ViessmannSource(Source[ViessmannConfig]):
         self._timeout_seconds = config.timeout or DEFAULT_TIMEOUT_SECONDS
         self._budget = shared_budget(context, "Viessmann", config.client_id, *QUOTAS, sharer=self)
         self._pace = Pace[list[Sample]](DISTANCE_SECONDS, context.clock)
-        self._troubles = Troubles(self.log)
         self._http: CloudClient | None = None
         self._client: ViessmannClient | None = None
         self._tokens: TokenFile | None = None
@@ -270,10 +268,10 @@ class ViessmannSource(Source[ViessmannConfig]):
             except ProbeError as error:
                 failure = error
                 if len(wanted) > 1:
-                    self._troubles.failed(device, error, type(error).__name__)
+                    self.troubles.failed(device, error, type(error).__name__)
             else:
-                self._troubles.works(device)
-        self._troubles.keep(wanted)
+                self.troubles.works(device)
+        self.troubles.keep(wanted)
         if failure is not None and not found:
             raise failure
         return found
