@@ -502,6 +502,7 @@ def test_reload_with_a_new_writer_tells_it_what_there_is_at_once(run: Run) -> No
     engine.replace(plan(old, new, late))
     wait_until(lambda: late.batches)
     engine.replace(plan(new))
+    time.sleep(0.1)
     assert len(source.starts) == 3, "one writer less is no reason to probe"
 
 

@@ -152,11 +152,14 @@ def test_another_merging_writer_gets_what_waits_in_the_running_tick(run: Run, ga
 
 def test_a_source_whose_labels_change_goes_on_as_the_same_object(run: Run) -> None:
     source, writer = scripted(), recording()
+    heirs: list[object] = []
+    source.take_over = heirs.append  # type: ignore[method-assign, assignment]
     engine = run(plan([section(source)], [writer]))
     wait_until(lambda: writer.batches)
     changed = SourcePlan(source=source, interval=0.05, static_labels=(("site", "north"),))
     engine.replace(plan([changed], [writer]))
     wait_until(lambda: writer.batches[-1].static_labels == (("site", "north"),))
+    assert not heirs, "it is no heir of itself"
 
 
 def test_a_source_that_closes_too_slowly_wipes_no_values_of_its_heir(

@@ -62,7 +62,7 @@ def test_the_error_says_when_to_try_again(run: Run) -> None:
 def test_pauses_follow_the_failures_in_a_row_and_the_last_one_repeats(run: Run) -> None:
     away = TargetUnavailable("away")
     probed = Probed(run, [away, away, away, away, 1.0, away], retry_after=(10, 60))
-    for seconds, probes in ((10, 2), (60, 3), (60, 4), (60, 5)):
+    for seconds, probes in ((9, 1), (1, 2), (59, 2), (1, 3), (59, 3), (1, 4), (60, 5)):
         probed.pass_time(seconds, probes)
     assert probed.times == [0, 10, 70, 130, 190]
     probed.pass_time(3600 - 190, 6)

@@ -178,10 +178,10 @@ def test_a_thread_that_was_given_up_counts_again_when_its_call_returns(
             first.open()
             second.open()
             wait_until(lambda: started(third))  # noqa: B023
+            wait_until(lambda: threads_of_pool() == 1)
         quick = threading.Event()
         workers.submit([WorkerCall(quick.set)])
         assert quick.wait(2)
-        wait_until(lambda: threads_of_pool() == 1)
 
 
 def test_a_thread_that_was_refused_is_asked_for_again_without_another_call(

@@ -29,7 +29,6 @@ class DirectPort:
     ) -> None:
         self.writer = writer
         self.name = writer.context.name
-        self.in_process = True
         self._clock = clock
         self._report_lost = lost
         self._limit = _buffered_samples(writer)

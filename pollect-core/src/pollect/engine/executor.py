@@ -84,13 +84,13 @@ class Executor:
         )
         staying = set(kept)
         gone = [runner for runner in self.runners if runner not in staying]
+        news = bool(routes.ports - self.routes.ports)
+        self.routes = routes
         for interval, group in list(self._groups.items()):
             group.keep(staying)
             if not group.runners:
                 group.flush()
                 del self._groups[interval]
-        news = bool(routes.ports - self.routes.ports)
-        self.routes = routes
         both = same | added
         self.runners = [
             both[id(source.source)] for source in plan.sources if id(source.source) in both

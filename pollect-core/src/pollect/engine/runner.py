@@ -88,11 +88,6 @@ class Runner:
         #: Somebody else probes the source.
         self._disowned = False
 
-    @property
-    def busy(self) -> bool:
-        """Whether a probe of it is on its way."""
-        return self._run is not None
-
     def begin(
         self, tick: "MergedTick", *, next_due: float | None = None, retry: bool = False
     ) -> ProbeRun | None:
@@ -245,7 +240,6 @@ class Runner:
 
     def _take(self, result: ProbeResult, batch: Batch | None, run: ProbeRun | None) -> None:
         """Update the state and put what is to be written; holds `_order`."""
-        self._health.take(result)
         self._plan_next(result)
         tick = None if run is None or run.reported else run.tick
         if result.samples:
@@ -263,12 +257,13 @@ class Runner:
             self._executor.put(batch, tick)
         elif tick is not None:
             tick.end()
+        # Last, so that who sees the status also sees what follows from it.
+        self._health.take(result)
 
     def _plan_next(self, result: ProbeResult) -> None:
         """After a failure: wait before the next `open()`, probe again sooner if that is wished."""
         if result.outcome.up:
             self._failures = 0
-            self._open_pause = FIRST_OPEN_PAUSE
             return
         now = self._clock.monotonic()
         if not self.guard.opened:
@@ -357,8 +352,8 @@ class Runner:
         with self._order:
             counts = not self._stopped and not unless()
             if counts:
-                self._health.take(result)
                 self._plan_next(result)
+                self._health.take(result)
         run.tick.end()
         if counts:
             self._executor.settle(run, result)

@@ -1,0 +1,145 @@
+"""When sources that share an interval begin: together, or spread over it."""
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pollect.api import Batch, Metric, SourceId
+from pollect.delivery.routing import MergedTick
+from pollect.engine.groups import RAMP_SECONDS, RAMP_SOURCES, TickGroup
+from pollect.engine.scheduler import Scheduler
+from pollect.testing import FakeClock
+from tests.core.engine.test_scheduler import run_for
+
+INTERVAL = 10.0
+VALUE = Metric("value")
+
+
+class Member:
+    """Stands for a runner: all a group looks at."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        # Spread as evenly as a checksum would.
+        self.spread_hash = number * 2_654_435_761 % 2**32
+
+
+class Group:
+    """A group under a clock of the test, whose probes end as soon as they begin."""
+
+    def __init__(self, members: int, *, spread: bool) -> None:
+        self.clock = FakeClock(monotonic=0.0)
+        self.scheduler = Scheduler(self.clock)
+        self.members: list[Any] = [Member(number) for number in range(members)]
+        #: Member -> the times at which it began.
+        self.starts: dict[int, list[float]] = {number: [] for number in range(members)}
+        self.due: dict[int, list[float | None]] = {number: [] for number in range(members)}
+        self.merged: list[tuple[float, int]] = []
+        self.group = TickGroup(
+            INTERVAL,
+            begin=self._begin,
+            new_tick=lambda: MergedTick(self._flush),
+            errand=lambda call: call(),
+            clock=self.clock,
+            scheduler=self.scheduler,
+        )
+        self.group.spread = spread
+        self.group.add(self.members)
+
+    def run(self, seconds: float) -> None:
+        run_for(self.scheduler, self.clock, seconds)
+
+    def _begin(self, runners: Sequence[Any], tick: MergedTick, next_due: float | None) -> None:
+        tick.begin(len(runners))
+        for runner in runners:
+            self.starts[runner.number].append(self.clock.monotonic())
+            self.due[runner.number].append(next_due)
+            tick.end(Batch(SourceId("a", "b", str(runner.number)), [VALUE.sample(1)], 0.0))
+
+    def _flush(self, batches: Sequence[Batch]) -> None:
+        self.merged.append((self.clock.monotonic(), len(batches)))
+
+
+def test_many_sources_all_begin_at_the_start_in_steps() -> None:
+    group = Group(1000, spread=True)
+    group.run(0)
+    assert sum(map(len, group.starts.values())) == RAMP_SOURCES
+    group.run(1)
+    assert all(len(starts) == 1 for starts in group.starts.values())
+    last = max(starts[0] for starts in group.starts.values())
+    assert last == pytest.approx((1000 / RAMP_SOURCES - 1) * RAMP_SECONDS)
+
+
+def test_spread_sources_begin_evenly_over_their_tick_each_in_its_slot() -> None:
+    group = Group(1000, spread=True)
+    group.run(6 * INTERVAL)
+    seconds = Counter(
+        int(starts[2] - group.starts[0][2] + INTERVAL) % 10 for starts in group.starts.values()
+    )
+    assert len(seconds) >= 8
+    assert max(seconds.values()) < 200, "no burst"
+    for starts in group.starts.values():
+        assert 0.5 * INTERVAL < starts[1] - starts[0] < 1.5 * INTERVAL
+        gaps = [b - a for a, b in itertools.pairwise(starts[1:])]
+        assert gaps == pytest.approx([INTERVAL] * len(gaps))
+
+
+def test_merging_writers_get_one_batch_of_each_tick_even_if_spread() -> None:
+    group = Group(1000, spread=True)
+    group.run(6 * INTERVAL - 1)
+    assert [size for _, size in group.merged] == [1000] * len(group.merged)
+    assert len(group.merged) in (6, 7)
+
+
+def test_a_source_knows_when_it_is_due_again() -> None:
+    group = Group(300, spread=True)
+    group.run(5 * INTERVAL)
+    for number, starts in group.starts.items():
+        assert group.due[number][1:-1] == pytest.approx(starts[2:])
+
+
+@pytest.mark.parametrize(("members", "spread"), [(49, True), (1000, False)])
+def test_few_sources_or_those_that_are_not_spread_begin_together(
+    members: int, spread: bool
+) -> None:
+    group = Group(members, spread=spread)
+    group.run(3 * INTERVAL)
+    assert all(starts[1:] == [10, 20, 30] for starts in group.starts.values())
+
+
+def test_a_group_that_lost_its_last_source_has_no_tick_left() -> None:
+    group = Group(60, spread=True)
+    group.run(INTERVAL)
+    group.group.keep(set(group.members[:1]))
+    seen = len(group.starts[0])
+    group.run(2 * INTERVAL)
+    assert len(group.starts[0]) == seen + 2
+    assert len(group.starts[1]) == seen
+    group.group.keep(set())
+    group.run(2 * INTERVAL)
+    assert group.scheduler.run_due() is None
+
+
+def test_sources_added_later_begin_at_once_and_join_the_ticks_of_the_others() -> None:
+    group = Group(3, spread=False)
+    group.run(4)
+    late: Any = Member(3)
+    group.starts[3], group.due[3] = [], []
+    group.group.add([late])
+    group.run(20)
+    assert group.starts[3] == [4, 10, 20]
+    assert [size for _, size in group.merged] == [3, 1, 4, 4]
+
+
+def test_ticks_that_were_missed_are_one_line_in_the_log(caplog) -> None:
+    group = Group(2, spread=False)
+    group.run(30)
+    assert not caplog.records
+    group.clock.advance(50)
+    group.run(5)
+    assert caplog.messages == [
+        "4 ticks of 10 s were missed by 2 sources: the machine slept, or is overloaded"
+    ]
