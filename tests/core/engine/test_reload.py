@@ -208,3 +208,48 @@ def test_stop_does_not_wait_for_a_reload_that_hangs(run: Run, gate: Gate, monkey
     assert time.monotonic() - began < 1.5
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_an_executor_that_comes_or_goes_is_seen_at_once_and_its_values_go(run: Run) -> None:
+    first, second, writer = scripted(name="first"), scripted(name="second"), recording()
+
+    def plan_named(name: str, source: ScriptedSource) -> Plan:
+        return Plan(
+            executors=[ExecutorPlan(name=name, sources=[section(source)], writers=[writer])]
+        )
+
+    engine = run(plan_named("a", first))
+    wait_until(lambda: writer.batches)
+    engine.replace(plan_named("b", second))
+    assert [status.source.name for status in engine.source_statuses()] == ["second"]
+    assert first.closed == 1
+    wait_until(lambda: [len(b) for b in writer.batches if b.source.name == "first"][-1] == 0)
+    wait_until(lambda: len(second.starts) > 2)
+    seen = len(first.starts)
+    wait_until(lambda: len(second.starts) > 5)
+    assert len(first.starts) == seen
+
+
+def test_ready_means_that_in_process_writers_have_the_first_values(run: Run) -> None:
+    writer = recording()
+    keep = writer.write
+
+    def write(batches: Sequence[Any]) -> None:
+        time.sleep(0.2)
+        keep(batches)
+
+    writer.write = write  # type: ignore[method-assign]
+    plans = plan([section(scripted(name=name), 3600) for name in ("a", "b")], [writer])
+    run(plans)
+    assert plans.ready.wait(5)
+    assert {batch.source.name for batch in writer.batches} == {"a", "b"}
+
+
+def test_stop_hands_over_what_waits_for_slower_sources_of_the_tick(run: Run, gate: Gate) -> None:
+    writer = recording(MergingWriter)
+    slow, quick = scripted(gate, name="slow", timeout=60), scripted(name="quick")
+    engine = run(plan([section(slow, 3600), section(quick, 3600)], [writer]))
+    wait_until(lambda: engine.source_statuses()[1].up and slow.running)
+    assert not writer.calls
+    engine.stop()
+    assert [batch.source.name for batch in writer.batches] == ["quick"]
