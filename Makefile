@@ -19,7 +19,7 @@ run: $(VENV)/.installed ## Run the quickstart: this host's metrics on http://loc
 	@echo "look at http://localhost:8000/ for what runs and http://localhost:8000/metrics for all values; Ctrl-C ends it"
 	@exec $(PYTHON) -m tests.tools.foreground $(QUICKSTART)
 
-test: $(VENV)/.tools .bench/1x/.installed ## Run all tests; those whose services are absent skip and say so
+test: $(VENV)/.tools .bench/1x/.installed .bench/homematicip/.installed ## Run all tests; those whose services are absent skip and say so
 	@$(BIN)/python -m pytest $(ARGS)
 
 pythons: ## Run all tests on every Python that pyenv has, 3.11 to 3.13
@@ -74,6 +74,12 @@ $(VENV)/.tools: $(VENV)/.installed pyproject.toml
 	@echo "installing the developers' tools into $(VENV) ..."
 	@$(PIP) --constraint constraints.txt --group test --group lint --group build \
 	  $$($(BIN)/python -m tests.tools.environments)
+	@touch $@
+
+# The simulated Homematic IP cloud that its library is tested with; it is in the source archive only.
+.bench/homematicip/.installed: $(VENV)/.tools
+	@echo "unpacking the cloud of homematicip into .bench/homematicip ..."
+	@$(BIN)/python -m tests.tools.homematic_cloud .bench/homematicip
 	@touch $@
 
 # pollect 1.x in an environment of its own, for comparison only.

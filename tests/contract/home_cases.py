@@ -40,6 +40,33 @@ SIGNED_IN.write_text('{"access_token": "a-token-of-the-test", "expires_in": 4000
 SIGNED_IN.chmod(0o600)
 
 
+HOMEMATIC_ROOM = {
+    "home": {"connected": True, "dutyCycle": 8.0},
+    "devices": {
+        "A": {
+            "label": "Wall",
+            "functionalChannels": {
+                "1": {
+                    "functionalChannelType": "WALL_MOUNTED_THERMOSTAT_PRO_CHANNEL",
+                    "actualTemperature": 20.5,
+                    "setPointTemperature": 21.0,
+                    "humidity": 45,
+                }
+            },
+        }
+    },
+    "groups": {"g": {"type": "META", "label": "Hall", "channels": [{"deviceId": "A"}]}},
+}
+
+
+@contextmanager
+def homematic_cloud() -> Iterator[Mapping[str, Any]]:
+    with serve_http({}) as cloud:
+        state = {"/hmip/home/getCurrentState": HOMEMATIC_ROOM}
+        cloud.routes = {**state, "/getHost": {"urlREST": cloud.url}}
+        yield {"lookupUrl": f"{cloud.url}/getHost"}
+
+
 @contextmanager
 def heating_cloud() -> Iterator[Mapping[str, Any]]:
     with Viessmann(only_token="a-token-of-the-test") as cloud:
@@ -69,6 +96,18 @@ HOME_SOURCES: list[SourceCase] = [
         section={"type": "Evcc", "host": "localhost:7070", "timeout": 1, "details": True},
         target=charge_controller,
         at=lambda host, port: {"host": f"{host}:{port}"},
+    ),
+    SourceCase(
+        section={
+            "type": "HomematicIp",
+            "accessPoint": "3014F711A000000BAD0C0DED",
+            "authToken": "homematic secret",
+            "timeout": 1,
+            "details": True,
+        },
+        target=homematic_cloud,
+        at=lambda host, port: {"lookupUrl": f"http://{host}:{port}/getHost"},
+        interval=60.0,
     ),
     SourceCase(
         section={

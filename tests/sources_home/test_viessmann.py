@@ -414,7 +414,7 @@ ERRORS = {
     "device_offline.json": (400, TargetUnavailable, "DEVICE_OFFLINE"),
     "error_500.json": (500, TargetUnavailable, "INTERNAL_ERROR: Internal server error"),
     "error_502.json": (502, TargetUnavailable, "INTERNAL_SERVER_ERROR"),
-    "rate_limit.json": (429, TargetUnavailable, "no calls left"),
+    "rate_limit.json": (429, TargetUnavailable, "refuses calls of this account until"),
 }
 
 

@@ -20,6 +20,11 @@ def pollect_sources() -> list[SourceSpec]:
             summary="Power, energy and charging sessions of the charge controller evcc",
         ),
         SourceSpec(
+            "HomematicIp",
+            f"{PACKAGE}.homematic_ip.source:HomematicIpSource",
+            summary="Temperature and humidity of the rooms of a Homematic IP home",
+        ),
+        SourceSpec(
             "Openhab",
             f"{PACKAGE}.openhab.source:OpenhabSource",
             summary="State of the items of an openHAB server",

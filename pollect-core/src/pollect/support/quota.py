@@ -135,14 +135,15 @@ class Budget:
         with self._lock:
             now = self._now()
             if self._blocked(now):
-                raise TargetUnavailable(self._block_reason())
+                raise self._refusal(now)
             for window in self._windows:
                 if window.used(now) + calls > window.calls:
                     free_at = window.free_at(calls, now)
                     raise TargetUnavailable(
                         f"{self.service}: all {window.calls} calls of the last "
                         f"{_duration(window.quota.seconds)} are used; "
-                        f"the next one is due at {_local_time(free_at, now)}"
+                        f"the next one is due at {_local_time(free_at, now)}",
+                        retry_in=free_at - now,
                     )
             for window in self._windows:
                 window.add(calls, now)
@@ -179,7 +180,7 @@ class Budget:
             if limit is not None:
                 self._correct(limit)
             self._save()
-            return TargetUnavailable(self._block_reason())
+            return self._refusal(now)
 
     def state_limit(self, calls: int, *, remaining: int | None = None) -> None:
         """Take over what the service says of itself: the calls of a window, and how many are left.
@@ -227,9 +228,12 @@ class Budget:
         window.calls = calls
         return window
 
-    def _block_reason(self) -> str:
-        until = _local_time(self._blocked_until, self.clock.time())
-        return f"{self.service}: the account has no calls left, says the service, until {until}"
+    def _refusal(self, now: float) -> TargetUnavailable:
+        until = _local_time(self._blocked_until, now)
+        return TargetUnavailable(
+            f"{self.service}: the service refuses calls of this account until {until}",
+            retry_in=self._blocked_until - now,
+        )
 
     def _now(self) -> float:
         if not self._loaded:
