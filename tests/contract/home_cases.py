@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pollect.testing import SourceCase, serve_http
+from pollect.testing import FakeClock, SourceCase, serve_http
 from tests.simulators import evcc, plex
 from tests.simulators.viessmann import Viessmann
+from tests.simulators.zodiac import Zodiac
 
 
 @contextmanager
@@ -79,6 +80,13 @@ def media_server() -> Iterator[Mapping[str, Any]]:
         yield {"url": server.url}
 
 
+@contextmanager
+def pool_cloud() -> Iterator[Mapping[str, Any]]:
+    # Both clocks stand still at the same moment.
+    with Zodiac(clock=FakeClock().time) as cloud:
+        yield cloud.options
+
+
 HOME_SOURCES: list[SourceCase] = [
     SourceCase(
         section={
@@ -146,5 +154,20 @@ HOME_SOURCES: list[SourceCase] = [
             "identityUrl": f"http://{host}:{port}/idp/v3",
         },
         interval=90.0,
+    ),
+    SourceCase(
+        section={
+            "type": "ZodiacPool",
+            "user": "owner@example.org",
+            "password": "splash",
+            "timeout": 1,
+            "details": True,
+        },
+        target=pool_cloud,
+        at=lambda host, port: {
+            "usersUrl": f"http://{host}:{port}",
+            "devicesUrl": f"http://{host}:{port}",
+        },
+        interval=30.0,
     ),
 ]

@@ -39,4 +39,9 @@ def pollect_sources() -> list[SourceSpec]:
             f"{PACKAGE}.viessmann.source:ViessmannSource",
             summary="Heat pumps, boilers, ventilation and batteries in the Viessmann cloud",
         ),
+        SourceSpec(
+            "ZodiacPool",
+            f"{PACKAGE}.zodiac_pool.source:ZodiacPoolSource",
+            summary="Cleaning robots of a pool in the Zodiac (iAqualink) cloud",
+        ),
     ]

@@ -67,6 +67,22 @@ def test_sources_of_one_account_share_one_budget(context, clock) -> None:
     assert acme(context, account="other@example.org") is not first
 
 
+def test_a_budget_knows_how_many_share_it(context) -> None:
+    class Sharer:
+        pass
+
+    budget, first, second = acme(context), Sharer(), Sharer()
+    for sharer in (first, second, second):
+        budget.join(sharer)
+    assert budget.sharers == 2
+    for _ in range(2):
+        budget.leave(first)
+    assert budget.sharers == 1
+    del second, sharer
+    gc.collect()
+    assert budget.sharers == 0
+
+
 def test_no_call_is_let_through_beyond_any_window_wherever_it_starts(context, clock) -> None:
     """Hungry sources for three days, with restarts: a log of every call is the judge."""
     chance = random.Random(12)

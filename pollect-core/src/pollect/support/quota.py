@@ -123,8 +123,20 @@ class Budget:
         self._blocked_until = 0.0
         #: Refusals in a row that named no time.
         self._refusals = 0
-        #: The sources that share it.
-        self.sharers: weakref.WeakSet[object] = weakref.WeakSet()
+        self._sharers: weakref.WeakSet[object] = weakref.WeakSet()
+
+    def join(self, sharer: object) -> None:
+        """Take note that a source shares the budget from now on; call it in `open()`."""
+        self._sharers.add(sharer)
+
+    def leave(self, sharer: object) -> None:
+        """Take note that it no longer does; call it in `close()`."""
+        self._sharers.discard(sharer)
+
+    @property
+    def sharers(self) -> int:
+        """How many sources share the budget, so that each of them can come less often."""
+        return len(self._sharers)
 
     def spend(self, calls: int = 1) -> None:
         """Count calls that are about to be made.
@@ -286,13 +298,10 @@ _budgets: weakref.WeakValueDictionary[tuple[Path, str], Budget] = weakref.WeakVa
 _budgets_lock = threading.Lock()
 
 
-def shared_budget(
-    context: SourceContext, service: str, account: str, *quotas: Quota, sharer: object = None
-) -> Budget:
+def shared_budget(context: SourceContext, service: str, account: str, *quotas: Quota) -> Budget:
     """Return the budget of an account; no I/O, so call it in `__init__` of a source.
 
     `account` may be anything that tells accounts of `service` apart; only a digest of it is kept.
-    `sharer` is the source: it counts among `Budget.sharers` as long as it lives.
     """
     digest = hashlib.blake2b(
         f"{service}\0{account}".encode(), digest_size=_DIGEST_BYTES
@@ -305,8 +314,6 @@ def shared_budget(
             number = next(n for n in range(1, len(taken) + 2) if n not in taken)
             budget = Budget(service, number, quotas, file, context.clock)
             _budgets[file, digest] = budget
-        if sharer is not None:
-            budget.sharers.add(sharer)
         return budget
 
 

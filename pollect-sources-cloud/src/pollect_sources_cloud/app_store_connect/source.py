@@ -139,7 +139,7 @@ class AppStoreConnectSource(Source[AppStoreConnectConfig]):
         self._key_file = KeyFile(context.config_dir / config.key_file, self.log)
         self._file = ReportFile(context.config_dir / config.db_dir, config.vendor_number)
         self._limit = Limit(self._endpoint, config.timeout or ANSWER_SECONDS)
-        self._budget = shared_budget(context, "appstoreconnect", config.issuer_id, sharer=self)
+        self._budget = shared_budget(context, "appstoreconnect", config.issuer_id)
         self._state = State()
         self._report: Report | None = None
         #: Day -> monotonic seconds until which it is not asked for.

@@ -192,7 +192,7 @@ class GdcSource(Source[GdcConfig]):
         self._key_file = KeyFile(context.config_dir / config.key_file, self.log)
         self._folder = ReportFolder(context.config_dir / config.db_dir, self._bucket)
         self._limit = Limit(self._bucket, config.timeout or ANSWER_SECONDS)
-        self._budget = shared_budget(context, "gdc", self._bucket, sharer=self)
+        self._budget = shared_budget(context, "gdc", self._bucket)
         #: File name -> what stands in it, for the files that are in use.
         self._reports: dict[str, Report] = {}
         self._http: HttpClient | None = None

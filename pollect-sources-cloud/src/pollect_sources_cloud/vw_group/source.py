@@ -102,9 +102,7 @@ class MMISource(Source[MmiConfig]):
         self._limit = Limit(self._portal_url, config.timeout or ANSWER_SECONDS)
         account = config.user or config.credentials or ""
         place = self._place_of_token(account)
-        self._budget = shared_budget(
-            context, "vwgroup", f"{self._brand.key} {account}", sharer=self
-        )
+        self._budget = shared_budget(context, "vwgroup", f"{self._brand.key} {account}")
         self._deliveries = Deliveries(place.with_name(f"{place.stem}_cars.json"))
         self._token_place = place
         self._tokens: TokenFile | None = None

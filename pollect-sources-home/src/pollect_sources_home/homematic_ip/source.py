@@ -89,7 +89,7 @@ class HomematicIpSource(Source[HomematicIpConfig]):
             raise ConfigError("expected the SGTIN of the access point", key="accessPoint")
         self._lookup_url = check_cloud_url(config.lookup_url, "lookupUrl")
         self._timeout_seconds = config.timeout or DEFAULT_TIMEOUT_SECONDS
-        self._budget = shared_budget(context, "HomematicIp", self._access_point, sharer=self)
+        self._budget = shared_budget(context, "HomematicIp", self._access_point)
         self._pace = Pace[list[Sample]](DISTANCE_SECONDS, context.clock)
         self._http: CloudClient | None = None
         self._client: HomematicIpClient | None = None
@@ -99,6 +99,7 @@ class HomematicIpSource(Source[HomematicIpConfig]):
 
     def open(self) -> None:
         self.close()
+        self._budget.join(self)
         file = find_token_file(self.context, FILE_NAME, self.config.token_file)
         self._tokens = token_file(file, remedy=sign_in_command(self.context))
         self._http = CloudClient(self._timeout_seconds)
@@ -138,6 +139,7 @@ class HomematicIpSource(Source[HomematicIpConfig]):
             dialogue.show(f"  {room.label}{'' if samples else ' (without a thermostat)'}")
 
     def close(self) -> None:
+        self._budget.leave(self)
         if self._http is not None:
             self._http.close()
         self._http = self._client = None
@@ -176,7 +178,7 @@ class HomematicIpSource(Source[HomematicIpConfig]):
             raise AuthenticationFailed(
                 f"{error}; if it lasts, run {remedy!r} to register again"
             ) from error
-        self._pace.distance = DISTANCE_SECONDS * max(1, len(self._budget.sharers))
+        self._pace.distance = DISTANCE_SECONDS * max(1, self._budget.sharers)
         rooms = parse_rooms(state)
         samples: list[Sample] = []
         for room in rooms:

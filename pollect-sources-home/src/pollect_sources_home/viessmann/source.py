@@ -131,7 +131,7 @@ class ViessmannSource(Source[ViessmannConfig]):
         self._api_url = check_cloud_url(config.api_url, "apiUrl")
         self._identity_url = check_cloud_url(config.identity_url, "identityUrl")
         self._timeout_seconds = config.timeout or DEFAULT_TIMEOUT_SECONDS
-        self._budget = shared_budget(context, "Viessmann", config.client_id, *QUOTAS, sharer=self)
+        self._budget = shared_budget(context, "Viessmann", config.client_id, *QUOTAS)
         self._pace = Pace[list[Sample]](DISTANCE_SECONDS, context.clock)
         self._http: CloudClient | None = None
         self._client: ViessmannClient | None = None
@@ -145,6 +145,7 @@ class ViessmannSource(Source[ViessmannConfig]):
 
     def open(self) -> None:
         self.close()
+        self._budget.join(self)
         file = find_token_file(self.context, FILE_NAME, self.config.token_file)
         self._tokens = token_file(file, remedy=sign_in_command(self.context))
         self._http = CloudClient(self._timeout_seconds)
@@ -188,6 +189,7 @@ class ViessmannSource(Source[ViessmannConfig]):
             dialogue.show("The account has no gateway yet; add it in the ViCare app.")
 
     def close(self) -> None:
+        self._budget.leave(self)
         if self._http is not None:
             self._http.close()
         self._http = self._client = None
@@ -238,7 +240,7 @@ class ViessmannSource(Source[ViessmannConfig]):
             found = self._read_each(client, gateway, wanted)
         # Several sources of an account, and several calls of one, come less often.
         calls = 1 if self._asks_gateway else len(wanted)
-        self._pace.distance = DISTANCE_SECONDS * calls * max(1, len(self._budget.sharers))
+        self._pace.distance = DISTANCE_SECONDS * calls * max(1, self._budget.sharers)
         samples: list[Sample] = []
         for device in wanted:
             if found.get(device):

@@ -1,0 +1,1 @@
+"""Source `ZodiacPool`; see `source`."""

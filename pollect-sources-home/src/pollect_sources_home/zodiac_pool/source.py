@@ -1,0 +1,239 @@
+"""Source `ZodiacPool`: cleaning robots of a pool through the Zodiac (iAqualink) cloud.
+
+One request for the list of devices a day and one per robot every 30 s at most, whatever the tick.
+The interface is that of the maker's app and is not documented. `remaining_time` is in seconds.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Self
+
+from msgspec import Meta
+
+from pollect.api import (
+    AuthenticationFailed,
+    BadResponse,
+    ConfigError,
+    NoData,
+    ProbeError,
+    Sample,
+    Seconds,
+    Secret,
+    SignIn,
+    Source,
+    SourceConfig,
+    SourceContext,
+)
+from pollect.support.pacing import Pace
+from pollect.support.quota import shared_budget
+from pollect.support.tokens import (
+    Token,
+    TokenFile,
+    find_token_file,
+    sign_in_command,
+    token_file,
+)
+from pollect_sources_home.cloud import CloudClient, check_cloud_url, probe_seconds
+from pollect_sources_home.web import REPORT_SECONDS
+from pollect_sources_home.zodiac_pool.client import ZodiacClient, ZodiacFormat
+from pollect_sources_home.zodiac_pool.robots import (
+    METRICS,
+    detail_samples,
+    parse_robot,
+    robot_samples,
+)
+
+USERS_URL = "https://prod.zodiac-io.com"
+DEVICES_URL = "https://r-api.iaqualink.net"
+#: Name and format are those of 1.x.
+FILE_NAME = "zodiac-token.json"
+
+DISTANCE_SECONDS = 30.0
+DEVICES_SECONDS = 86_400.0
+#: The service is slow at times.
+DEFAULT_TIMEOUT_SECONDS = 20.0
+KINDS = frozenset({"vr", "vortrax", "cyclonext", "cyclobat"})
+
+
+class ZodiacPoolConfig(SourceConfig, frozen=True, kw_only=True):
+    user: Annotated[
+        str | None,
+        Meta(description="E-mail address of the account; default: that of `pollect auth`."),
+    ] = None
+    password: Annotated[Secret | None, Meta(description="Password of the account.")] = None
+    token_file: Annotated[
+        str | None,
+        Meta(description="File for the token; default: zodiac-token.json in the state folder."),
+    ] = None
+    devices: Annotated[
+        tuple[str, ...], Meta(description="Serial numbers of the robots to read; default: all.")
+    ] = ()
+    timeout: Annotated[Seconds | None, Meta(description="Seconds to wait for one answer.")] = None
+    users_url: Annotated[str, Meta(description="Where sign-in and states of the service are.")] = (
+        USERS_URL
+    )
+    devices_url: Annotated[str, Meta(description="Where its list of devices is.")] = DEVICES_URL
+
+
+class ZodiacPoolSource(Source[ZodiacPoolConfig]):
+    """State, cycle, error and remaining time of every robot of an account."""
+
+    config_type = ZodiacPoolConfig
+    metrics = METRICS
+
+    def __init__(self, config: ZodiacPoolConfig, context: SourceContext) -> None:
+        super().__init__(config, context)
+        if (config.user is None) != (config.password is None):
+            missing = "password" if config.password is None else "user"
+            raise ConfigError("user and password belong together", key=missing)
+        self._users_url = check_cloud_url(config.users_url, "usersUrl")
+        self._devices_url = check_cloud_url(config.devices_url, "devicesUrl")
+        self._timeout_seconds = config.timeout or DEFAULT_TIMEOUT_SECONDS
+        account = config.user or config.token_file or FILE_NAME
+        self._budget = shared_budget(context, "ZodiacPool", account)
+        self._pace = Pace[list[Sample]](DISTANCE_SECONDS, context.clock)
+        self._http: CloudClient | None = None
+        self._client: ZodiacClient | None = None
+        self._tokens: TokenFile | None = None
+        #: Serial number -> kind, of the robots that are read.
+        self._robots: dict[str, str] | None = None
+        self._robots_until = 0.0
+        #: Serial numbers of the config that the account does not have.
+        self._missing: list[str] = []
+        #: Devices that were reported as of a kind that is not read.
+        self._reported: set[str] = set()
+
+    def open(self) -> None:
+        self.close()
+        self._budget.join(self)
+        file = find_token_file(self.context, FILE_NAME, self.config.token_file)
+        remedy = sign_in_command(self.context)
+        self._tokens = token_file(file, remedy=remedy, form=ZodiacFormat())
+        self._http = CloudClient(self._timeout_seconds)
+        self._client = ZodiacClient(
+            self._http,
+            self._tokens,
+            self._budget,
+            self.context.clock,
+            users_url=self._users_url,
+            devices_url=self._devices_url,
+        )
+
+    def take_over(self, previous: Self) -> None:
+        if previous.config.user == self.config.user:
+            self._pace.take_over(previous._pace)
+
+    def probe(self) -> Iterable[Sample]:
+        if self._http is None or self._tokens is None:
+            raise BadResponse("not open")
+        self._http.begin()
+        return self._pace.read(self._fetch, self._tokens.version())
+
+    def sign_in(self, dialogue: SignIn) -> None:
+        self.open()
+        client, tokens = self._opened()
+        user = self.config.user or dialogue.ask("E-mail address of the account")
+        password = self.config.password or dialogue.ask_secret("Password")
+        tokens.store(client.log_in(user, password))
+        dialogue.show(f"The token is in {tokens.file}.")
+        devices = client.fetch_devices(self._usable)
+        for device in devices:
+            serial, kind = device.get("serial_number"), device.get("device_type")
+            note = "" if kind in KINDS else ", which is not read"
+            dialogue.show(f"Found {serial}: {kind}{note}")
+        if not devices:
+            dialogue.show("The account has no devices yet.")
+
+    def close(self) -> None:
+        self._budget.leave(self)
+        if self._http is not None:
+            self._http.close()
+        self._http = self._client = None
+
+    def deadline_seconds(self) -> float:
+        limit = probe_seconds(self._timeout_seconds) + REPORT_SECONDS
+        return max(self.context.interval, limit)
+
+    def _opened(self) -> tuple[ZodiacClient, TokenFile]:
+        if self._client is None or self._tokens is None:
+            raise BadResponse("not open")
+        return self._client, self._tokens
+
+    def _usable(self, rejected: Token | None) -> Token:
+        client, tokens = self._opened()
+        user, password = self.config.user, self.config.password
+        stored = tokens.stored()
+        if user is not None and stored is not None and not _belongs_to(stored, user):
+            rejected = stored
+        return tokens.usable(
+            self.context.clock,
+            renew=self._renew,
+            obtain=None
+            if user is None or password is None
+            else lambda: client.log_in(user, password),
+            rejected=rejected,
+        )
+
+    def _renew(self, old: Token) -> Token:
+        client, _ = self._opened()
+        if self.config.user is not None and not _belongs_to(old, self.config.user):
+            raise AuthenticationFailed("ZodiacPool: the token belongs to another account")
+        return client.renew(old)
+
+    def _fetch(self) -> list[Sample]:
+        client, _ = self._opened()
+        robots = self._known_robots(client)
+        now = self.context.clock.time()
+        self._pace.distance = DISTANCE_SECONDS * max(1, self._budget.sharers)
+        samples: list[Sample] = []
+        failure: ProbeError | None = None
+        for serial, kind in robots.items():
+            try:
+                reported = client.fetch_state(serial, self._usable)
+            except AuthenticationFailed:
+                raise
+            except ProbeError as error:
+                failure = error
+                if len(robots) > 1:
+                    self.troubles.failed(serial, error, type(error).__name__)
+                continue
+            self.troubles.works(serial)
+            robot = parse_robot(reported, kind)
+            if robot is not None:
+                samples += robot_samples(robot, serial, now)
+            if self.config.details:
+                samples += detail_samples(robot, reported, serial, kind)
+        self.troubles.keep([*robots, *self._missing])
+        if failure is not None and not samples:
+            raise failure
+        if not robots:
+            raise NoData("the account has no robot of a type that is read")
+        return samples
+
+    def _known_robots(self, client: ZodiacClient) -> dict[str, str]:
+        now = self.context.clock.monotonic()
+        if self._robots is None or now >= self._robots_until:
+            devices = client.fetch_devices(self._usable)
+            self._robots = dict(sorted(self._robots_in(devices)))
+            self._robots_until = now + DEVICES_SECONDS
+        return self._robots
+
+    def _robots_in(self, devices: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, str]]:
+        wanted = self.config.devices
+        missing = set(wanted)
+        for device in devices:
+            serial, kind = device.get("serial_number"), device.get("device_type")
+            if not isinstance(serial, str) or not serial or (wanted and serial not in wanted):
+                continue
+            missing.discard(serial)
+            if kind in KINDS:
+                yield serial, kind
+            elif serial not in self._reported:
+                self._reported.add(serial)
+                self.log.info("device %s of type %s is not read", serial, kind)
+        self._missing = sorted(missing)
+        for serial in self._missing:
+            self.troubles.failed(serial, "the account has no such device")
+
+
+def _belongs_to(token: Token, user: str) -> bool:
+    return str(token.extra.get("email", "")).lower() == user.lower()
