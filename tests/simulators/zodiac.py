@@ -71,6 +71,8 @@ class Zodiac(HttpServer):
     is_old: bool = False
     logins: int = 0
     refreshes: int = 0
+    #: Stands in every token; this one makes text that only the URL-safe alphabet has.
+    name: str = "Übergrößenträger ÿ>?"
     #: The token that counts now, and when it ends.
     token: str = ""
     ends_at: float = 0.0
@@ -115,7 +117,7 @@ class Zodiac(HttpServer):
     def _tokens(self, *, refresh: bool) -> dict[str, Any]:
         self.ends_at = self.clock() + self.life_seconds
         self.token = json_web_token(
-            exp=self.ends_at, number=self.logins + self.refreshes, name="Übergrößenträger ÿ>?"
+            exp=self.ends_at, number=self.logins + self.refreshes, name=self.name
         )
         pool = {"IdToken": self.token, "AccessToken": "access", "ExpiresIn": 3600}
         if refresh:
