@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "legacy": {"errors", "model", "plugin", "config", "discovery"},
     # The core's own plugin; its commands are those of the command line.
     "builtin": {"api", "support", "cli"},
-    "testing": {"errors", "model", "plugin", "config", "discovery", "engine"},
+    "testing": {"errors", "model", "plugin", "support", "config", "discovery", "engine"},
     "daemon": {
         *("errors", "model", "plugin", "support", "builtin"),
         *("config", "discovery", "delivery", "engine"),

@@ -65,6 +65,8 @@ class Zodiac(HttpServer):
     clock: Callable[[], float] = time.time
     #: Answers in place of a path's own.
     instead: dict[str, Any] = field(default_factory=dict)
+    #: Further accounts: user and password.
+    others: dict[str, str] = field(default_factory=dict)
     sends_refresh_token: bool = False
     accepts_refresh: bool = True
     #: Only the older list of devices and states are there.
@@ -104,8 +106,12 @@ class Zodiac(HttpServer):
 
     def _log_in(self, body: Mapping[str, Any]) -> Any:
         self.logins += 1
-        if body != {"apiKey": API_KEY, "email": USER, "password": PASSWORD}:
+        password = {USER: PASSWORD, **self.others}.get(str(body.get("email")))
+        expected = {"apiKey": API_KEY, "email": body.get("email"), "password": password}
+        if password is None or body != expected:
             return HttpResponse({"message": "Unauthorized"}, status=401)
+        if self.token and body["email"] in self.others:
+            return self._reply(self.token, refresh=True)  # both accounts share one token here
         return self._tokens(refresh=True)
 
     def _refresh(self, body: Mapping[str, Any]) -> Any:
@@ -119,7 +125,10 @@ class Zodiac(HttpServer):
         self.token = json_web_token(
             exp=self.ends_at, number=self.logins + self.refreshes, name=self.name
         )
-        pool = {"IdToken": self.token, "AccessToken": "access", "ExpiresIn": 3600}
+        return self._reply(self.token, refresh=refresh)
+
+    def _reply(self, token: str, *, refresh: bool) -> dict[str, Any]:
+        pool = {"IdToken": token, "AccessToken": "access", "ExpiresIn": 3600}
         if refresh:
             pool["RefreshToken"] = "refresh"
         return {

@@ -158,6 +158,13 @@ def test_without_a_token_nothing_is_asked_until_there_is_one(home_of, cloud, tmp
     assert home.series() == ROOMS
 
 
+def test_the_token_of_another_access_point_is_not_used(home_of, cloud, tmp_path) -> None:
+    data = {"access_token": TOKEN, "access_point": "3014F711A000000000000002"}
+    (tmp_path / "homematicip_token.json").write_text(json.dumps(data))
+    assert "not signed in" in home_of(authToken=None).reason(AuthenticationFailed)
+    assert cloud.requests == []
+
+
 def test_a_block_means_15_minutes_of_silence_then_30(home_of, cloud) -> None:
     home = home_of()
     home.series()

@@ -366,6 +366,17 @@ def test_user_and_password_sign_in_once_when_there_is_no_token(cloud, tmp_path) 
     home.running.close()
 
 
+def test_two_clients_keep_their_tokens_apart(cloud, tmp_path) -> None:
+    first = Home(cloud, tmp_path, FakeClock(), user=cloud.user, password="geheim")
+    first.series()
+    second = Home(cloud, tmp_path, FakeClock(), client_id="another client", name="b")
+    assert "not signed in" in second.reason(AuthenticationFailed)
+    kept = json.loads((tmp_path / "viessmann_token.json").read_text())
+    assert kept["client_id"] == "client-of-the-test"
+    for home in (first, second):
+        home.running.close()
+
+
 def test_a_refused_password_is_tried_once_and_the_portal_is_named(cloud, tmp_path) -> None:
     home = Home(cloud, tmp_path, FakeClock(), user=cloud.user, password="hunter2")
     for _ in range(400):

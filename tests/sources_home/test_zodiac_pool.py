@@ -219,6 +219,31 @@ def test_a_token_of_another_account_is_not_used(pool_of, cloud, tmp_path) -> Non
     assert (cloud.logins, cloud.refreshes) == (1, 0)
 
 
+def test_two_accounts_keep_their_tokens_apart(pool_of, cloud, tmp_path) -> None:
+    cloud.others["second@example.org"] = "pool"
+    first = pool_of(name="a")
+    second = pool_of(name="b", user="second@example.org", password="pool")
+    for _ in range(3):
+        first.series()
+        second.series()
+        first.clock.advance(30)
+    assert cloud.logins == 2
+    names = sorted(file.name for file in tmp_path.glob("*.json"))
+    assert len(names) == 2
+    assert names[1] == "zodiac-token.json"
+    assert "second" not in " ".join(names)
+
+
+def test_a_file_that_the_config_names_is_taken_over_by_the_account(
+    pool_of, cloud, tmp_path
+) -> None:
+    pool = {"IdToken": "somebody", "RefreshToken": "refresh"}
+    data = {"id": 5, "email": "other@example.org", "userPoolOAuth": pool, "expires_at": NOW + 9999}
+    (tmp_path / "mine.json").write_text(json.dumps(data))
+    assert pool_of(tokenFile="mine.json").series() == RUNNING
+    assert json.loads((tmp_path / "mine.json").read_text())["email"] == USER
+
+
 def test_without_a_password_the_token_of_a_sign_in_serves(pool_of, cloud, tmp_path) -> None:
     pool = pool_of(user=None, password=None)
     assert "run 'pollect auth ZodiacPool" in pool.reason(AuthenticationFailed)

@@ -1,12 +1,28 @@
 """What the sources of cloud accounts share."""
 
+import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from pollect.api import BadResponse, ConfigError, TargetUnavailable
+from pollect.api import (
+    AuthenticationFailed,
+    BadResponse,
+    ConfigError,
+    SourceContext,
+    TargetUnavailable,
+)
 from pollect.support.http import HttpClient, Response
+from pollect.support.tokens import (
+    OAuthFormat,
+    Token,
+    TokenFile,
+    TokenFormat,
+    find_token_file,
+    sign_in_command,
+    token_file,
+)
 from pollect.support.urls import check_url
 
 #: For one request.
@@ -16,6 +32,7 @@ PROBE_SECONDS = 30.0
 #: The shortest time that is left to a request.
 _SHORTEST_SECONDS = 0.1
 _QUOTED_CHARACTERS = 80
+_DIGEST_BYTES = 4
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -29,6 +46,36 @@ def check_cloud_url(url: str, key: str) -> str:
     if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
         raise ConfigError("expected an https URL: tokens are sent there", key=key)
     return url.rstrip("/")
+
+
+def token_file_of(
+    context: SourceContext,
+    name: str,
+    option: str | None,
+    account: str,
+    is_ours: Callable[[Token], bool],
+    form: TokenFormat | None = None,
+) -> TokenFile:
+    """Return the file for the token of an account: the one of 1.x for the first account.
+
+    A file that holds the token of another account is left to that; then the name gets a digest of
+    the account, unless the config names the file (`option`).
+    """
+    remedy = sign_in_command(context)
+    form = form or OAuthFormat()
+    found = token_file(find_token_file(context, name, option), remedy=remedy, form=form)
+    if option is not None:
+        return found
+    try:
+        kept = found.stored()
+    except AuthenticationFailed:
+        return found  # it cannot be read; whoever wants a token says so
+    if kept is None or is_ours(kept):
+        return found
+    digest = hashlib.blake2b(account.encode(), digest_size=_DIGEST_BYTES).hexdigest()
+    stem, dot, suffix = name.rpartition(".")
+    own = context.state_dir / f"{stem}-{digest}{dot}{suffix}"
+    return token_file(own, remedy=remedy, form=form)
 
 
 class CloudClient:

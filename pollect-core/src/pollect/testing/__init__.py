@@ -19,6 +19,7 @@ from pollect.testing.servers import (
     stay_silent,
     talk_rubbish,
 )
+from pollect.testing.sign_in import RehearsedSignIn
 from pollect.testing.waiting import wait_until
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "HttpResponse",
     "HttpServer",
     "Misbehaviour",
+    "RehearsedSignIn",
     "Running",
     "SourceCase",
     "StandIn",

@@ -24,18 +24,13 @@ from pollect.api import (
 )
 from pollect.support.pacing import Pace
 from pollect.support.quota import shared_budget
-from pollect.support.tokens import (
-    Token,
-    TokenFile,
-    find_token_file,
-    sign_in_command,
-    token_file,
-)
+from pollect.support.tokens import Token, TokenFile, sign_in_command
 from pollect_sources_home.cloud import (
     DEFAULT_TIMEOUT_SECONDS,
     CloudClient,
     check_cloud_url,
     probe_seconds,
+    token_file_of,
 )
 from pollect_sources_home.homematic_ip.client import (
     INVALID_PIN,
@@ -100,8 +95,14 @@ class HomematicIpSource(Source[HomematicIpConfig]):
     def open(self) -> None:
         self.close()
         self._budget.join(self)
-        file = find_token_file(self.context, FILE_NAME, self.config.token_file)
-        self._tokens = token_file(file, remedy=sign_in_command(self.context))
+        point = self._access_point
+        self._tokens = token_file_of(
+            self.context,
+            FILE_NAME,
+            self.config.token_file,
+            point,
+            lambda token: token.extra.get("access_point", point) == point,
+        )
         self._http = CloudClient(self._timeout_seconds)
         self._client = HomematicIpClient(
             self._http, self._budget, self.context.clock, self._access_point, self._lookup_url
@@ -127,7 +128,7 @@ class HomematicIpSource(Source[HomematicIpConfig]):
             lambda: client.is_acknowledged(identity),
         )
         token = client.request_token(identity)
-        tokens.store(Token(access=token))
+        tokens.store(Token(access=token, extra={"access_point": self._access_point}))
         dialogue.show(f"The token is in {tokens.file}.")
         if self.config.auth_token is not None:
             dialogue.show("The config has an authToken, which is used instead: remove it there.")

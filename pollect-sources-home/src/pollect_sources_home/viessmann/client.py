@@ -125,7 +125,8 @@ class ViessmannClient:
             "POST", self._token_url, data={"client_id": self._client_id, **form}
         )
         if response.status == 200:
-            return token_of_reply(require_secret_object(response), self._clock)
+            reply = require_secret_object(response)
+            return token_of_reply(reply, self._clock, keep={"client_id": self._client_id})
         if response.status in (400, 401, 403):
             reason = _error_of(response)
             raise AuthenticationFailed(

@@ -30,18 +30,13 @@ from pollect.api import (
 from pollect.support.oauth import AuthorizationRequest
 from pollect.support.pacing import Pace
 from pollect.support.quota import Quota, shared_budget
-from pollect.support.tokens import (
-    Token,
-    TokenFile,
-    find_token_file,
-    sign_in_command,
-    token_file,
-)
+from pollect.support.tokens import Token, TokenFile, sign_in_command
 from pollect_sources_home.cloud import (
     DEFAULT_TIMEOUT_SECONDS,
     CloudClient,
     check_cloud_url,
     probe_seconds,
+    token_file_of,
 )
 from pollect_sources_home.viessmann.client import SCOPE, NotFound, ViessmannClient
 from pollect_sources_home.viessmann.details import DETAILS, parse_details, parse_online
@@ -146,15 +141,22 @@ class ViessmannSource(Source[ViessmannConfig]):
     def open(self) -> None:
         self.close()
         self._budget.join(self)
-        file = find_token_file(self.context, FILE_NAME, self.config.token_file)
-        self._tokens = token_file(file, remedy=sign_in_command(self.context))
+        client_id = self.config.client_id or ""
+        self._tokens = token_file_of(
+            self.context,
+            FILE_NAME,
+            self.config.token_file,
+            client_id,
+            # 1.x did not note whose token it is.
+            lambda token: token.extra.get("client_id", client_id) == client_id,
+        )
         self._http = CloudClient(self._timeout_seconds)
         self._client = ViessmannClient(
             self._http,
             self._tokens,
             self._budget,
             self.context.clock,
-            client_id=self.config.client_id or "",
+            client_id=client_id,
             api_url=self._api_url,
             identity_url=self._identity_url,
         )

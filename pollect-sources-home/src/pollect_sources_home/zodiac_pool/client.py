@@ -15,7 +15,7 @@ from urllib.parse import quote
 from pollect.api import AuthenticationFailed, BadResponse, Clock, ProbeError, Secret
 from pollect.support.http import Response
 from pollect.support.quota import Budget, retry_after
-from pollect.support.tokens import Token, TokenFile, moment_of_expiry, secret_of
+from pollect.support.tokens import Token, moment_of_expiry, secret_of
 from pollect_sources_home.cloud import CloudClient, failure, json_object, require_secret_object
 
 #: The same for everybody who uses the app.
@@ -64,7 +64,6 @@ class ZodiacClient:
     def __init__(
         self,
         http: CloudClient,
-        tokens: TokenFile,
         budget: Budget,
         clock: Clock,
         *,
@@ -72,7 +71,6 @@ class ZodiacClient:
         devices_url: str,
     ) -> None:
         self._http = http
-        self._tokens = tokens
         self._budget = budget
         self._clock = clock
         self._users_url = users_url

@@ -25,14 +25,13 @@ from pollect.api import (
 )
 from pollect.support.pacing import Pace
 from pollect.support.quota import shared_budget
-from pollect.support.tokens import (
-    Token,
-    TokenFile,
-    find_token_file,
-    sign_in_command,
-    token_file,
+from pollect.support.tokens import Token, TokenFile
+from pollect_sources_home.cloud import (
+    CloudClient,
+    check_cloud_url,
+    probe_seconds,
+    token_file_of,
 )
-from pollect_sources_home.cloud import CloudClient, check_cloud_url, probe_seconds
 from pollect_sources_home.web import REPORT_SECONDS
 from pollect_sources_home.zodiac_pool.client import ZodiacClient, ZodiacFormat
 from pollect_sources_home.zodiac_pool.robots import (
@@ -105,13 +104,10 @@ class ZodiacPoolSource(Source[ZodiacPoolConfig]):
     def open(self) -> None:
         self.close()
         self._budget.join(self)
-        file = find_token_file(self.context, FILE_NAME, self.config.token_file)
-        remedy = sign_in_command(self.context)
-        self._tokens = token_file(file, remedy=remedy, form=ZodiacFormat())
+        self._tokens = self._own_tokens()
         self._http = CloudClient(self._timeout_seconds)
         self._client = ZodiacClient(
             self._http,
-            self._tokens,
             self._budget,
             self.context.clock,
             users_url=self._users_url,
@@ -158,12 +154,25 @@ class ZodiacPoolSource(Source[ZodiacPoolConfig]):
             raise BadResponse("not open")
         return self._client, self._tokens
 
+    def _own_tokens(self) -> TokenFile:
+        user = self.config.user
+        return token_file_of(
+            self.context,
+            FILE_NAME,
+            self.config.token_file,
+            user or "",
+            lambda token: user is None or _belongs_to(token, user),
+            ZodiacFormat(),
+        )
+
     def _usable(self, rejected: Token | None) -> Token:
         client, tokens = self._opened()
         user, password = self.config.user, self.config.password
         stored = tokens.stored()
         if user is not None and stored is not None and not _belongs_to(stored, user):
-            rejected = stored
+            # Another source has signed in meanwhile; a file that the config names is taken over.
+            tokens = self._tokens = self._own_tokens()
+            rejected = tokens.stored() if self.config.token_file else None
         return tokens.usable(
             self.context.clock,
             renew=self._renew,
