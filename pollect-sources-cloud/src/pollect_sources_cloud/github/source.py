@@ -168,7 +168,7 @@ class GitHubSource(Source[GitHubConfig]):
         self._limit = Limit(self._endpoint, config.timeout or ANSWER_SECONDS)
         account = config.token.reveal() if config.token else ""
         owner = f"{self._endpoint} {account}"
-        self._budget = shared_budget(context, "github", owner, sharer=self)
+        self._budget = shared_budget(context, "github", owner)
         self._http: HttpClient | None = None
         self._github: GitHub | None = None
 

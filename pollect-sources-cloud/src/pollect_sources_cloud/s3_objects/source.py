@@ -127,7 +127,7 @@ class S3ObjectsSource(Source[S3ObjectsConfig]):
         self._url = self._find_url()
         self._limit = Limit(f"bucket {config.bucket}", config.timeout or ANSWER_SECONDS)
         owner = f"{self._url} {config.access_key}"
-        self._budget = shared_budget(context, "s3", owner, sharer=self)
+        self._budget = shared_budget(context, "s3", owner)
         self._http: HttpClient | None = None
 
     def open(self) -> None:
