@@ -8,6 +8,7 @@ from pollect.api import NoData, Outcome, ProbeResult, Source, TargetUnavailable
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
 from pollect.engine.guard import Guard
+from pollect.engine.health import Health
 from pollect.engine.plan import SourcePlan
 from pollect.engine.selfmetrics import describe_sources
 from pollect.model import SourceStatus
@@ -165,3 +166,15 @@ def test_values_of_a_troubled_source_replace_the_older_ones(run: Run) -> None:
     run(plan_of([source], [writer], interval=0.02))
     wait_until(lambda: len(writer.batches) > 2)
     assert [batch.samples[0].value for batch in writer.batches[:3]] == [1, 2, 3]
+
+
+def test_the_time_of_the_last_change_stays_while_nothing_changes() -> None:
+    source = scripted()
+    health = Health(source.context.id, source.log)
+    away = TargetUnavailable("away")
+    for time, outcome in ((1.0, Outcome.FAILED), (2.0, Outcome.BUG), (3.0, Outcome.FAILED)):
+        health.take(ProbeResult(source.context.id, outcome, (), time, 0.1, away))
+        assert health.status(series=0, skipped=0).since == 1.0
+    for time, outcome in ((4.0, Outcome.OK), (5.0, Outcome.TROUBLED), (6.0, Outcome.NO_DATA)):
+        health.take(ProbeResult(source.context.id, outcome, (), time, 0.1))
+        assert health.status(series=0, skipped=0).since == 4.0

@@ -1,0 +1,139 @@
+"""In-process writers: in order, by one thread at a time, and bounded when they block."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pollect.api import Batch, Metric, SourceId
+from pollect.delivery.direct import HUNG_SECONDS, PATIENCE_SECONDS, DirectPort
+from pollect.testing import FakeClock, build_writer
+from tests.core.engine.rig import Gate, RecordingWriter, wait_until
+
+VALUE = Metric("value")
+SOURCE = SourceId("a", "b")
+
+
+def batch(number: float) -> Batch:
+    return Batch(SOURCE, [VALUE.sample(number)], 0.0)
+
+
+class Port:
+    """A port whose writer blocks until the test opens the gate."""
+
+    def __init__(self, **section: Any) -> None:
+        self.clock, self.gate = FakeClock(), Gate()
+        self.lost: list[float] = []
+        writer = build_writer(section, RecordingWriter, clock=self.clock)
+        assert isinstance(writer, RecordingWriter)
+        self.writer, keep = writer, writer.write
+        self.blocked = threading.Event()
+
+        def write(batches: Sequence[Batch]) -> None:
+            self.blocked.set()
+            self.gate()
+            keep(batches)
+
+        writer.write = write  # type: ignore[method-assign]
+        self.port = DirectPort(
+            writer,
+            clock=self.clock,
+            lost=lambda name, lost, error: self.lost.append(lost.samples[0].value),
+        )
+        self.thread = threading.Thread(target=self.port.deliver, args=[[batch(0)]], daemon=True)
+        self.thread.start()
+        assert self.blocked.wait(5)
+
+    @property
+    def written(self) -> list[float]:
+        return [each.samples[0].value for each in self.writer.batches]
+
+
+def test_what_waits_for_a_writer_that_blocks_is_bounded_and_the_oldest_goes_first(caplog) -> None:
+    port = Port(buffer={"samples": 3})
+    port.clock.advance(PATIENCE_SECONDS / 2)
+    for number in range(1, 11):
+        port.port.deliver([batch(number)])
+    assert not port.lost, "a moment is nothing"
+    assert port.port.status().buffered_samples == 10
+    port.clock.advance(PATIENCE_SECONDS)
+    port.port.deliver([batch(11)])
+    assert port.lost == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert port.port.status().lost_samples == 8
+    assert caplog.text.count("the oldest samples are being dropped") == 1
+    port.gate.open()
+    wait_until(lambda: port.written == [0, 9, 10, 11])
+    assert port.port.wait_idle(5)
+
+
+def test_a_writer_that_does_not_return_is_down_until_it_does(caplog) -> None:
+    caplog.set_level("INFO")
+    port = Port()
+    assert port.port.status().up
+    port.clock.advance(HUNG_SECONDS + 1)
+    status = port.port.status()
+    assert (status.up, status.reason) == (False, "has not returned from write() for 11 s")
+    for number in range(1, 4):
+        port.port.deliver([batch(number)])
+    assert caplog.text.count("has not returned from write()") == 1
+    port.gate.open()
+    assert port.port.wait_idle(5)
+    assert port.port.status().up
+    assert port.written == [0, 1, 2, 3]
+    assert caplog.text.count("writes again") == 1
+
+
+def test_a_single_batch_is_never_too_large_to_wait() -> None:
+    port = Port(buffer={"samples": 1})
+    port.clock.advance(PATIENCE_SECONDS + 1)
+    large = Batch(SOURCE, [VALUE.sample(number) for number in range(100)], 0.0)
+    port.port.deliver([large])
+    port.gate.open()
+    wait_until(lambda: len(port.writer.batches) == 2)
+    assert not port.lost
+
+
+def test_a_port_that_was_given_up_counts_what_comes_as_lost() -> None:
+    port = Port()
+    port.port.deliver([batch(1)])
+    port.port.give_up()
+    port.port.deliver([batch(2)])
+    assert port.lost == [1, 2]
+    assert port.port.status().lost_samples == 2
+    port.gate.open()
+
+
+@pytest.mark.parametrize("threads", [8])
+def test_many_threads_write_one_after_the_other(threads: int) -> None:
+    writer = build_writer({}, RecordingWriter)
+    assert isinstance(writer, RecordingWriter)
+    inside, most, keep = [0], [0], writer.write
+
+    def write(batches: Sequence[Batch]) -> None:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        keep(batches)
+        inside[0] -= 1
+
+    writer.write = write  # type: ignore[method-assign]
+    port = DirectPort(writer, clock=FakeClock())
+    together = threading.Barrier(threads)
+
+    def deliver(first: int) -> None:
+        together.wait(5)
+        for number in range(200):
+            port.deliver([batch(first + number)])
+
+    workers = [threading.Thread(target=deliver, args=[1000 * n]) for n in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(10)
+    assert port.wait_idle(5)
+    assert most == [1]
+    values = [each.samples[0].value for each in writer.batches]
+    assert len(values) == 200 * threads
+    for first in range(threads):
+        own = [value for value in values if value // 1000 == first]
+        assert own == sorted(own), "each thread's batches in order"
