@@ -9,7 +9,7 @@ PARTS  ?=
 export PARTS
 
 .DEFAULT_GOAL := help
-.PHONY: help run test pythons bounds upgrade lint type bench outages build services docs catalogue bpf clean setup
+.PHONY: help run test pythons bounds upgrade lint type bench outages build services docs catalogue firmware bpf clean setup
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -52,6 +52,9 @@ docs: $(VENV)/.tools ## Write docs/reference.md and the tables of sources anew f
 catalogue: $(VENV)/.tools ## Write anew what `pollect deps` knows of distributions that are not installed
 	@$(BIN)/python -m tests.tools.catalogue
 
+firmware: $(VENV)/.tools ## Build the ESPHome device that tests run (Python 3.12 or newer, g++, ninja)
+	@$(BIN)/python -m tests.tools.firmware
+
 bpf: ## Build the packet counter of K8sNamespaceTraffic anew (needs clang)
 	@$(PYTHON) -m tests.tools.bpf
 
@@ -61,7 +64,7 @@ services: ## Install the Debian packages that integration tests drive (root)
 setup: $(VENV)/.tools ## Make the environment with all distributions and tools
 
 clean: ## Remove what the other targets made
-	@rm -rf $(VENV) dist .bench .bounds .pythons .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) dist .bench .bounds .firmware .pythons .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.installed: constraints.txt $(wildcard pollect-*/pyproject.toml)
 	@echo "installing pollect into $(VENV) ..."
@@ -89,5 +92,5 @@ $(VENV)/.tools: $(VENV)/.installed pyproject.toml
 	@.bench/1x/bin/python -m pip install --quiet "pollect==1.2.3" "psutil~=6.1" \
 	  "prometheus-client~=0.21.1" "paho-mqtt~=2.1.0" "gevent~=24.11" "pyOpenSSL>=24" \
 	  "fritzconnection~=1.15.1" "google-cloud-storage~=2.19.0" "appstoreconnect~=0.10.1" \
-	  "homematicip==1.1.5"
+	  "homematicip==1.1.5" "aioesphomeapi~=28.0" "websocket-client~=1.8"
 	@touch $@

@@ -21,6 +21,7 @@ from pollect.testing import SourceCase, WriterCase, serve_http, serve_udp
 from pollect.testing.programs import stand_in
 from tests.contract.cloud_cases import CLOUD_SOURCES
 from tests.contract.home_cases import HOME_SOURCES
+from tests.contract.home_push_cases import PUSH_SOURCES
 from tests.simulators.certificates import Authority
 from tests.simulators.daemons import free_port
 from tests.simulators.fritz_box import FritzBox
@@ -320,6 +321,7 @@ SOURCES = [
         protocol="udp",
     ),
     *HOME_SOURCES,
+    *PUSH_SOURCES,
     *CLOUD_SOURCES,
 ]
 

@@ -1,6 +1,6 @@
 """The sources of this distribution, one a line."""
 
-from pollect.api import SourceSpec, hookimpl
+from pollect.api import SourceSpec, Suggestion, hookimpl
 
 PACKAGE = "pollect_sources_home"
 
@@ -13,6 +13,12 @@ def pollect_sources() -> list[SourceSpec]:
             "AiOnTheEdge",
             f"{PACKAGE}.ai_on_the_edge.source:AiOnTheEdgeSource",
             summary="Reading, rate and errors of a meter with an AI-on-the-edge camera",
+        ),
+        SourceSpec(
+            "EspHome",
+            f"{PACKAGE}.esp_home.source:EspHomeSource",
+            summary="Sensors of an ESPHome device, as it sends them",
+            extra="esphome",
         ),
         SourceSpec(
             "Evcc",
@@ -35,6 +41,11 @@ def pollect_sources() -> list[SourceSpec]:
             summary="Running streams and libraries of a Plex Media Server",
         ),
         SourceSpec(
+            "SmaEnergyMeter",
+            f"{PACKAGE}.sma_energy_meter.source:SmaEnergyMeterSource",
+            summary="SMA Energy Meter or Sunny Home Manager 2.0, by multicast",
+        ),
+        SourceSpec(
             "Viessmann",
             f"{PACKAGE}.viessmann.source:ViessmannSource",
             summary="Heat pumps, boilers, ventilation and batteries in the Viessmann cloud",
@@ -45,3 +56,11 @@ def pollect_sources() -> list[SourceSpec]:
             summary="Cleaning robots of a pool in the Zodiac (iAqualink) cloud",
         ),
     ]
+
+
+@hookimpl
+def pollect_suggestions() -> list[Suggestion]:
+    """Return what suits this host, for `pollect init`."""
+    from pollect_sources_home.suggestions import suggest
+
+    return list(suggest())

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import ClassVar
 
-from pollect.errors import TargetUnavailable, describe
+from pollect.errors import ProbeError, TargetUnavailable, describe
 from pollect.plugin import Clock, ProbeValue, Source, SourceConfigT, SourceContext
 from pollect.support.backoff import Backoff
 from pollect.support.supervision import STOP_SECONDS, Supervision, ended_without_reason
@@ -70,6 +70,11 @@ class Background:
     def stopped(self) -> bool:
         """Whether the work is to end; `work` looks here between two steps."""
         return self._stopped.is_set()
+
+    @property
+    def decided(self) -> bool:
+        """Whether the first attempt since the start has worked or failed."""
+        return self._state.decided
 
     def start(self) -> None:
         """Start, unless it runs; returns at once.
@@ -131,20 +136,21 @@ class Background:
             with self._changed:
                 self._state.begin()
                 self._changed.notify_all()
-            error: BaseException
+            error: BaseException | None = None
             try:
                 self._work()
-                error = ended_without_reason()
             except BaseException as raised:  # noqa: BLE001 - work is plugin code, and goes on
                 error = raised
             if stopped.is_set():
                 return
             self._failed(error, stopped)
 
-    def _failed(self, error: BaseException, stopped: threading.Event) -> None:
+    def _failed(self, error: BaseException | None, stopped: threading.Event) -> None:
         """Note why the work ended, and wait until it is worth another attempt."""
         with self._changed:
-            self._state.fail(self._state.silence() if self._was_silent else error)
+            if self._was_silent and not isinstance(error, ProbeError):
+                error = self._state.silence()
+            self._state.fail(error or ended_without_reason())
             self._was_silent = False
             self._changed.notify_all()
             ends = self._clock.monotonic() + self._state.pause()
