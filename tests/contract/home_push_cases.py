@@ -1,11 +1,14 @@
 """How to put home sources whose devices speak by themselves to the contract; see `cases`."""
 
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pollect.testing import SourceCase
+from tests.simulators.certificates import Authority
 from tests.simulators.daemons import free_port
 from tests.simulators.esphome.device import (
     NoiseTerminator,
@@ -13,6 +16,7 @@ from tests.simulators.esphome.device import (
     device_replies,
     messages,
 )
+from tests.simulators.pmcc import Charger
 from tests.simulators.sma_energy_meter import LOOPBACK, Sender, datagram
 
 
@@ -23,6 +27,13 @@ def esp_home_device() -> Iterator[Mapping[str, Any]]:
     with SimulatedDevice(device_replies([entity], [state])) as device:
         with NoiseTerminator(device.host, device.port, bytes(32)) as terminator:
             yield {"host": terminator.host, "port": terminator.port}
+
+
+@contextmanager
+def charger() -> Iterator[Mapping[str, Any]]:
+    with tempfile.TemporaryDirectory() as folder:
+        with Charger(Authority(Path(folder)).self_signed(Path(folder))) as server:
+            yield {"host": server.address}
 
 
 @contextmanager
@@ -44,6 +55,12 @@ PUSH_SOURCES: list[SourceCase] = [
         },
         target=esp_home_device,
         at=lambda host, port: {"host": host, "port": port},
+        protocol="tcp",
+    ),
+    SourceCase(
+        section={"type": "Pmcc", "host": "localhost", "timeout": 2, "details": True},
+        target=charger,
+        at=lambda host, port: {"host": f"{host}:{port}"},
         protocol="tcp",
     ),
     SourceCase(

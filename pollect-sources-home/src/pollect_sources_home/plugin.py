@@ -41,6 +41,12 @@ def pollect_sources() -> list[SourceSpec]:
             summary="Running streams and libraries of a Plex Media Server",
         ),
         SourceSpec(
+            "Pmcc",
+            f"{PACKAGE}.pmcc.source:PmccSource",
+            summary="Session of a Porsche Mobile Charger Connect",
+            extra="pmcc",
+        ),
+        SourceSpec(
             "SmaEnergyMeter",
             f"{PACKAGE}.sma_energy_meter.source:SmaEnergyMeterSource",
             summary="SMA Energy Meter or Sunny Home Manager 2.0, by multicast",

@@ -61,6 +61,9 @@ class Line:
                 self.ended.wait(30)
             case "hang up":
                 self.background.works()
+            case "asleep":
+                self.background.slow_down()
+                raise TargetUnavailable("asleep")
             case "hang":
                 self.ended.wait(30)
 
@@ -159,6 +162,17 @@ def test_refused_credentials_wait_for_the_longest_pause_at_once() -> None:
     with Line(AuthenticationFailed("wrong key")) as line:
         line.wait_for(2)
     assert line.pauses[0] >= 50
+
+
+def test_work_may_ask_for_the_longest_pause_and_a_good_minute_ends_that() -> None:
+    with Line("asleep") as line:
+        line.wait_for(2)
+        wait_until(line.is_up)
+        line.clock.advance(61)
+        line.ended.set()
+        line.wait_for(3)
+    assert line.pauses[0] >= 50
+    assert line.pauses[1] <= 1
 
 
 def test_a_silent_peer_is_noticed_and_connected_to_again() -> None:

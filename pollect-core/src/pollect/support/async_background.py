@@ -62,6 +62,10 @@ class AsyncBackground:
             now = asyncio.get_running_loop().time()
             self._limit.reschedule(now + self._state.silence_seconds)
 
+    def slow_down(self) -> None:
+        """Make the next pause the longest: called by `work` when trying soon again is no use."""
+        self._state.slow_down()
+
     async def check(self, *, patience_seconds: float = 0.0) -> None:
         """Return if the device answers; raises `ProbeError` with the reason otherwise.
 

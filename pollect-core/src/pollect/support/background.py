@@ -104,6 +104,11 @@ class Background:
             self._state.works()
             self._changed.notify_all()
 
+    def slow_down(self) -> None:
+        """Make the next pause the longest: called by `work` when trying soon again is no use."""
+        with self._changed:
+            self._state.slow_down()
+
     def check(self, *, patience_seconds: float = 0.0) -> None:
         """Return if the device answers; raises `ProbeError` with the reason otherwise.
 

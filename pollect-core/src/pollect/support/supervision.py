@@ -53,6 +53,7 @@ class Supervision:
         self._heard = self._clock.monotonic()
         self._up_since = self._heard
         self._failing = False
+        self._slow = False
 
     @property
     def decided(self) -> bool:
@@ -90,13 +91,18 @@ class Supervision:
         if self.up and self._clock.monotonic() - self._up_since >= SOUND_SECONDS:
             self._backoff.reset()
         self.up, self.error, self._active = False, error, False
-        if isinstance(error, AuthenticationFailed):
-            self._backoff.exhaust()  # trying often helps nobody, and may lock the account
+        if self._slow or isinstance(error, AuthenticationFailed):
+            self._backoff.exhaust()  # trying often does not help, and may lock an account
+        self._slow = False
         if not self._failing:
             self._failing = True
             self._report(error)
         # The frames of the traceback hold what the work held: sockets, messages, secrets.
         error.__traceback__ = None
+
+    def slow_down(self) -> None:
+        """Let the failure to come be followed by the longest pause."""
+        self._slow = True
 
     def pause(self) -> float:
         """Return how many seconds to wait before the next attempt."""
