@@ -48,7 +48,11 @@ def old_pollect(config: Path, *, environ: Mapping[str, str] | None = None) -> It
         yield
     finally:
         process.terminate()
-        process.wait(LIMIT_SECONDS)
+        try:
+            process.wait(LIMIT_SECONDS / 4)
+        except subprocess.TimeoutExpired:  # some sources have threads that never end
+            process.kill()
+            process.wait(LIMIT_SECONDS)
 
 
 def series_of(port: int) -> Series:

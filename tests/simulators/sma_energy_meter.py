@@ -8,6 +8,8 @@ from types import TracebackType
 from typing import Self
 
 GROUP = "239.12.255.254"
+#: 1.x knows no other.
+PORT_OF_1X = 9522
 LOOPBACK = "127.0.0.1"
 
 #: Asks every device of the maker for an answer.
@@ -43,6 +45,21 @@ def datagram(
     extra = b"\0\x03" if protocol == 0x6081 else b""
     body = struct.pack("!H", protocol) + extra + struct.pack("!HII", susyid, serial, 1000) + records
     return b"SMA\0\0\x04\x02\xa0\0\0\0\1" + struct.pack("!HH", len(body), 0x10) + body + bytes(4)
+
+
+def large_datagram() -> bytes:
+    """Return a datagram of 608 bytes with every quantity, as a Home Manager 2.0 sends it."""
+    numbers: dict[tuple[int, int], int] = {}
+    for phase in range(4):
+        for index in (1, 2, 3, 4, 9, 10):
+            numbers[index + 20 * phase, 4] = 100 * index + phase
+            numbers[index + 20 * phase, 8] = 3_600_000 * (index + 10 * phase)
+        if phase:
+            numbers[11 + 20 * phase, 4] = 1000 + phase
+            numbers[12 + 20 * phase, 4] = 230_000 + phase
+        numbers[13 + 20 * phase, 4] = 900 + phase
+    numbers[14, 4] = 50_010
+    return datagram(numbers)
 
 
 def as_meter(recorded: bytes, serial: int) -> bytes:

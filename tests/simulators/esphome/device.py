@@ -23,8 +23,7 @@ from tests.tools.firmware import PORT, PROGRAM
 #: The library's definitions; they are made at run time, so that no type checker knows them.
 messages: Any = api_pb2
 
-HELLO, DISCONNECT, PING, DEVICE_INFO, LIST, SUBSCRIBE = 1, 5, 7, 9, 11, 20
-REPLY_IDS = {HELLO: 2, DISCONNECT: 6, PING: 8, DEVICE_INFO: 10}
+HELLO, LOGIN, DISCONNECT, PING, DEVICE_INFO, LIST, SUBSCRIBE = 1, 3, 5, 7, 9, 11, 20
 #: Messages by their number, as far as the simulated device sends them.
 SENT_IDS = {
     "HelloResponse": 2,
@@ -124,6 +123,7 @@ class SimulatedDevice(TcpServer):
         self.replies = {
             PING: encode(messages.PingResponse()),
             DISCONNECT: encode(messages.DisconnectResponse()),
+            LOGIN: frame(4, b""),
             **replies,
         }
         self.requests: list[int] = []
