@@ -164,6 +164,15 @@ def test_a_list_of_serials_adds_a_label(caplog: pytest.LogCaptureFixture) -> Non
     assert caplog.messages == [f"meter {B}: no measurements since the last probe"]
 
 
+def test_a_list_does_not_wait_for_a_meter_that_never_speaks() -> None:
+    with House(serial=[A, B]) as house:
+        house.send(datagram(serial=A))
+        assert "no measurements" in house.reason()
+        house.send(datagram(serial=A))
+        assert house.probe()["wirkleistung_positive", "0", str(A)] == 250.0
+        assert f"meter {B}: no measurements" in str(house.source.troubles)
+
+
 def test_the_label_serial_comes_last_on_request() -> None:
     with House(serialLabel=True, details=True) as house:
         house.send(datagram())
@@ -232,6 +241,22 @@ def test_after_a_minute_of_silence_the_group_is_joined_again(house: House) -> No
     house.wait_until_it_listens()
     house.send(power(200))
     assert house.probe()["wirkleistung_positive", "0"] == 200.0
+
+
+def test_after_a_minute_of_silence_a_meter_that_replaced_it_is_taken(house: House) -> None:
+    house.send(power(100))
+    house.probe()
+    old = house.source._listener
+    house.clock.advance(61)
+
+    def is_back() -> bool:
+        house.clock.advance(1)
+        return house.source._listener is not old
+
+    wait_until(is_back)
+    house.wait_until_it_listens()
+    house.send(datagram({(1, 4): 40}, serial=B))
+    assert house.probe() == {("wirkleistung_positive", "0"): 4.0}
 
 
 def test_unicast_is_heard_as_well_and_alone_if_asked_for() -> None:

@@ -1,5 +1,8 @@
+import gc
 import logging
 import threading
+import time
+import weakref
 
 import pytest
 
@@ -7,6 +10,7 @@ from pollect.api import AuthenticationFailed, Metric, SourceConfig, TargetUnavai
 from pollect.support.background import Background, BackgroundSource
 from pollect.support.backoff import Backoff
 from pollect.testing import FakeClock, Running, build_source, no_leaks
+from pollect.testing.clock import GLANCE_SECONDS
 from pollect.testing.waiting import wait_until
 
 LOG = logging.getLogger("test.background")
@@ -202,10 +206,34 @@ def test_an_attempt_that_hangs_in_connecting_is_interrupted() -> None:
 
 def test_a_pause_is_not_taken_for_silence() -> None:
     with Line(AuthenticationFailed("wrong key"), silence=5) as line:
-        wait_until(lambda: line.attempts == 1)
-        line.clock.advance(30)
         with pytest.raises(AuthenticationFailed):
             line.background.check(patience_seconds=5)
+        for _ in range(3):
+            line.clock.advance(10)
+            time.sleep(2 * GLANCE_SECONDS)  # the watch looks at the time in the meantime
+        with pytest.raises(AuthenticationFailed):
+            line.background.check()
+
+
+def test_a_failure_keeps_nothing_alive_that_the_work_held() -> None:
+    class Held:
+        pass
+
+    held = Held()
+    gone = weakref.ref(held)
+
+    def work() -> None:
+        nonlocal held
+        kept, held = held, Held()
+        raise TargetUnavailable(f"away, while {type(kept).__name__} was open")
+
+    background = Background(work, interrupt=lambda: None, log=LOG, clock=FakeClock())
+    background.start()
+    with pytest.raises(TargetUnavailable, match="away"):
+        background.check(patience_seconds=5)
+    gc.collect()
+    assert gone() is None
+    background.stop()
 
 
 @pytest.mark.parametrize("step", ["hang", "listen", TargetUnavailable("away")])

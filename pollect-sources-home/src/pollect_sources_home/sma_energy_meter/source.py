@@ -25,12 +25,11 @@ from pollect.api import (
     TargetUnavailable,
 )
 from pollect.support.background import BackgroundSource
-from pollect.support.troubles import Troubles
 from pollect_sources_home.sma_energy_meter.listener import Listener
 from pollect_sources_home.sma_energy_meter.meters import Meter, Meters
 from pollect_sources_home.sma_energy_meter.payload import MULTICAST_GROUP, PORT, parse_datagram
 
-#: Between two probes that are closer than this there need not be a datagram.
+#: Meters send every second or more often: for so long it is no wonder not to hear one.
 PATIENCE_SECONDS = 2.0
 
 _POWERS = {
@@ -132,8 +131,10 @@ class SmaEnergyMeterSource(BackgroundSource[SmaEnergyMeterConfig]):
         self._lock = threading.Lock()
         self._meters = Meters(self._wanted)
         self._listener: Listener | None = None
+        self._listening_since = 0.0
+        #: Serial number -> when a probe found measurements of it.
+        self._seen: dict[int, float] = {}
         self._told: set[int] = set()
-        self._troubles = Troubles(self.log)
         self._last: list[Sample] = []
         self._taken_at = 0.0
 
@@ -141,6 +142,7 @@ class SmaEnergyMeterSource(BackgroundSource[SmaEnergyMeterConfig]):
         port, multicast = self.config.port, self.config.multicast
         with self._lock:
             self._meters.forget()
+        self._listening_since = self.context.clock.monotonic()
         with Listener(port, interface=self._interface, multicast=multicast) as listener:
             self._listener = listener
             if self.background.stopped:
@@ -175,7 +177,7 @@ class SmaEnergyMeterSource(BackgroundSource[SmaEnergyMeterConfig]):
             self._last = [sample for meter in fresh for sample in self._samples(meter)]
             self._taken_at = now
         self._warn_of(others)
-        self._note_silent({meter.serial for meter in fresh})
+        self._note_silent({meter.serial for meter in fresh}, now)
         return self._last
 
     def _take(self, datagram: bytes) -> None:
@@ -186,7 +188,9 @@ class SmaEnergyMeterSource(BackgroundSource[SmaEnergyMeterConfig]):
             heard = None
         with self._lock:
             counts = self._meters.hear(heard)
-        if counts:
+            complete = self._wanted <= self._meters.chosen.keys()
+        waited = self.context.clock.monotonic() - self._listening_since
+        if counts and (complete or waited >= PATIENCE_SECONDS):
             self.background.works()
 
     def _samples(self, meter: Meter) -> Iterable[Sample]:
@@ -213,12 +217,14 @@ class SmaEnergyMeterSource(BackgroundSource[SmaEnergyMeterConfig]):
                 "reports meter %s and leaves out %s; choose by the option serial", chosen, listed
             )
 
-    def _note_silent(self, heard: set[int]) -> None:
+    def _note_silent(self, heard: set[int], now: float) -> None:
         """Report each meter of the option `serial` that is silent while others are heard."""
-        for serial in sorted(self._wanted - heard):
-            self._troubles.failed(f"meter {serial}", "no measurements since the last probe")
         for serial in heard:
-            self._troubles.works(f"meter {serial}")
+            self._seen[serial] = now
+            self.troubles.works(f"meter {serial}")
+        for serial in sorted(self._wanted - heard):
+            if now - self._seen.get(serial, -PATIENCE_SECONDS) >= PATIENCE_SECONDS:
+                self.troubles.failed(f"meter {serial}", "no measurements since the last probe")
 
 
 def _read_address(text: str) -> IPv4Address | None:
