@@ -317,6 +317,16 @@ def test_three_entities_of_one_name_have_three_labels() -> None:
         }
 
 
+def test_the_object_id_is_made_of_the_name_where_the_device_sends_none() -> None:
+    entities = [
+        messages.ListEntitiesSensorResponse(name="Flow 2/b", key=1, device_id=device)
+        for device in range(2)
+    ]
+    states = [state(1, 1.0, device_id=device) for device in range(2)]
+    with SimulatedDevice(device_replies(entities, states)) as device, Probed(device) as probed:
+        assert set(probed.values()) == {("", "Flow 2/b"), ("", "Flow 2/b (flow_2_b)")}
+
+
 def test_a_device_without_sensors_has_no_data() -> None:
     with SimulatedDevice(device_replies([], [])) as device, Probed(device) as probed:
         with pytest.raises(NoData, match="no entity with a state among: sensor"):

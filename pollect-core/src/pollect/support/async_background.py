@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from pollect.errors import TargetUnavailable
 from pollect.plugin import Clock, ProbeValue, Source, SourceConfigT, SourceContext
-from pollect.support.background import FIRST_SECONDS
+from pollect.support.background import first_patience
 from pollect.support.backoff import Backoff
 from pollect.support.supervision import STOP_SECONDS, Supervision, ended_without_reason
 
@@ -161,9 +161,7 @@ class AsyncBackgroundSource(Source[SourceConfigT]):
         self.background.start()
 
     async def probe(self) -> ProbeValue:
-        await self.background.check(
-            patience_seconds=min(FIRST_SECONDS, self.deadline_seconds() / 2)
-        )
+        await self.background.check(patience_seconds=first_patience(self))
         return self.latest()
 
     async def close(self) -> None:

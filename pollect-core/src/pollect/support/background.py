@@ -9,7 +9,7 @@ libraries that need asyncio there is `pollect.support.async_background`.
 import logging
 import threading
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pollect.errors import ProbeError, TargetUnavailable, describe
 from pollect.plugin import Clock, ProbeValue, Source, SourceConfigT, SourceContext
@@ -18,6 +18,8 @@ from pollect.support.supervision import STOP_SECONDS, Supervision, ended_without
 
 #: How long the first probe waits for the first attempt to work or fail.
 FIRST_SECONDS = 5.0
+#: Nor longer than this part of the time between two probes, so that no tick is skipped for it.
+_SHARE = 0.8
 
 
 class Background:
@@ -183,6 +185,12 @@ class Background:
             self._log.warning("cannot be interrupted: %s", describe(error))
 
 
+def first_patience(source: Source[Any]) -> float:
+    """Return how many seconds the probes of a source may wait for the first answer."""
+    interval = source.context.interval
+    return min(FIRST_SECONDS, source.deadline_seconds() / 2, interval * _SHARE)
+
+
 class BackgroundSource(Source[SourceConfigT]):
     """A source whose device speaks by itself; see `Background` for what holds.
 
@@ -224,7 +232,7 @@ class BackgroundSource(Source[SourceConfigT]):
         self.background.start()
 
     def probe(self) -> ProbeValue:
-        self.background.check(patience_seconds=min(FIRST_SECONDS, self.deadline_seconds() / 2))
+        self.background.check(patience_seconds=first_patience(self))
         return self.latest()
 
     def close(self) -> None:

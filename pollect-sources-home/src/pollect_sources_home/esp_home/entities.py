@@ -5,6 +5,7 @@ numbers its entities by a hash of their names: a number is unique per kind and s
 """
 
 import math
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -160,5 +161,10 @@ def _unique_label(info: Any, name: str, taken: Collection[tuple[str, str]]) -> s
     label, count = str(info.name), 1
     while (name, label) in taken:
         number = f" {count}" if count > 1 else ""
-        label, count = f"{info.name} ({info.object_id}{number})", count + 1
+        label, count = f"{info.name} ({_object_id(info)}{number})", count + 1
     return label
+
+
+def _object_id(info: Any) -> str:
+    """Return the object id; devices no longer send it, and older libraries do not make it up."""
+    return info.object_id or re.sub("[^a-z0-9_-]", "_", info.name.lower())
