@@ -83,7 +83,7 @@ class EspHomeSource(AsyncBackgroundSource[EspHomeConfig]):
         _check_key(config.psk)
         self._entities = Entities((), ())
         self._device: DeviceInfo | None = None
-        self._told_of_sleep = False
+        self._mentioned_sleep = False
 
     async def open(self) -> None:
         try:
@@ -150,8 +150,8 @@ class EspHomeSource(AsyncBackgroundSource[EspHomeConfig]):
         raise TargetUnavailable(f"{place}: the connection broke off")
 
     def _note_sleep(self, device: "DeviceInfo") -> None:
-        if device.has_deep_sleep and not self.config.keep_stale and not self._told_of_sleep:
-            self._told_of_sleep = True
+        if device.has_deep_sleep and not self.config.keep_stale and not self._mentioned_sleep:
+            self._mentioned_sleep = True
             self.log.info("the device sleeps between its reports; keepStale: true keeps its values")
 
     def latest(self) -> Iterable[Sample]:

@@ -134,7 +134,7 @@ class SmaEnergyMeterSource(BackgroundSource[SmaEnergyMeterConfig]):
         self._listening_since = 0.0
         #: Serial number -> when a probe found measurements of it.
         self._seen: dict[int, float] = {}
-        self._told: set[int] = set()
+        self._named: set[int] = set()
         self._last: list[Sample] = []
         self._taken_at = 0.0
 
@@ -209,8 +209,8 @@ class SmaEnergyMeterSource(BackgroundSource[SmaEnergyMeterConfig]):
 
     def _warn_of(self, others: set[int]) -> None:
         """Name, once each, the meters that are heard and left out, unless that was asked for."""
-        if self.config.serial is None and others - self._told:
-            self._told |= others
+        if self.config.serial is None and others - self._named:
+            self._named |= others
             chosen = ", ".join(map(str, self._meters.chosen))
             listed = ", ".join(map(str, sorted(others)))
             self.log.warning(
