@@ -211,8 +211,8 @@ def test_the_first_request_may_be_dropped(charger: Charger, probed: Probed) -> N
     probed.wait_for(ALL)
 
 
-def test_a_half_open_connection_is_noticed_by_pings(
-    charger: Charger, monkeypatch: pytest.MonkeyPatch
+def test_a_half_open_connection_is_noticed_by_pings_and_reported_once(
+    charger: Charger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert pmcc.PING_SECONDS + pmcc.PONG_SECONDS <= 60
     monkeypatch.setattr(pmcc, "PING_SECONDS", 0.1)
@@ -224,6 +224,7 @@ def test_a_half_open_connection_is_noticed_by_pings(
             wait_until(probed.is_asleep)
             valve.shut = False
             probed.wait_for(ALL)
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
 def test_close_returns_at_once_before_a_half_open_connection(charger: Charger) -> None:

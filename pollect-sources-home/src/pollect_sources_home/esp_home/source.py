@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 
 #: For the name, the connection, the handshake and the list of entities together.
 CONNECT_SECONDS = 10.0
-#: The library gives up after 4.5 pings without an answer: a dead device is noticed in 59 s.
-PING_SECONDS = 13.0
+#: The library pings after one to two such times of silence and waits 4.5 of them for the answer: a
+#: dead device is noticed in 59 s.
+PING_SECONDS = 9.0
 #: How long to wait for the first states; they come at once.
 STATES_SECONDS = 2.0
 KEY_BYTES = 32

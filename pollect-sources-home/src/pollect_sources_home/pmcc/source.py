@@ -8,6 +8,7 @@ own making. Needs websockets (extra `pmcc`). Not confirmed on a device.
 import contextlib
 import hashlib
 import hmac
+import logging
 import socket
 import ssl
 import threading
@@ -130,6 +131,8 @@ class PmccSource(BackgroundSource[PmccConfig]):
                 "Pmcc needs the library websockets: pip install 'pollect-sources-home[pmcc]'",
                 requirement="pollect-sources-home[pmcc]",
             ) from error
+        # It logs a ping without an answer with its traceback; the probe reports that.
+        logging.getLogger("websockets.client").setLevel(logging.CRITICAL)
         super().open()
 
     def probe(self) -> ProbeValue:
