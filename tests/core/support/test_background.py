@@ -261,6 +261,36 @@ def test_an_interrupt_that_raises_does_not_keep_the_work_from_stopping(caplog) -
     assert caplog.messages == ["cannot be interrupted: RuntimeError: not now"]
 
 
+def test_work_that_was_left_behind_ends_and_does_not_speak_for_the_next(
+    monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    monkeypatch.setattr("pollect.support.background.STOP_SECONDS", 0.05)
+    busy, ends = [threading.Event(), threading.Event()], [False, False]
+    attempts: list[int] = []
+
+    def work() -> None:
+        number = len(attempts)
+        attempts.append(number)
+        busy[number].wait(30)
+        ends[number] = background.stopped
+        background.works()
+
+    background = Background(work, interrupt=lambda: None, log=LOG, clock=FakeClock())
+    with no_leaks():
+        background.start()
+        wait_until(lambda: attempts == [0])
+        background.stop()
+        assert "is left behind" in caplog.text
+        background.start()
+        wait_until(lambda: attempts == [0, 1])
+        busy[0].set()
+        wait_until(lambda: ends[0])
+        with pytest.raises(TargetUnavailable, match="connecting"):
+            background.check()
+        background.stop()
+        busy[1].set()
+
+
 def test_stopped_work_can_start_again() -> None:
     line = Line()
     with line:

@@ -64,14 +64,19 @@ class Background:
         #: Guards the state, and is notified when it changes.
         self._changed = threading.Condition()
         self._stopped = threading.Event()
+        self._of_thread = threading.local()
         #: Whether the watch interrupted the work that runs now.
         self._was_silent = False
         self._threads: list[threading.Thread] = []
 
     @property
     def stopped(self) -> bool:
-        """Whether the work is to end; `work` looks here between two steps."""
-        return self._stopped.is_set()
+        """Whether the work is to end; `work` looks here between two steps.
+
+        In a thread that `stop` had to leave behind it stays true after the next `start`.
+        """
+        own: threading.Event = getattr(self._of_thread, "stopped", self._stopped)
+        return own.is_set()
 
     @property
     def decided(self) -> bool:
@@ -103,8 +108,9 @@ class Background:
     def works(self) -> None:
         """Note that the device answers; called by `work`."""
         with self._changed:
-            self._state.works()
-            self._changed.notify_all()
+            if not self.stopped:
+                self._state.works()
+                self._changed.notify_all()
 
     def slow_down(self) -> None:
         """Make the next pause the longest: called by `work` when trying soon again is no use."""
@@ -139,6 +145,7 @@ class Background:
             self._log.warning("did not stop within %g s and is left behind", STOP_SECONDS)
 
     def _run(self, stopped: threading.Event) -> None:
+        self._of_thread.stopped = stopped
         while not stopped.is_set():
             with self._changed:
                 self._state.begin()

@@ -234,6 +234,9 @@ class PmccSource(BackgroundSource[PmccConfig]):
         context = build_ssl_context(verify=self.config.verify)
         sock = context.wrap_socket(plain, server_hostname=self._host, do_handshake_on_connect=False)
         self._socket = sock
+        if self.background.stopped:  # an interruption may have come just before
+            sock.close()
+            raise TargetUnavailable("stopped")
         return sock
 
     def _secure(self, sock: ssl.SSLSocket) -> None:
