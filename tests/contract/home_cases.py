@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pollect.testing import FakeClock, SourceCase, serve_http
-from tests.simulators import evcc, plex
+from tests.simulators import evcc, plex, sma
 from tests.simulators.viessmann import Viessmann
 from tests.simulators.zodiac import Zodiac
 
@@ -87,6 +87,12 @@ def pool_cloud() -> Iterator[Mapping[str, Any]]:
         yield cloud.options
 
 
+@contextmanager
+def inverter() -> Iterator[Mapping[str, Any]]:
+    with sma.Inverter(sma.by_day()) as server:
+        yield {"host": server.host, "port": server.port}
+
+
 HOME_SOURCES: list[SourceCase] = [
     SourceCase(
         section={
@@ -137,6 +143,12 @@ HOME_SOURCES: list[SourceCase] = [
         },
         target=media_server,
         at=lambda host, port: {"url": f"http://{host}:{port}"},
+    ),
+    SourceCase(
+        section={"type": "SmaPvModbus", "host": "localhost", "timeout": 0.3, "details": True},
+        target=inverter,
+        at=lambda host, port: {"host": host, "port": port},
+        protocol="tcp",
     ),
     SourceCase(
         section={

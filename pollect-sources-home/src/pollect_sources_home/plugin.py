@@ -52,6 +52,12 @@ def pollect_sources() -> list[SourceSpec]:
             summary="SMA Energy Meter or Sunny Home Manager 2.0, by multicast",
         ),
         SourceSpec(
+            "SmaPvModbus",
+            f"{PACKAGE}.sma_pv_modbus.source:SmaPvModbusSource",
+            summary="Power, energy and voltages of an SMA inverter by Modbus TCP",
+            extra="modbus",
+        ),
+        SourceSpec(
             "Viessmann",
             f"{PACKAGE}.viessmann.source:ViessmannSource",
             summary="Heat pumps, boilers, ventilation and batteries in the Viessmann cloud",

@@ -1,0 +1,1 @@
+"""SMA inverters by Modbus TCP."""
