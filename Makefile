@@ -92,5 +92,5 @@ $(VENV)/.tools: $(VENV)/.installed pyproject.toml
 	@.bench/1x/bin/python -m pip install --quiet "pollect==1.2.3" "psutil~=6.1" \
 	  "prometheus-client~=0.21.1" "paho-mqtt~=2.1.0" "gevent~=24.11" "pyOpenSSL>=24" \
 	  "fritzconnection~=1.15.1" "google-cloud-storage~=2.19.0" "appstoreconnect~=0.10.1" \
-	  "homematicip==1.1.5" "aioesphomeapi~=28.0" "websocket-client~=1.8"
+	  "homematicip==1.1.5" "aioesphomeapi~=28.0" "websocket-client~=1.8" "pymodbus>=3.7,<3.10"
 	@touch $@
