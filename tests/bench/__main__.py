@@ -17,6 +17,7 @@ PARTS = {
     "snmp": "SNMP agents",
     "http": "Http checks against nginx",
     "cloud": "cloud sources, at their first values",
+    "home": "home sources at a 10 s tick",
     "commands": "commands",
 }
 

@@ -1,14 +1,11 @@
 """`pollect deps`: what to install, before and after it is installed."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.command import call
+from tests.e2e.fresh_environment import FreshEnvironment, build_wheels
 from tests.tools.distributions import write_distribution, write_wheel
 
 ROOT = Path(__file__).parents[2]
@@ -105,45 +102,11 @@ def test_config_that_cannot_be_read_is_told_with_its_place(tmp_path: Path) -> No
     assert done.stderr.startswith("config.yml:1:13: ")
 
 
-class FreshEnvironment:
-    """A virtual environment with nothing in it but what a test installs from its wheels."""
-
-    def __init__(self, folder: Path, wheels: Path) -> None:
-        self._python = str(folder / "bin" / "python")
-        self._pollect = str(folder / "bin" / "pollect")
-        self._environ = {**os.environ, "PIP_FIND_LINKS": str(wheels)}
-        self._environ.pop("PYTHONPATH", None)
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-
-    def pip(self, *arguments: str) -> None:
-        command = [self._python, "-m", "pip", "--quiet", *arguments]
-        subprocess.run(command, check=True, env=self._environ, timeout=120)
-
-    def pollect(
-        self, *arguments: str, folder: Path, environ: Mapping[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [self._pollect, *arguments],
-            cwd=folder,
-            env={**self._environ, **(environ or {})},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build pollect's own wheels into a folder."""
     folder = tmp_path_factory.mktemp("wheels")
-    projects = [str(file.parent) for file in sorted(ROOT.glob("pollect-*/pyproject.toml"))]
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
-    subprocess.run(
-        [*command, "--no-build-isolation", "--wheel-dir", str(folder), *projects],
-        check=True,
-        timeout=120,
-    )
+    build_wheels(folder)
     return folder
 
 
