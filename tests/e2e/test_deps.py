@@ -143,7 +143,7 @@ def test_bare_core_knows_what_to_install_and_then_runs(
     bare.pip("install", "-r", str(tmp_path / "requirements.txt"))
     done = bare.pollect("run", "--once", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "listening on" in done.stdout
+    assert "listening on" in done.stderr
 
 
 @pytest.mark.timeout(240)
