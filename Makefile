@@ -9,7 +9,7 @@ PARTS  ?=
 export PARTS
 
 .DEFAULT_GOAL := help
-.PHONY: help run test pythons bounds upgrade lint type bench outages build services docs catalogue firmware bpf clean setup
+.PHONY: help run test pythons bounds upgrade lint type bench outages build services docs catalogue firmware bpf clean setup fleet
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -39,6 +39,9 @@ type: $(VENV)/.tools ## Check types
 
 bench: $(VENV)/.tools .bench/1x/.installed ## Measure the figures, beside 1.x and the peers that are installed
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+fleet: $(VENV)/.tools ## Disturb fleets of real daemons on a real etcd, and judge by the devices' logs
+	@$(BIN)/python -m tests.fleet $(ARGS)
 
 outages: $(VENV)/.tools ## Kill what each writer delivers to for 30 s, and count what arrives
 	@$(BIN)/python -m tests.outages $(ARGS)

@@ -37,12 +37,12 @@ MAY_IMPORT = {
     "builtin": {"api", "support", "cli"},
     "testing": {"errors", "model", "plugin", "support", "config", "discovery", "engine"},
     "daemon": {
-        *("errors", "model", "plugin", "support", "builtin"),
-        *("config", "discovery", "delivery", "engine"),
+        *("errors", "hooks", "model", "plugin", "support", "builtin"),
+        *("config", "discovery", "delivery", "engine", "fleet"),
     },
     "cli": {
         *("api", "errors", "hooks", "hookspecs", "model", "plugin", "support"),
-        *("builtin", "config", "discovery", "engine", "daemon"),
+        *("builtin", "config", "discovery", "engine", "daemon", "fleet"),
     },
     "Pollect": {"cli"},
     "__init__": {"legacy"},

@@ -138,6 +138,20 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             "default: the global `keepStale`."
         ),
     ] = None
+    fleet: Annotated[
+        bool | None,
+        Meta(
+            description="In a fleet: whether one daemon probes this source, or (false) every "
+            "daemon does; default: false for sources of the host itself."
+        ),
+    ] = None
+    exclusive: Annotated[
+        bool | None,
+        Meta(
+            description="In a fleet: stop probing when this daemon cannot prove that the source "
+            "is still its own; default: true for devices with a single session."
+        ),
+    ] = None
 
 
 class BufferConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -492,6 +506,11 @@ class _Spec(msgspec.Struct, frozen=True):
 
 class SourceSpec(_Spec, frozen=True):
     """What can be known of a source without importing it."""
+
+    #: In a fleet one daemon probes it; false for what every host has of its own.
+    fleet: bool = True
+    #: In a fleet it must never be probed twice at once: its device or account has one session.
+    exclusive: bool = False
 
     kind: ClassVar[str] = "source"
     _base: ClassVar[_Class] = Source

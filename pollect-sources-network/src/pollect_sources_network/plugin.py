@@ -31,6 +31,7 @@ def pollect_sources() -> list[SourceSpec]:
             summary="Internet traffic and state of a FRITZ!Box",
             aliases=("Fritzbox",),
             extra="fritz",
+            exclusive=True,
         ),
         SourceSpec(
             "Http",
@@ -41,6 +42,7 @@ def pollect_sources() -> list[SourceSpec]:
             "HttpIngress",
             f"{PACKAGE}.http_ingress.source:HttpIngressSource",
             summary="Values that other programs push over HTTP",
+            fleet=False,
         ),
         SourceSpec(
             "Ping",
@@ -69,6 +71,7 @@ def pollect_sources() -> list[SourceSpec]:
             "TpLinkEap",
             f"{PACKAGE}.tp_link_eap.source:TpLinkEapSource",
             summary="Clients and radio traffic of a TP-Link EAP access point",
+            exclusive=True,
         ),
     ]
 

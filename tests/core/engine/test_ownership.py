@@ -44,13 +44,13 @@ def test_a_source_that_is_lost_withdraws_its_values_at_once_and_one_that_comes_i
     try:
         wait_until(lambda: [x.source.name for x in writer.batches] == ["a"])
         ownership.epochs = {"b": 1}
-        engine.ownership_changed()
+        engine.ownership_changed(probe_now=True)
         wait_until(lambda: len(writer.batches) >= 3)
         found = sorted((str(x.source.name), len(x)) for x in writer.batches)
         assert found == [("a", 0), ("a", 1), ("b", 1)]
         assert engine.source_statuses()[0].outcome is None
         ownership.epochs = {"a": 2, "b": 1}
-        engine.ownership_changed()
+        engine.ownership_changed(probe_now=True)
         wait_until(lambda: len(a.starts) == 2)
         wait_until(lambda: engine.source_statuses()[0].outcome is Outcome.OK)
         assert len(b.starts) == 1, "it went on as it was"

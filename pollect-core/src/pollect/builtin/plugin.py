@@ -60,5 +60,6 @@ def pollect_commands() -> "list[click.Command]":
         LazyCommand("plugins", "pollect.cli.plugins:plugins", "List and explain plugins."),
         LazyCommand("schema", "pollect.cli.schema:schema", "Print the JSON Schema of a config."),
         LazyCommand("init", "pollect.cli.init:init", "Write a config that suits this host."),
+        LazyCommand("fleet", "pollect.cli.fleet:fleet", "Show who owns what in a fleet."),
         LazyCommand("deps", "pollect.cli.deps:deps", "Say what to install for a config."),
     ]

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from pollect.config.document import Document, join_path
 from pollect.config.environment import Environment, Unset, fill_data, unset_texts
+from pollect.config.fleet import FleetOptions
 from pollect.config.labels import check_labels, warn_of_hidden_labels
 from pollect.config.problems import Problems
 from pollect.config.scalars import boolean
@@ -81,6 +82,8 @@ class Config(msgspec.Struct, frozen=True):
     self_metrics: bool
     shutdown_timeout: float
     keep_stale: bool
+    #: None for a daemon on its own.
+    fleet: FleetOptions | None
     executors: tuple[ExecutorSection, ...]
     #: What `check` and `--strict` refuse, and `run` only mentions.
     warnings: tuple[ConfigError, ...] = ()
@@ -135,6 +138,10 @@ class RootOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             "as pollect 1.x did."
         ),
     ] = False
+    fleet: Annotated[
+        FleetOptions | None,
+        Meta(description="Share the sources with other daemons that run the same config."),
+    ] = None
 
 
 class ExecutorOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -201,6 +208,7 @@ def read_root(
         self_metrics=options.self_metrics,
         shutdown_timeout=options.shutdown_timeout,
         keep_stale=options.keep_stale,
+        fleet=options.fleet,
         executors=tuple(executors),
         warnings=tuple(problems.all()),
     )

@@ -21,6 +21,7 @@ from pollect.plugin import (
     Source,
     SourceConfig,
     SourceContext,
+    SourceSpec,
     Writer,
     WriterContext,
 )
@@ -76,8 +77,9 @@ def assemble(
     then simply goes on. Raises `InvalidConfig` with everything that sources and writers refuse,
     each at its place in the file.
     """
-    builder = _Builder(config, clock, stopping, previous, board or Board())
+    builder = _Builder(config, registry, clock, stopping, previous, board or Board())
     executors = [builder.executor(section) for section in config.executors]
+    builder.check_fleet()
     if builder.refused:
         raise InvalidConfig(builder.refused)
     return Plan(
@@ -97,6 +99,7 @@ class _Builder:
     def __init__(
         self,
         config: Config,
+        registry: Registry,
         clock: Clock,
         stopping: threading.Event,
         previous: Plan | None,
@@ -105,6 +108,7 @@ class _Builder:
         self.refused: list[ConfigError] = []
         self.ready = previous.ready if previous else threading.Event()
         self._config = config
+        self._registry = registry
         self._clock = clock
         self._stopping = stopping
         self._board = board
@@ -122,6 +126,14 @@ class _Builder:
         #: Paths of sections that more executors may share: each is refused once.
         self._refused_writers: set[str] = set()
         self._ids: Counter[SourceId] = Counter()
+
+    def check_fleet(self) -> None:
+        """Refuse a fleet that cannot be taken part in."""
+        options = self._config.fleet
+        if options is not None:
+            from pollect.daemon.fleet import build_fleet
+
+            self._built(lambda: build_fleet(options, self._config.directory), "", "fleet")
 
     def executor(self, section: ExecutorSection) -> ExecutorPlan:
         sources = (self._source(section, part) for part in section.sources if part.config.enabled)
@@ -155,14 +167,22 @@ class _Builder:
         if source is None:
             return None
         labels = {**self._config.labels, **executor.labels, **config.labels}
-        keep_stale = config.keep_stale
+        keep_stale, spec = config.keep_stale, self._spec(config.type)
         return SourcePlan(
             source=source,
             interval=context.interval,
             static_labels=tuple(labels.items()),
             filter=_filter_of(config),
             keep_stale=self._config.keep_stale if keep_stale is None else keep_stale,
+            fleet=spec.fleet if config.fleet is None else config.fleet,
+            exclusive=spec.exclusive if config.exclusive is None else config.exclusive,
         )
+
+    def _spec(self, type_name: str) -> SourceSpec:
+        """Return what the plugin says of a source; an extension beside the config says nothing."""
+        entry = self._registry.known("source", type_name)
+        spec = entry.spec if entry is not None else None
+        return spec if isinstance(spec, SourceSpec) else SourceSpec(type_name, "")
 
     def _writer(self, section: WriterSection) -> Writer[Any] | None:
         if section.path in self._refused_writers:

@@ -6,17 +6,23 @@ import select
 import stat
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pollect import __version__
+from pollect.config.root import Config
 from pollect.daemon.build import Board, assemble
 from pollect.daemon.loading import Loaded, reload
 from pollect.daemon.reloading import RELOAD_SECONDS, Reload
 from pollect.daemon.signals import Signals
 from pollect.daemon.systemd import Systemd
 from pollect.delivery.spool.files import describe_contents, left_over
+from pollect.discovery.registry import Registry
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
 from pollect.engine.plan import Plan
+
+if TYPE_CHECKING:
+    from pollect.daemon.fleet import FleetPart
 
 log = logging.getLogger("pollect")
 
@@ -36,11 +42,16 @@ class Daemon:
         self._stopping = threading.Event()
         self._board = Board()
         self._plan = self._assemble(loaded)
-        self._engine = Engine(self._plan, clock=self._clock, hooks=self._registry.hooks)
+        self._fleet = _join_fleet(loaded.config, self._plan, self._registry)
+        self._engine = Engine(
+            self._plan, clock=self._clock, hooks=self._registry.hooks, ownership=self._fleet
+        )
         self._board.engine, self._board.plan = self._engine, self._plan
 
     def run_once(self) -> int:
         """Probe every source once; return 1 if one failed or samples were lost."""
+        if self._fleet is not None:
+            self._fleet.stand_alone()
         results = self._engine.run_once()
         well = all(result.outcome.up for result in results)
         for status in self._engine.writer_statuses():
@@ -54,6 +65,8 @@ class Daemon:
         systemd = Systemd()
         log.info("pollect %s runs %s", __version__, self._summary)
         self._engine.start()
+        if self._fleet is not None:
+            self._fleet.start(self._ownership_changed)
         signals.started()
         self._tell_left_over_spools()
         systemd.ready(self._summary)
@@ -63,6 +76,8 @@ class Daemon:
         systemd.stopping()
         if reason:
             log.info("%s: stopping", reason)
+        if self._fleet is not None:
+            self._fleet.stop()
         self._engine.stop()
         if reason:
             log.info("stopped")
@@ -96,6 +111,9 @@ class Daemon:
             reload.abandon()
         return signals.stopping.name
 
+    def _ownership_changed(self, probe_now: bool) -> None:
+        self._engine.ownership_changed(probe_now=probe_now)
+
     @property
     def _summary(self) -> str:
         return describe_plan(self._plan, self._file)
@@ -116,6 +134,8 @@ class Daemon:
         plan = self._assemble(Loaded(config, self._registry), previous=self._plan)
         if not attempt.commit():
             return
+        if self._fleet is not None:
+            self._fleet.follow(config, plan)
         self._engine.replace(plan)
         self._plan = self._board.plan = plan
         self._state_dir = config.state_dir
@@ -140,6 +160,15 @@ class Daemon:
                     "restore the old address to deliver them, or delete it",
                     file, contents,
                 )  # fmt: skip
+
+
+def _join_fleet(config: Config, plan: Plan, registry: Registry) -> "FleetPart | None":
+    """Return this daemon's part in a fleet; nothing of fleets is imported without one."""
+    if config.fleet is None:
+        return None
+    from pollect.daemon.fleet import FleetPart
+
+    return FleetPart(config.fleet, config, plan, registry)
 
 
 def _is_pipe(descriptor: int) -> bool:

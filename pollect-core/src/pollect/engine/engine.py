@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pollect.delivery.outbox import Outbox
@@ -133,9 +134,14 @@ class Engine:
         self.stop()
         return [self._results[runner] for runner in self._runners() if runner in self._results]
 
-    def ownership_changed(self) -> None:
-        """Take note that sources went to or came from another daemon; may be called any time."""
-        self._scheduler.call_at(self._clock.monotonic(), self._check_ownership)
+    def ownership_changed(self, *, probe_now: bool = False) -> None:
+        """Take note that sources went to or came from another daemon; may be called any time.
+
+        What came is probed at its next tick, where the daemon before would have probed it; with
+        `probe_now` at once, when there was none.
+        """
+        check = partial(self._check_ownership, probe_now=probe_now)
+        self._scheduler.call_at(self._clock.monotonic(), check)
 
     def call_every(self, seconds: float, callback: Callable[[], None]) -> None:
         """Call `callback` from now on, for as long as the scheduler keeps its ticks.
@@ -282,9 +288,9 @@ class Engine:
     def _errand(self, call: Callable[[], None]) -> None:
         self._errands.submit([WorkerCall(call)])
 
-    def _check_ownership(self) -> None:
+    def _check_ownership(self, *, probe_now: bool) -> None:
         for executor in self._executors:
-            executor.check_ownership()
+            executor.check_ownership(probe_now=probe_now)
 
     def _probe_finished(self, runner: Runner, result: ProbeResult | None) -> None:
         """Take note of a result, None for a source that is another daemon's."""

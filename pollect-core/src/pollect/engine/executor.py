@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Seconds that a source on the event loop gets to close when another daemon takes it over.
+CLOSE_SECONDS = 2.0
+
 
 class Executor:
     """Begins the probes of its sources at their ticks and passes on what they bring."""
@@ -121,10 +124,10 @@ class Executor:
         if drain:
             self.routes.drain()
 
-    def check_ownership(self) -> None:
-        """Probe the sources that are newly ours, withdraw those that are another's now."""
+    def check_ownership(self, *, probe_now: bool) -> None:
+        """Withdraw the sources that are another's now; probe at once those that came, if so."""
         for runner in self.runners:
-            if runner.check_ownership():
+            if runner.check_ownership() and probe_now:
                 self.again(runner)
 
     # What runners ask for, see `Executing`.
@@ -185,6 +188,15 @@ class Executor:
         self._begin([runner], tick, None, retry=True)
         tick.end()
 
+    def close(self, runner: Runner) -> None:
+        if not runner.guard.is_async:
+            runner.guard.close()
+            return
+        try:
+            self._event_loop().submit(runner.guard.close_async()).result(CLOSE_SECONDS)
+        except TimeoutError:
+            runner.plan.log.warning("does not close in time; left behind")
+
     def describe_load(self) -> str:
         return self.workers.describe_load()
 
@@ -222,6 +234,7 @@ class Executor:
                     errand=self.errand,
                     clock=self._clock,
                     scheduler=self._scheduler,
+                    aligned=self._ownership is not None,
                 )
             group.spread = self._spread
             group.add(members, once=once)

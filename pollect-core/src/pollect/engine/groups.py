@@ -56,6 +56,7 @@ class TickGroup:
         errand: Callable[[Callable[[], None]], None],
         clock: Clock,
         scheduler: Scheduler,
+        aligned: bool = False,
     ) -> None:
         self.interval = interval
         self.spread = False
@@ -65,6 +66,9 @@ class TickGroup:
         self._errand = errand
         self._clock = clock
         self._scheduler = scheduler
+        #: Ticks start at multiples of the interval of the wall clock, so that a source has its
+        #: place in the tick on whichever daemon of a fleet it is.
+        self._aligned = aligned
         self._timer: RepeatingTimer | None = None
         #: When the last tick should have begun, in monotonic seconds.
         self._last_start: float | None = None
@@ -77,12 +81,8 @@ class TickGroup:
         if not once:
             self.runners = [*self.runners, *runners]
             if self._timer is None:
-                first = self._clock.monotonic() + self.interval
-                if self._slots > 1:
-                    # So that the second probe is not much later after the first than the others.
-                    first -= self.interval * SPREAD_SHARE / 2
                 self._timer = RepeatingTimer(
-                    self._scheduler, self._clock, self.interval, self._tick, first=first
+                    self._scheduler, self._clock, self.interval, self._tick, first=self._first()
                 )
         self._scheduler.call_at(self._clock.monotonic(), partial(self._ramp, runners))
 
@@ -103,6 +103,15 @@ class TickGroup:
         open_ticks, self._open = self._open, []
         for tick in open_ticks:
             tick.close()
+
+    def _first(self) -> float:
+        """Return when the first tick is, in monotonic seconds."""
+        now = self._clock.monotonic()
+        if self._aligned:
+            return now + self.interval - self._clock.time() % self.interval
+        # So that the second probe is not much later after the first than the others.
+        share = 1 - SPREAD_SHARE / 2 if self._slots > 1 else 1
+        return now + self.interval * share
 
     @property
     def _slots(self) -> int:

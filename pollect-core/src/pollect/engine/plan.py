@@ -36,6 +36,10 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     filter: MetricFilter = MetricFilter()
     #: The last values stay for ever when the source stops answering.
     keep_stale: bool = False
+    #: In a fleet one daemon probes it; otherwise every one does.
+    fleet: bool = True
+    #: In a fleet it is probed only while its ownership is proven.
+    exclusive: bool = False
 
     @property
     def id(self) -> SourceId:

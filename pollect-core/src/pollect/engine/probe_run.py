@@ -78,6 +78,9 @@ class Executing(Protocol):
     def again(self, runner: "Runner") -> None:
         """Probe once more, between two ticks."""
 
+    def close(self, runner: "Runner") -> None:
+        """Close the source, in this thread or on the event loop."""
+
     def errand(self, call: Callable[[], None]) -> None:
         """Run something that takes its time in a thread of the engine."""
 

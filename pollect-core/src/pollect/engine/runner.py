@@ -85,8 +85,10 @@ class Runner:
         #: Monotonic seconds of the next regular probe; None if there is none to come.
         self._next_due: float | None = None
         self._retry: Timer | None = None
-        #: Somebody else probes the source.
+        #: Another daemon probes the source.
         self._disowned = False
+        #: It is being closed, as another daemon probes it.
+        self._closing = False
 
     def begin(
         self, tick: "MergedTick", *, next_due: float | None = None, retry: bool = False
@@ -105,6 +107,8 @@ class Runner:
             epoch = self._epoch()
             if self._ownership is not None and epoch is None:
                 self._leave_to_others()
+                return None
+            if self._closing:
                 return None
             self._disowned = False
             if self._run is not None:
@@ -151,6 +155,7 @@ class Runner:
             self._log.debug("an earlier probe returned after %.1f s", result.duration_seconds)
             if not ended:
                 self._executor.drop(run)
+            self._let_go()
             return
         self._executor.settle(run, result)
 
@@ -170,7 +175,7 @@ class Runner:
         self._left_behind = True
 
     def check_ownership(self) -> bool:
-        """Withdraw the values of a source that is another's now; return whether it is now ours."""
+        """Withdraw the values of a source that is another's now; return whether it came to us."""
         with self._lock:
             if self._stopped or self._ownership is None:
                 return False
@@ -204,6 +209,18 @@ class Runner:
             if self._disowned:
                 self._health.forget()
         self._executor.left_to_others(self)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close a source that is another daemon's: its device may have a single session."""
+        with self._lock:
+            if not self._disowned or self._stopped or self._run or not self.guard.opened:
+                return
+            self._closing = True
+        try:
+            self._executor.close(self)
+        finally:
+            self._closing = False
 
     def _skip(self, run: ProbeRun) -> None:
         self._skipped += 1
@@ -214,7 +231,8 @@ class Runner:
 
     def _start(self, run: ProbeRun) -> bool:
         """Note that a run got its thread; return False if it is not wanted any more."""
-        if run.over or self._stopped:
+        # It may have waited for its thread for longer than it was ours.
+        if run.over or self._stopped or self._epoch() != run.epoch:
             with self._lock:
                 if self._run is run:
                     self._run = None

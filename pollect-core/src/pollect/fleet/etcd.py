@@ -118,6 +118,10 @@ class Etcd:
         """Prolong a lease; return the seconds it has from now, 0 if there is no such lease."""
         return self._call("lease/keepalive", {"ID": str(lease)}, _time_to_live)
 
+    def remaining(self, lease: int) -> int:
+        """Return the seconds a lease lives without another keepalive; -1 if it has ended."""
+        return self._call("lease/timetolive", {"ID": str(lease)}, lambda told: int(told["TTL"]))
+
     def revoke(self, lease: int) -> None:
         """End a lease and with it all its keys."""
         self._call("lease/revoke", {"ID": str(lease)}, _revision)

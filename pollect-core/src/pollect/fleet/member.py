@@ -1,13 +1,10 @@
 """One daemon's part in a fleet: it signs in, keeps its lease alive, and balances shards.
 
-Keys in the engine, below `/pollect/<group>/`: `members/<name>` and `shards/<number>`, both bound to
-the lease of the member, and `generation`, which tells an engine that lost its data. Two threads:
-one keeps the lease alive, one watches the keys and claims or hands over shards. Nothing else moves
-a shard, so at most one member at a time is allowed to start a probe of an exclusive source, given
-clocks that run at the same speed to 10 %.
+Two threads: one keeps the lease alive, one watches the keys and claims or hands over shards.
+Nothing else moves a shard, so at most one member at a time is allowed to start a probe of an
+exclusive source, given clocks that run at the same speed to 10 %.
 """
 
-import json
 import logging
 import math
 import threading
@@ -17,8 +14,9 @@ from typing import NamedTuple
 
 from pollect.errors import PollectError
 from pollect.fleet.etcd import Entry, Etcd, EtcdRefused, EtcdUnavailable
+from pollect.fleet.keys import Profile, decode_profile, members_in, prefix_of, shards_in
 from pollect.fleet.ownership import Epoch, LeasedOwnership
-from pollect.fleet.shards import SHARDS, assign
+from pollect.fleet.shards import assign
 from pollect.support.backoff import Backoff
 
 log = logging.getLogger("pollect.fleet")
@@ -35,18 +33,6 @@ LEAVE_SECONDS = 2.0
 COALESCE_SECONDS = 0.02
 
 
-class Profile(NamedTuple):
-    """What a member tells the others about itself."""
-
-    #: Digest of its config.
-    digest: str
-    version: str
-    sources: int
-
-    def encode(self) -> str:
-        return json.dumps(self._asdict(), sort_keys=True)
-
-
 class Term(NamedTuple):
     """The time from signing in to the end of a lease."""
 
@@ -60,7 +46,8 @@ class Term(NamedTuple):
 class FleetMember:
     """Takes part in a fleet from `start()` to `stop()`.
 
-    `changed` is called after the ownership of sources changed, in a thread of this object.
+    `changed` is called after the ownership of sources changed, in a thread of this object: with
+    True when no other member probed what came, so that it is worth probing at once.
     """
 
     def __init__(
@@ -73,12 +60,12 @@ class FleetMember:
         profile: Profile,
         ownership: LeasedOwnership,
         now: Callable[[], float],
-        changed: Callable[[], None],
+        changed: Callable[[bool], None],
     ) -> None:
         self.name = name
         self.ownership = ownership
         self._etcd = etcd
-        self._prefix = f"/pollect/{group}/"
+        self._prefix = prefix_of(group)
         self._ttl = ttl
         self._profile = profile
         self._now = now
@@ -164,7 +151,7 @@ class FleetMember:
                         "the lease could not be renewed in time: exclusive sources are not probed "
                         "until it is"
                     )
-                    self._changed()
+                    self._changed(False)
                 term = self._term
                 if term is None or term.over.is_set() or self._stopping.is_set():
                     continue
@@ -190,7 +177,7 @@ class FleetMember:
         self._note_back()
         if self.ownership.prolong(asked + seconds * (1 - MARGIN)):
             log.info("the lease is renewed again: exclusive sources go on")
-            self._changed()
+            self._changed(True)
         return True
 
     # The thread that watches and balances.
@@ -239,7 +226,7 @@ class FleetMember:
     def _resync(self, term: Term) -> int:
         """Claim what should be this member's and hand over what should not; return the revision."""
         snapshot = self._etcd.range(self._prefix)
-        members = self._members_in(snapshot.entries)
+        members = members_in(self._prefix, snapshot)
         own = members.get(self.name)
         if own is None or own.lease != term.lease:
             self._depose(term, "the engine does not know this member any more")
@@ -247,13 +234,13 @@ class FleetMember:
         if own.value != self._profile.encode():
             self._etcd.replace(self._member_key, self._profile.encode(), term.lease)
         self._compare_configs({name: entry.value for name, entry in members.items()})
-        held = self._shards_in(snapshot.entries)
+        held = shards_in(self._prefix, snapshot)
         wanted = {shard for shard, name in assign(members).items() if name == self.name}
         mine = {shard: entry for shard, entry in held.items() if entry.lease == term.lease}
         self._hand_over({shard: mine[shard] for shard in mine.keys() - wanted})
         kept = {shard: entry for shard, entry in mine.items() if shard in wanted}
         self._adopt(term, kept)
-        self._claim(term, sorted(wanted - held.keys()))
+        self._claim(term, sorted(wanted - held.keys()), fresh=not held)
         return snapshot.revision
 
     def _watch_until_changed(self, term: Term, revision: int) -> None:
@@ -277,7 +264,7 @@ class FleetMember:
         if not shards:
             return
         self.ownership.give_up(shards)
-        self._changed()
+        self._changed(False)
         for part in _parts(sorted(shards)):
             keys = {self._shard_key(shard): shards[shard].revision for shard in part}
             if not self._etcd.delete(keys):
@@ -294,9 +281,9 @@ class FleetMember:
             for shard, entry in entries.items()
             if shard not in known
         }
-        self._take(term, found)
+        self._take(term, found, fresh=False)
 
-    def _claim(self, term: Term, shards: Sequence[int]) -> None:
+    def _claim(self, term: Term, shards: Sequence[int], *, fresh: bool) -> None:
         for part in _parts(shards):
             revision = self._etcd.create(
                 dict.fromkeys(map(self._shard_key, part), self.name), term.lease
@@ -307,22 +294,18 @@ class FleetMember:
                     shard: self._etcd.create({self._shard_key(shard): self.name}, term.lease)
                     for shard in part
                 }
-            self._take(
-                term,
-                {
-                    shard: Epoch(term.generation, at)
-                    for shard, at in claimed.items()
-                    if at is not None
-                },
-            )
+            won = {
+                shard: Epoch(term.generation, at) for shard, at in claimed.items() if at is not None
+            }
+            self._take(term, won, fresh=fresh)
 
-    def _take(self, term: Term, epochs: Mapping[int, Epoch]) -> None:
+    def _take(self, term: Term, epochs: Mapping[int, Epoch], *, fresh: bool) -> None:
         if not epochs or self._stopping.is_set() or term.over.is_set():
             return
         self.ownership.claim(epochs)
         self.handovers["claimed"] += len(epochs)
         log.info("took over %d shards", len(epochs))
-        self._changed()
+        self._changed(fresh)
 
     def _depose(self, term: Term, reason: str) -> None:
         if term.over.is_set():
@@ -331,21 +314,12 @@ class FleetMember:
         lost = self.ownership.drop_all()
         self.handovers["lost"] += lost
         log.warning("out of the fleet, %d shards lost: %s; signing in again", lost, reason)
-        self._changed()
+        self._changed(False)
         self._end_watch()
-
-    def _members_in(self, entries: Sequence[Entry]) -> dict[str, Entry]:
-        prefix = f"{self._prefix}members/"
-        return {e.key.removeprefix(prefix): e for e in entries if e.key.startswith(prefix)}
-
-    def _shards_in(self, entries: Sequence[Entry]) -> dict[int, Entry]:
-        prefix = f"{self._prefix}shards/"
-        numbered = ((e.key.removeprefix(prefix), e) for e in entries if e.key.startswith(prefix))
-        return {int(n): e for n, e in numbered if n.isdecimal() and int(n) < SHARDS}
 
     def _compare_configs(self, profiles: Mapping[str, str]) -> None:
         """Warn once about members that run another config."""
-        self.members = {name: _decoded(text) for name, text in profiles.items()}
+        self.members = {name: decode_profile(text) for name, text in profiles.items()}
         differing = frozenset(
             name
             for name, profile in self.members.items()
@@ -391,14 +365,6 @@ class FleetMember:
     def _request_seconds(self) -> float:
         """A keepalive that hangs at one endpoint leaves time to ask the next ones."""
         return max(0.5, self._ttl / 6)
-
-
-def _decoded(text: str) -> Mapping[str, object]:
-    try:
-        profile = json.loads(text)
-    except ValueError:
-        return {}
-    return profile if isinstance(profile, dict) else {}
 
 
 def _parts(shards: Sequence[int]) -> list[Sequence[int]]:

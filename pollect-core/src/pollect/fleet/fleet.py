@@ -1,0 +1,177 @@
+"""The part of this daemon in its fleet, whichever way the fleet decides who owns what."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from pollect.fleet.etcd import Etcd
+from pollect.fleet.keys import Profile
+from pollect.fleet.member import FleetMember
+from pollect.fleet.ownership import Epoch, LeasedOwnership, Member, Shards, StaticOwnership
+from pollect.fleet.shards import SHARDS
+from pollect.model import Batch, Kind, Metric, SourceId
+
+SOURCE = SourceId("pollect", "fleet")
+
+MEMBERS = Metric("members", help="Members of the fleet, as this one sees it.")
+OWNED_SOURCES = Metric("owned_sources", help="Shared sources that this daemon owns.")
+LEASE_REMAINING = Metric(
+    "lease_remaining_seconds",
+    help="Seconds for which ownership is proven without another answer of the engine.",
+    unit="seconds",
+)
+HANDOVERS = Metric(
+    "handovers_total",
+    help="Shards that came to this daemon or left it, by reason.",
+    kind=Kind.COUNTER,
+    labels=("reason",),
+)
+FENCED = Metric(
+    "fenced_total",
+    help="Times this daemon stopped probing exclusive sources as its lease was not renewed.",
+    kind=Kind.COUNTER,
+)
+CONFIG_DIFFERS = Metric(
+    "differing_configs", help="Members whose config differs from this daemon's."
+)
+METRICS = (MEMBERS, OWNED_SOURCES, LEASE_REMAINING, HANDOVERS, FENCED, CONFIG_DIFFERS)
+
+
+class Fleet(Protocol):
+    """What the daemon needs of a fleet. `owned` may be called from any thread at any time."""
+
+    def owned(self, source: SourceId) -> Epoch | None:
+        """Return the epoch in which this daemon may probe a source now, None if it may not."""
+
+    def follow(self, members: Iterable[Member], digest: str) -> None:
+        """Take the sources of a config, before the engine does."""
+
+    def start(self, changed: Callable[[bool], None]) -> None:
+        """Take part; `changed` is called after the ownership of sources changed.
+
+        With True when no other daemon probed what came.
+        """
+
+    def stop(self) -> None:
+        """Own nothing any more and leave; takes two seconds at most."""
+
+    def batch(self, time: float) -> Batch:
+        """Return the metrics of the fleet as this daemon sees it."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return the state for a status page, as plain data."""
+
+
+class StaticFleet:
+    """A shard that never moves."""
+
+    def __init__(self, index: int, count: int) -> None:
+        self._ownership = StaticOwnership(index, count)
+        self.owned = self._ownership.owned
+
+    def follow(self, members: Iterable[Member], digest: str) -> None:
+        self._ownership.shards.follow(members)
+
+    def start(self, changed: Callable[[bool], None]) -> None:
+        """Nothing ever changes."""
+
+    def stop(self) -> None:
+        """Nothing to leave."""
+
+    def batch(self, time: float) -> Batch:
+        samples = (
+            MEMBERS.sample(self._ownership.shards.count),
+            OWNED_SOURCES.sample(self._ownership.owned_sources),
+        )
+        return Batch(SOURCE, samples, time)
+
+    def describe(self) -> Mapping[str, Any]:
+        return {
+            "mode": "shard",
+            "index": self._ownership.index,
+            "count": self._ownership.shards.count,
+            "ownedSources": self._ownership.owned_sources,
+        }
+
+
+class LeasedFleet:
+    """Shards that move between members, by leases in etcd."""
+
+    def __init__(
+        self,
+        etcd: Etcd,
+        *,
+        group: str,
+        name: str,
+        ttl: float,
+        version: str,
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        self._etcd = etcd
+        self._group = group
+        self._name = name
+        self._ttl = ttl
+        self._version = version
+        self._now = now or _boot_time
+        self._shards = Shards(SHARDS)
+        self._ownership = LeasedOwnership(self._shards, now=self._now)
+        self._profile = Profile("", version, 0)
+        self._member: FleetMember | None = None
+        self.owned = self._ownership.owned
+
+    def follow(self, members: Iterable[Member], digest: str) -> None:
+        self._shards.follow(members)
+        sources = self._shards.sources_in(range(SHARDS))
+        self._profile = Profile(digest, self._version, sources)
+        if self._member is not None:
+            self._member.update_profile(self._profile)
+
+    def start(self, changed: Callable[[bool], None]) -> None:
+        self._member = FleetMember(
+            self._etcd,
+            group=self._group,
+            name=self._name,
+            ttl=self._ttl,
+            profile=self._profile,
+            ownership=self._ownership,
+            now=self._now,
+            changed=changed,
+        )
+        self._member.start()
+
+    def stop(self) -> None:
+        if self._member is not None:
+            self._member.stop()
+
+    def batch(self, time: float) -> Batch:
+        ownership, member = self._ownership, self._member
+        samples = [
+            OWNED_SOURCES.sample(ownership.owned_sources),
+            LEASE_REMAINING.sample(ownership.remaining_seconds),
+            FENCED.sample(ownership.fenced_total),
+        ]
+        if member is not None:
+            samples.append(MEMBERS.sample(len(member.members)))
+            samples.append(CONFIG_DIFFERS.sample(len(member.differing)))
+            samples += [HANDOVERS.sample(n, reason) for reason, n in member.handovers.items()]
+        return Batch(SOURCE, samples, time)
+
+    def describe(self) -> Mapping[str, Any]:
+        member = self._member
+        return {
+            "mode": "lease",
+            "group": self._group,
+            "name": self._name,
+            "engineUp": member is not None and member.engine_up,
+            "members": sorted(member.members) if member is not None else [],
+            "differing": sorted(member.differing) if member is not None else [],
+            "shards": len(self._ownership.claims),
+            "ownedSources": self._ownership.owned_sources,
+            "leaseRemainingSeconds": self._ownership.remaining_seconds,
+        }
+
+
+def _boot_time() -> float:
+    """Seconds of a clock that nobody sets and that goes on while the machine is suspended."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock)

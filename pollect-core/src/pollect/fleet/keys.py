@@ -1,0 +1,60 @@
+"""What a fleet keeps in its engine, below `/pollect/<group>/`.
+
+`members/<name>` and `shards/<number>` are bound to the lease of the member that wrote them, so
+they end with it. `generation` stays: an engine that lost its data gets another one.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from pollect.fleet.etcd import Entry, Snapshot
+from pollect.fleet.shards import SHARDS
+
+
+class Profile(NamedTuple):
+    """What a member tells the others about itself."""
+
+    #: Digest of its config.
+    digest: str
+    #: Of pollect.
+    version: str
+    #: Shared sources in its config.
+    sources: int
+
+    def encode(self) -> str:
+        return json.dumps(self._asdict(), sort_keys=True)
+
+
+def decode_profile(text: str) -> Mapping[str, object]:
+    """Return what a member says of itself; empty if it is not readable."""
+    try:
+        profile = json.loads(text)
+    except ValueError:
+        return {}
+    return profile if isinstance(profile, dict) else {}
+
+
+def prefix_of(group: str) -> str:
+    """Return what all keys of a fleet begin with."""
+    return f"/pollect/{group}/"
+
+
+def members_in(prefix: str, snapshot: Snapshot) -> dict[str, Entry]:
+    """Return the members by name."""
+    return dict(_below(f"{prefix}members/", snapshot))
+
+
+def shards_in(prefix: str, snapshot: Snapshot) -> dict[int, Entry]:
+    """Return the shards that have an owner, by number; the value of each is the owner's name."""
+    return {
+        int(name): entry
+        for name, entry in _below(f"{prefix}shards/", snapshot)
+        if name.isdecimal() and int(name) < SHARDS
+    }
+
+
+def _below(prefix: str, snapshot: Snapshot) -> Iterator[tuple[str, Entry]]:
+    for entry in snapshot.entries:
+        if entry.key.startswith(prefix):
+            yield entry.key.removeprefix(prefix), entry
