@@ -5,7 +5,7 @@ test compares them.
 """
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,16 @@ from pollect.plugin import Program, SourceSpec, WriterSpec
 
 FILE = Path(__file__).with_name("catalogue.json")
 
-#: Facts of a spec that the file keeps when they are not empty.
-_FACTS = ("summary", "aliases", "extra", "platforms", "privileges")
+#: Facts of a spec that the file keeps where they differ from their default.
+_FACTS = {
+    name: default
+    for name, default in zip(
+        SourceSpec.__struct_fields__[-len(SourceSpec.__struct_defaults__) :],
+        SourceSpec.__struct_defaults__,
+        strict=True,
+    )
+    if name != "programs"
+}
 
 
 class Catalogue:
@@ -68,7 +76,11 @@ def write_entry(entry: Entry) -> dict[str, Any]:
         "distribution": entry.distribution,
         "target": spec.target,
     }
-    facts |= {name: getattr(spec, name) for name in _FACTS if getattr(spec, name)}
+    facts |= {
+        name: getattr(spec, name)
+        for name, default in _FACTS.items()
+        if getattr(spec, name, default) != default
+    }
     if spec.programs:
         facts["programs"] = {
             program.name: [program.package, *(["optional"] if program.optional else [])]
@@ -79,7 +91,7 @@ def write_entry(entry: Entry) -> dict[str, Any]:
 
 def _read_entry(facts: Mapping[str, Any]) -> Entry:
     spec_type = SourceSpec if facts["kind"] == "source" else WriterSpec
-    known = {name: _frozen(facts[name]) for name in _FACTS if name in facts}
+    known: dict[str, Any] = {name: _frozen(facts[name]) for name in _FACTS if name in facts}
     programs = tuple(
         Program(name, package, optional=bool(optional))
         for name, (package, *optional) in facts.get("programs", {}).items()
@@ -88,5 +100,5 @@ def _read_entry(facts: Mapping[str, Any]) -> Entry:
     return Entry(spec, facts["distribution"])
 
 
-def _frozen(value: str | Sequence[str]) -> Any:
+def _frozen(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
