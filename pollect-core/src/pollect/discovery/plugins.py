@@ -77,7 +77,8 @@ def find_plugins() -> list[Found]:
 
     from stevedore.extension import ExtensionManager
 
-    class Modules(ExtensionManager[Any]):
+    # Its type parameter is a late addition: stevedore 5.2 has none.
+    class Modules(ExtensionManager):  # type: ignore[type-arg]
         def list_entry_points(self) -> "list[EntryPoint]":
             # stevedore's own list comes from a cache file in the home directory, which a daemon
             # should not write, and which has lost the distributions of the entry points.
