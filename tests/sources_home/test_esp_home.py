@@ -4,7 +4,7 @@ import base64
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -43,6 +43,13 @@ from tests.simulators.esphome.device import (
 KEY = bytes(range(32))
 PSK = base64.b64encode(KEY).decode()
 OTHER_PSK = base64.b64encode(bytes(32)).decode()
+
+
+class Place(NamedTuple):
+    """Where no device of the tests is."""
+
+    host: str
+    port: int
 
 
 class Probed:
@@ -349,10 +356,8 @@ def test_a_sleeper_is_mentioned_once(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_an_absent_device_is_the_reason_at_once() -> None:
-    with absent_port() as port, serve_tcp(stay_silent) as device:
-        device.port = port
-        with Probed(device) as probed:
-            assert probed.reason() == f"127.0.0.1:{port}: Connection refused"
+    with absent_port() as port, Probed(Place("127.0.0.1", port)) as probed:
+        assert probed.reason() == f"127.0.0.1:{port}: Connection refused"
 
 
 @pytest.mark.parametrize("talk", [stay_silent, talk_rubbish])
@@ -372,8 +377,5 @@ def test_the_form_of_the_key_is_checked_before_the_start(psk: str) -> None:
 
 
 def test_a_name_that_cannot_be_resolved_is_the_reason() -> None:
-    with serve_tcp(stay_silent) as device:
-        device.host = "no-such-device.invalid"
-        with Probed(device) as probed:
-            assert "no-such-device.invalid: the name cannot be resolved" in probed.reason()
-            device.host = "127.0.0.1"
+    with Probed(Place("no-such-device.invalid", 6053)) as probed:
+        assert "no-such-device.invalid: the name cannot be resolved" in probed.reason()
