@@ -8,13 +8,13 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.bench.process import Daemon, daemon, free_port
 from tests.bench.table import OURS, Row
-from tests.contract.home_cases import HOME_SOURCES
+from tests.contract.home_family import family
 
 TICK_SECONDS = 10
 #: Until libraries are imported and connections made.
@@ -57,10 +57,7 @@ def run() -> list[Row]:
         measured.cpu_percent(ALONE_SECONDS)
         base = measured.resident_mb()
     alone = [Row("a daemon without any of them", "MB", {OURS: base})]
-    with ExitStack() as stack:
-        sections = [
-            {**case.section, **stack.enter_context(case.working())} for case in HOME_SOURCES
-        ]
+    with family() as sections:
         for section in sections:
             with running([NOTHING, section]) as measured:
                 measured.cpu_percent(ALONE_SECONDS)

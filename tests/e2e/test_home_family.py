@@ -10,7 +10,7 @@ import pytest
 
 from pollect.testing import HttpServer, serve_http
 from pollect.testing.waiting import wait_until
-from tests.contract.home_cases import HOME_SOURCES
+from tests.contract.home_family import TYPES, family
 from tests.e2e.beside_1x import values_of
 from tests.e2e.command import LIMIT_SECONDS, start
 from tests.e2e.fresh_environment import FreshEnvironment, build_wheels
@@ -19,7 +19,6 @@ from tests.simulators.daemons import free_port
 from tests.simulators.evcc import STATE, Evcc
 from tests.simulators.plex import PlexServer
 
-TYPES = sorted(case.section["type"] for case in HOME_SOURCES)
 UP = "pollect_source_up"
 
 
@@ -64,10 +63,7 @@ def test_the_family_from_its_wheels(tmp_path: Path) -> None:
     listed = fresh.pollect("plugins", "list", folder=tmp_path).stdout
     assert [kind for kind in TYPES if kind not in listed] == []
 
-    with ExitStack() as stack:
-        sections = [
-            {**case.section, **stack.enter_context(case.working())} for case in HOME_SOURCES
-        ]
+    with family() as sections:
         port = free_port()
         file = write_config(tmp_path, sections, port)
         needed = fresh.pollect("deps", file.name, folder=tmp_path).stdout
