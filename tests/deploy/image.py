@@ -1,0 +1,148 @@
+"""An image of pollect, built from a Debian base that is made here, and containers of it.
+
+Needs root, mmdebstrap, buildah, podman and runc (`make services`). What takes long is kept in
+`.images/` for as long as nothing it is made of changes.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.simulators.daemons import free_port
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / ".images"
+TOOLS = ("mmdebstrap", "buildah", "podman", "runc")
+BASE = "localhost/base:bookworm"
+#: Debian's repositories, as this machine's apt knows them.
+APT_SOURCES = (
+    Path("/etc/apt/sources.list.d/debian.sources"),
+    Path("/etc/apt/sources.list"),
+)
+START_SECONDS = 30.0
+
+
+def why_not() -> str:
+    """Return why no image can be built here; empty if one can."""
+    if os.geteuid() != 0:
+        return "building an image needs root"
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    return f"needs {', '.join(missing)} (make services)" if missing else ""
+
+
+def make_base() -> Path:
+    """Return the tar file of a small Debian with Python, made unless it is there."""
+    CACHE.mkdir(exist_ok=True)
+    base = CACHE / "base.tar"
+    if not base.exists():
+        sources = next(file for file in APT_SOURCES if file.exists())
+        unfinished = base.with_suffix(".part.tar")
+        run(
+            "mmdebstrap",
+            "--variant=minbase",
+            "--include=python3,python3-venv,ca-certificates",
+            "--dpkgopt=path-exclude=/usr/share/doc/*",
+            "--dpkgopt=path-exclude=/usr/share/man/*",
+            *("bookworm", str(unfinished), str(sources)),
+        )
+        unfinished.rename(base)
+    return base
+
+
+def make_wheels() -> Path:
+    """Return a folder with the wheels of all distributions and of all they can use."""
+    digest = hashlib.sha256()
+    sources = [*ROOT.glob("pollect-*/src/**/*.py"), *ROOT.glob("pollect-*/pyproject.toml")]
+    for file in (*sorted(sources), ROOT / "constraints.txt"):
+        digest.update(file.read_bytes())
+    folder = CACHE / "context"
+    stamp = folder / "digest"
+    if not stamp.exists() or stamp.read_text() != digest.hexdigest():
+        wheels = folder / "dist"
+        wheels.mkdir(parents=True, exist_ok=True)
+        for old in wheels.glob("pollect*.whl"):
+            old.unlink()
+        python = Path(shutil.which("python3") or "python3")
+        names = [file.parent.name for file in sorted(ROOT.glob("pollect-*/pyproject.toml"))]
+        own = [str(ROOT / name) for name in names]
+        pip = [str(python), "-m", "pip", "wheel", "--quiet", "-c", str(ROOT / "constraints.txt")]
+        run(*pip, "--no-deps", "--wheel-dir", str(wheels), *own)
+        extras = [f"{name}[all]" for name in names if name != "pollect-core"]
+        run(*pip, "--find-links", str(wheels), "--wheel-dir", str(wheels), *extras)
+        stamp.write_text(digest.hexdigest())
+    return folder
+
+
+class Podman:
+    """podman and buildah with a store of their own, which ends with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._store = [
+            *("--root", str(folder / "store"), "--runroot", str(folder / "run")),
+            *("--storage-driver", "overlay"),
+        ]
+
+    def import_base(self, tar: Path) -> None:
+        run("podman", *self._store, "import", "--quiet", str(tar), BASE)
+
+    def build(self, tag: str, context: Path, **arguments: str) -> None:
+        words = [f"--build-arg={name}={value}" for name, value in arguments.items()]
+        run(
+            "buildah", *self._store, "bud", "--quiet", "--isolation", "chroot",
+            *("--format", "docker", "--pull-never", *words, "--tag", tag),
+            *("--file", str(ROOT / "deploy" / "Containerfile"), str(context)),
+        )  # fmt: skip
+
+    def inspect(self, name: str) -> dict[str, object]:
+        return dict(json.loads(self("inspect", name))[0])
+
+    def __call__(self, *words: str) -> str:
+        return run("podman", *self._store, "--cgroup-manager=cgroupfs", *words)
+
+    @contextmanager
+    def running(self, tag: str, *options: str, command: Sequence[str] = ()) -> Iterator[str]:
+        """Run a container in the background and yield its name."""
+        name = f"pollect-test-{os.getpid()}-{time.monotonic_ns()}"
+        limits = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
+        self(
+            "--runtime", "runc", "run", "--detach", "--name", name, *limits, *options, tag, *command
+        )  # fmt: skip
+        try:
+            yield name
+        finally:
+            self("rm", "--force", "--time", "5", name)
+
+
+def run(*command: str) -> str:
+    """Run a program and return what it prints; an error shows what it said."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        raise AssertionError(f"{' '.join(command[:4])} ...: {done.stderr[-2000:]}")
+    return done.stdout
+
+
+def wait_for_metrics(port: int) -> str:
+    """Return the metrics of a container in the host's network once it has some."""
+    until = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:
+                text = str(answer.read().decode())
+                if "_LoadAvg{" in text:
+                    return text
+        except (OSError, urllib.error.URLError):
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.1)
+
+
+def new_port() -> int:
+    return free_port()
