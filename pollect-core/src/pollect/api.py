@@ -13,6 +13,7 @@ from pollect.errors import (
     TargetUnavailable,
     WriteError,
 )
+from pollect.hints import Alert, Panel
 from pollect.hooks import hookimpl
 from pollect.model import (
     Batch,
@@ -50,6 +51,7 @@ from pollect.units import UNITS, Unit, describe_unit, find_unit, unit_of, unit_w
 
 __all__ = [
     "UNITS",
+    "Alert",
     "AuthenticationFailed",
     "AuthorizationCode",
     "BadResponse",
@@ -63,6 +65,7 @@ __all__ = [
     "MissingDependency",
     "NoData",
     "Outcome",
+    "Panel",
     "PollectError",
     "ProbeError",
     "ProbeResult",

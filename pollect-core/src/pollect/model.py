@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from pollect.hints import Alert, Panel
+
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]+")
 #: Stands for what is not text, as in Unicode.
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -40,16 +42,23 @@ class Metric:
     value needs no name of its own. `unit` is a word in plural base form (`bytes`, `seconds`,
     `celsius`, `ratio`) or a symbol a device prescribes (`°C`).
 
+    `headline` marks the two or three values that tell most of the source, `panel` says how to draw
+    them, `alerts` when they are worth a message: hints, which are neither
+    compared nor kept in a spool.
+
     Metrics are immutable, compare by content, and are meant to be declared once per module.
     """
 
-    __slots__ = ("_hash", "help", "kind", "labels", "name", "unit")
+    __slots__ = ("_hash", "alerts", "headline", "help", "kind", "labels", "name", "panel", "unit")
 
     name: Final[str | None]  # type: ignore[misc]
     help: Final[str]  # type: ignore[misc]
     unit: Final[str]  # type: ignore[misc]
     kind: Final[Kind]  # type: ignore[misc]
     labels: Final[tuple[str, ...]]  # type: ignore[misc]
+    headline: Final[bool]  # type: ignore[misc]
+    panel: Final[Panel | None]  # type: ignore[misc]
+    alerts: Final[tuple[Alert, ...]]  # type: ignore[misc]
 
     def __init__(
         self,
@@ -59,9 +68,17 @@ class Metric:
         unit: str = "",
         kind: Kind = Kind.GAUGE,
         labels: Sequence[str] = (),
+        headline: bool = False,
+        panel: Panel | None = None,
+        alert: Alert | Sequence[Alert] = (),
     ) -> None:
         if len(set(labels)) != len(labels):
             raise ValueError(f"metric {name!r} names a label twice: {', '.join(labels)}")
+        alerts = (alert,) if isinstance(alert, Alert) else tuple(alert)
+        for hint in alerts:
+            hint.check()
+            if not hint.labels.keys() <= set(labels):
+                raise ValueError(f"alert {hint.name} of {name!r} names a label it does not have")
         put = object.__setattr__
         # A name may come from a device.
         put(self, "name", None if name is None else valid_text(name))
@@ -69,6 +86,9 @@ class Metric:
         put(self, "unit", valid_text(unit))
         put(self, "kind", kind)
         put(self, "labels", tuple(map(valid_text, labels)))
+        put(self, "headline", headline)
+        put(self, "panel", panel)
+        put(self, "alerts", alerts)
         # Writers look a series up by its metric once per sample: the hash is worth keeping.
         put(self, "_hash", hash(self._fields()))
 
