@@ -191,12 +191,50 @@ def test_errors_of_the_program_do_not_spoil_its_output(programs: Path) -> None:
     assert len(probe()) == 6
 
 
-def test_label_that_occurs_twice_is_reported_once_the_last_wins(programs: Path) -> None:
+def test_sensors_of_one_label_are_told_apart(programs: Path) -> None:
     answer(
         programs,
-        '{"a-isa-0000":{"Core 0":{"temp1_input":1.0},"core_0":{"temp2_input":2.0}}}',
+        """{"a-isa-0000":{
+   "Processor Fan":{"fan1_input":1000.0,"fan1_alarm":1.0},
+   "Processor Fan":{"fan2_input":2000.0,"fan2_alarm":0.0},
+   "processor_fan":{"fan3_input":3000.0},
+   "Processor Fan":{"temp1_input":40.0,"temp1_alarm":1.0}}}""",
     )
-    assert probe() == {(None, "a-isa-0000", "core_0", "°C"): 2.0}
+    found = probe(alarms=True)
+    assert found == {
+        (None, "a-isa-0000", "processor_fan", "RPM"): 1000.0,
+        (None, "a-isa-0000", "processor_fan_fan2", "RPM"): 2000.0,
+        (None, "a-isa-0000", "processor_fan_fan3", "RPM"): 3000.0,
+        (None, "a-isa-0000", "processor_fan", "°C"): 40.0,
+        ("alarm", "a-isa-0000", "processor_fan"): 1.0,
+        ("alarm", "a-isa-0000", "processor_fan_fan2"): 0.0,
+        ("alarm", "a-isa-0000", "processor_fan_temp1"): 1.0,
+    }
+    assert probe(excludeNames="processor_fan*") == {}
+    assert len(probe(excludeNames="processor_fan_fan2")) == 3
+
+
+def test_faulty_sensor_does_not_leave_its_name_to_the_next(programs: Path) -> None:
+    answer(
+        programs,
+        '{"a-isa-0000":{"Fan":{"fan1_input":0.0,"fan1_fault":1.0},"Fan":{"fan2_input":2.0}}}',
+    )
+    assert probe() == {(None, "a-isa-0000", "fan_fan2", "RPM"): 2.0}
+
+
+@pytest.mark.parametrize("garbage", ["", "   %%%\n"])
+def test_chips_of_one_name_are_told_apart(programs: Path, garbage: str) -> None:
+    chip = '   "acpitz-virtual-0":{\n      "temp1":{\n         "temp1_input": %s\n      }\n   }'
+    answer(programs, f"{{\n{chip % '1.0'},\n{garbage}{chip % '2.0'}\n}}\n")
+    assert probe() == {
+        (None, "acpitz-virtual-0", "temp1", "°C"): 1.0,
+        (None, "acpitz-virtual-0_2", "temp1", "°C"): 2.0,
+    }
+
+
+def test_chip_that_is_no_object_costs_only_itself(programs: Path) -> None:
+    answer(programs, '{"a":null,"b":[1],"c":{"x":7,"temp1":{"temp1_input":1.0}}}')
+    assert probe() == {(None, "c", "temp1", "°C"): 1.0}
 
 
 def test_host_without_sensors_has_no_data_and_says_so_once(
@@ -306,6 +344,13 @@ def test_without_the_program_the_kernel_is_read_under_the_same_names(fake_sys: P
         (None, "drivetemp-scsi-0-0", "temp1", "°C"): 30.0,
         (None, "lm75-i2c-1-4c", "temp1", "°C"): 25.5,
     }
+
+
+def test_chips_of_one_name_are_told_apart_in_the_kernel_too(fake_sys: Path) -> None:
+    write_hwmon(fake_sys, 10, "", "", {"name": "acpitz", "temp1_input": "99000"})
+    found = probe_kernel(fake_sys)
+    assert found[None, "acpitz-virtual-0", "temp1", "°C"] == 27.8
+    assert found[None, "acpitz-virtual-0_2", "temp1", "°C"] == 99.0
 
 
 def test_limits_and_alarms_are_read_from_the_kernel_too(fake_sys: Path) -> None:

@@ -1,6 +1,7 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,7 @@ def drives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDrives:
     return FakeDrives(tmp_path)
 
 
-def ata(*entries: tuple[str, str]) -> dict:
+def ata(*entries: tuple[str, str]) -> dict[str, Any]:
     """Build what smartctl prints for an ATA drive: attributes with their raw strings."""
     table = [
         {
@@ -125,14 +126,13 @@ def test_every_recorded_drive_is_read_whatever_its_exit_status(
         for entry in document.get("ata_smart_attributes", {}).get("table", ()):
             assert (None, entry["name"], dev) in found
             assert ("worst", entry["name"], dev) in found
+        table = document.get("ata_smart_attributes", {}).get("table", ())
+        seen: set[str] = set()
+        for entry in table:
+            name = entry["name"] if entry["name"] not in seen else f"{entry['name']}_{entry['id']}"
+            seen.add(entry["name"])
             if entry["raw"]["string"].isdigit():
-                last = [
-                    other["raw"]["string"]
-                    for other in document["ata_smart_attributes"]["table"]
-                    if other["name"] == entry["name"]
-                ][-1]
-                if last.isdigit():
-                    assert found[None, entry["name"], dev] == int(last)
+                assert found[None, name, dev] == int(entry["raw"]["string"])
         for key, value in document.get("nvme_smart_health_information_log", {}).items():
             if isinstance(value, int):
                 assert found[None, key, dev] == value
@@ -205,9 +205,102 @@ def test_only_wanted_attributes_are_reported(drives: FakeDrives) -> None:
     }
 
 
-def test_attribute_that_occurs_twice_is_reported_once_the_last_wins(drives: FakeDrives) -> None:
-    drives.add("sda", ata(("Host_Writes_32MiB", "1"), ("Host_Writes_32MiB", "2")))
-    assert read(drives.open(devices=["sda"]))[None, "Host_Writes_32MiB", "sda"] == 2
+def test_attributes_of_one_name_are_told_apart_by_their_id(drives: FakeDrives) -> None:
+    names = ("Program_Fail_Count", "Unknown_Attribute", "Program_Fail_Count", "Unknown_Attribute")
+    drives.add("sda", ata(*((name, str(10 + index)) for index, name in enumerate(names))))
+    found = read(drives.open(devices=["sda"], normalized=True))
+    assert {key[1]: value for key, value in found.items() if key[0] is None} == {
+        "Program_Fail_Count": 10,
+        "Unknown_Attribute": 11,
+        "Program_Fail_Count_2": 12,
+        "Unknown_Attribute_3": 13,
+    }
+    assert found["worst", "Unknown_Attribute_3", "sda"] == 80
+    wanted = read(drives.open(devices=["sda"], attributes=["Program_Fail_Count"]))
+    assert {key[1] for key in wanted if key[0] is None} == {
+        "Program_Fail_Count",
+        "Program_Fail_Count_2",
+    }
+
+
+def test_drives_of_one_number_behind_two_controllers_are_told_apart(drives: FakeDrives) -> None:
+    drives.answer("megaraid,0", ata(("A", "1")))
+    entries = ["/dev/bus/0 -d megaraid,0", "/dev/bus/1 -d megaraid,0"]
+    found = read(drives.open(devices=entries))
+    assert {key[-1] for key in found} == {"megaraid,0", "megaraid,0_bus/1"}
+
+
+@pytest.mark.parametrize(
+    ("member", "broken", "trouble"),
+    [
+        ("temperature", None, None),
+        ("temperature", {"current": None}, None),
+        ("temperature", {"current": "warm"}, "temperature: expected a number, got 'warm'"),
+        ("temperature", [40], None),
+        ("smart_status", None, None),
+        ("smart_status", {"passed": "yes"}, "smart_status: expected true or false, got 'yes'"),
+        ("power_on_time", None, None),
+        ("power_cycle_count", "many", "power_cycle_count: expected a number, got 'many'"),
+        ("nvme_smart_health_information_log", None, None),
+        ("scsi_error_counter_log", {"read": None}, None),
+        ("scsi_error_counter_log", None, None),
+        ("smartctl", {"exit_status": 0, "messages": None}, None),
+        ("smartctl", {"exit_status": None, "messages": ["x"]}, None),
+    ],
+)
+def test_unreadable_member_costs_only_itself(
+    drives: FakeDrives, member: str, broken: object, trouble: str | None
+) -> None:
+    drives.add("sda", ata(("A", "1")))
+    drives.add("sdb", {**ata(("A", "2")), member: broken})
+    source = drives.open(devices=["sd"])
+    found = read(source)
+    assert (found[None, "A", "sda"], found[None, "A", "sdb"]) == (1, 2)
+    assert str(source.troubles) == (f"sdb (values): {trouble}" if trouble else "")
+
+
+@pytest.mark.parametrize("entry", [{"value": 9}, None, "text", {"name": None}])
+def test_attribute_without_a_name_costs_only_itself(drives: FakeDrives, entry: object) -> None:
+    answer = ata(("A", "1"))
+    answer["ata_smart_attributes"]["table"].insert(0, entry)
+    drives.add("sda", answer)
+    source = drives.open(devices=["sda"])
+    assert read(source)[None, "A", "sda"] == 1
+    assert str(source.troubles).startswith("sda (values): attribute 1: expected a name, got ")
+    drives.answer("sda", ata(("A", "1")))
+    read(source)
+    assert not source.troubles
+
+
+def test_attribute_with_nothing_but_a_number_is_an_unknown_one(drives: FakeDrives) -> None:
+    answer = ata(("A", "1"), ("B", "2"))
+    del answer["ata_smart_attributes"]["table"][1]["name"]
+    answer["ata_smart_attributes"]["table"][0]["raw"] = None
+    drives.add("sda", answer)
+    found = read(drives.open(devices=["sda"]))
+    assert (found[None, "A", "sda"], found[None, "Unknown_Attribute", "sda"]) == (90, 2)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "Pending defect count:0 Pending Defects\n{}",
+        "smartctl: a warning {of sorts}\n{not JSON\n{}",
+        "{}\nmore text",
+        "\n {}",
+    ],
+)
+def test_text_around_the_json_is_passed_over(drives: FakeDrives, shape: str) -> None:
+    document = json.dumps(ata(("A", "1")), indent=2)
+    drives.add("sda", shape.replace("{}", document))
+    assert read(drives.open(devices=["sda"]))[None, "A", "sda"] == 1
+
+
+def test_scanned_device_without_a_name_costs_only_itself(drives: FakeDrives) -> None:
+    devices = [{"type": "scsi"}, None, {"name": "/dev/sda", "type": None}]
+    drives.answer("scan", {"smartctl": {"exit_status": 0}, "devices": devices})
+    drives.answer("sda", ata(("A", "1")))
+    assert read(drives.open())[None, "A", "sda"] == 1
 
 
 def test_failing_drive_leaves_the_others_and_is_told_once(
@@ -332,7 +425,7 @@ def test_model_and_serial_number_are_reported_on_request(drives: FakeDrives) -> 
 
 
 def test_bad_regular_expression_is_told_with_its_place() -> None:
-    with pytest.raises(ConfigError, match="is no regular expression") as caught:
+    with pytest.raises(ConfigError, match="is not a regular expression") as caught:
         build_source({"devices": ["nvme", "sd[a-z}+$"]}, SmartCtlSource)
     assert caught.value.key == "devices[1]"
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from pollect.support.distinct import Named, tell_apart
 from pollect_sources_system.sensors.payload import QUANTITIES, Feature
 
 #: What the kernel counts per base unit; 1 where it is not listed.
@@ -42,20 +43,31 @@ def read_hwmon(sys: Path, parts: Iterable[str]) -> list[Feature]:
     What cannot be read is left out. Raises `OSError` when there is no list of chips.
     """
     wanted = frozenset(parts)
-    features: list[Feature] = []
-    for folder in sorted((sys / "class" / "hwmon").iterdir()):
+    found: list[tuple[Path, str]] = []
+    folders = (sys / "class" / "hwmon").iterdir()
+    for folder in sorted(folders, key=lambda folder: _natural_order(folder.name)):
         # Drivers of old kernels keep their files with the device.
         base = folder if (folder / "name").exists() else folder / "device"
         name = _read(base / "name")
         if name:
-            features += _read_chip(base, name_chip(name, folder / "device"), wanted)
-    return features
+            found.append((base, name_chip(name, folder / "device")))
+    # All chips without a bus have the address 0.
+    chips = tell_apart(Named(chip) for _, chip in found)
+    return [
+        feature
+        for chip, (base, _) in zip(chips, found, strict=True)
+        for feature in _read_chip(base, chip, wanted)
+    ]
 
 
 def _read_chip(base: Path, chip: str, wanted: frozenset[str]) -> list[Feature]:
     members: dict[str, dict[str, float]] = {}
     kinds = QUANTITIES.keys() | {"intrusion"}
-    for file in sorted(os.listdir(base), key=_natural_order):
+    try:
+        files = sorted(os.listdir(base), key=_natural_order)
+    except OSError:
+        return []  # the chip was unplugged meanwhile
+    for file in files:
         match = _FILE.fullmatch(file)
         if match is None or match["kind"] not in kinds:
             continue

@@ -5,17 +5,20 @@ The output is an object of chips, each an object of features by label, each with
 
     {"nct6798-isa-0290": {"Adapter": "ISA adapter", "CPU Fan": {"fan2_input": 1869.0}}}
 
-lm-sensors 3.5 and newer. The output is not always JSON: a chip without features leaves a comma
+lm-sensors 3.5 and newer. Chips may share a name, and features of a chip a label: both are there
+twice then. The output is not always JSON: a chip without features leaves a comma
 too many (3.6.0), and what cannot be read may be printed as `nan` or `N/A`.
 """
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pollect.api import BadResponse
+from pollect.support.distinct import Named, tell_apart
 
 _QUOTED_CHARACTERS = 80
 
@@ -64,7 +67,7 @@ PREFIXES = (
     (float("inf"), "G", 1e-9),
 )
 
-_MEMBER = re.compile(r"(?P<kind>[a-z]+)\d*_(?P<part>\w+)")
+_MEMBER = re.compile(r"(?P<id>(?P<kind>[a-z]+)\d*)_(?P<part>\w+)")
 _SPARE_COMMA = re.compile(r",(?=\s*[}\]])")
 _BARE_WORD = re.compile(r'(?<=":)\s*(?!null\b)[+-]?[A-Za-z][^,}\n]*')
 _OPENING_LINE = re.compile(r'(?P<indent>\s*)"(?P<name>.*)":\s*\{\s*')
@@ -75,14 +78,19 @@ def parse_sensors(text: str) -> list[Feature]:
     """Return the features of all chips; raises `BadResponse` if there is no such thing in it."""
     repaired = _SPARE_COMMA.sub("", _BARE_WORD.sub(" null", text))
     try:
-        document = json.loads(repaired)
+        # As pairs, because a dictionary would keep the last of two with one name only.
+        chips = json.loads(repaired, object_pairs_hook=_Pairs)
+        if not isinstance(chips, _Pairs):
+            raise ValueError("expected an object of chips")
+        names = tell_apart(Named(name) for name, _ in chips)
         return [
             Feature(chip, label, _numbers(members))
-            for chip, features in document.items()
-            for label, members in features.items()
-            if isinstance(members, dict)
+            for chip, (_, features) in zip(names, chips, strict=True)
+            if isinstance(features, _Pairs)
+            for label, members in features
+            if isinstance(members, _Pairs)
         ]
-    except (ValueError, AttributeError) as error:
+    except (ValueError, RecursionError) as error:
         features = list(_salvage(text))
         if not features:
             quoted = text.strip()[:_QUOTED_CHARACTERS]
@@ -90,8 +98,12 @@ def parse_sensors(text: str) -> list[Feature]:
         return features
 
 
-def _numbers(members: Mapping[str, Any]) -> dict[str, float]:
-    return {name: value for name, value in members.items() if isinstance(value, int | float)}
+class _Pairs(list[tuple[str, Any]]):
+    """Names and values of a JSON object, as often as they stand there."""
+
+
+def _numbers(members: _Pairs) -> dict[str, float]:
+    return {name: value for name, value in members if isinstance(value, int | float)}
 
 
 def _salvage(text: str) -> Iterable[Feature]:
@@ -100,6 +112,7 @@ def _salvage(text: str) -> Iterable[Feature]:
     Chips are indented less than their features.
     """
     chip, chip_indent = "", -1
+    seen: Counter[str] = Counter()
     feature: Feature | None = None
     members: dict[str, float] = {}
     for line in text.splitlines():
@@ -107,6 +120,8 @@ def _salvage(text: str) -> Iterable[Feature]:
             indent = len(opening["indent"])
             if chip_indent in (-1, indent):
                 chip, chip_indent = opening["name"], indent
+                seen[chip] += 1
+                chip = f"{chip}_{seen[chip]}" if seen[chip] > 1 else chip
             else:
                 members = {}
                 feature = Feature(chip, opening["name"], members)
@@ -115,16 +130,25 @@ def _salvage(text: str) -> Iterable[Feature]:
             members[number["name"]] = float(number["value"])
 
 
+def feature_id(feature: Feature) -> str:
+    """Return what the kernel calls a feature, whatever its label: `fan2`; empty if unknown."""
+    return next((match["id"] for match, _ in _matches(feature)), "")
+
+
+def find_quantity(feature: Feature) -> Quantity | None:
+    """Return what a feature measures, whether it can be read now or not."""
+    kinds = [match["kind"] for match, _ in _matches(feature)]
+    return QUANTITIES.get(kinds[-1]) if kinds else None
+
+
 def find_value(feature: Feature) -> tuple[float, Quantity] | None:
     """Return the value of a feature and what it measures.
 
     None for features without a value (intrusion contacts), and while the sensor is faulty or
     cannot be read.
     """
-    matches = list(_matches(feature))
-    parts = {match["part"]: number for match, number in matches}
-    kind = matches[-1][0]["kind"] if matches else ""
-    quantity = QUANTITIES.get(kind)
+    quantity = find_quantity(feature)
+    parts = {match["part"]: number for match, number in _matches(feature)}
     if quantity is None or parts.get("fault"):
         return None
     return next(((parts[part], quantity) for part in quantity.parts if part in parts), None)

@@ -6,7 +6,7 @@ files per chip.
 """
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from msgspec import Meta
 
@@ -21,14 +21,17 @@ from pollect.api import (
     SourceContext,
     TargetUnavailable,
 )
+from pollect.support.distinct import Named, tell_apart
 from pollect.support.filters import NameFilter, Names
 from pollect.support.process import Command, CommandOverride, program_timeout
 from pollect_sources_system.sensors.hwmon import read_hwmon
 from pollect_sources_system.sensors.payload import (
     LIMITS,
     Feature,
+    feature_id,
     find_alarm,
     find_limits,
+    find_quantity,
     find_value,
     parse_sensors,
     scale_as_text,
@@ -102,14 +105,25 @@ class SensorsSource(Source[SensorsConfig]):
                 self.log.warning(NOTHING_FOUND)
                 self._warned = True
             raise NoData(NOTHING_FOUND)
-        # Labels may repeat within a chip, as keys of the JSON or as series here: the last wins.
-        samples = {
-            (sample.metric, sample.label_values): sample
-            for feature in features
-            if self._chips.accepts(feature.chip)
-            for sample in self._samples(feature)
-        }
-        return samples.values()
+        chosen = [feature for feature in features if self._chips.accepts(feature.chip)]
+        readings = [_read(feature) for feature in chosen]
+        # Manufacturers call two fans alike. One label for a fan and a temperature is no clash,
+        # except for alarms, which carry no unit.
+        names = tell_apart(
+            Named(reading.name, reading.id, (reading.device, reading.unit)) for reading in readings
+        )
+        alarm_names = tell_apart(
+            Named(name, reading.id, reading.device)
+            for name, reading in zip(names, readings, strict=True)
+        )
+        return [
+            sample
+            for feature, reading, name, alarm_name in zip(
+                chosen, readings, names, alarm_names, strict=True
+            )
+            if self._names.accepts(reading.name) and self._names.accepts(name)
+            for sample in self._samples(feature, reading.device, name, alarm_name)
+        ]
 
     def _run_program(self) -> list[Feature]:
         timeout = program_timeout(self.deadline_seconds())
@@ -129,11 +143,9 @@ class SensorsSource(Source[SensorsConfig]):
         except OSError as error:
             raise TargetUnavailable(f"cannot read the hardware monitors: {error}") from error
 
-    def _samples(self, feature: Feature) -> Iterable[Sample]:
-        device = feature.chip.lower()
-        name = feature.label.lower().replace(" ", "_")
-        if not self._names.accepts(name):
-            return
+    def _samples(
+        self, feature: Feature, device: str, name: str, alarm_name: str
+    ) -> Iterable[Sample]:
         if found := find_value(feature):
             value, quantity = found
             unit = quantity.unit
@@ -144,4 +156,20 @@ class SensorsSource(Source[SensorsConfig]):
                 for limit, bound in find_limits(feature).items():
                     yield LIMIT_METRICS[limit].sample(bound, device, name, quantity.unit)
         if self._alarms and (alarm := find_alarm(feature)) is not None:
-            yield ALARM.sample(float(alarm), device, name)
+            yield ALARM.sample(float(alarm), device, alarm_name)
+
+
+class _Reading(NamedTuple):
+    device: str
+    #: The label as 1.x wrote it; not yet told apart from others.
+    name: str
+    id: str
+    unit: str
+
+
+def _read(feature: Feature) -> _Reading:
+    # A sensor that fails for a while must not leave its name to the next one.
+    quantity = find_quantity(feature)
+    unit = quantity.unit if quantity else ""
+    name = feature.label.lower().replace(" ", "_")
+    return _Reading(feature.chip.lower(), name, feature_id(feature), unit)

@@ -10,9 +10,10 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from pollect.api import BadResponse
+from pollect.support.distinct import Named, tell_apart
 
 #: Name, value if there is one, and the name filters go by.
 _NamedValue: TypeAlias = tuple[str, float | None, str]
@@ -22,6 +23,10 @@ _LEADING_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _LEADING_HEX = re.compile(r"0x[0-9a-fA-F]+")
 #: `Device is in STANDBY mode, exit(2)`, also SLEEP and IDLE with its variants.
 _ASLEEP = re.compile(r"\bin \S+ mode\b")
+#: Where an object starts that is a document and not a piece of text.
+_OBJECT = re.compile(r"^\{", re.MULTILINE)
+#: smartctl's own name for what its database does not know.
+_UNKNOWN = "Unknown_Attribute"
 #: Members of a SAS drive that stand at the top level.
 _SCSI_COUNTS = ("scsi_grown_defect_list", "scsi_percentage_used_endurance_indicator")
 
@@ -40,6 +45,7 @@ class Normalized(NamedTuple):
     value: float
     worst: float
     threshold: float
+    family: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,8 @@ class DriveReport:
     """What one run of smartctl tells of one drive."""
 
     exit_status: int
-    #: Raw values as the drive counts. ATA drives may name two attributes alike: the last counts.
+    #: Raw values as the drive counts. Of two ATA attributes with one name the second has its
+    #: number appended: `Program_Fail_Count_181`.
     attributes: Mapping[str, Attribute]
     normalized: Mapping[str, Normalized]
     passed: bool | None
@@ -59,6 +66,8 @@ class DriveReport:
     firmware: str
     asleep: bool
     messages: Sequence[str] = field(default_factory=tuple)
+    #: What of the report could not be read.
+    problems: Sequence[str] = field(default_factory=tuple)
 
     @property
     def has_data(self) -> bool:
@@ -75,38 +84,75 @@ class ScannedDevice(NamedTuple):
 
 
 def parse_report(text: str) -> DriveReport:
-    """Return what `smartctl --json -a` printed; raises `BadResponse` if it is not that."""
+    """Return what `smartctl --json -a` printed; raises `BadResponse` if it is not that.
+
+    A member that cannot be read costs only itself and is one of the `problems`.
+    """
     document = _parse_json(text)
-    run = document["smartctl"]
-    messages = [str(message.get("string", "")) for message in run.get("messages", ())]
-    table = document.get("ata_smart_attributes", {}).get("table", ())
+    run = _members(document, "smartctl")
+    messages = [
+        str(message.get("string", "")) for message in _items(run, "messages") if _is_object(message)
+    ]
+    problems: list[str] = []
+    table = _ata_table(document, problems)
     values = [
-        *((entry["name"], parse_raw_value(entry), entry["name"]) for entry in table),
-        *_flatten(document.get("nvme_smart_health_information_log", {})),
+        *((name, parse_raw_value(entry), family) for name, family, entry in table),
+        *_flatten(_members(document, "nvme_smart_health_information_log")),
         *_scsi_attributes(document),
     ]
+
+    def number(name: str, value: object) -> float | None:
+        found = _number(value)
+        if found is None and value is not None:
+            problems.append(f"{name}: expected a number, got {_quote(value)}")
+        return found
+
+    passed = _members(document, "smart_status").get("passed")
+    if passed is not None and not isinstance(passed, bool):
+        problems.append(f"smart_status: expected true or false, got {_quote(passed)}")
+        passed = None
     return DriveReport(
-        exit_status=int(run.get("exit_status", 0)),
+        exit_status=int(number("exit_status", run.get("exit_status")) or 0),
         attributes={
             name: Attribute(value, family) for name, value, family in values if value is not None
         },
-        normalized={entry["name"]: _normalized(entry) for entry in table},
-        passed=document.get("smart_status", {}).get("passed"),
-        temperature_celsius=document.get("temperature", {}).get("current"),
-        power_on_hours=document.get("power_on_time", {}).get("hours"),
-        power_cycles=document.get("power_cycle_count"),
+        normalized={name: _normalized(entry, family) for name, family, entry in table},
+        passed=passed,
+        temperature_celsius=number("temperature", _members(document, "temperature").get("current")),
+        power_on_hours=number("power_on_time", _members(document, "power_on_time").get("hours")),
+        power_cycles=number("power_cycle_count", document.get("power_cycle_count")),
         model=str(document.get("model_name") or document.get("scsi_model_name") or ""),
         serial=str(document.get("serial_number") or ""),
         firmware=str(document.get("firmware_version") or document.get("scsi_revision") or ""),
         asleep=any(_ASLEEP.search(message) for message in messages),
         messages=messages,
+        problems=problems,
     )
+
+
+def _ata_table(
+    document: Mapping[str, Any], problems: list[str]
+) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Return name, name for filters and contents of the attributes of an ATA drive."""
+    entries = []
+    for position, entry in enumerate(
+        _items(_members(document, "ata_smart_attributes"), "table"), start=1
+    ):
+        if _is_object(entry) and (entry.get("name") or entry.get("id") is not None):
+            entries.append((str(entry.get("name") or _UNKNOWN), entry))
+        else:
+            problems.append(f"attribute {position}: expected a name, got {_quote(entry)}")
+    names = tell_apart(Named(name, entry.get("id", "")) for name, entry in entries)
+    return [(name, family, entry) for name, (family, entry) in zip(names, entries, strict=True)]
 
 
 def parse_scan(text: str) -> list[ScannedDevice]:
     """Return the drives that `smartctl --scan --json` found; raises `BadResponse`."""
-    found = _parse_json(text).get("devices", ())
-    return [ScannedDevice(device["name"], device.get("type", "")) for device in found]
+    return [
+        ScannedDevice(device["name"], str(device.get("type") or ""))
+        for device in _items(_parse_json(text), "devices")
+        if _is_object(device) and isinstance(device.get("name"), str)
+    ]
 
 
 def parse_raw_value(entry: Mapping[str, Any]) -> float | None:
@@ -116,7 +162,7 @@ def parse_raw_value(entry: Mapping[str, Any]) -> float | None:
     `32 (Min/Max 19/41)` has the value 689111072. It may also be `37054h+12m+08.635s`, `0/6`,
     `0x00a1` or `34.5`; the first number counts. Failing that, the normalised value.
     """
-    raw = entry.get("raw", {})
+    raw = _members(entry, "raw")
     text = str(raw.get("string", "")).strip()
     if match := _LEADING_HEX.match(text):
         return int(match.group(), 16)
@@ -125,8 +171,11 @@ def parse_raw_value(entry: Mapping[str, Any]) -> float | None:
     return _number(raw.get("value", entry.get("value")))
 
 
-def _normalized(entry: Mapping[str, Any]) -> Normalized:
-    return Normalized(*(float(entry.get(name) or 0) for name in ("value", "worst", "thresh")))
+def _normalized(entry: Mapping[str, Any], family: str) -> Normalized:
+    value, worst, threshold = (
+        _number(entry.get(name)) or 0.0 for name in ("value", "worst", "thresh")
+    )
+    return Normalized(value, worst, threshold, family)
 
 
 def _flatten(log: Mapping[str, Any]) -> Iterable[_NamedValue]:
@@ -148,8 +197,9 @@ def _flatten(log: Mapping[str, Any]) -> Iterable[_NamedValue]:
 def _scsi_attributes(document: Mapping[str, Any]) -> Iterable[_NamedValue]:
     for key in _SCSI_COUNTS:
         yield key, _number(document.get(key)), key
-    for operation, counters in document.get("scsi_error_counter_log", {}).items():
-        for name, value in counters.items():
+    log = _members(document, "scsi_error_counter_log")
+    for operation in log:
+        for name, value in _members(log, operation).items():
             full_name = f"scsi_{operation}_{name}"
             yield full_name, _number(value), full_name
 
@@ -167,12 +217,37 @@ def _number(value: object) -> float | None:
     return value if isinstance(value, int | float) else None
 
 
-def _parse_json(text: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        quoted = text.strip()[:_QUOTED_CHARACTERS]
-        raise BadResponse(f"expected the JSON of smartctl 7.0 or newer, got {quoted!r}") from error
-    if not isinstance(document, dict) or "smartctl" not in document:
-        raise BadResponse(f"expected the JSON of smartctl, got {text[:_QUOTED_CHARACTERS]!r}")
-    return document
+def _is_object(value: object) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _members(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return an object in the document; an empty one where there is null or something else."""
+    found = document.get(name)
+    return found if _is_object(found) else {}
+
+
+def _items(document: Mapping[str, Any], name: str) -> Sequence[Any]:
+    found = document.get(name)
+    return found if isinstance(found, list) else ()
+
+
+def _quote(value: object) -> str:
+    return repr(value)[:_QUOTED_CHARACTERS]
+
+
+def _parse_json(text: str) -> Mapping[str, Any]:
+    """Return the document in what smartctl printed.
+
+    Versions 7.1 and 7.2 print lines of plain text in front of it (`Pending defect count:0`).
+    """
+    text = text.lstrip()
+    for start in _OBJECT.finditer(text):
+        try:
+            document, _ = json.JSONDecoder().raw_decode(text, start.start())
+        except (ValueError, RecursionError):
+            continue
+        if _is_object(document.get("smartctl")):
+            return document  # type: ignore[no-any-return]
+    quoted = text.strip()[:_QUOTED_CHARACTERS]
+    raise BadResponse(f"expected the JSON of smartctl 7.0 or newer, got {quoted!r}")

@@ -26,6 +26,7 @@ from pollect.api import (
     SourceContext,
     TargetUnavailable,
 )
+from pollect.support.distinct import Named, tell_apart
 from pollect.support.filters import NameFilter, Names
 from pollect.support.process import Command, CommandOverride
 from pollect_sources_system.smart_ctl.payload import DriveReport, parse_report, parse_scan
@@ -169,7 +170,7 @@ class SmartCtlSource(Source[SmartCtlConfig]):
                 self._patterns.append(re.compile(entry))
             except re.error as error:
                 raise ConfigError(
-                    f"{entry!r} is no regular expression: {error}", key=f"devices[{position}]"
+                    f"{entry!r} is not a regular expression: {error}", key=f"devices[{position}]"
                 ) from error
         self._command = Command(SMARTCTL, config.command, stopping=context.stopping)
         self._last: dict[str, list[Sample]] = {}
@@ -184,7 +185,7 @@ class SmartCtlSource(Source[SmartCtlConfig]):
         # What is left of the deadline goes to each drive in turn, so that one that hangs does
         # not take away what the others said.
         until = self.context.clock.monotonic() + SHARE_OF_DEADLINE * self.deadline_seconds()
-        # What failed last time comes last: a drive that hangs keeps nobody waiting again.
+        # What failed last time comes last: a drive that hangs delays the others once only.
         drives = sorted(self._find_drives(), key=lambda drive: drive.label in self.troubles)
         samples: list[Sample] = []
         read = 0
@@ -201,7 +202,7 @@ class SmartCtlSource(Source[SmartCtlConfig]):
             self.troubles.works(drive.label)
             read += 1
         labels = {drive.label for drive in drives}
-        self.troubles.keep(labels)
+        self.troubles.keep(labels | {_values_of(label) for label in labels})
         self._last = {label: last for label, last in self._last.items() if label in labels}
         if drives and not read:
             raise TargetUnavailable(str(self.troubles))
@@ -215,7 +216,13 @@ class SmartCtlSource(Source[SmartCtlConfig]):
             drives = [_make_drive(device.name, device.type) for device in scanned]
         else:
             drives = [*self._named, *self._match_drives()]
-        return list({drive.label: drive for drive in drives}.values())
+        unique = {(drive.label, drive.path): drive for drive in reversed(drives)}
+        drives = list(unique.values())[::-1]
+        # The second controller numbers its drives as the first does.
+        labels = tell_apart(
+            Named(drive.label, drive.path.removeprefix("/dev/")) for drive in drives
+        )
+        return [drive._replace(label=label) for drive, label in zip(drives, labels, strict=True)]
 
     def _match_drives(self) -> Iterator[Drive]:
         try:
@@ -242,6 +249,10 @@ class SmartCtlSource(Source[SmartCtlConfig]):
         if not report.has_data and not asleep:
             reason = "; ".join(report.messages) or f"exit status {report.exit_status}, no data"
             raise TargetUnavailable(f"smartctl: {reason}")
+        if report.problems:
+            self.troubles.failed(_values_of(drive.label), "; ".join(report.problems))
+        elif not asleep:
+            self.troubles.works(_values_of(drive.label))
         if not asleep:
             self._last[drive.label] = self._samples(drive.label, report)
         return [*self._last.get(drive.label, ()), STANDBY.sample(float(asleep), drive.label)]
@@ -255,7 +266,7 @@ class SmartCtlSource(Source[SmartCtlConfig]):
         samples = [
             VALUE.sample(attribute.value, name, dev)
             for name, attribute in report.attributes.items()
-            if self._attributes.accepts(attribute.family)
+            if self._wants(name, attribute.family)
         ]
         samples += [
             metric.sample(float(value), dev)
@@ -270,13 +281,21 @@ class SmartCtlSource(Source[SmartCtlConfig]):
         ]
         if self.config.normalized or self.config.details:
             for name, rating in report.normalized.items():
-                if self._attributes.accepts(name):
+                if self._wants(name, rating.family):
                     samples.append(NORMALIZED.sample(rating.value, name, dev))
                     samples.append(WORST.sample(rating.worst, name, dev))
                     samples.append(THRESHOLD.sample(rating.threshold, name, dev))
         if self.config.info or self.config.details:
             samples.append(INFO.sample(1.0, dev, report.model, report.serial, report.firmware))
         return samples
+
+    def _wants(self, name: str, family: str) -> bool:
+        return self._attributes.accepts(family) or self._attributes.accepts(name)
+
+
+def _values_of(label: str) -> str:
+    """Return what the troubles call the values of a drive, as opposed to the drive."""
+    return f"{label} (values)"
 
 
 def _make_drive(path: str, drive_type: str, name: str | None = None) -> Drive:

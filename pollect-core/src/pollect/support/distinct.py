@@ -1,0 +1,46 @@
+"""Names for things of which a device calls several the same.
+
+Drives, sensors, zones and radios are known by names that their devices chose, and a device may
+choose one twice. A dictionary keyed by such a name keeps only the last of them.
+"""
+
+from collections.abc import Hashable, Iterable
+from typing import NamedTuple
+
+
+class Named(NamedTuple):
+    """A thing and what it is called."""
+
+    name: str
+    #: What tells it from others of its name: an id, a position. May be empty.
+    identity: object = ""
+    #: Names need to differ within a group only.
+    group: Hashable = None
+
+
+def tell_apart(things: Iterable[Named]) -> list[str]:
+    """Return a name for each thing, in order, no two alike within a group.
+
+    The first of a name keeps it, whatever the others become: `Fan`, `Fan_2` for the identity 2.
+    Without an identity, or when that is taken as well, a running number from 2 on is appended.
+    """
+    things = list(things)
+    # Before anything is renamed, so that no thing loses a name of its own to the second of another.
+    taken = {(thing.group, thing.name) for thing in things}
+    kept: set[tuple[Hashable, str]] = set()
+    numbers: dict[tuple[Hashable, str], int] = {}
+    names = []
+    for thing in things:
+        name = thing.name
+        if (thing.group, name) in kept:
+            if str(thing.identity):
+                name = f"{name}_{thing.identity}"
+            base, number = name, numbers.get((thing.group, name), 1)
+            while name == thing.name or (thing.group, name) in taken:
+                number += 1
+                name = f"{base}_{number}"
+            numbers[thing.group, base] = number
+            taken.add((thing.group, name))
+        kept.add((thing.group, name))
+        names.append(name)
+    return names
