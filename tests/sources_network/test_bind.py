@@ -7,8 +7,12 @@ import pytest
 
 from pollect.api import BadResponse, ConfigError, Kind, TargetUnavailable
 from pollect.testing import FakeClock, HttpResponse, Misbehaviour, build_source, serve_http
-from pollect_sources_network.bind.source import BindSource, cumulate_sizes, split_cache
-from pollect_sources_network.bind.statistics import parse_statistics
+from pollect_sources_network.bind.source import BindSource
+from pollect_sources_network.bind.statistics import (
+    cumulate_sizes,
+    parse_statistics,
+    split_cache,
+)
 from tests.simulators.daemons import free_port, free_udp_port
 from tests.simulators.named import ZONE, ask, needs_named, run_named
 from tests.sources_network.driver import OpenSource, opened
@@ -147,6 +151,20 @@ def authoritative(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authorit
         yield Authoritative(f"http://127.0.0.1:{statistics_port}", dns_port)
 
 
+@pytest.fixture(scope="module")
+def half_loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server with a zone whose file is missing."""
+    folder = tmp_path_factory.mktemp("half")
+    (folder / "one").write_text(ZONE)
+    zones = """
+        zone "example" { type primary; file "one"; };
+        zone "gone.example" { type primary; file "no-such-file"; };
+    """
+    port = free_port()
+    with run_named(folder, zones, dns_port=free_udp_port(), statistics_port=port):
+        yield f"http://127.0.0.1:{port}"
+
+
 def only(found: dict[str, float], start: str) -> dict[str, float]:
     return {name: value for name, value in found.items() if name.startswith(start)}
 
@@ -250,6 +268,107 @@ def test_zones_and_traffic_that_named_does_not_have_are_missed_once(
     ]
 
 
+@pytest.mark.integration
+@needs_named
+@pytest.mark.parametrize("path", ["", "/json/v1", "/xml/v3"])
+@pytest.mark.parametrize("form", ["json", "xml"])
+def test_zone_without_a_file_costs_only_its_own_serial(
+    half_loaded: str, form: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = {"url": half_loaded + path, "format": form, "zones": ["example", "gone.example"]}
+    with opened(config, BindSource) as source:
+        found = source.series()
+        assert source.series().keys() >= found.keys()
+        troubles = source.source.troubles.texts()
+    assert only(found, "zone_serial") == {
+        'zone_serial{zone="example",view="_default",type="primary"}': 1
+    }
+    assert troubles == ("zones without serial: gone.example: no file, or not transferred yet",)
+    assert len(caplog.messages) == 1
+
+
+def test_serial_of_null_costs_only_itself() -> None:
+    zones = [
+        {"name": "a", "class": "IN", "type": "secondary", "serial": None},
+        {"name": "b", "class": "IN", "type": "primary", "serial": 7},
+        {"name": "b", "class": "CH", "type": "primary", "serial": 8},
+        {"name": ".", "class": "IN", "type": "hint", "serial": "-"},
+    ]
+    page = {**STATISTICS, "views": {"_default": {"zones": zones}}}
+    with serve_http({"/json": page}) as server:
+        with opened({"url": f"{server.url}/json", "zones": ["*"]}, BindSource) as source:
+            found = only(source.series(), "zone_serial")
+            troubles = source.source.troubles.texts()
+    assert found == {
+        'zone_serial{zone="b",view="_default",type="primary"}': 7,
+        'zone_serial{zone="b_CH",view="_default",type="primary"}': 8,
+    }
+    assert troubles == ("zones without serial: a: no file, or not transferred yet",)
+
+
+@pytest.mark.parametrize(
+    ("broken", "trouble"),
+    [
+        ({"qtypes": {"A": 10, "MX": "x"}}, "qtypes: MX: expected a number, got 'x'"),
+        ({"rcodes": 5}, "rcodes: expected an object, got 5"),
+        ({"nsstats": {"QrySuccess": None}}, "nsstats: QrySuccess: expected a number, got None"),
+        ({"views": {"a": 1}}, "view a: expected an object, got 1"),
+        (
+            {"views": {"a": {"zones": [{"serial": 1}]}}},
+            "zones: expected a zone with a name, got {'serial': 1}",
+        ),
+        (
+            {"traffic": {"dns-udp-requests-sizes-received-ipv4": 1}},
+            "dns-udp-requests-sizes-received-ipv4: expected an object, got 1",
+        ),
+    ],
+)
+def test_unreadable_member_costs_only_itself(broken: dict[str, Any], trouble: str) -> None:
+    clock = FakeClock()
+    with serve_http({"/json": {**STATISTICS, **broken}}) as server:
+        with opened({"url": f"{server.url}/json"}, BindSource, clock=clock) as source:
+            source.series()
+            clock.advance(10)
+            assert source.series()['server.queries_per_sec{queryType="a"}'] == 0
+            assert source.source.troubles.texts() == (f"counters of named: {trouble}",)
+            server.routes = {"/json": STATISTICS}
+            source.series()
+            assert not source.source.troubles
+
+
+def test_xml_with_an_unreadable_number_costs_only_itself() -> None:
+    counters = '<counter name="A">10</counter><counter name="MX">-x</counter>'
+    page = (
+        '<statistics version="3.8"><server><boot-time>2026-01-01T00:00:00Z</boot-time>'
+        f'<counters type="qtype">{counters}</counters></server></statistics>'
+    )
+    statistics = parse_statistics(page.encode())
+    assert statistics.query_types == {"A": 10}
+    assert statistics.problems == ["qtype: MX: expected a number, got '-x'"]
+
+
+def test_zones_that_cannot_be_asked_for_cost_no_counters() -> None:
+    routes = {"/json/v1/server": STATISTICS, "/json/v1/zones": HttpResponse("", status=500)}
+    with serve_http(routes) as server:
+        with opened({"url": server.url, "zones": ["a"]}, BindSource) as source:
+            assert source.series()
+            assert source.source.troubles.texts()[0].startswith("zones of named: ")
+
+
+def test_views_that_differ_in_letter_case_only_are_told_apart() -> None:
+    views = {
+        "lan": {"resolver": {"cache": {"A": 1}}},
+        "Lan": {"resolver": {"cache": {"A": 2, "a": 3}}},
+    }
+    with serve_http({"/json": {**STATISTICS, "views": views}}) as server:
+        with opened({"url": f"{server.url}/json"}, BindSource) as source:
+            found = source.series()
+    assert found == {
+        'lan.cache.rrsets{queryType="a"}': 5,
+        'lan_2.cache.rrsets{queryType="a"}': 1,
+    }
+
+
 def test_the_sizes_of_a_busy_server_are_added_up() -> None:
     sizes = {"16-31": 5, "240-255": 3, "256-271": 2, "288+": 1}
     assert cumulate_sizes(sizes, (31, 255)) == [("31", 5), ("255", 8), ("+Inf", 11)]
@@ -334,10 +453,7 @@ def test_a_url_with_a_path_is_used_as_it_is() -> None:
         b"{",
         b"[1]",
         b"{}",
-        b'{"boot-time": "x", "qtypes": 5}',
-        b'{"boot-time": "x", "views": {"a": 1}}',
-        b'{"boot-time": "x", "traffic": {"dns-udp-requests-sizes-received-ipv4": 1}}',
-        b'{"boot-time": "x", "views": {"a": {"zones": [{"serial": 1}]}}}',
+        b"[" * 100_000,
         b"<statistics/>",
         b"<statistics><server>",
         b'<!DOCTYPE s [<!ENTITY a "aaaa">]><statistics><server>&a;</server></statistics>',

@@ -6,7 +6,6 @@ its own per view) and a third one for traffic. Rates come with the second probe.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -24,15 +23,19 @@ from pollect.api import (
     SourceContext,
     TargetUnavailable,
 )
+from pollect.support.distinct import Named, tell_apart
 from pollect.support.http import HttpClient
 from pollect.support.rates import Rates
 from pollect.support.urls import check_url, redact_url
 from pollect_sources_network.bind.statistics import (
-    Counters,
     Statistics,
     View,
     Zone,
+    cumulate_sizes,
+    lower_names,
     parse_statistics,
+    parse_time,
+    split_cache,
 )
 
 #: In the order of their size; the last answers on every version that is still in use.
@@ -41,7 +44,13 @@ PATHS = {"json": ("/json/v1/server",), "xml": ("/xml/v3/server", "/")}
 INTERNAL_VIEW = "_bind"
 #: Zones that named makes by itself, as for 10.in-addr.arpa.
 BUILTIN_ZONE = "builtin"
-#: Without `zones`, more series than that are for nobody.
+#: Kinds of zone that lack a serial only while named could not load or transfer them.
+LOADED_ZONES = frozenset({"primary", "master", "secondary", "slave", "mirror", "stub"})
+#: Zones that one trouble names at most.
+MOST_NAMED = 5
+#: What the troubles call numbers that cannot be read.
+COUNTERS = "counters of named"
+#: Without `zones`, more series than that help no one.
 MAX_ZONES = 200
 NOT_FOUND = 404
 DEFAULT_TIMEOUT_SECONDS = 5.0
@@ -166,11 +175,24 @@ class BindSource(Source[BindConfig]):
         if statistics.boot_time != self._boot_time:
             self._rates, self._boot_time = Rates(), statistics.boot_time
         samples = [*self._server(statistics), *self._views(statistics)]
-        if self._wants_zones:
-            samples += self._zones(self._part("zones", statistics))
-        if self.config.traffic:
-            samples += self._traffic(self._part("traffic", statistics))
+        problems = list(statistics.problems)
+        for name, is_wanted, read in (
+            ("zones", self._wants_zones, self._zones),
+            ("traffic", self.config.traffic, self._traffic),
+        ):
+            if is_wanted:
+                with self.troubles.part(f"{name} of named"):
+                    part = self._part(name, statistics)
+                    problems += part.problems if part is not statistics else ()
+                    samples += read(part)
+        self._note(COUNTERS, "; ".join(problems))
         return samples
+
+    def _note(self, part: str, problem: str) -> None:
+        if problem:
+            self.troubles.failed(part, problem)
+        else:
+            self.troubles.works(part)
 
     def close(self) -> None:
         if self._client is not None:
@@ -220,7 +242,8 @@ class BindSource(Source[BindConfig]):
             (CONFIG_TIME, statistics.config_time),
         ):
             if text:
-                yield metric.sample(parse_time(text))
+                with self.troubles.part(f"{metric.name} of named"):
+                    yield metric.sample(parse_time(text))
 
     def _zones(self, statistics: Statistics) -> Iterator[Sample]:
         zones = [
@@ -239,8 +262,23 @@ class BindSource(Source[BindConfig]):
             self.troubles.failed("zones", "named has none of those asked for")
         else:
             self.troubles.works("zones")
-        for zone, view in zones:
-            yield ZONE_SERIAL.sample(zone.serial, zone.name, view, zone.kind)
+        views = [view for _, view in zones]
+        names = tell_apart(
+            Named(zone.name, zone.rdata_class, (view, zone.kind)) for zone, view in zones
+        )
+        without = []
+        for (zone, view), name in zip(zones, names, strict=True):
+            if zone.serial is not None:
+                yield ZONE_SERIAL.sample(zone.serial, name, view, zone.kind)
+            elif zone.kind in LOADED_ZONES:
+                without.append(zone.name if len(set(views)) == 1 else f"{zone.name} of view {view}")
+        more = f" and {len(without) - MOST_NAMED} more" if len(without) > MOST_NAMED else ""
+        self._note(
+            "zones without serial",
+            f"{', '.join(without[:MOST_NAMED])}{more}: no file, or not transferred yet"
+            if without
+            else "",
+        )
 
     def _is_wanted(self, zone: Zone) -> bool:
         patterns = self.config.zones
@@ -263,14 +301,17 @@ class BindSource(Source[BindConfig]):
         return wanted if wanted is not None else sorted(statistics.views.keys() - {INTERNAL_VIEW})
 
     def _views(self, statistics: Statistics) -> Iterator[Sample]:
-        for name in self._view_names(statistics):
+        names = list(dict.fromkeys(self._view_names(statistics)))
+        # In the names of values views are in lower case, and `Lan` may stand beside `lan`.
+        lowered = tell_apart(Named(name.lower()) for name in names)
+        for name, value_name in zip(names, lowered, strict=True):
             view = statistics.views.get(name)
             if view is None:
                 known = ", ".join(sorted(statistics.views)) or "none"
                 self.troubles.failed(f"view {name}", f"not known to named, there are: {known}")
                 continue
             self.troubles.works(f"view {name}")
-            yield from self._view(name.lower(), view)
+            yield from self._view(value_name, view)
 
     def _view(self, name: str, view: View) -> Iterator[Sample]:
         if view.cache is not None:
@@ -352,45 +393,3 @@ def list_urls(url: str, wanted: str) -> list[str]:
         return [url]
     formats = PATHS if wanted == "auto" else {wanted: PATHS[wanted]}
     return [url.rstrip("/") + path for paths in formats.values() for path in paths]
-
-
-def lower_names(counters: Mapping[str, int]) -> dict[str, int]:
-    """Return the counters by their names in lower case."""
-    return {name.lower(): counter for name, counter in counters.items()}
-
-
-def split_cache(cache: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """Return the entries of a cache by type in lower case, under their mark or none.
-
-    `!` is a negative entry, `#` a stale one, `~` one about to be removed.
-    """
-    entries: dict[str, dict[str, int]] = {"": {}, "!": {}, "#": {}, "~": {}}
-    for name, count in cache.items():
-        # A stale negative entry has both marks; what it is first decides.
-        mark = name[:1] if name[:1] in "!#~" else ""
-        query_type = name.lstrip("!#~").lower()
-        entries[mark][query_type] = entries[mark].get(query_type, 0) + count
-    return entries
-
-
-def cumulate_sizes(sizes: Counters, bounds: Iterable[int]) -> list[tuple[str, int]]:
-    """Return how many messages have at most so many bytes, the last time for all of them.
-
-    `sizes` are counted by range, `16-31` or `288+`. Raises `BadResponse` for another range.
-    """
-    try:
-        counts = [(int(name.partition("-")[2] or -1), count) for name, count in sizes.items()]
-    except ValueError as error:
-        raise BadResponse(f"expected sizes like 16-31 and 288+, got {list(sizes)[:3]}") from error
-    found = [
-        (str(bound), sum(count for last, count in counts if 0 <= last <= bound)) for bound in bounds
-    ]
-    return [*found, ("+Inf", sum(sizes.values()))]
-
-
-def parse_time(text: str) -> float:
-    """Return Unix time in seconds of a time of BIND; raises `BadResponse`."""
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError as error:
-        raise BadResponse(f"expected a time like 2026-01-01T00:00:00Z, got {text!r}") from error
