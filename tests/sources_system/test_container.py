@@ -11,7 +11,7 @@ import pytest
 from pollect.api import NoData, Roots, TargetUnavailable
 from pollect.testing import FakeClock, build_source
 from pollect.testing.waiting import wait_until
-from pollect_sources_system.container.cgroups import parse_blkio, parse_io_stat
+from pollect_sources_system.container.cgroups import BlockDevices, parse_blkio, parse_io_stat
 from pollect_sources_system.container.source import ContainerSource
 from tests.sources_system.readings import Readings, read
 
@@ -153,6 +153,8 @@ POD_PATH = "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slic
         (f"machine.slice/libpod-{WEB}.scope", "podman"),
         (f"user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{WEB}.scope", "podman"),
         (f"libpod_parent/libpod-{WEB}", "podman"),
+        (f"user.slice/app.slice/other.slice/libpod-payload-{WEB}", "podman"),
+        (f"system.slice/k3s.service/kubepods-pod1.slice:cri-containerd:{WEB}", "containerd"),
         (f"{POD_PATH}/cri-containerd-{WEB}.scope", "containerd"),
         (f"kubepods/besteffort/pod1/{WEB}", "containerd"),
         (f"{POD_PATH}/crio-{WEB}.scope", "crio"),
@@ -182,6 +184,121 @@ def test_names_come_from_the_files_of_the_runtimes(host_2: FakeHost) -> None:
     }
     host_2.write(f"containerd/k8s.io/{POD}/config.json", {"annotations": annotations})
     assert names_of(read(host_2.open())) == {"web", "database", "shop/cart-0/redis"}
+
+
+QUADLET = f"system.slice/web.service/libpod-payload-{DATABASE}"
+
+
+def test_container_of_a_quadlet_goes_by_its_service(host: FakeHost) -> None:
+    host.write("sys/fs/cgroup/cgroup.controllers", "cpu\n")
+    host.show(QUADLET, pids__current="3\n")
+    host.show("system.slice/web.service/runtime", pids__current="1\n")
+    source = host.open()
+    assert read(source) == {("tasks", "web", "podman"): 3}
+    host.write("podman/overlay-containers/containers.json", [{"id": DATABASE, "names": ["shop"]}])
+    assert read(source) == {("tasks", "shop", "podman"): 3}
+
+
+@pytest.mark.parametrize("parent", ["mine", "kubepods/besteffort/pod1", "mine.slice/x.service"])
+@pytest.mark.parametrize("runtime", ["docker", "podman", "containerd", "nameless docker"])
+def test_bare_id_is_looked_up_at_every_runtime(host: FakeHost, parent: str, runtime: str) -> None:
+    host.write("sys/fs/cgroup/cgroup.controllers", "cpu\n")
+    host.show(f"{parent}/{WEB}", pids__current="1\n")
+    if runtime == "docker":
+        host.write(f"docker/containers/{WEB}/config.v2.json", {"Name": "/web"})
+    elif runtime == "podman":
+        host.write("podman/overlay-containers/containers.json", [{"id": WEB, "names": ["web"]}])
+    elif runtime == "containerd":
+        annotations = {"nerdctl/name": "web"}
+        host.write(f"containerd/default/{WEB}/config.json", {"annotations": annotations})
+    else:
+        host.write(f"docker/containers/{WEB}/config.v2.json", "damaged")
+        assert [key[2] for key in read(host.open())] == ["docker"]
+        return
+    assert read(host.open()) == {("tasks", "web", runtime): 1}
+
+
+def test_name_that_is_written_late_is_found_then(host_2: FakeHost) -> None:
+    file = host_2.folder / f"docker/containers/{WEB}/config.v2.json"
+    text = file.read_text()
+    file.unlink()
+    source = host_2.open()
+    assert names_of(read(source)) == {WEB[:12]}
+    file.write_text(text)
+    assert names_of(read(source)) == {"web"}
+
+
+def test_container_keeps_its_name_when_another_of_that_name_comes(host_2: FakeHost) -> None:
+    source = host_2.open()
+    assert names_of(read(source)) == {"web"}
+    earlier = "00" * 32  # sorts before the one that has the name
+    host_2.show(f"docker/{earlier}", pids__current="99\n")
+    host_2.write(f"docker/containers/{earlier}/config.v2.json", {"Name": "/web"})
+    found = read(source)
+    assert found["tasks", "web", "docker"] == 7
+    assert found["tasks", f"web-{earlier[:12]}", "docker"] == 99
+
+
+@pytest.mark.parametrize("rubbish_names", [None, "web", [], [None], {"a": 1}])
+def test_rubbish_among_the_names_costs_only_itself(host: FakeHost, rubbish_names: object) -> None:
+    host.write("sys/fs/cgroup/cgroup.controllers", "cpu\n")
+    host.show(f"machine.slice/libpod-{WEB}.scope", pids__current="1\n")
+    host.show(f"machine.slice/libpod-{DATABASE}.scope", pids__current="2\n")
+    entries = [None, {"id": DATABASE, "names": rubbish_names}, {"id": WEB, "names": ["web"]}]
+    host.write("podman/overlay-containers/containers.json", entries)
+    assert names_of(read(host.open())) == {"web", DATABASE[:12]}
+
+
+def add_block_device(host: FakeHost, name: str, number: str, *below: str) -> None:
+    """Let the kernel show a disk, or a device made of others, as in /sys/dev/block."""
+    folder = host.folder / "sys" / "devices" / name
+    (folder / "slaves").mkdir(parents=True)
+    (folder / "dev").write_text(f"{number}\n")
+    for other in below:
+        (folder / "slaves" / other.rpartition("/")[2]).symlink_to(
+            host.folder / "sys" / "devices" / other
+        )
+    links = host.folder / "sys" / "dev" / "block"
+    links.mkdir(parents=True, exist_ok=True)
+    (links / number).symlink_to(folder)
+
+
+def show_io(host: FakeHost, *devices: str) -> dict[str, float]:
+    lines = "".join(f"{device} rbytes=4096 wbytes=0 rios=1 wios=0\n" for device in devices)
+    host.show(f"system.slice/docker-{WEB}.scope", io__stat=lines)
+    found = read(host.open())
+    return {key[0]: value for key, value in found.items() if key[0].startswith("read")}
+
+
+def test_stacked_device_is_not_counted_beside_the_disk_below_it(host_2: FakeHost) -> None:
+    add_block_device(host_2, "sda", "8:0")
+    partition = host_2.folder / "sys/devices/sda/sda3"
+    partition.mkdir()
+    (partition / "partition").write_text("3\n")
+    (partition / "dev").write_text("8:3\n")
+    add_block_device(host_2, "sdb", "8:16")
+    add_block_device(host_2, "dm-0", "253:0", "sda/sda3")
+    add_block_device(host_2, "dm-1", "253:1", "dm-0")
+    add_block_device(host_2, "md0", "9:0", "sda", "sdb")
+    add_block_device(host_2, "loop0", "7:0")
+    host_2.write("sys/devices/loop0/loop/backing_file", "/images/a\n")
+    one_disk = {"read_bytes_total": 4096, "reads_total": 1}
+    assert show_io(host_2, "253:0", "8:0") == one_disk
+    assert show_io(host_2, "253:1", "8:0") == one_disk
+    assert show_io(host_2, "7:0", "253:1", "253:0", "8:0") == one_disk
+    assert show_io(host_2, "9:0", "8:0", "8:16") == {"read_bytes_total": 8192, "reads_total": 2}
+    # Alone it is all there is to count.
+    assert show_io(host_2, "253:0") == one_disk
+    assert show_io(host_2, "7:0") == one_disk
+
+
+def test_stacked_device_is_not_counted_twice_in_version_1_either(host: FakeHost) -> None:
+    add_block_device(host, "sda", "8:0")
+    add_block_device(host, "dm-0", "253:0", "sda")
+    text = "253:0 Read 4096\n253:0 Write 0\n8:0 Read 4096\n8:0 Write 0\nTotal 8192\n"
+    host.show(f"blkio/docker/{WEB}", blkio__throttle__io_service_bytes=text)
+    found = read(host.open())
+    assert found["read_bytes_total", WEB[:12], "docker"] == 4096
 
 
 @pytest.mark.parametrize("rubbish", ["", "[]", "{}", '{"Name": null}'])
@@ -220,8 +337,10 @@ def test_host_without_cgroups_is_unavailable_or_empty(host: FakeHost) -> None:
 
 
 def test_rubbish_in_the_figures_is_left_out() -> None:
-    assert parse_io_stat("8:0 rbytes=x wbytes=1 nonsense\n") == {"wbytes": 1}
-    assert parse_blkio("8:0 Read\nhello\n8:0 Write 5\n") == {"Write": 5}
+    devices = BlockDevices(Path("/nonexistent"))
+    assert parse_io_stat("8:0 rbytes=x wbytes=1 nonsense\nhello\n", devices) == {"wbytes": 1}
+    assert parse_io_stat("8:16 8:0 rbytes=1\n", devices) == {"rbytes": 1}
+    assert parse_blkio("8:0 Read\nhello\n8:0 Write 5\n", devices) == {"Write": 5}
 
 
 def names_of(found: Readings) -> set[str]:

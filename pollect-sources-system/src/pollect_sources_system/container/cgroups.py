@@ -5,15 +5,19 @@ runtime's name around it when systemd makes the cgroup::
 
     system.slice/docker-ID.scope    docker/ID                    Docker
     machine.slice/libpod-ID.scope   libpod_parent/libpod-ID      Podman
+    system.slice/web.service/libpod-payload-ID                   Podman Quadlet
     .../cri-containerd-ID.scope     .../crio-ID.scope            Kubernetes
+    .../kubepods-podUID.slice:cri-containerd:ID                  Kubernetes, mixed drivers
     system.slice/nerdctl-ID.scope   default/ID                   containerd
+
+A bare id below a folder of any other name may be of any of them.
 
 Figures are those of the kernel's documentation, admin-guide/cgroup-v2 and cgroup-v1.
 """
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -26,21 +30,32 @@ NO_LIMIT_BYTES = 2**62
 RUNTIMES = {
     "docker": "docker",
     "libpod": "podman",
+    "libpod-payload": "podman",
     "cri-containerd": "containerd",
     "nerdctl": "containerd",
     "containerd": "containerd",
     "crio": "crio",
 }
-_CGROUP = re.compile(r"(?:(?P<prefix>[a-z-]+)-)?(?P<id>[0-9a-f]{64})(?:\.scope)?")
+#: Where a bare id stands for a container of this runtime.
+PARENTS = {"docker": "docker", "libpod_parent": "podman"}
+_CGROUP = re.compile(r"(?:(?:.*:)?(?P<prefix>[a-z-]+)[-:])?(?P<id>[0-9a-f]{64})(?:\.scope)?")
+_DEVICE = re.compile(r"\d+:\d+")
 
 
 class Found(NamedTuple):
     """A container's cgroup."""
 
     id: str
+    #: Empty when the cgroup does not show it.
     runtime: str
     #: Below the root of the hierarchy, or of each hierarchy of version 1.
     path: str
+
+    @property
+    def unit(self) -> str:
+        """The service of systemd it runs in, `web` for `web.service`; empty outside of services."""
+        parent = self.path.rpartition("/")[0].rpartition("/")[2]
+        return parent.removesuffix(".service") if parent.endswith(".service") else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +101,9 @@ def _walk(root: Path) -> Iterator[Found]:
         try:
             with os.scandir(root / folder) as entries:
                 names = sorted(entry.name for entry in entries if entry.is_dir())
-        except FileNotFoundError:
+        except OSError:
+            if not folder:
+                raise
             continue  # it ended meanwhile
         for name in names:
             path = f"{folder}/{name}" if folder else name
@@ -94,21 +111,63 @@ def _walk(root: Path) -> Iterator[Found]:
             if match is None:
                 folders.append(path)
             elif match["prefix"] is None or match["prefix"] in RUNTIMES:
-                prefix = match["prefix"] or folder.rpartition("/")[2]
-                yield Found(match["id"], RUNTIMES.get(prefix, "containerd"), path)
+                parent = PARENTS.get(folder.rpartition("/")[2], "")
+                yield Found(match["id"], RUNTIMES.get(match["prefix"] or "", parent), path)
 
 
-def read_usage(root: Path, container: Found) -> Usage:
+class BlockDevices:
+    """Which block devices are made of others, as `major:minor`; looked up once each."""
+
+    def __init__(self, sys: Path) -> None:
+        self._folder = sys / "dev" / "block"
+        #: The devices below each, None where there are some but not which ones is known.
+        self._below: dict[str, set[str] | None] = {}
+
+    def find_stacked(self, devices: Collection[str]) -> set[str]:
+        """Return those of `devices` whose I/O is counted again for another of them.
+
+        That are volumes (device-mapper, md, bcache) on disks and loop devices on files.
+        """
+        return {device for device in devices if self._is_counted_below(device, devices)}
+
+    def _is_counted_below(self, device: str, devices: Collection[str]) -> bool:
+        below = self._find_below(device)
+        if below is None:
+            return len(devices) > 1
+        return any(lower in devices or self._is_counted_below(lower, devices) for lower in below)
+
+    def _find_below(self, device: str) -> set[str] | None:
+        if device not in self._below:
+            self._below[device] = set()  # no device is below itself
+            self._below[device] = self._read_below(self._folder / device)
+        return self._below[device]
+
+    def _read_below(self, folder: Path) -> set[str] | None:
+        if (folder / "loop" / "backing_file").exists():
+            return None  # which disk holds the file is not recorded
+        try:
+            slaves = list((folder / "slaves").iterdir())
+        except OSError:
+            return set()
+        # I/O is counted for disks, not for their partitions.
+        disks = (
+            slave.resolve().parent if (slave / "partition").exists() else slave for slave in slaves
+        )
+        numbers = {_read(disk / "dev").strip() for disk in disks}
+        return None if "" in numbers else numbers
+
+
+def read_usage(root: Path, container: Found, devices: BlockDevices) -> Usage:
     """Return what a container uses now; a cgroup that ended meanwhile gives nothing."""
     if is_version_2(root):
-        return _read_version_2(root / container.path)
-    return _read_version_1(root, container.path)
+        return _read_version_2(root / container.path, devices)
+    return _read_version_1(root, container.path, devices)
 
 
-def _read_version_2(folder: Path) -> Usage:
+def _read_version_2(folder: Path, devices: BlockDevices) -> Usage:
     cpu = _read_pairs(folder / "cpu.stat")
     memory = _read_number(folder / "memory.current")
-    io = parse_io_stat(_read(folder / "io.stat"))
+    io = parse_io_stat(_read(folder / "io.stat"), devices)
     # Without the controller the file is missing; with it and without I/O it is empty.
     has_io = (folder / "io.stat").exists()
     inactive = _read_pairs(folder / "memory.stat").get("inactive_file", 0.0)
@@ -126,13 +185,14 @@ def _read_version_2(folder: Path) -> Usage:
     )
 
 
-def _read_version_1(root: Path, path: str) -> Usage:
+def _read_version_1(root: Path, path: str, devices: BlockDevices) -> Usage:
     cpu = _read_number(root / "cpuacct" / path / "cpuacct.usage")
     memory = _read_number(root / "memory" / path / "memory.usage_in_bytes")
     limit = _read_number(root / "memory" / path / "memory.limit_in_bytes")
     statistics = _read_pairs(root / "memory" / path / "memory.stat")
-    volume = parse_blkio(_read(root / "blkio" / path / "blkio.throttle.io_service_bytes"))
-    operations = parse_blkio(_read(root / "blkio" / path / "blkio.throttle.io_serviced"))
+    blkio = root / "blkio" / path
+    volume = parse_blkio(_read(blkio / "blkio.throttle.io_service_bytes"), devices)
+    operations = parse_blkio(_read(blkio / "blkio.throttle.io_serviced"), devices)
     inactive = statistics.get("total_inactive_file", 0.0)
     return Usage(
         cpu_seconds=None if cpu is None else cpu / NANOSECONDS_PER_SECOND,
@@ -147,17 +207,32 @@ def _read_version_1(root: Path, path: str) -> Usage:
     )
 
 
-def parse_io_stat(text: str) -> dict[str, float]:
-    """Return the sums over all devices of `io.stat`: `8:0 rbytes=1 wbytes=2 rios=3 wios=4`."""
+def parse_io_stat(text: str, devices: BlockDevices) -> dict[str, float]:
+    """Return the sums over all disks of `io.stat`: `8:0 rbytes=1 wbytes=2 rios=3 wios=4`.
+
+    Some kernels leave out the figures of an idle device and the end of its line, so that the next
+    device stands behind it.
+    """
+    rows: list[tuple[str, list[str]]] = []
+    for line in text.splitlines():
+        words = line.split()
+        found = [word for word in words if _DEVICE.fullmatch(word)]
+        if found:
+            rows.append((found[-1], words))
+    stacked = devices.find_stacked({device for device, _ in rows})
     return _add_up(
-        field.partition("=")[::2] for line in text.splitlines() for field in line.split()[1:]
+        word.partition("=")[::2]
+        for device, words in rows
+        if device not in stacked
+        for word in words
     )
 
 
-def parse_blkio(text: str) -> dict[str, float]:
-    """Return the sums over all devices of a `blkio.throttle` file: lines of `8:0 Read 123`."""
-    rows = (line.split() for line in text.splitlines())
-    return _add_up((row[1], row[2]) for row in rows if len(row) == 3)
+def parse_blkio(text: str, devices: BlockDevices) -> dict[str, float]:
+    """Return the sums over all disks of a `blkio.throttle` file: lines of `8:0 Read 123`."""
+    rows = [row for row in (line.split() for line in text.splitlines()) if len(row) == 3]
+    stacked = devices.find_stacked({row[0] for row in rows})
+    return _add_up((row[1], row[2]) for row in rows if row[0] not in stacked)
 
 
 def _add_up(pairs: Iterable[tuple[str, str]]) -> dict[str, float]:
@@ -181,6 +256,6 @@ def _read_number(file: Path) -> float | None:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text("ascii")
+        return file.read_text("ascii", "replace")
     except OSError:
         return ""  # the controller is off, or the container ended meanwhile

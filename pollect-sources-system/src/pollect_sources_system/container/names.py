@@ -7,15 +7,26 @@ where they cannot be read, a container goes by the beginning of its id, as in `d
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from pollect_sources_system.container.cgroups import Found
 
 #: As many digits as `docker ps` shows.
 SHORT_ID = 12
+#: Runtime of a container that no runtime knows by name.
+UNKNOWN_RUNTIME = "containerd"
 #: What containerd's plugin for Kubernetes notes in the container's OCI spec.
 _NAMESPACE = "io.kubernetes.cri.sandbox-namespace"
 _POD = "io.kubernetes.cri.sandbox-name"
 _CONTAINER = "io.kubernetes.cri.container-name"
 _NERDCTL_NAME = "nerdctl/name"
+
+
+class Known(NamedTuple):
+    """What a container is called, and by which runtime."""
+
+    name: str
+    runtime: str
 
 
 class ContainerNames:
@@ -25,20 +36,48 @@ class ContainerNames:
         self._docker = docker
         self._podman = podman
         self._containerd = containerd
-        self._known: dict[str, str] = {}
+        self._known: dict[str, Known] = {}
 
-    def find(self, ids: Mapping[str, str]) -> dict[str, str]:
-        """Return the name of each container; `ids` maps ids to runtimes."""
-        self._known = {id: name for id, name in self._known.items() if id in ids}
-        missing = {id: runtime for id, runtime in ids.items() if id not in self._known}
-        if "podman" in missing.values():
-            self._known |= read_podman(self._podman)
-        for id, runtime in missing.items():
-            if runtime == "docker":
-                self._known[id] = read_docker(self._docker, id)
-            elif runtime == "containerd":
-                self._known[id] = read_containerd(self._containerd, id)
-        return {id: self._known.get(id) or id[:SHORT_ID] for id in ids}
+    def find(self, containers: Mapping[str, Found]) -> dict[str, Known]:
+        """Return name and runtime of each container, by id.
+
+        One whose cgroup does not show the runtime is looked up at every runtime; what none of
+        them knows is called containerd's. Without a name a container of a Quadlet goes by its
+        service, any other by the beginning of its id, and is looked up again the next time.
+        """
+        self._known = {id: known for id, known in self._known.items() if id in containers}
+        found: dict[str, Known] = {}
+        podman: dict[str, str] | None = None
+        for id, container in containers.items():
+            if id in self._known:
+                found[id] = self._known[id]
+                continue
+            if podman is None and container.runtime in ("", "podman"):
+                podman = read_podman(self._podman)
+            known = self._look_up(id, container.runtime, podman or {})
+            if known.name:
+                self._known[id] = known
+            runtime = known.runtime or container.runtime or UNKNOWN_RUNTIME
+            service = container.unit if runtime == "podman" else ""
+            found[id] = Known(known.name or service or id[:SHORT_ID], runtime)
+        return found
+
+    def _look_up(self, id: str, runtime: str, podman: Mapping[str, str]) -> Known:
+        if runtime in ("", "docker") and (name := read_docker(self._docker, id)):
+            return Known(name, "docker")
+        if runtime in ("", "podman") and id in podman:
+            return Known(podman[id], "podman")
+        if runtime in ("", "containerd") and (name := read_containerd(self._containerd, id)):
+            return Known(name, "containerd")
+        return Known("", "docker" if not runtime and has_docker(self._docker, id) else runtime)
+
+
+def has_docker(folder: Path, id: str) -> bool:
+    """Return whether Docker has a container of this id, whatever it is called."""
+    try:
+        return (folder / "containers" / id).is_dir()
+    except OSError:
+        return False  # only root may look
 
 
 def read_docker(folder: Path, id: str) -> str:
@@ -53,11 +92,12 @@ def read_podman(folder: Path) -> dict[str, str]:
     containers = _read_json(folder / "overlay-containers" / "containers.json")
     if not isinstance(containers, list):
         return {}
-    return {
-        container["id"]: container["names"][0]
-        for container in containers
-        if isinstance(container, dict) and container.get("id") and container.get("names")
-    }
+    found: dict[str, str] = {}
+    for container in containers:
+        names = container.get("names") if isinstance(container, dict) else None
+        if isinstance(names, list) and names and isinstance(names[0], str):
+            found[str(container.get("id"))] = names[0]
+    return found
 
 
 def read_containerd(folder: Path, id: str) -> str:
@@ -71,10 +111,9 @@ def read_containerd(folder: Path, id: str) -> str:
         if isinstance(annotations, dict):
             if pod := annotations.get(_POD):
                 # The container that only holds the pod's network has no name of its own.
-                container = annotations.get(_CONTAINER, "")
-                parts = (annotations.get(_NAMESPACE, ""), pod, container)
-                return "/".join(part for part in parts if part)
-            return str(annotations.get(_NERDCTL_NAME, ""))
+                parts = (annotations.get(_NAMESPACE), pod, annotations.get(_CONTAINER))
+                return "/".join(str(part) for part in parts if part)
+            return str(annotations.get(_NERDCTL_NAME) or "")
     return ""
 
 
@@ -88,5 +127,5 @@ def _glob(folder: Path, pattern: str) -> Iterable[Path]:
 def _read_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None

@@ -25,8 +25,14 @@ from pollect.api import (
 )
 from pollect.support.filters import NameFilter, Names
 from pollect.support.rates import Rates
-from pollect_sources_system.container.cgroups import Found, Usage, find_containers, read_usage
-from pollect_sources_system.container.names import SHORT_ID, ContainerNames
+from pollect_sources_system.container.cgroups import (
+    BlockDevices,
+    Found,
+    Usage,
+    find_containers,
+    read_usage,
+)
+from pollect_sources_system.container.names import SHORT_ID, ContainerNames, Known
 
 LABELS = ("container", "runtime")
 
@@ -114,6 +120,8 @@ class ContainerSource(Source[ContainerConfig]):
         )
         self._cpu: Rates[str] = Rates()
         self._io: Rates[str] = Rates()
+        #: What each container is and what it is called here, by id.
+        self._labels: dict[str, tuple[Known, str]] = {}
 
     def probe(self) -> Iterable[Sample]:
         try:
@@ -122,9 +130,11 @@ class ContainerSource(Source[ContainerConfig]):
             raise TargetUnavailable(f"cannot read the cgroups: {error}") from error
         if not found:
             raise NoData("no container runs", withdraw=True)
+        devices = BlockDevices(self.context.roots.sys)
         samples: list[Sample] = []
         for labels, container in self._label(found).items():
-            samples += self._samples(container.id, labels, read_usage(self._root, container))
+            usage = read_usage(self._root, container, devices)
+            samples += self._samples(container.id, labels, usage)
         self._cpu.keep(found)
         self._io.keep(found)
         return samples
@@ -132,17 +142,26 @@ class ContainerSource(Source[ContainerConfig]):
     def _label(self, found: dict[str, Found]) -> dict[tuple[str, str], Found]:
         """Return the containers that the config wants, by their labels.
 
-        Of two with one name, as the tries of a Kubernetes job, the later gets its id added.
+        Of two with one name, as the tries of a Kubernetes job, the later gets its id added and
+        keeps it.
         """
-        names = self._names.find({id: container.runtime for id, container in found.items()})
-        labels: dict[tuple[str, str], Found] = {}
-        for id, container in sorted(found.items()):
-            name = names[id]
-            if self._filter.accepts(name):
-                if (name, container.runtime) in labels:
-                    name = f"{name}-{id[:SHORT_ID]}"
-                labels[name, container.runtime] = container
-        return labels
+        names = self._names.find(found)
+        self._labels = {
+            id: (known, name)
+            for id, (known, name) in self._labels.items()
+            if names.get(id) == known
+        }
+        taken = {(name, known.runtime) for known, name in self._labels.values()}
+        for id, known in sorted(names.items()):
+            if id in self._labels or not self._filter.accepts(known.name):
+                continue
+            candidates = (known.name, f"{known.name}-{id[:SHORT_ID]}", f"{known.name}-{id}")
+            name = next(each for each in candidates if (each, known.runtime) not in taken)
+            self._labels[id] = known, name
+            taken.add((name, known.runtime))
+        return {
+            (name, known.runtime): found[id] for id, (known, name) in sorted(self._labels.items())
+        }
 
     def _samples(self, id: str, labels: tuple[str, str], usage: Usage) -> Iterable[Sample]:
         now = self.context.clock.monotonic()
