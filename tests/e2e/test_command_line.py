@@ -144,6 +144,6 @@ def test_daemon_does_not_hold_what_only_its_start_needs(tmp_path: Path) -> None:
         "writers: [{type: Prometheus, bind: 127.0.0.1, port: 0}]\n"
     )
     imported = imports_of("run", "--once", "-c", config)
-    assert {"pollect.engine.engine", "pollect_writers.prometheus.server"} <= imported
+    assert {"pollect.engine.engine", "pollect.support.http_server"} <= imported
     heavy = {"stevedore", "importlib.metadata", "email", "zipfile", "shutil", "ssl"}
     assert not imported & (heavy | {"json", "random", "html.entities", "encodings.idna"})

@@ -52,7 +52,7 @@ def test_an_endpoint_brings_no_servers_of_the_library_along() -> None:
         from pollect.api import WriterContext
         from pollect.engine.clock import SystemClock
         from pollect_writers.prometheus.config import PrometheusConfig
-        from pollect_writers.prometheus.server import Request
+        from pollect.support.http_server import Request
         from pollect_writers.prometheus.writer import PrometheusWriter
 
         here = pathlib.Path()
@@ -63,7 +63,7 @@ def test_an_endpoint_brings_no_servers_of_the_library_along() -> None:
         writer.open()
         for accept in ("", "application/openmetrics-text"):
             answer = writer._answer(Request("GET", "/metrics", {}, {"accept": accept}))
-            assert b"process_resident_memory_bytes" in answer.body
+            assert b"process_resident_memory_bytes" in b"".join(answer.body)
         writer.close()
         heavy = {"prometheus_client", "http.server", "wsgiref", "ssl", "email"} & set(sys.modules)
         assert not heavy, heavy

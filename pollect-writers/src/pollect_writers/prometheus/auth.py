@@ -3,7 +3,8 @@
 A password is hashed with scrypt (RFC 7914) and written as a PHC string,
 `$scrypt$ln=14,r=8,p=1$SALT$HASH` with base64 without padding; `pollect hash-password` makes one.
 Hashing takes 50 ms and 16 MiB on purpose, so what was right once is remembered, for the life of the
-process, as a keyed digest.
+process, as a keyed digest. Whoever guesses gets one hash at a time and a short queue for it: beyond
+that the answer is 503, at once.
 """
 
 import base64
@@ -17,13 +18,17 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from pollect.api import ConfigError
+from pollect.support.http_server import Request, Response, is_token
 from pollect_writers.prometheus.config import AuthConfig
-from pollect_writers.prometheus.server import Request, Response
 
 _LOG2_N, _BLOCK_SIZE, _PARALLEL = 14, 8, 1
 _SALT_BYTES, _HASH_BYTES = 16, 32
 #: What an entry of a config may ask for at most: 2**17 rounds take 128 MiB.
 _MAX_LOG2_N, _MAX_BLOCK_SIZE, _MAX_PARALLEL = 17, 16, 4
+#: Requests that may wait for a hash, the one that is hashed included. It leaves threads of the
+#: server to everybody else.
+_MAX_WAITING = 12
+_RETRY_SECONDS = 1
 _PHC = re.compile(r"\$scrypt\$ln=(\d+),r=(\d+),p=(\d+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)")
 
 
@@ -78,11 +83,15 @@ class PasswordHash(NamedTuple):
         return f"$scrypt${costs}${_encode(self.salt)}${_encode(self.hash)}"
 
 
+class Busy(Exception):
+    """Too many passwords wait for their hash."""
+
+
 class Gate:
-    """Lets requests in or tells them what it wants."""
+    """Lets requests in or answers what it needs."""
 
     def __init__(self, config: AuthConfig) -> None:
-        """Raises `ConfigError` when there is no way in, or a hash is none."""
+        """Raises `ConfigError` when there is no way in, or a hash cannot be read."""
         self._users: dict[str, PasswordHash] = {}
         for name, text in config.users.items():
             try:
@@ -93,26 +102,38 @@ class Gate:
                     key=f"auth.users.{name}",
                     hint="make one with `pollect hash-password`",
                 ) from error
-        self._token = config.token.reveal().encode()
+        self._token = config.token.reveal()
         if not self._users and not self._token:
             raise ConfigError("nobody could enter", key="auth", hint="set `users` or `token`")
-        # A name that nobody has must take as long as a wrong password.
-        self._nobody = PasswordHash.of("")
+        # An unknown name must take as long as a known one: it costs what a user's hash costs,
+        # always the same user's, and no password gives these random bytes.
+        self._decoys = [
+            known._replace(salt=os.urandom(len(known.salt)), hash=os.urandom(len(known.hash)))
+            for known in self._users.values()
+        ]
         self._digest_key = os.urandom(_HASH_BYTES)
         self._known: dict[str, bytes] = {}
         #: One hash at a time: whoever guesses takes neither all cores nor all memory.
         self._hashing = threading.Lock()
+        self._places = threading.BoundedSemaphore(_MAX_WAITING)
 
     def refuse(self, request: Request) -> Response | None:
         """Return the refusal for a request, None if it may enter."""
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
         credentials = credentials.strip()
         match scheme.lower():
-            case "bearer" if self._token:
-                # Headers are decoded as Latin-1, which loses no byte.
-                allowed = hmac.compare_digest(credentials.encode("latin-1"), self._token)
+            case "bearer":
+                allowed = is_token(credentials, self._token)
             case "basic" if self._users:
-                allowed = self._knows(credentials)
+                try:
+                    allowed = self._knows(credentials, request)
+                except Busy:
+                    return Response(
+                        b"too many passwords are being checked, try again\n",
+                        status=HTTPStatus.SERVICE_UNAVAILABLE,
+                        headers={"Retry-After": str(_RETRY_SECONDS)},
+                        close=True,
+                    )
             case _:
                 allowed = False
         if allowed:
@@ -126,13 +147,13 @@ class Gate:
             headers={"WWW-Authenticate": ", ".join(wanted)},
         )
 
-    def _knows(self, credentials: str) -> bool:
+    def _knows(self, credentials: str, request: Request) -> bool:
         try:
             name_bytes, colon, password = base64.b64decode(credentials, validate=True).partition(
                 b":"
             )
             name = name_bytes.decode()
-        except ValueError:  # no base64, or no UTF-8
+        except ValueError:  # not base64, or not UTF-8
             return False
         if not colon:
             return False
@@ -140,13 +161,25 @@ class Gate:
         known = self._known.get(name)
         if known is not None and hmac.compare_digest(known, digest):
             return True
-        expected = self._users.get(name, self._nobody)
-        with self._hashing:
-            right = hmac.compare_digest(expected.apply(password), expected.hash)
+        expected = self._users.get(name) or self._decoy(name_bytes)
+        if not self._places.acquire(blocking=False):
+            raise Busy
+        try:
+            with self._hashing:
+                if request.is_gone():
+                    return False
+                right = hmac.compare_digest(expected.apply(password), expected.hash)
+        finally:
+            self._places.release()
         if not right or name not in self._users:
             return False
         self._known[name] = digest
         return True
+
+    def _decoy(self, name: bytes) -> PasswordHash:
+        """Return the same hash for the same unknown name, with the costs of one of the users."""
+        number = int.from_bytes(hmac.digest(self._digest_key, name, "sha256"), "big")
+        return self._decoys[number % len(self._decoys)]
 
 
 def _encode(data: bytes) -> str:

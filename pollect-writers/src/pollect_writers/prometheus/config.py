@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from pollect.api import Secret, WriterConfig
+from pollect.support.allowed_hosts import HostPatterns
 
 
 class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -55,6 +56,7 @@ class PrometheusConfig(WriterConfig, frozen=True, kw_only=True):
     auth: Annotated[
         AuthConfig | None, Meta(description="Who may see the metrics; default: everybody.")
     ] = None
+    allowed_hosts: HostPatterns = ()
 
 
 class PrometheusSslConfig(PrometheusConfig, frozen=True, kw_only=True):

@@ -13,6 +13,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pollect.api import Batch, ConfigError, Sample, SourceId, WriteError, Writer, WriterContext
+from pollect.support.allowed_hosts import AllowedHosts
+from pollect.support.http_server import HttpServer, Request, Response, listen
 from pollect.support.listening import is_local
 from pollect_writers import __version__
 from pollect_writers.prometheus.client_registry import ClientRegistry
@@ -30,7 +32,6 @@ from pollect_writers.prometheus.exposition import (
     join_text,
 )
 from pollect_writers.prometheus.process import Process
-from pollect_writers.prometheus.server import HttpServer, Request, Response, listen
 from pollect_writers.prometheus.tls import ServerTls, UnusableFile
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+_ALLOWED = ("GET", "HEAD", "OPTIONS")
 #: These alone need no password: every other path answers with the metrics.
 _HEALTH_CHECKS = ("/-/healthy", "/-/ready")
 #: Seconds the first scrapes wait for the first probes, so that a fresh start makes no gap.
@@ -95,7 +97,8 @@ class PrometheusWriter(Writer[PrometheusConfig]):
                 "set `port` or `bind` to what is free, or stop the program that has it"
             ) from error
         wrap = self._tls.wrap if self._tls is not None else None
-        self._server = HttpServer(listener, self._answer, wrap=wrap)
+        hosts = AllowedHosts(self.config.allowed_hosts)
+        self._server = HttpServer(listener, self._answer, wrap=wrap, hosts=hosts)
         self._server.start()
         scheme = "https" if self._tls is not None else "http"
         place = f"[{host}]" if ":" in host else host
@@ -125,6 +128,14 @@ class PrometheusWriter(Writer[PrometheusConfig]):
         return f"tls.{option}"
 
     def _answer(self, request: Request) -> Response:
+        if request.method not in _ALLOWED:
+            return Response(
+                b"this server answers GET, HEAD and OPTIONS\n",
+                status=HTTPStatus.METHOD_NOT_ALLOWED,
+                headers={"Allow": ", ".join(_ALLOWED)},
+            )
+        if request.method == "OPTIONS":
+            return Response(b"", headers={"Allow": ", ".join(_ALLOWED)})
         if self._gate is not None and request.path not in _HEALTH_CHECKS:
             refusal = self._gate.refuse(request)
             if refusal is not None:
@@ -171,12 +182,13 @@ class PrometheusWriter(Writer[PrometheusConfig]):
             others = self._client_registry.render(blocks, names, open_metrics=open_metrics)
         join = join_open_metrics if open_metrics else join_text
         content_type = OPEN_METRICS if open_metrics else TEXT
-        body = b"".join(join(blocks, names, others))
+        # Not joined: clients that read slowly share the text of large sources.
+        pieces = join(blocks, names, others)
         headers = {"Vary": "Accept, Accept-Encoding"}
         if accepts_gzip(request.headers.get("accept-encoding", "")):
-            body = zlib.compress(body, _GZIP_LEVEL, wbits=_GZIP_FORMAT)
+            pieces = [zlib.compress(b"".join(pieces), _GZIP_LEVEL, wbits=_GZIP_FORMAT)]
             headers["Content-Encoding"] = "gzip"
-        return Response(body, content_type, headers=headers)
+        return Response(pieces, content_type, headers=headers, earns_trust=True)
 
     def _blocks(self) -> list[Block]:
         blocks = self._exposition.blocks()

@@ -1,0 +1,1 @@
+"""Parts of `pollect.support.http_server`."""

@@ -1,0 +1,502 @@
+"""A small HTTP/1.1 server for plugins that listen, built to be attacked.
+
+One thread reads and writes all connections and never waits for one; a few threads run the handler.
+A client that says nothing, sends slowly or reads nothing costs its socket and a few bytes. When all
+places are taken, the connection that was of use least gives up its place to a new one. Requests
+that could be read in two ways are refused, and so are unknown host names (see `allowed_hosts`).
+
+The standard library's `http.server` costs a thread for each connection, 8 MiB and 24 ms more at the
+start: it brings the mail parser, an HTTP client and TLS along.
+"""
+
+import logging
+import os
+import resource
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from pollect.support._serving.connection import Closed, Connection, State
+from pollect.support._serving.message import (
+    BadRequest,
+    BodyReader,
+    Head,
+    Request,
+    Response,
+    parse_head,
+)
+from pollect.support._serving.pool import Pool
+from pollect.support.allowed_hosts import AllowedHosts
+
+if TYPE_CHECKING:
+    from ssl import SSLSocket
+
+__all__ = [
+    "BadRequest",
+    "Head",
+    "HttpServer",
+    "Limits",
+    "Request",
+    "Response",
+    "is_token",
+    "listen",
+]
+
+log = logging.getLogger(__name__)
+
+_END_OF_HEAD = b"\r\n\r\n"
+#: Connections accepted before those that are there are looked after again.
+_ACCEPTS_AT_ONCE = 64
+#: Bytes taken from one connection before the others are looked after again.
+_READ_AT_ONCE = 256 * 1024
+#: How many of the descriptors that the process may have are for connections.
+_SHARE_OF_DESCRIPTORS = 4
+#: Deadlines are looked after at most this often, in seconds.
+_SWEEP_SECONDS = 0.05
+_CLOSE_SECONDS = 2.0
+_BACKLOG = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What clients may do; times are in seconds, sizes in bytes."""
+
+    connections: int = 512
+    #: Requests answered at the same time.
+    threads: int = 24
+    #: A request line with all its headers.
+    head_bytes: int = 16 * 1024
+    #: A body; 0 for a server that takes none.
+    body_bytes: int = 0
+    #: How long a connection may rest between two requests; Prometheus scrapes every minute or so.
+    idle_seconds: float = 300.0
+    #: For a TLS handshake, and for a request from its first byte to its last.
+    request_seconds: float = 5.0
+    #: For a client to read one answer.
+    send_seconds: float = 30.0
+    #: What answers that clients have not read yet may hold; beyond it the slowest are dropped.
+    unsent_bytes: int = 128 * 1024 * 1024
+    #: Of a body that is refused unread, so much is still taken: a client that is writing while the
+    #: connection closes never sees the answer.
+    discard_bytes: int = 8 * 1024 * 1024
+
+
+Handler = Callable[[Request], Response]
+#: Puts TLS over a connection, without the handshake yet.
+Wrap = Callable[[socket.socket], "SSLSocket"]
+
+
+def _refuse_in_text(status: HTTPStatus, reason: str) -> Response:
+    return Response(f"{reason}\n".encode(), status=status)
+
+
+def _screen_none(head: Head) -> Response | None:
+    return None
+
+
+class HttpServer:
+    """Answers requests with what `handler` returns; `handler` is called from many threads."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        handler: Handler,
+        *,
+        wrap: Wrap | None = None,
+        limits: Limits = Limits(),
+        hosts: AllowedHosts | None = None,
+        screen: Callable[[Head], Response | None] = _screen_none,
+        refuse: Callable[[HTTPStatus, str], Response] = _refuse_in_text,
+        answered: Callable[[HTTPStatus], None] = lambda status: None,
+        name: str = "pollect-http",
+    ) -> None:
+        """`screen` may refuse a request by its head, before its body is read; it must be quick.
+
+        `refuse` words what the server itself refuses; `answered` counts, in any thread.
+        """
+        self._listener = listener
+        listener.setblocking(False)
+        self._handler = handler
+        self._wrap = wrap
+        self._limits = limits
+        self._max_connections = min(limits.connections, _affordable_connections())
+        self._hosts = hosts
+        self._screen = screen
+        self._refuse = refuse
+        self._answered = answered
+        self._selector = selectors.DefaultSelector()
+        #: The least recently useful first.
+        self._connections: dict[Connection, None] = {}
+        self._handed_back: deque[Connection] = deque()
+        self._next_sweep = float("inf")
+        self._closed = False
+        self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
+        self._woken.setblocking(False)
+        self._pool = Pool(f"{name}-worker", limits.threads)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @property
+    def port(self) -> int:
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening and drop all connections."""
+        self._closed = True
+        self._look_up()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._listener.close()
+        for connection in self._connections:
+            connection.shut()
+        self._pool.close(_CLOSE_SECONDS)
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
+        self._selector.close()
+        self._wake.close()
+        self._woken.close()
+
+    def _look_up(self) -> None:
+        """Make the reading thread look up; it is awake already when there is no room."""
+        with suppress(OSError):
+            self._wake.send(b"x")
+
+    def _run(self) -> None:
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        while not self._closed:
+            patience = self._next_sweep - time.monotonic()
+            ready = self._selector.select(None if patience == float("inf") else max(0.0, patience))
+            for key, _ in ready:
+                if key.fileobj is self._listener:
+                    self._accept()
+                elif key.fileobj is self._woken:
+                    with suppress(OSError):
+                        self._woken.recv(4096)
+                else:
+                    self._attend(key.data)
+            while self._handed_back:
+                self._take_back(self._handed_back.popleft())
+            if self._next_sweep <= time.monotonic():
+                self._sweep()
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTS_AT_ONCE):
+            try:
+                plain, address = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:  # the client is gone already, or no descriptor is free
+                log.debug("no connection accepted: %s", error)
+                if not self._make_room():
+                    time.sleep(0.01)
+                return
+            try:
+                if len(self._connections) < self._max_connections or self._make_room():
+                    self._admit(plain, str(address[0]))
+                else:
+                    self._turn_away(plain)
+            except Exception as error:  # noqa: BLE001 - gone again, or what `wrap` may raise
+                log.warning("connection refused: %s", error)
+                plain.close()
+
+    def _admit(self, plain: socket.socket, peer: str) -> None:
+        plain.setblocking(False)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        secure = self._wrap(plain) if self._wrap is not None else None
+        connection = Connection(secure or plain, peer, secure is not None)
+        limits = self._limits
+        self._connections[connection] = None
+        self._expect(connection, limits.request_seconds if secure else limits.idle_seconds)
+        self._watch(connection)
+
+    def _make_room(self) -> bool:
+        """Drop the connection that is of least use; return False if all are being answered."""
+        idle = [each for each in self._connections if each.state is not State.ANSWERING]
+        if not idle:
+            return False
+        self._drop(next((each for each in idle if not each.trusted), idle[0]))
+        return True
+
+    def _turn_away(self, plain: socket.socket) -> None:
+        self._answered(HTTPStatus.SERVICE_UNAVAILABLE)
+        if self._wrap is None:
+            response = self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
+            with suppress(OSError):
+                plain.setblocking(False)
+                plain.send(b"".join(Connection.answer(response, keep_alive=False, head_only=False)))
+        plain.close()
+
+    def _attend(self, connection: Connection) -> None:
+        """Do what a connection is ready for."""
+        if connection not in self._connections:  # dropped since the selector saw it
+            return
+        try:
+            if connection.state is State.SENDING:
+                if connection.send():
+                    self._after_answer(connection)
+                    self._advance(connection)
+                self._watch(connection)
+                return
+            if connection.state is State.SHAKING_HANDS and not connection.shake_hands():
+                self._watch(connection)
+                return
+            if connection.state is State.DISCARDING:
+                connection.discard()
+                return
+            more = connection.receive(_READ_AT_ONCE)
+            self._advance(connection)
+            if not more and connection.state is State.READING:
+                raise Closed("the client ended the connection")
+            self._watch(connection)
+        except OSError as error:  # gone, or not TLS
+            log.debug("connection of %s ended: %s", connection.peer, error)
+            self._drop(connection)
+        except Exception as error:
+            # A fault of ours costs this connection, never the door.
+            log.exception("connection of %s dropped", connection.peer, exc_info=error)
+            self._drop(connection)
+
+    def _advance(self, connection: Connection) -> None:
+        """Have all requests answered that are complete and need no worker, and one that does."""
+        while connection.state is State.READING and self._take_request(connection):
+            pass
+
+    def _take_request(self, connection: Connection) -> bool:
+        """Deal with the next request; return False if it is not complete yet."""
+        try:
+            if connection.head is None:
+                head = self._read_head(connection)
+                if head is None:
+                    return False
+                refusal = self._refuse_host(head) or self._screen(head)
+                if refusal is not None:
+                    self._answer_now(connection, refusal, close=head.has_body)
+                    return True
+                self._expect_body(connection, head)
+            if connection.body is not None and not connection.body.feed(connection.received):
+                return False
+        except BadRequest as error:
+            self._answer_now(connection, self._refuse(error.status, str(error)), close=True)
+            return True
+        self._hand_over(connection)
+        return True
+
+    def _read_head(self, connection: Connection) -> Head | None:
+        received = connection.received
+        while received[:2] == b"\r\n":  # RFC 9112, 2.2
+            del received[:2]
+        if received and connection.begun is None:
+            connection.begun = time.monotonic()
+            self._expect(connection, self._limits.request_seconds)
+        end = received.find(_END_OF_HEAD, 0, self._limits.head_bytes)
+        if end < 0:
+            if len(received) >= self._limits.head_bytes:
+                raise BadRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            return None
+        connection.head = parse_head(bytes(received[:end]))
+        del received[: end + len(_END_OF_HEAD)]
+        return connection.head
+
+    def _expect_body(self, connection: Connection, head: Head) -> None:
+        if not head.has_body:
+            return
+        if not self._limits.body_bytes:
+            # The body is not read, and would be taken for the next request.
+            connection.unread_body = True
+            return
+        connection.body = BodyReader(head.length, self._limits.body_bytes)
+        expects = head.headers.get("expect", "").lower() == "100-continue"
+        if expects and not connection.received:
+            connection.socket.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _refuse_host(self, head: Head) -> Response | None:
+        host = head.headers.get("host")
+        if self._hosts is None or self._hosts.allows(host):
+            return None
+        reason = f"the host name {str(host)[:80]!r} is not allowed here, list it in `allowedHosts`"
+        return self._refuse(HTTPStatus.FORBIDDEN, reason)
+
+    def _answer_now(self, connection: Connection, response: Response, *, close: bool) -> None:
+        """Send what needs no handler; with `close` a body may still be coming."""
+        head = connection.head
+        self._answered(response.status)
+        connection.begin_answer(
+            response,
+            keep_alive=bool(head and head.keep_alive and not close and not response.close),
+            head_only=head is not None and head.method == "HEAD",
+            discard=close,
+        )
+        connection.state = State.SENDING
+        self._expect(connection, self._limits.send_seconds)
+        if connection.send():
+            self._after_answer(connection)
+
+    def _hand_over(self, connection: Connection) -> None:
+        connection.state = State.ANSWERING
+        connection.expires = float("inf")
+        try:
+            self._pool.submit(lambda: self._answer(connection))
+        except RuntimeError as error:
+            log.warning("connection refused: %s", error)
+            raise Closed(str(error)) from error
+
+    def _answer(self, connection: Connection) -> None:
+        """Run the handler and send what it returned, as far as it goes at once; in a worker."""
+        head = connection.head
+        try:
+            if head is None:
+                raise Closed("there is no request")
+            body = connection.body.body if connection.body is not None else b""
+            request = head.request(body, connection.peer, connection.is_gone)
+            try:
+                response = self._handler(request)
+            except Exception as error:
+                log.exception("%s %s", request.method, request.path[:80], exc_info=error)
+                status = HTTPStatus.INTERNAL_SERVER_ERROR
+                response = self._refuse(status, "this is a fault of the server, its log has more")
+            self._answered(response.status)
+            connection.begin_answer(
+                response,
+                keep_alive=head.keep_alive and not response.close and not connection.unread_body,
+                head_only=head.method == "HEAD",
+                discard=connection.unread_body,
+            )
+            connection.send()
+        except OSError as error:
+            connection.failure = error
+        finally:
+            self._handed_back.append(connection)
+            self._look_up()
+
+    def _take_back(self, connection: Connection) -> None:
+        if connection.failure is not None:
+            log.debug("connection of %s ended: %s", connection.peer, connection.failure)
+            self._drop(connection)
+            return
+        connection.state = State.SENDING
+        try:
+            if connection.unsent:
+                self._expect(connection, self._limits.send_seconds)
+                self._bound_unsent(connection)
+            else:
+                self._after_answer(connection)
+                self._advance(connection)
+            self._watch(connection)
+        except OSError as error:
+            log.debug("connection of %s ended: %s", connection.peer, error)
+            self._drop(connection)
+
+    def _bound_unsent(self, newest: Connection) -> None:
+        """Drop the slowest readers while answers on their way hold too much memory."""
+        sending = [each for each in self._connections if each.unsent and each is not newest]
+        total = newest.unsent + sum(each.unsent for each in sending)
+        sending.sort(key=lambda each: each.expires)
+        for each in sending:
+            if total <= self._limits.unsent_bytes:
+                return
+            total -= each.unsent
+            log.debug("connection of %s dropped: it reads too slowly", each.peer)
+            self._drop(each)
+
+    def _after_answer(self, connection: Connection) -> None:
+        """Wait for the next request, or end the connection."""
+        if connection.trusted and connection in self._connections:
+            del self._connections[connection]
+            self._connections[connection] = None
+        if not connection.keep_alive:
+            if not connection.discards:
+                raise Closed("it is over")
+            connection.stop_sending(self._limits.discard_bytes)
+            self._expect(connection, self._limits.request_seconds)
+            return
+        connection.expect_request()
+        self._expect(connection, self._limits.idle_seconds)
+
+    def _expect(self, connection: Connection, seconds: float) -> None:
+        connection.expires = time.monotonic() + seconds
+        self._next_sweep = min(self._next_sweep, connection.expires)
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        for connection in [each for each in self._connections if each.expires <= now]:
+            log.debug("connection of %s dropped: its time is up", connection.peer)
+            self._drop(connection)
+        soonest = min((each.expires for each in self._connections), default=float("inf"))
+        self._next_sweep = max(soonest, now + _SWEEP_SECONDS)
+
+    def _watch(self, connection: Connection) -> None:
+        """Be notified of what the connection waits for."""
+        if connection not in self._connections:
+            return
+        events = connection.awaited_events()
+        if events == connection.events:
+            return
+        if not events:
+            self._selector.unregister(connection.socket)
+        elif connection.events:
+            self._selector.modify(connection.socket, events, connection)
+        else:
+            self._selector.register(connection.socket, events, connection)
+        connection.events = events
+
+    def _drop(self, connection: Connection) -> None:
+        if connection not in self._connections:
+            return
+        del self._connections[connection]
+        if connection.events:
+            self._selector.unregister(connection.socket)
+            connection.events = 0
+        connection.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; `::` takes IPv4 as well. Raises `OSError`."""
+    # As bytes an address needs no tables of Unicode for foreign domain names, 0.2 MB.
+    name = host.encode() if host.isascii() else host
+    family = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+    both = host == "::" and socket.has_dualstack_ipv6()
+    try:
+        return socket.create_server(
+            (host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both
+        )
+    except OSError as error:
+        if error.errno is None:
+            raise
+        # Python adds the address to the words, which whoever reports them does as well.
+        raise OSError(error.errno, os.strerror(error.errno)) from error
+
+
+def is_token(credentials: str, token: str) -> bool:
+    """Whether a client sent this token, in a time that tells nothing about it.
+
+    `credentials` are as in a `Request`: one character for each byte. Clients disagree on how a
+    token beyond ASCII is sent, as UTF-8 (curl) or as Latin-1 (Python's own client).
+    """
+    # For those who use tokens only: brings OpenSSL's hashes along.
+    from hmac import compare_digest
+
+    given = credentials.encode("latin-1", "replace")
+    as_utf8 = compare_digest(given, token.encode())
+    try:
+        as_latin_1 = compare_digest(given, token.encode("latin-1"))
+    except UnicodeEncodeError:
+        as_latin_1 = False
+    return bool(token) and (as_utf8 or as_latin_1)
+
+
+def _affordable_connections() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(32, soft // _SHARE_OF_DESCRIPTORS) if soft > 0 else 512

@@ -1,0 +1,163 @@
+"""Passwords under attack: how many are hashed, for whom, and what the time of an answer tells."""
+
+import base64
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from pollect.api import Batch, Metric, SourceId
+from pollect.support.http_server import Limits
+from pollect.testing.waiting import wait_until
+from pollect_writers.prometheus import auth
+from pollect_writers.prometheus.auth import PasswordHash
+from pollect_writers.prometheus.writer import PrometheusWriter
+from tests.writers.prometheus_scraper import build_prometheus, request, serving
+
+BATCH = Batch(SourceId("pollect", "LoadAvg"), [Metric("x").sample(1)], 0.0)
+LINE = "pollect_LoadAvg_x 1.0\n"
+PASSWORD = "correct horse"
+TOKEN = {"Authorization": "Bearer of-the-test"}
+
+
+class Hashing:
+    """Stands in the way of every hash until `go_on`, and notes which were made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go_on = threading.Event()
+        self.made: list[tuple[int, bytes]] = []
+        apply = PasswordHash.apply
+
+        def wait_and_apply(known: PasswordHash, password: bytes) -> bytes:
+            self.made.append((known.log2_n, password))
+            self.go_on.wait(10)
+            return apply(known, password)
+
+        monkeypatch.setattr(PasswordHash, "apply", wait_and_apply)
+
+
+@pytest.fixture(scope="module")
+def password_hash() -> str:
+    return str(PasswordHash.of(PASSWORD))
+
+
+@pytest.fixture
+def endpoint(password_hash: str) -> Iterator[PrometheusWriter]:
+    section = {"users": {"ann": password_hash}, "token": "of-the-test"}
+    with serving(build_prometheus(auth=section)) as writer:
+        writer.write([BATCH])
+        yield writer
+
+
+def basic(user: str, password: str) -> dict[str, str]:
+    credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return {"Authorization": f"Basic {credentials}"}
+
+
+def guess(writer: PrometheusWriter, password: str) -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", writer.port), timeout=10)
+    header = basic("ann", password)["Authorization"]
+    client.sendall(f"GET / HTTP/1.1\r\nAuthorization: {header}\r\n\r\n".encode())
+    return client
+
+
+def test_guesses_beyond_a_short_queue_are_refused_at_once_and_a_token_still_enters(
+    endpoint: PrometheusWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashing = Hashing(monkeypatch)
+    threads = threading.active_count()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(guess(endpoint, f"guess {n}")) for n in range(40)]
+        refused = clients[auth._MAX_WAITING :]
+        for client in refused:
+            answer = client.recv(1000)
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b"Retry-After: 1\r\n" in answer
+        assert len(hashing.made) == 1, "one hash at a time"
+        assert request(endpoint, headers=TOKEN).text.endswith(LINE)
+        assert threading.active_count() <= threads + Limits().threads
+        hashing.go_on.set()
+        for client in clients[: auth._MAX_WAITING]:
+            assert client.recv(1000).startswith(b"HTTP/1.1 401 ")
+    assert len(hashing.made) == auth._MAX_WAITING
+
+
+def test_nothing_is_hashed_for_clients_that_are_gone(
+    endpoint: PrometheusWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashing = Hashing(monkeypatch)
+    with guess(endpoint, "first"):
+        wait_until(lambda: len(hashing.made) == 1)
+        for number in range(auth._MAX_WAITING - 1):
+            guess(endpoint, f"gone {number}").close()
+        wait_until(lambda: request(endpoint, headers=basic("ann", "one more")).status == 503)
+        hashing.go_on.set()
+        with guess(endpoint, "last") as last:
+            last.recv(1000)
+    assert not [password for _, password in hashing.made if password.startswith(b"gone")]
+
+
+def test_who_was_in_once_enters_while_others_guess(
+    endpoint: PrometheusWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert request(endpoint, headers=basic("ann", PASSWORD)).status == 200
+    hashing = Hashing(monkeypatch)
+    with contextlib.ExitStack() as stack:
+        for number in range(40):
+            stack.enter_context(guess(endpoint, f"guess {number}"))
+        assert request(endpoint, headers=basic("ann", PASSWORD)).text.endswith(LINE)
+        hashing.go_on.set()
+
+
+def cheap_hash(password: str, log2_n: int) -> str:
+    empty = PasswordHash(log2_n, 8, 1, os.urandom(16), b"\0" * 32)
+    return str(empty._replace(hash=empty.apply(password.encode())))
+
+
+def test_a_name_costs_the_same_whether_it_is_known_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one cost for all users, an unknown name has that cost; with two, either of them."""
+    names = [f"name {number}" for number in range(30)]
+    for costs in ([4], [4, 6]):
+        users = {f"user {cost}": cheap_hash(PASSWORD, cost) for cost in costs}
+        with serving(build_prometheus(auth={"users": users})) as writer:
+            with monkeypatch.context() as patched:
+                hashing = Hashing(patched)
+                hashing.go_on.set()
+                for _ in range(2):
+                    for name in names:
+                        assert request(writer, headers=basic(name, "x")).status == 401
+        used = [cost for cost, _ in hashing.made]
+        assert set(used) == set(costs)
+        assert used[: len(names)] == used[len(names) :], "a name has the same cost each time"
+
+
+@pytest.mark.parametrize("password", ["", PASSWORD, "x"])
+@pytest.mark.parametrize("user", ["bob", "", "ANN", "ann\0"])
+def test_an_unknown_user_never_enters(user: str, password: str) -> None:
+    with serving(build_prometheus(auth={"users": {"ann": cheap_hash("", 4)}})) as writer:
+        assert request(writer, headers=basic(user, password)).status == 401
+        assert request(writer, headers=basic("ann", "")).status == 200
+
+
+def test_a_token_beyond_ascii_enters() -> None:
+    with serving(build_prometheus(auth={"token": "schlüssel"})) as writer:
+        for sent in ("schlüssel", "schlüssel".encode().decode("latin-1")):
+            assert request(writer, headers={"Authorization": f"Bearer {sent}"}).status == 200
+        assert request(writer, headers={"Authorization": "Bearer schl?ssel"}).status == 401
+
+
+def test_a_flood_of_wrong_passwords_leaves_the_endpoint_to_those_who_may_enter(
+    endpoint: PrometheusWriter,
+) -> None:
+    threads = threading.active_count()
+    with contextlib.ExitStack() as stack:
+        for number in range(800):
+            stack.enter_context(guess(endpoint, f"guess {number}"))
+        started = time.monotonic()
+        assert request(endpoint, headers=TOKEN).text.endswith(LINE)
+        assert time.monotonic() - started < 5
+        assert threading.active_count() <= threads + Limits().threads
