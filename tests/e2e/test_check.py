@@ -41,7 +41,7 @@ writers:
 """
 
 PLUGIN = """
-from pollect.api import ConfigError, Program, Source, SourceConfig, SourceSpec, hookimpl
+from pollect.api import ConfigError, Needs, Program, Source, SourceConfig, SourceSpec, hookimpl
 
 class PickySource(Source):
     "Refuses its config when it is built."
@@ -55,14 +55,18 @@ class FragileSource(Source):
         super().__init__(config, context)
         {}["missing"]
 
+def needs(program):
+    return Needs(programs=(program,))
+
+
 @hookimpl
 def pollect_sources():
     return [
         PickySource,
         FragileSource,
         SourceSpec("Bat", "odd:NoSuchSource", extra="sonar"),
-        SourceSpec("Owl", "odd:OwlSource", programs=(Program("pollect-owl", "owl-tools"),)),
-        SourceSpec("Owlet", "odd:OwlSource", programs=(Program("owlet", "owl", optional=True),)),
+        SourceSpec("Owl", "odd:OwlSource", needs=needs(Program("pollect-owl", "owl-tools"))),
+        SourceSpec("Owlet", "odd:OwlSource", needs=needs(Program("owlet", "owl", optional=True))),
     ]
 
 class OwlConfig(SourceConfig, frozen=True, kw_only=True):

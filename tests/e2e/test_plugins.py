@@ -18,7 +18,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pollect.api import Kind, Metric, Program, Secret, Source, SourceConfig, SourceSpec, hookimpl
+from pollect.api import (
+    Kind, Metric, Needs, Program, Secret, Source, SourceConfig, SourceSpec, hookimpl
+)
 
 
 class TideConfig(SourceConfig, frozen=True, kw_only=True):
@@ -41,7 +43,7 @@ class TideSource(Source[TideConfig]):
 def pollect_sources():
     programs = (Program("pollect-no-such-sonar", "sonar-tools"),)
     return [SourceSpec("Tide", "tide:TideSource", summary="Height of the tide", extra="sonar",
-                       aliases=("Ebb",), programs=programs, privileges="a boat")]
+                       aliases=("Ebb",), needs=Needs(programs=programs, groups=("sailors",)))]
 '''
 EXTRAS = {"sonar": ["no-such-library>=2"]}
 
@@ -108,7 +110,7 @@ def test_show_prints_the_whole_manual_without_the_extra(environ: dict[str, str])
         "State: extra missing",
         "Packages: pip install 'pollect-tide[sonar]'",
         "Program: pollect-no-such-sonar (apt install sonar-tools), not found",
-        "Privileges: a boat",
+        "Needs: the group sailors",
         "Other names: Ebb",
         "harbour text required Name of the harbour.",
         "port whole number from 1 to 65535 80 Its port.",

@@ -40,9 +40,9 @@ def _needs(spec: SourceSpec) -> str:
         *([f"extra `{spec.extra}`"] if spec.extra else []),
         *(
             f"`{program.name}` (Debian: {program.package}){', if it is there' * program.optional}"
-            for program in spec.programs
+            for program in spec.needs.programs
         ),
-        *([spec.privileges] if spec.privileges else []),
+        *spec.needs.words(),
     ]
     return "; ".join(needs)
 

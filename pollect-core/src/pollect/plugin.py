@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from pollect.errors import PluginLoadError, describe
 from pollect.model import Batch, Metric, Sample, SourceId, SourceStatus, WriterStatus
+from pollect.needs import Needs
 from pollect.troubles import Troubles
 
 Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
@@ -431,15 +432,6 @@ class Writer(Generic[WriterConfigT]):
         """Let go of everything; called once or more often, also after a failed `open()`."""
 
 
-class Program(msgspec.Struct, frozen=True):
-    """An external program and the Debian package that holds it."""
-
-    name: str
-    package: str
-    #: It is used where it is installed; without it the plugin works too, less well.
-    optional: bool = False
-
-
 class Suggestion(msgspec.Struct, frozen=True):
     """A section of a config that suits this host, for `pollect init` to write."""
 
@@ -468,12 +460,10 @@ class _Spec(msgspec.Struct, frozen=True):
     aliases: tuple[str, ...] = ()
     #: The extra of the plugin's distribution that the type needs.
     extra: str = ""
-    #: External programs it starts.
-    programs: tuple[Program, ...] = ()
     #: Values of `sys.platform` it works on; empty for all.
     platforms: tuple[str, ...] = ()
-    #: What the process must be allowed to do, in words: `CAP_BPF and CAP_NET_ADMIN`.
-    privileges: str = ""
+    #: What it needs of the machine; the default is the network and nothing else.
+    needs: Needs = Needs()
 
     kind: ClassVar[str]
     _base: ClassVar[_Class]

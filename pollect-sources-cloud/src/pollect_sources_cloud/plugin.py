@@ -1,8 +1,11 @@
 """The sources of this distribution, one a line."""
 
-from pollect.api import SourceSpec, hookimpl
+from pollect.api import Location, Needs, SourceSpec, hookimpl
 
 PACKAGE = "pollect_sources_cloud"
+
+#: The sign-in is kept in the state folder, or where the config says.
+_TOKEN = Needs(paths=(Location("", option="tokenFile", write=True, optional=True),))
 
 
 @hookimpl
@@ -14,12 +17,16 @@ def pollect_sources() -> list[SourceSpec]:
             f"{PACKAGE}.app_store_connect.source:AppStoreConnectSource",
             summary="Downloads, purchases and proceeds of apps in Apple's App Store",
             extra="appstoreconnect",
+            needs=Needs(
+                paths=(Location("", option="keyFile"), Location("db", option="dbDir", write=True)),
+            ),
         ),
         SourceSpec(
             "Gdc",
             f"{PACKAGE}.gdc.source:GdcSource",
             summary="Crashes, ANRs, installs and ratings of apps on Google Play",
             extra="gdc",
+            needs=Needs(paths=(Location("db", option="dbDir", write=True),)),
         ),
         SourceSpec(
             "GitHub",
@@ -30,6 +37,7 @@ def pollect_sources() -> list[SourceSpec]:
             "MMI",
             f"{PACKAGE}.vw_group.source:MMISource",
             summary="Mileage, ranges, levels and service of an Audi (experimental)",
+            needs=_TOKEN,
         ),
         SourceSpec(
             "S3Objects",
@@ -40,5 +48,6 @@ def pollect_sources() -> list[SourceSpec]:
             "VwGroup",
             f"{PACKAGE}.vw_group.source:VwGroupSource",
             summary="The same of cars of every brand of the Volkswagen group (experimental)",
+            needs=_TOKEN,
         ),
     ]

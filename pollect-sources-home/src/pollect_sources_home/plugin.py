@@ -1,8 +1,11 @@
 """The sources of this distribution, one a line."""
 
-from pollect.api import SourceSpec, Suggestion, hookimpl
+from pollect.api import Location, Needs, Port, SourceSpec, Suggestion, hookimpl
 
 PACKAGE = "pollect_sources_home"
+
+#: The sign-in is kept in the state folder, or where the config says.
+_TOKEN = Needs(paths=(Location("", option="tokenFile", write=True, optional=True),))
 
 
 @hookimpl
@@ -29,6 +32,7 @@ def pollect_sources() -> list[SourceSpec]:
             "HomematicIp",
             f"{PACKAGE}.homematic_ip.source:HomematicIpSource",
             summary="Temperature and humidity of the rooms of a Homematic IP home",
+            needs=_TOKEN,
         ),
         SourceSpec(
             "Openhab",
@@ -50,6 +54,7 @@ def pollect_sources() -> list[SourceSpec]:
             "SmaEnergyMeter",
             f"{PACKAGE}.sma_energy_meter.source:SmaEnergyMeterSource",
             summary="SMA Energy Meter or Sunny Home Manager 2.0, by multicast",
+            needs=Needs(ports=(Port("udp", 9522),), multicast=("239.12.255.254",)),
         ),
         SourceSpec(
             "SmaPvModbus",
@@ -61,11 +66,13 @@ def pollect_sources() -> list[SourceSpec]:
             "Viessmann",
             f"{PACKAGE}.viessmann.source:ViessmannSource",
             summary="Heat pumps, boilers, ventilation and batteries in the Viessmann cloud",
+            needs=_TOKEN,
         ),
         SourceSpec(
             "ZodiacPool",
             f"{PACKAGE}.zodiac_pool.source:ZodiacPoolSource",
             summary="Cleaning robots of a pool in the Zodiac (iAqualink) cloud",
+            needs=_TOKEN,
         ),
     ]
 

@@ -1,8 +1,19 @@
 """The sources of this distribution, one a line."""
 
-from pollect.api import SourceSpec, Suggestion, hookimpl
+from pollect.api import (
+    Capability,
+    Location,
+    Needs,
+    Port,
+    Setting,
+    SourceSpec,
+    Suggestion,
+    hookimpl,
+)
 
 PACKAGE = "pollect_sources_network"
+
+_SNMP = Needs(paths=(Location("", option="mibDirs", optional=True),))
 
 
 @hookimpl
@@ -42,25 +53,38 @@ def pollect_sources() -> list[SourceSpec]:
             "HttpIngress",
             f"{PACKAGE}.http_ingress.source:HttpIngressSource",
             summary="Values that other programs push over HTTP",
+            needs=Needs(ports=(Port("tcp", option="port", address="bind"),)),
             fleet=False,
         ),
         SourceSpec(
             "Ping",
             f"{PACKAGE}.ping:PingSource",
             summary="Round trip times, loss and jitter of ICMP echoes",
-            privileges="a group within net.ipv4.ping_group_range, or CAP_NET_RAW",
+            needs=Needs(
+                capabilities=(Capability("CAP_NET_RAW", "raw sockets"),),
+                settings=(
+                    Setting(
+                        "net.ipv4.ping_group_range",
+                        "0 2147483647",
+                        instead_of="CAP_NET_RAW",
+                        judge="group range",
+                    ),
+                ),
+            ),
         ),
         SourceSpec(
             "SnmpGet",
             f"{PACKAGE}.snmp.get:SnmpGetSource",
             summary="Values of one SNMP agent, raw or as change per second",
             extra="snmp",
+            needs=_SNMP,
         ),
         SourceSpec(
             "SnmpTable",
             f"{PACKAGE}.snmp.table:SnmpTableSource",
             summary="Tables of one SNMP agent: interfaces, storage, UPS, printers, or your own",
             extra="snmp",
+            needs=_SNMP,
         ),
         SourceSpec(
             "TcpTime",

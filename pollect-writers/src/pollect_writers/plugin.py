@@ -2,12 +2,15 @@
 
 from typing import TYPE_CHECKING
 
-from pollect.api import Suggestion, WriterSpec, hookimpl
+from pollect.api import Location, Needs, Port, Suggestion, WriterSpec, hookimpl
 
 if TYPE_CHECKING:
     import click
 
 PACKAGE = "pollect_writers"
+
+_ENDPOINT = Needs(ports=(Port("tcp", option="port", address="bind"),))
+_OUTPUT = Location("", option="path", write=True, optional=True)
 
 
 @hookimpl
@@ -18,11 +21,13 @@ def pollect_writers() -> list[WriterSpec]:
             "Prometheus",
             f"{PACKAGE}.prometheus.writer:PrometheusWriter",
             summary="An HTTP endpoint that Prometheus scrapes",
+            needs=_ENDPOINT,
         ),
         WriterSpec(
             "PrometheusSsl",
             f"{PACKAGE}.prometheus.writer:PrometheusSslWriter",
             summary="The endpoint of Prometheus, over TLS",
+            needs=_ENDPOINT,
         ),
         WriterSpec(
             "Otel",
@@ -56,11 +61,13 @@ def pollect_writers() -> list[WriterSpec]:
             "JsonLines",
             f"{PACKAGE}.json_lines:JsonLinesWriter",
             summary="Lines of JSON, to standard output or a file with rotation",
+            needs=Needs(families=(), paths=(_OUTPUT,)),
         ),
         WriterSpec(
             "Sql",
             f"{PACKAGE}.sql.writer:SqlWriter",
             summary="History in SQLite, PostgreSQL and other databases",
+            needs=Needs(paths=(_OUTPUT,)),
         ),
     ]
 

@@ -7,7 +7,8 @@ import pytest
 
 from pollect.discovery.entry import Entry
 from pollect.discovery.requirements import State, expand, find_missing, find_program, judge
-from pollect.plugin import Program, SourceSpec
+from pollect.needs import Needs, Program
+from pollect.plugin import SourceSpec
 from tests.tools.distributions import write_distribution
 
 NO_PROGRAM = Program("pollect-no-such-program", "no-such-package")
@@ -58,7 +59,9 @@ def test_program_that_only_root_has_on_the_path_is_found(
 
 
 def test_type_with_a_missing_program_names_the_debian_package() -> None:
-    entry = Entry(SourceSpec("Tide", "m:C", programs=(NO_PROGRAM,)), "pollect-core", "2.0.0")
+    entry = Entry(
+        SourceSpec("Tide", "m:C", needs=Needs(programs=(NO_PROGRAM,))), "pollect-core", "2.0.0"
+    )
     readiness = judge(entry)
     assert readiness.state is State.PROGRAM_MISSING
     assert readiness.reason == (

@@ -3,10 +3,14 @@
 import sys
 from typing import TYPE_CHECKING
 
-from pollect.api import Batch, SourceSpec, WriterSpec, hookimpl
+from pollect.api import Batch, Needs, SourceSpec, WriterSpec, hookimpl
 
 if TYPE_CHECKING:
     import click
+
+
+#: Not even the network.
+_NOTHING = Needs(families=())
 
 
 @hookimpl
@@ -14,7 +18,10 @@ def pollect_sources() -> list[SourceSpec]:
     """Return the sources of the core."""
     return [
         SourceSpec(
-            "Dummy", "pollect.builtin.dummy:DummySource", summary="Values from the config itself"
+            "Dummy",
+            "pollect.builtin.dummy:DummySource",
+            summary="Values from the config itself",
+            needs=_NOTHING,
         ),
     ]
 
@@ -24,17 +31,22 @@ def pollect_writers() -> list[WriterSpec]:
     """Return the writers of the core."""
     return [
         WriterSpec(
-            "DryRun", "pollect.builtin.dry_run:DryRunWriter", summary="Prints instead of writing"
+            "DryRun",
+            "pollect.builtin.dry_run:DryRunWriter",
+            summary="Prints instead of writing",
+            needs=_NOTHING,
         ),
         WriterSpec(
             "InMemory",
             "pollect.builtin.in_memory:InMemoryWriter",
             summary="Keeps what a whole tick wrote, for tests",
+            needs=_NOTHING,
         ),
         WriterSpec(
             "ParallelInMemory",
             "pollect.builtin.in_memory:ParallelInMemoryWriter",
             summary="Keeps what each source wrote, for tests",
+            needs=_NOTHING,
         ),
     ]
 

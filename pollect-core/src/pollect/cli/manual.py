@@ -61,13 +61,12 @@ def _requirements(entry: Entry) -> str:
         lines.append(readiness.reason)
     if spec.extra:
         lines.append(f"Packages: {entry.pip_command}")
-    for program in spec.programs:
+    for program in spec.needs.programs:
         where = find_program(program.name) or "not found"
         lines.append(f"Program: {program.name} (apt install {program.package}), {where}")
     if spec.platforms:
         lines.append(f"Platforms: {', '.join(spec.platforms)}")
-    if spec.privileges:
-        lines.append(f"Privileges: {spec.privileges}")
+    lines += [f"Needs: {need}" for need in spec.needs.words()]
     if spec.aliases:
         lines.append(f"Other names: {', '.join(spec.aliases)}")
     return "\n".join(lines)

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from pollect.discovery.entry import Entry, Kind
-from pollect.plugin import Program, SourceSpec, WriterSpec
+from pollect.needs import Needs
+from pollect.plugin import SourceSpec, WriterSpec
 
 FILE = Path(__file__).with_name("catalogue.json")
 
@@ -24,7 +25,7 @@ _FACTS = {
         SourceSpec.__struct_defaults__,
         strict=True,
     )
-    if name != "programs"
+    if name != "needs"
 }
 
 
@@ -81,22 +82,16 @@ def write_entry(entry: Entry) -> dict[str, Any]:
         for name, default in _FACTS.items()
         if getattr(spec, name, default) != default
     }
-    if spec.programs:
-        facts["programs"] = {
-            program.name: [program.package, *(["optional"] if program.optional else [])]
-            for program in spec.programs
-        }
+    if needs := msgspec.to_builtins(spec.needs):
+        facts["needs"] = needs
     return facts
 
 
 def _read_entry(facts: Mapping[str, Any]) -> Entry:
     spec_type = SourceSpec if facts["kind"] == "source" else WriterSpec
     known: dict[str, Any] = {name: _frozen(facts[name]) for name in _FACTS if name in facts}
-    programs = tuple(
-        Program(name, package, optional=bool(optional))
-        for name, (package, *optional) in facts.get("programs", {}).items()
-    )
-    spec = spec_type(facts["type"], facts["target"], programs=programs, **known)
+    needs = msgspec.convert(facts.get("needs", {}), Needs)
+    spec = spec_type(facts["type"], facts["target"], needs=needs, **known)
     return Entry(spec, facts["distribution"])
 
 

@@ -10,7 +10,7 @@ from pollect.discovery.plugins import CORE
 from pollect.discovery.registry import Registry
 from pollect.discovery.requirements import expand, find_missing, find_program
 from pollect.errors import PluginError, UnknownPlugin
-from pollect.plugin import Program
+from pollect.needs import Program
 
 _Part = TypeVar("_Part")
 
@@ -89,7 +89,7 @@ class Needs:
         """Return the external programs with the types that start them."""
         found: dict[Program, list[str]] = {}
         for entry in self._entries:
-            for program in entry.spec.programs:
+            for program in entry.spec.needs.programs:
                 if not (missing and find_program(program.name)):
                     found.setdefault(program, []).append(entry.spec.type)
         return found

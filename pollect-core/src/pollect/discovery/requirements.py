@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pollect.discovery.entry import Entry
-from pollect.plugin import Program
+from pollect.needs import Program
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -101,7 +101,7 @@ def judge(entry: Entry, installed: Installed | None = None) -> Readiness:
     packages = tuple(find_missing(entry.distribution, extras, installed))
     programs = tuple(
         program
-        for program in spec.programs
+        for program in spec.needs.programs
         if not program.optional and find_program(program.name) is None
     )
     if packages:

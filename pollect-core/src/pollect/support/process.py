@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from pollect.errors import BadResponse, MissingDependency, NoData, TargetUnavailable
-from pollect.plugin import Program
+from pollect.needs import Program
 
 if TYPE_CHECKING:
     import asyncio
