@@ -9,7 +9,7 @@ PARTS  ?=
 export PARTS
 
 .DEFAULT_GOAL := help
-.PHONY: help run test pythons bounds upgrade lint type bench outages build image services docs catalogue firmware bpf clean setup fleet
+.PHONY: help run test pythons bounds upgrade lint type bench outages build image release services docs catalogue firmware bpf clean setup fleet
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -48,6 +48,9 @@ outages: $(VENV)/.tools ## Kill what each writer delivers to for 30 s, and count
 
 build: $(VENV)/.tools ## Build the wheel and source archive of every distribution into dist/
 	@set -e; for dist in $(DISTS); do $(BIN)/python -m build --no-isolation --outdir dist $$dist; done
+
+release: $(VENV)/.tools ## Raise the version, build, check, and tag: make release VERSION=x.y.z; uploads nothing
+	@$(BIN)/python -m tests.tools.release $(VERSION)
 
 IMAGE ?= localhost/pollect
 image: build ## Build the container image (needs podman, or CONTAINER=docker)

@@ -2,6 +2,9 @@
 
 from pollect.api import Location, Needs, SourceSpec, hookimpl
 
+#: Of the plugin API that this is written for.
+api = 2
+
 PACKAGE = "pollect_sources_cloud"
 
 #: The sign-in is kept in the state folder, or where the config says.

@@ -11,6 +11,9 @@ from pollect.api import (
     hookimpl,
 )
 
+#: Of the plugin API that this is written for.
+api = 2
+
 PACKAGE = "pollect_sources_network"
 
 _SNMP = Needs(paths=(Location("", option="mibDirs", optional=True),))

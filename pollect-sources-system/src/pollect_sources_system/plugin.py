@@ -15,6 +15,9 @@ from pollect.api import (
     hookimpl,
 )
 
+#: Of the plugin API that this is written for.
+api = 2
+
 PACKAGE = "pollect_sources_system"
 LINUX = ("linux",)
 

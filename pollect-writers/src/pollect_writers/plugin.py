@@ -7,6 +7,9 @@ from pollect.api import Location, Needs, Port, Suggestion, WriterSpec, hookimpl
 if TYPE_CHECKING:
     import click
 
+#: Of the plugin API that this is written for.
+api = 2
+
 PACKAGE = "pollect_writers"
 
 _ENDPOINT = Needs(ports=(Port("tcp", option="port", address="bind"),))

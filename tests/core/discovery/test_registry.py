@@ -56,6 +56,31 @@ def test_plugin_may_return_the_class_itself(site: Path) -> None:
     assert registry.source_type("Tide").__name__ == "TideSource"
 
 
+@pytest.mark.parametrize(
+    ("stated", "cure"),
+    [
+        ("3", "pip install --upgrade pollect-core"),
+        ("1", "pip install --upgrade pollect-tide"),
+        ("'new'", "pip install --upgrade pollect-core"),
+    ],
+)
+def test_plugin_of_another_api_is_left_out_and_says_what_to_upgrade(site, stated, cure) -> None:
+    modules = {**TIDE, "tide_plugin.py": f"api = {stated}\n{TIDE_PLUGIN}"}
+    write_distribution(site, "pollect-tide", modules=modules, plugin="tide_plugin")
+    registry = Registry()
+    assert "Tide" not in registry.sources
+    assert "Dummy" in registry.sources, "the others go on"
+    (problem,) = registry.problems
+    assert f"is written for version {stated} of the plugin API, this pollect has 2" in problem.what
+    assert problem.cure == cure
+
+
+def test_plugin_that_states_our_api_or_none_is_taken(site) -> None:
+    modules = {**TIDE, "tide_plugin.py": f"api = 2\n{TIDE_PLUGIN}"}
+    write_distribution(site, "pollect-tide", modules=modules, plugin="tide_plugin")
+    assert "Tide" in Registry().sources
+
+
 BROKEN_MODULES = {
     "raises at import": (
         "import no_such_library\n",

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 GROUP = "pollect.plugins"
 #: The distribution that this module is part of.
 CORE = "pollect-core"
+#: The version of the plugin API. A plugin may state the one it is written for, `api = 2`; it is
+#: raised when plugins have to change, see docs/compatibility.md.
+API = 2
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -216,6 +219,9 @@ class Plugins:
     def _register(self, plugin: Plugin) -> None:
         """Check the hooks of a plugin in a manager of its own, then keep it."""
         tell = f"tell its author, or pip uninstall {plugin.distribution}"
+        if problem := _other_api(plugin):
+            self.problems.append(problem)
+            return
         trial = _new_manager()
         try:
             trial.register(plugin.module, plugin.name)
@@ -230,6 +236,20 @@ class Plugins:
         except pluggy.PluginValidationError:
             for hook in _unknown_hooks(trial):
                 self.problems.append(plugin.problem(_describe_unknown_hook(hook), tell))
+
+
+def _other_api(plugin: Plugin) -> Problem | None:
+    """Return why a plugin that states another version of the plugin API cannot be used."""
+    stated = getattr(plugin.module, "api", API)
+    if stated == API:
+        return None
+    if isinstance(stated, int) and stated < API:
+        cure = f"pip install --upgrade {plugin.distribution}"
+    else:
+        cure = f"pip install --upgrade {CORE}"
+    return plugin.problem(
+        f"is written for version {stated!r:.20} of the plugin API, this pollect has {API}", cure
+    )
 
 
 def _new_manager() -> pluggy.PluginManager:
