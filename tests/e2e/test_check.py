@@ -1,5 +1,6 @@
 """`pollect check`: all mistakes at once, and exit codes that scripts can rely on."""
 
+import json
 import os
 import re
 import subprocess
@@ -287,3 +288,93 @@ def test_metadata_is_read_once_however_many_sources_need_it(tmp_path: Path) -> N
         [sys.executable, "-c", counting], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_what_only_constructors_refuse_is_reported_with_all_other_mistakes(tmp_path: Path) -> None:
+    sections = ["type: Picky", "type: Dummy, valeu: 1", "type: Bat, name: '${if}', lables: 1"]
+    text = with_source("}\n      - {".join(sections)).replace("house", "''")
+    done = check(tmp_path, text)
+    assert [line.partition(": ")[2] for line in done.stderr.splitlines()] == [
+        "executors[0].collection: expected text that is not empty, got ''",
+        "executors[0].sources[0].name: no such room (rooms are attic and cellar)",
+        "executors[0].sources[1].valeu: unknown option (did you mean 'value'?)",
+        "executors[0].sources[2].type: source Bat needs no-such-library>=2: "
+        "pip install 'pollect-odd[sonar]'",
+    ]
+
+
+def test_a_missing_extra_is_one_message_and_the_section_is_judged_all_the_same(
+    tmp_path: Path,
+) -> None:
+    plugin = PLUGIN.replace('"odd:NoSuchSource"', '"odd:BatSource"') + (
+        "\nclass BatConfig(SourceConfig, frozen=True, kw_only=True):\n"
+        "    lines: str\n"
+        "    @classmethod\n"
+        "    def placeholders(cls, section):\n"
+        "        return {'if'}\n"
+        "\nclass BatSource(Source):\n    config_type = BatConfig\n"
+    )
+    done = check(tmp_path, with_source('type: Bat, lines: "1.${if}", tickTme: 1'), plugin)
+    assert done.returncode == 2
+    assert [line.partition(": ")[2] for line in done.stderr.splitlines()] == [
+        "executors[0].sources[0].type: source Bat needs no-such-library>=2: "
+        "pip install 'pollect-odd[sonar]'",
+        "executors[0].sources[0].tickTme: unknown option (did you mean 'tickTime'?)",
+    ]
+
+
+def test_json_has_the_place_and_the_cure_of_every_mistake(tmp_path: Path) -> None:
+    (tmp_path / "config.yml").write_text(with_source("type: Dumy"))
+    done = call("check", "--json", "config.yml", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (3, "")
+    assert json.loads(done.stdout) == {
+        "ok": False,
+        "summary": None,
+        "problems": [
+            {
+                "file": "config.yml",
+                "line": 4,
+                "column": 10,
+                "key": "executors[0].sources[0].type",
+                "problem": "unknown source type 'Dumy'",
+                "hint": "did you mean 'Dummy'?",
+                "missing": True,
+            }
+        ],
+    }
+    (tmp_path / "config.yml").write_text(GOOD)
+    done = call("check", "--json", "config.yml", folder=tmp_path)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["ok"] is True
+    done = call("check", "--json", "nowhere.yml", folder=tmp_path)
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["problems"][0]["problem"].startswith("no config file, tried")
+
+
+@pytest.mark.parametrize(
+    ("second", "refused"),
+    [
+        ("{type: Prometheus, port: 8123, bind: 127.0.0.1}", True),
+        ("{type: Prometheus, port: 8123, processMetrics: false}", True),
+        ("{type: Prometheus, port: 8124}", False),
+    ],
+)
+def test_two_that_listen_on_one_port_are_refused(
+    tmp_path: Path, second: str, refused: bool
+) -> None:
+    writers = f"writers:\n  - {{type: Prometheus, port: 8123}}\n  - {second}\n"
+    done = check(tmp_path, GOOD.replace("writers: [{type: DryRun}]\n", writers))
+    message = (
+        "config.yml:7:24: writers[1].port: port 8123 is already used by writers[0] "
+        "(give one of them another port)\n"
+    )
+    assert (done.returncode, done.stderr) == ((2, message) if refused else (0, ""))
+
+
+def test_sections_of_which_there_is_only_the_type_say_how_to_write_them(tmp_path: Path) -> None:
+    text = "writer: DryRun\nexecutors: [{collection: a, sources: [LoadAvg]}]\n"
+    done = check(tmp_path, text)
+    assert [line.partition(": ")[2] for line in done.stderr.splitlines()] == [
+        "writer: expected a mapping, got text (write `writer: {type: DryRun}`)",
+        "executors[0].sources[0]: expected a mapping, got text (write `- type: LoadAvg`)",
+    ]

@@ -70,10 +70,10 @@ def test_a_port_in_use_is_told_and_taken_as_soon_as_it_is_free(tmp_path: Path) -
         ingress = other.getsockname()[1]
         file.write_text(CONFIG.format(port=port, ingress=ingress, metrics=metrics))
         with start("run", "-c", file, folder=tmp_path) as daemon:
-            daemon.wait_for(f"127.0.0.1 port {ingress}: another program listens there")
+            daemon.wait_for(f"127.0.0.1 port {ingress}: the port is in use")
             assert daemon.stop() == 0
         with start("run", "-c", file, folder=tmp_path) as daemon:
-            daemon.wait_for("another program listens there")
+            daemon.wait_for("the port is in use")
             other.close()
             wait_until(lambda: accepts(ingress), "the port to be taken")
             push(ingress, jobs={"value": 1})

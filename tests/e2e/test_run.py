@@ -168,7 +168,7 @@ def test_port_in_use_is_one_clear_line_and_exit_code_1(tmp_path: Path) -> None:
     line = done.stderr.splitlines()[-1]
     assert line.startswith("pollect: writer Prometheus: ")
     assert line.count(str(port)) == 1, "said once"
-    assert "Address already in use; set `port` or `bind`" in line
+    assert "the port is in use; choose another `port`" in line
     assert "Traceback" not in done.stdout
 
 

@@ -376,7 +376,7 @@ def test_port_in_use_fails_the_start_and_a_restart_works_at_once() -> None:
     with listening() as (source, client):
         port = source.port
         client.push({"queue": {"labels": {"site": "a"}}})
-        with pytest.raises(TargetUnavailable, match="another program listens there"):
+        with pytest.raises(TargetUnavailable, match="the port is in use"):
             with listening(port=port):
                 pass
     with listening(port=port) as (_, client):
@@ -559,7 +559,7 @@ def test_credentials_that_travel_in_the_clear_are_warned_about_once(
     with listening(bind=bind, **access) as (source, _):
         port = source.port
     assert caplog.messages == [
-        f"passwords and tokens can be read on their way to port {port}; add `tlsCert`, "
+        f"passwords and tokens are sent unencrypted to port {port}; add `tlsCert`, "
         "or set `bind: 127.0.0.1` and put a proxy with TLS before it"
     ]
 

@@ -344,7 +344,7 @@ def test_passwords_that_travel_readable_are_warned_of_once(
         for _ in range(2):
             assert request(writer, headers=bearer("of-the-test")).status == 200
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
-        f"Prometheus: passwords and tokens of `auth` can be read on their way to port {port}; "
+        f"Prometheus: passwords and tokens of `auth` are sent unencrypted to port {port}; "
         "add `tls`, or set `bind: 127.0.0.1` and put a proxy with TLS before it"
     ]
 

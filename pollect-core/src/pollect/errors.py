@@ -24,8 +24,9 @@ Facts are attributes, the sentence is for people: lower case, the thing in hand 
 was expected, then what to do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 
 class PollectError(Exception):
@@ -117,16 +118,32 @@ class MissingDependency(PluginError):
     """The third-party library or program that a plugin needs is not installed.
 
     `requirement` is what pip takes (`pollect-sources-network[snmp]`), or empty for a program;
-    `program` and `package` name an external program and its Debian package.
+    `program` and `package` name an external program and its Debian package. `load` imports the
+    class that needs it, so that its section of a config can be judged all the same.
     """
 
     def __init__(
-        self, message: str, *, requirement: str = "", program: str = "", package: str = ""
+        self,
+        message: str,
+        *,
+        requirement: str = "",
+        program: str = "",
+        package: str = "",
+        load: Callable[[], Any] | None = None,
     ) -> None:
         super().__init__(message)
+        self._load = load
         self.requirement = requirement
         self.program = program
         self.package = package
+
+    @property
+    def plugin(self) -> Any:
+        """The class that needs it; None if it is not known or cannot be imported without it."""
+        try:
+            return self._load() if self._load else None
+        except PluginError:
+            return None
 
 
 class ProbeError(PollectError):

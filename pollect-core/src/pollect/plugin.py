@@ -306,6 +306,13 @@ class Source(Generic[SourceConfigT]):
         #: Which parts of what the source checks fail now: part of the result of every probe.
         self.troubles = Troubles(self.log)
 
+    def listens_on(self) -> Sequence[tuple[str, int]]:
+        """Return the TCP addresses and ports it opens, so that `check` finds two with the same.
+
+        An empty address stands for all of them; a port of 0 is one that the system chooses.
+        """
+        return ()
+
     def open(self) -> Awaitable[None] | None:
         """Connect, and import the library that talks to the device.
 
@@ -412,6 +419,13 @@ class Writer(Generic[WriterConfigT]):
             for field in msgspec.structs.fields(self.config)
             if field.name not in _NOT_THE_TARGET and not is_default(field, self.config)
         )
+
+    def listens_on(self) -> Sequence[tuple[str, int]]:
+        """Return the TCP addresses and ports it opens, so that `check` finds two with the same.
+
+        An empty address stands for all of them; a port of 0 is one that the system chooses.
+        """
+        return ()
 
     def open(self) -> None:
         """Connect.

@@ -1,15 +1,17 @@
 """`pollect check`: every mistake of a config, without starting anything."""
 
+import json
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import click
 
+from pollect.cli.exit_codes import exit_code
 from pollect.cli.session import DEFAULT_CONFIG, Session, log_options
 from pollect.config.document import Document
-from pollect.config.load import find_config, load_config
+from pollect.config.load import find_config, read_sound
 from pollect.config.reading import read_document
 from pollect.config.root import Config
 from pollect.daemon.build import assemble
@@ -18,48 +20,80 @@ from pollect.daemon.loading import ask_plugins, extension_paths
 from pollect.discovery.registry import Registry
 from pollect.discovery.requirements import Installed, Readiness, State, judge
 from pollect.engine.clock import SystemClock
-from pollect.errors import ConfigError, InvalidConfig, MissingDependency
+from pollect.errors import ConfigError, InvalidConfig, MissingDependency, PluginError
 from pollect.plugin import SourceConfig
 
 
 @click.command()
 @click.argument("config_name", metavar="[FILE]", default=DEFAULT_CONFIG)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @log_options
 @click.pass_obj
-def check(session: Session, config_name: str) -> int:
+def check(session: Session, config_name: str, as_json: bool) -> int:
     """Find the mistakes of a config.
 
-    Tells all of them at once, unknown options, unset variables, missing extras and programs among
-    them. Nothing is connected to. The exit code is 0 if there are none, 3 if only plugins or what
-    they depend on are missing, else 2.
+    Reports all of them at once, including unknown options, unset variables, and missing packages
+    and programs. Nothing is connected to. The exit code is 0 if there are no mistakes, 3 if only
+    plugins or what they depend on are missing, else 2.
     """
     session.start_command_log()
+    try:
+        summary = _check(config_name)
+    except ConfigError as error:
+        if not as_json:
+            raise
+        print(json.dumps(_as_json(error), indent=2, ensure_ascii=False))
+        return exit_code(error)
+    if as_json:
+        print(json.dumps({"ok": True, "summary": summary, "problems": []}, indent=2))
+    else:
+        print(f"no mistakes in {summary}")
+    return 0
+
+
+def _check(config_name: str) -> str:
+    """Return what a config without mistakes describes; raises `ConfigError`."""
     file = find_config(config_name)
     registry = Registry(extension_paths=extension_paths(file))
     for problem in registry.problems:
         print(f"plugin {problem}", file=sys.stderr)
-    summary, found = _judge(file, registry)
-    if found:
-        raise InvalidConfig(sorted(found, key=_place))
-    print(f"no mistakes in {summary}")
-    return 0
-
-
-def _judge(file: Path, registry: Registry) -> tuple[str, list[ConfigError]]:
-    """Return what a config describes, if it can be told, and every mistake in it."""
-    try:
-        config = load_config(file, registry)
-    except InvalidConfig as error:
-        return "", list(error.problems)
-    found = [*config.warnings, *_missing_programs(config, registry)]
+    config, problems = read_sound(file, registry)
+    found = problems.errors + problems.warnings
     summary = ""
-    try:
-        ask_plugins(config, registry)
-        plan = assemble(config, registry, clock=SystemClock(), stopping=threading.Event())
-        summary = describe_plan(plan, file)
-    except InvalidConfig as error:
-        found += error.problems
-    return summary, found
+    if config is not None:
+        found += _missing_programs(config, registry)
+        try:
+            ask_plugins(config, registry)
+        except InvalidConfig as error:
+            found += error.problems
+        try:
+            plan = assemble(config, registry, clock=SystemClock(), stopping=threading.Event())
+            summary = describe_plan(plan, file)
+        except InvalidConfig as error:
+            found += error.problems
+    if found:
+        raise InvalidConfig(problems.sort(found))
+    return summary
+
+
+def _as_json(error: ConfigError) -> dict[str, Any]:
+    problems = error.problems if isinstance(error, InvalidConfig) else (error,)
+    return {
+        "ok": False,
+        "summary": None,
+        "problems": [
+            {
+                "file": str(problem.file) if problem.file else None,
+                "line": problem.line,
+                "column": problem.column,
+                "key": problem.key or None,
+                "problem": problem.problem,
+                "hint": problem.hint or None,
+                "missing": isinstance(problem.__cause__, PluginError),
+            }
+            for problem in problems
+        ],
+    }
 
 
 def _missing_programs(config: Config, registry: Registry) -> Iterator[ConfigError]:
@@ -103,7 +137,3 @@ def _located(document: Document, path: str, reason: str) -> ConfigError:
     problem = ConfigError(reason)
     problem.__cause__ = MissingDependency(reason)
     return document.located(problem, path)
-
-
-def _place(problem: ConfigError) -> tuple[int, int]:
-    return problem.line or 0, problem.column or 0

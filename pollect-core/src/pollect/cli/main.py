@@ -14,7 +14,7 @@ from pollect import __version__
 from pollect.cli import exit_codes
 from pollect.cli.session import DEFAULT_CONFIG, Session, log_options
 from pollect.daemon.old_distribution import refuse_old_distribution
-from pollect.errors import ConfigError, InvalidConfig, PluginError, PollectError
+from pollect.errors import ConfigError, PollectError
 
 #: Seconds that threads of plugins get to end by themselves.
 THREAD_GRACE_SECONDS = 0.3
@@ -150,7 +150,7 @@ def call(arguments: Sequence[str]) -> int:
             traceback.print_exc()
         else:
             print_error(error)
-        return exit_code(error)
+        return exit_codes.exit_code(error)
     except Exception as error:  # noqa: BLE001 - users get one line, not a traceback
         if session.debug:
             traceback.print_exc()
@@ -161,17 +161,6 @@ def call(arguments: Sequence[str]) -> int:
                 file=sys.stderr,
             )
         return exit_codes.FAILURE
-
-
-def exit_code(error: PollectError) -> int:
-    """Return the exit code that tells scripts what kind of error it was."""
-    if isinstance(error, InvalidConfig):
-        decisive = (problem for problem in error.problems if problem not in error.warnings)
-        missing = all(isinstance(problem.__cause__, PluginError) for problem in decisive)
-        return exit_codes.MISSING if missing else exit_codes.USAGE
-    if isinstance(error, ConfigError):
-        return exit_codes.USAGE
-    return exit_codes.MISSING if isinstance(error, PluginError) else exit_codes.FAILURE
 
 
 def print_error(error: PollectError) -> None:

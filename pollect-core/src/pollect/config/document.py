@@ -18,10 +18,12 @@ DEEPEST = 100
 
 
 class Place(NamedTuple):
-    """Where something begins in a file; both count from 1."""
+    """Where something begins in a file; line and column count from 1."""
 
     line: int
     column: int
+    #: The file it was included from; None for the document's own.
+    file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,10 @@ class Document:
     texts: Mapping[str, str] = field(repr=False)
     #: Keys written twice in one mapping; the last one counts.
     duplicates: Sequence[ConfigError] = ()
+    #: What is wrong with the files that it includes.
+    problems: Sequence[ConfigError] = ()
+    #: The files that it includes, in their order.
+    included: Sequence[Path] = ()
 
     def place_of(self, path: str) -> Place | None:
         """Return where `path` stands, or for something absent what it should stand in."""
@@ -46,6 +52,12 @@ class Document:
                 return None
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return self.places[path]
+
+    def order_of(self, error: ConfigError) -> tuple[int, int, int]:
+        """Return what sorts mistakes as the files have them, the document's own file first."""
+        files = {file: number for number, file in enumerate(self.included, start=1)}
+        number = files.get(error.file, 0) if error.file else 0
+        return number, error.line or 0, error.column or 0
 
     def located(self, error: ConfigError, path: str) -> ConfigError:
         """Return a mistake in the part at `path` with its place in the file.
@@ -58,7 +70,7 @@ class Document:
             error.problem,
             key=key,
             hint=error.hint,
-            file=self.file,
+            file=(place and place.file) or self.file,
             line=place.line if place else None,
             column=place.column if place else None,
         )

@@ -41,13 +41,26 @@ def load_config(
     Raises `InvalidConfig` with all its mistakes, in the order of the file, warnings among them. A
     problem that comes from a `PluginError` has it as its `__cause__`.
     """
+    config, problems = read_sound(file, types, environ=environ)
+    if config is None or problems.errors:
+        raise InvalidConfig(problems.all(), warnings=problems.warnings)
+    return config
+
+
+def read_sound(
+    file: Path, types: TypeLookup, *, environ: Mapping[str, str] = os.environ
+) -> tuple[Config | None, Problems]:
+    """Return those parts of a config that are right by themselves, and all mistakes of the rest.
+
+    There is no config at all if the file is not even a mapping.
+    """
     try:
         document = read_document(file)
     except ConfigError as error:
-        raise InvalidConfig([error]) from error
+        problems = Problems()
+        problems.errors.append(error)
+        return None, problems
     problems = Problems(document)
+    problems.errors += document.problems
     problems.warnings += document.duplicates
-    config = read_root(document, file, types, environ, problems)
-    if config is None:
-        raise InvalidConfig(problems.all(), warnings=problems.warnings)
-    return config
+    return read_root(document, file, types, environ, problems), problems

@@ -1,11 +1,13 @@
-"""The mistakes of one config, collected so that all of them can be told at once."""
+"""The mistakes of one config, collected so that all of them can be reported at once."""
+
+from collections.abc import Iterable
 
 from pollect.config.document import NOWHERE, Document
 from pollect.errors import ConfigError
 
 
 class Problems:
-    """Errors and warnings, each each with its place in the document."""
+    """Errors and warnings, each with its place in the document."""
 
     def __init__(self, document: Document = NOWHERE) -> None:
         self._document = document
@@ -23,8 +25,8 @@ class Problems:
 
     def all(self) -> list[ConfigError]:
         """Return errors and warnings in the order of the file."""
-        return sorted(self.errors + self.warnings, key=_place)
+        return self.sort(self.errors + self.warnings)
 
-
-def _place(error: ConfigError) -> tuple[int, int]:
-    return error.line or 0, error.column or 0
+    def sort(self, problems: Iterable[ConfigError]) -> list[ConfigError]:
+        """Return mistakes in the order of the file."""
+        return sorted(problems, key=self._document.order_of)

@@ -11,7 +11,20 @@ LARGEST_BYTES = 8_000_000
 
 
 def read_document(file: Path) -> Document:
-    """Read a config file.
+    """Read a config file together with the files it includes; raises what `read_file` raises.
+
+    What is wrong with an included file is in the `problems` of the result.
+    """
+    document = read_file(file)
+    if not (isinstance(document.data, dict) and "include" in document.data):
+        return document
+    from pollect.config.include import add_included
+
+    return add_included(document, read_file)
+
+
+def read_file(file: Path) -> Document:
+    """Read one file.
 
     JSON if the name ends in `.json`, YAML if it ends in `.yml` or `.yaml`, otherwise whatever the
     text looks like. Raises `ConfigError` with line and column when it cannot be read.

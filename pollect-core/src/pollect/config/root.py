@@ -17,11 +17,12 @@ from pollect.config.document import Document, join_path
 from pollect.config.environment import Environment, Unset, fill_data, unset_texts
 from pollect.config.fleet import FleetOptions
 from pollect.config.labels import check_labels, warn_of_hidden_labels
+from pollect.config.plausible import check_source, check_threads
 from pollect.config.problems import Problems
 from pollect.config.scalars import boolean
 from pollect.config.sections import SectionReader
 from pollect.config.words import describe_value
-from pollect.errors import ConfigError, PluginError, UnknownPlugin
+from pollect.errors import ConfigError, MissingDependency, PluginError, UnknownPlugin
 from pollect.plugin import Seconds, Source, SourceConfig, Writer, WriterConfig
 
 DEFAULT_TICK_SECONDS = 10.0
@@ -138,6 +139,14 @@ class RootOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             "as pollect 1.x did."
         ),
     ] = False
+    include: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Further files, folders or patterns such as `conf.d/*.yml`, relative to "
+            "this file; their executors, sources and writers are added."
+        ),
+    ] = ()
+
     fleet: Annotated[
         FleetOptions | None,
         Meta(description="Share the sources with other daemons that run the same config."),
@@ -171,9 +180,12 @@ class ExecutorOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
 
 #: Keys beside the options of the frame; `$schema` is for editors.
 ROOT_SECTIONS = ("writers", "writer", "executors", "$schema")
+#: Keys at the top that begin so are ignored: a place for YAML anchors.
+IGNORED_PREFIX = "x-"
 EXECUTOR_SECTIONS = ("sources", "writers", "writer")
 
 _PluginT = TypeVar("_PluginT", Source[Any], Writer[Any])
+_TYPE = re.compile(r"[A-Za-z_][\w.]*")
 _SOURCE_PATH = re.compile(r"executors\[\d+\]\.sources\[\d+\]")
 
 
@@ -184,7 +196,10 @@ def read_root(
     environ: Mapping[str, str],
     problems: Problems,
 ) -> Config | None:
-    """Return the config in `document`, or None if it has errors; they are added to `problems`."""
+    """Return those parts of a config that are right by themselves; mistakes go to `problems`.
+
+    None if the file is not even a mapping.
+    """
     if not isinstance(document.data, Mapping):
         found = describe_value(document.data)
         problem = "is empty" if document.data is None else f"expected a mapping, got {found}"
@@ -192,13 +207,17 @@ def read_root(
         return None
     types = _Memory(types)
     environment = Environment(environ, file.absolute().parent)
-    data = fill_data(document.data, environment, _placeholders(types, environment))
+    read = {
+        key: value
+        for key, value in document.data.items()
+        if not str(key).startswith(IGNORED_PREFIX)
+    }
+    data = fill_data(read, environment, _placeholders(types, environment))
     reader = _FrameReader(types, problems, SectionReader(problems, document.texts))
     options = reader.sections.read(RootOptions, data, "", also_known=ROOT_SECTIONS)
     # Even if the global options are wrong, the rest is read, for its mistakes.
-    executors = reader.executors(data, options or RootOptions())
-    if options is None or problems.errors:
-        return None
+    options = options or RootOptions()
+    executors = reader.executors(data, options)
     return Config(
         file=file,
         data=data,
@@ -257,6 +276,7 @@ class _FrameReader:
         if options.tick_time <= 0:
             instead = ConfigError("is not above 0", hint=f"{DEFAULT_TICK_SECONDS:g} is used")
             self._problems.warn("tickTime", instead)
+        check_threads(self._problems, "threads", options.threads)
         writers = self._writers(data, "")
         entries = self._entries(data, "executors", "")
         if not entries and data.get("executors") == []:
@@ -271,9 +291,8 @@ class _FrameReader:
             if anywhere and not (_names_writers(data) or _names_writers(entry)):
                 self._refuse(path, "no writer", "name one here, or one for all at the top")
             executor = self._executor(entry, path, options, writers)
-            if executor is not None:
-                found.append(executor)
-                self._check_labels(executor, path, options.labels, reported)
+            found.append(executor)
+            self._check_labels(executor, path, options.labels, reported)
         self._warn_of_twins(found)
         return found
 
@@ -283,7 +302,7 @@ class _FrameReader:
         path: str,
         options: RootOptions,
         writers: tuple[WriterSection, ...],
-    ) -> ExecutorSection | None:
+    ) -> ExecutorSection:
         own = self.sections.read(ExecutorOptions, entry, path, also_known=EXECUTOR_SECTIONS)
         own_writers = self._writers(entry, path)
         sources = [
@@ -293,8 +312,10 @@ class _FrameReader:
         ]
         if entry.get("sources") == []:
             self._problems.warn(join_path(path, "sources"), ConfigError("an empty list"))
-        if own is None:
-            return None
+        if own is None:  # its sources can be judged all the same
+            own = ExecutorOptions(collection=path)
+        if own.threads is not None:
+            check_threads(self._problems, join_path(path, "threads"), own.threads)
         ticks = own.tick_time or 0.0
         return ExecutorSection(
             collection=own.collection,
@@ -307,18 +328,21 @@ class _FrameReader:
         )
 
     def _source(self, entry: Mapping[str, Any], path: str) -> SourceSection | None:
-        found = self._plugin_type("source", self._types.source_type, entry, path)
+        found, usable = self._plugin_type("source", self._types.source_type, entry, path)
         if found is None:
             return None
         config = self.sections.read(found.config_type, entry, path)
-        return None if config is None else SourceSection(config, found, path)
+        if config is None or not usable:
+            return None
+        check_source(self._problems, path, config, found)
+        return SourceSection(config, found, path)
 
     def _writer(self, entry: Mapping[str, Any], path: str) -> WriterSection | None:
-        found = self._plugin_type("writer", self._types.writer_type, entry, path)
+        found, usable = self._plugin_type("writer", self._types.writer_type, entry, path)
         if found is None:
             return None
         config = self.sections.read(found.config_type, entry, path)
-        return None if config is None else WriterSection(config, found, path)
+        return WriterSection(config, found, path) if config is not None and usable else None
 
     def _writers(self, section: Mapping[str, Any], path: str) -> tuple[WriterSection, ...]:
         """Return the writers of `writers`, then that of `writer`, as in 1.x."""
@@ -329,6 +353,7 @@ class _FrameReader:
             entries.append((where, single))
         elif single is not None:
             hint = "a list belongs in 'writers'" if isinstance(single, list) else ""
+            hint = hint or _write_type(single, "writer: {{type: {}}}")
             self._refuse(where, f"expected a mapping, got {describe_value(single)}", hint)
         writers = [self._writer(entry, place) for place, entry in entries]
         return tuple(writer for writer in writers if writer is not None)
@@ -339,8 +364,12 @@ class _FrameReader:
         lookup: Callable[[str], type[_PluginT]],
         entry: Mapping[str, Any],
         path: str,
-    ) -> type[_PluginT] | None:
-        """Return the class of a section's type, or None after reporting why there is none."""
+    ) -> tuple[type[_PluginT] | None, bool]:
+        """Return the class of a section's type, and whether it can be used.
+
+        What stands in the way is reported. Where only a package is missing there is a class, by
+        which the section can be judged.
+        """
         where = join_path(path, "type")
         word = entry.get("type")
         if word is None:
@@ -351,13 +380,15 @@ class _FrameReader:
             self._refuse(where, f"expected text, got {describe_value(word)}")
         else:
             try:
-                return lookup(str(word))
+                return lookup(str(word)), True
             except PluginError as error:
                 self._report_missing_plugin(where, error, disabled=_is_disabled(entry))
+                # Without its class it is unknown which `${...}` a source fills in itself.
+                return getattr(error, "plugin", None), False
         for place, unset in unset_texts(entry, path):
             if place != where:
                 self._problems.warn(place, ConfigError(unset.problem, hint=unset.hint))
-        return None
+        return None, False
 
     def _report_missing_plugin(self, path: str, error: PluginError, *, disabled: bool) -> None:
         if isinstance(error, UnknownPlugin):
@@ -382,6 +413,7 @@ class _FrameReader:
             return []
         if not isinstance(value, list):
             hint = "each item begins with '- '" if isinstance(value, Mapping) else ""
+            hint = hint or _write_type(value, f"{key}: [{{{{type: {{}}}}}}]")
             self._refuse(where, f"expected a list, got {describe_value(value)}", hint)
             return []
         found = []
@@ -390,7 +422,8 @@ class _FrameReader:
                 found.append((join_path(where, index), item))
             else:
                 problem = f"expected a mapping, got {describe_value(item)}"
-                self._refuse(join_path(where, index), problem)
+                hint = "" if key == "executors" else _write_type(item, "- type: {}")
+                self._refuse(join_path(where, index), problem, hint)
         return found
 
     def _check_labels(
@@ -430,6 +463,13 @@ def _names_writers(section: Mapping[str, Any]) -> bool:
     return bool(section.get("writers")) or section.get("writer") is not None
 
 
+def _write_type(value: Any, form: str) -> str:
+    """Return how to write a section of which there is only the type."""
+    if not (isinstance(value, str) and _TYPE.fullmatch(value)):
+        return ""
+    return f"write `{form.format(value)}`"
+
+
 def _is_disabled(entry: Mapping[str, Any]) -> bool:
     value = entry.get("enabled")
     return isinstance(value, str | int) and boolean(value) is False
@@ -460,7 +500,7 @@ def _placeholders(
         if not (_SOURCE_PATH.fullmatch(path) and isinstance(word, str)):
             return ()
         try:
-            return types.source_type(environment.fill(word)).config_type.placeholders(section)
+            return _declared_by(types, environment.fill(word)).placeholders(section)
         except KeyboardInterrupt:
             raise
         except BaseException:  # noqa: BLE001 - code of a plugin
@@ -468,3 +508,15 @@ def _placeholders(
             return ()
 
     return placeholders
+
+
+def _declared_by(types: TypeLookup, word: str) -> type[SourceConfig]:
+    """Return the config class of a source type, whether or not its packages are installed."""
+    try:
+        return types.source_type(word).config_type
+    except MissingDependency as error:
+        plugin = error.plugin
+        if plugin is None:
+            raise
+        found: type[SourceConfig] = plugin.config_type
+        return found

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pollect.engine.engine import Engine
 
 _Built = TypeVar("_Built")
+_ALL_ADDRESSES = ("0.0.0.0", "::", "*")
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +127,8 @@ class _Builder:
         #: Paths of sections that more executors may share: each is refused once.
         self._refused_writers: set[str] = set()
         self._ids: Counter[SourceId] = Counter()
+        #: TCP ports that the plan listens on, with their address and who wants them.
+        self._ports: dict[int, list[tuple[str, str]]] = {}
 
     def check_fleet(self) -> None:
         """Refuse a fleet that cannot be taken part in."""
@@ -166,6 +169,7 @@ class _Builder:
             )
         if source is None:
             return None
+        self._note_ports(source, section.path)
         labels = {**self._config.labels, **executor.labels, **config.labels}
         keep_stale, spec = config.keep_stale, self._spec(config.type)
         return SourcePlan(
@@ -195,9 +199,27 @@ class _Builder:
             writer = self._new_writer(section, self._free_name(section.config.type))
         if writer is None:
             self._refused_writers.add(section.path)
-        else:
+        elif not any(known is writer for known in self._writers):
             self._writers.append(writer)
+            self._note_ports(writer, section.path)
         return writer
+
+    def _note_ports(self, plugin: Source[Any] | Writer[Any], path: str) -> None:
+        """Refuse a plugin that wants to listen where another one of this config does."""
+        wanted = self._built(lambda: list(plugin.listens_on()), path, plugin.config.type)
+        for address, port in wanted or ():
+            host = "" if address in _ALL_ADDRESSES else address
+            for other_host, other_path in self._ports.get(port, ()):
+                if host == other_host or not (host and other_host):
+                    problem = ConfigError(
+                        f"port {port} is already used by {other_path}",
+                        key="port",
+                        hint="give one of them another port",
+                    )
+                    self._refuse(path, [problem])
+                    break
+            if port:
+                self._ports.setdefault(port, []).append((host, path))
 
     def _is_same_writer(self, writer: Writer[Any], section: WriterSection) -> bool:
         return (

@@ -153,6 +153,7 @@ class Registry:
                 raise MissingDependency(
                     f"{kind} {type_name} needs {missing}: {entry.pip_command}",
                     requirement=entry.requirement,
+                    load=entry.spec.load,
                 )
         return entry.spec.load()
 

@@ -9,9 +9,8 @@ metric without the metric's name; where exactly one is defined it still appears 
 library.
 """
 
-import errno
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
@@ -32,7 +31,7 @@ from pollect.api import (
     SourceContext,
     TargetUnavailable,
 )
-from pollect.support.listening import is_local
+from pollect.support.listening import explain_listen_error, is_local
 from pollect_sources_network.credentials import BasicAuth
 from pollect_sources_network.http_ingress.payload import Definition, parse_push
 from pollect_sources_network.http_ingress.server import Access, IngressServer, Limits
@@ -164,6 +163,9 @@ class HttpIngressSource(Source[HttpIngressConfig]):
         """The port it listens on; the one of the config unless that is 0."""
         return self._server.port if self._server else self.config.port
 
+    def listens_on(self) -> Sequence[tuple[str, int]]:
+        return ((self.config.bind or "", self.config.port),)
+
     def take_over(self, previous: "HttpIngressSource") -> None:
         # Clients go on pushing to the same place, and a counter should not restart meanwhile.
         config, before = self.config, previous.config
@@ -200,15 +202,13 @@ class HttpIngressSource(Source[HttpIngressConfig]):
                 tls=tls,
             )
         except OSError as error:
-            reason = error.strerror or str(error)
-            if error.errno == errno.EADDRINUSE:
-                reason = "another program listens there"
+            reason = explain_listen_error(error, config.port)
             raise TargetUnavailable(f"{host} port {config.port}: {reason}") from error
         server.start()
         self._server = server
         if access.challenges and tls is None and not is_local(server.socket):
             self.log.warning(
-                "passwords and tokens can be read on their way to port %d; add `tlsCert`, "
+                "passwords and tokens are sent unencrypted to port %d; add `tlsCert`, "
                 "or set `bind: 127.0.0.1` and put a proxy with TLS before it",
                 self.port,
             )

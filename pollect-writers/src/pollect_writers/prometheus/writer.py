@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pollect.api import Batch, ConfigError, Sample, SourceId, WriteError, Writer, WriterContext
 from pollect.support.allowed_hosts import AllowedHosts
 from pollect.support.http_server import HttpServer, Request, Response, listen
-from pollect.support.listening import is_local
+from pollect.support.listening import explain_listen_error, is_local
 from pollect_writers import __version__
 from pollect_writers.prometheus.client_registry import ClientRegistry
 from pollect_writers.prometheus.config import (
@@ -76,6 +76,9 @@ class PrometheusWriter(Writer[PrometheusConfig]):
         """The port it listens on, once open."""
         return self._server.port if self._server else self.config.port
 
+    def listens_on(self) -> Sequence[tuple[str, int]]:
+        return ((self.config.bind, self.config.port),)
+
     def check_files(self) -> None:
         if self._tls is not None:
             try:
@@ -93,8 +96,7 @@ class PrometheusWriter(Writer[PrometheusConfig]):
             listener = listen(host, port)
         except OSError as error:
             raise WriteError(
-                f"cannot listen on {host} port {port}: {error.strerror or error}; "
-                "set `port` or `bind` to what is free, or stop the program that has it"
+                f"cannot listen on {host} port {port}: {explain_listen_error(error, port)}"
             ) from error
         wrap = self._tls.wrap if self._tls is not None else None
         hosts = AllowedHosts(self.config.allowed_hosts)
@@ -105,7 +107,7 @@ class PrometheusWriter(Writer[PrometheusConfig]):
         self.log.info("listening on %s://%s:%d/", scheme, place, self.port)
         if self._gate is not None and self._tls is None and not is_local(listener):
             self.log.warning(
-                "%s: passwords and tokens of `auth` can be read on their way to port %d; "
+                "%s: passwords and tokens of `auth` are sent unencrypted to port %d; "
                 "add `tls`, or set `bind: 127.0.0.1` and put a proxy with TLS before it",
                 self.context.name,
                 self.port,

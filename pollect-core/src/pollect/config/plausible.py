@@ -1,0 +1,59 @@
+"""What the types of the options allow and what cannot work all the same.
+
+Everything here is a warning: `run` mentions it and goes on, `check` and `--strict` refuse it.
+"""
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+from pollect.config.document import join_path
+from pollect.config.problems import Problems
+from pollect.errors import ConfigError
+from pollect.plugin import MetricFilter, Source, SourceConfig
+
+#: More threads than this are rather the end of a process than a help to it.
+MOST_THREADS = 1000
+#: No source answers within less: only starting a thread takes about as long.
+SHORTEST_SECONDS = 0.001
+#: Whoever waits longer never notices that a device hangs.
+LONGEST_SECONDS = 86_400.0
+
+
+def check_threads(problems: Problems, path: str, threads: int) -> None:
+    """Warn about more threads than a process can have."""
+    if threads > MOST_THREADS:
+        problem = f"expected {MOST_THREADS} or fewer, got {threads}"
+        hint = "a thread probes one source at a time; 5 to 50 suit most configs"
+        problems.warn(path, ConfigError(problem, hint=hint))
+
+
+def check_source(
+    problems: Problems, path: str, config: SourceConfig, source_type: type[Source[Any]]
+) -> None:
+    """Warn about a time in which no source answers, and about filters that match nothing."""
+    for name, seconds in (("timeout", config.timeout), ("tickTime", config.tick_time)):
+        if not isinstance(seconds, int | float):
+            continue  # not given, or an extension that uses the word for something else
+        if seconds < SHORTEST_SECONDS:
+            problem = f"{seconds:g} s is too short for any probe"
+            problems.warn(join_path(path, name), ConfigError(problem, hint="it is in seconds"))
+        elif name == "timeout" and seconds > LONGEST_SECONDS:
+            problem = f"{seconds:g} s is longer than a day"
+            problems.warn(join_path(path, name), ConfigError(problem, hint="it is in seconds"))
+    if isinstance(config.metrics, MetricFilter) and not source_type.dynamic_metrics:
+        _check_filter(problems, join_path(path, "metrics"), config.metrics, source_type)
+
+
+def _check_filter(
+    problems: Problems, path: str, wanted: MetricFilter, source_type: type[Source[Any]]
+) -> None:
+    names = [metric.name or "" for metric in source_type.metrics]
+    for option in ("include", "exclude"):
+        for index, pattern in enumerate(getattr(wanted, option)):
+            if names and not any(fnmatchcase(name, pattern) for name in names):
+                from pollect.config.suggestions import suggest
+
+                problem = f"no value of this source matches {pattern!r}"
+                hint = suggest(pattern, [name for name in names if name])
+                place = join_path(join_path(path, option), index)
+                problems.warn(place, ConfigError(problem, hint=hint))

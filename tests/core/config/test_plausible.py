@@ -1,0 +1,72 @@
+"""Options whose types are right and which cannot work: reported by `check`."""
+
+from pathlib import Path
+
+import pytest
+
+from pollect.api import Metric
+from pollect.config.load import load_config
+from tests.core.config.fakes import GaugeSource, Types
+
+
+def warnings_of(tmp_path: Path, source: str, more: str = "") -> list[str]:
+    file = tmp_path / "config.yml"
+    file.write_text(
+        f"writer: {{type: Listen}}\n{more}executors:\n  - collection: c\n"
+        f"    sources: [{{type: Gauge, host: h, {source}}}]\n"
+    )
+    config = load_config(file, Types(), environ={})
+    return [f"{problem.key}: {problem.problem} ({problem.hint})" for problem in config.warnings]
+
+
+SOURCE = "executors[0].sources[0]"
+
+
+@pytest.mark.parametrize(
+    ("source", "warning"),
+    [
+        (
+            "metrics: {include: [ratioo, 'r*']}",
+            f"{SOURCE}.metrics.include[0]: no value of this source matches 'ratioo' "
+            "(did you mean 'ratio'?)",
+        ),
+        (
+            "metrics: {exclude: [x*]}",
+            f"{SOURCE}.metrics.exclude[0]: no value of this source matches 'x*' "
+            "(known here: ratio)",
+        ),
+        (
+            "timeout: 0.00001",
+            f"{SOURCE}.timeout: 1e-05 s is too short for any probe (it is in seconds)",
+        ),
+        (
+            "tickTime: 0.00001",
+            f"{SOURCE}.tickTime: 1e-05 s is too short for any probe (it is in seconds)",
+        ),
+        (
+            "timeout: 1e9",
+            f"{SOURCE}.timeout: 1e+09 s is longer than a day (it is in seconds)",
+        ),
+    ],
+)
+def test_what_cannot_work_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, warning: str
+) -> None:
+    monkeypatch.setattr(GaugeSource, "metrics", (Metric("ratio"), Metric(None)))
+    assert warnings_of(tmp_path, source) == [warning]
+
+
+def test_filters_of_names_that_the_device_decides_on_are_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GaugeSource, "metrics", (Metric("ratio"),))
+    monkeypatch.setattr(GaugeSource, "dynamic_metrics", True)
+    assert warnings_of(tmp_path, "metrics: {include: [anything]}") == []
+
+
+def test_more_threads_than_a_process_can_have_are_a_warning(tmp_path: Path) -> None:
+    assert warnings_of(tmp_path, "timeout: 5", "threads: 1001\n") == [
+        "threads: expected 1000 or fewer, got 1001 "
+        "(a thread probes one source at a time; 5 to 50 suit most configs)"
+    ]
+    assert warnings_of(tmp_path, "timeout: 5", "threads: 1000\n") == []
