@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "plugin": {"errors", "model", "needs", "troubles"},
     "hookspecs": {"hooks", "model", "plugin"},
     "api": {"errors", "hints", "hooks", "model", "needs", "plugin", "units"},
-    "support": {"api", "errors", "model", "needs", "plugin", "troubles"},
+    "support": {"api", "errors", "hints", "model", "needs", "plugin", "troubles"},
     "config": {"errors", "model", "plugin"},
     "delivery": {"errors", "model", "plugin", "support"},
     "engine": {"errors", "model", "plugin", "troubles", "delivery"},

@@ -12,8 +12,8 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from pollect.api import Batch, Kind, Metric, SourceId
+from pollect.support.names import label_name, metric_name
 from pollect_writers.prometheus.exposition import Exposition, join_open_metrics, join_text
-from pollect_writers.prometheus.families import label_name, metric_name
 
 LOAD = Metric(help="Average number of processes that run.", labels=("time",))
 LOAD_AVG = SourceId("pollect", "LoadAvg")

@@ -41,6 +41,8 @@ class Alert(NamedTuple):
     lasting_seconds: float = 0.0
     #: Only series with these labels: `{"attribute": "Reallocated_*"}`, by shell pattern.
     labels: Mapping[str, str] = {}
+    #: Compare the share of the series of the same metric that has these labels instead.
+    share_of: Mapping[str, str] = {}
 
     def check(self) -> None:
         """Raise `ValueError` with what is wrong with the hint itself."""

@@ -77,7 +77,7 @@ class Metric:
         alerts = (alert,) if isinstance(alert, Alert) else tuple(alert)
         for hint in alerts:
             hint.check()
-            if not hint.labels.keys() <= set(labels):
+            if not {*hint.labels, *hint.share_of} <= set(labels):
                 raise ValueError(f"alert {hint.name} of {name!r} names a label it does not have")
         put = object.__setattr__
         # A name may come from a device.

@@ -17,6 +17,7 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta
 
 from pollect.api import (
+    Alert,
     ConfigError,
     Metric,
     Sample,
@@ -39,12 +40,29 @@ SPACE = Metric(
     help="Space in bytes; `used` counts what is reserved for root as free, `free` does not.",
     unit="bytes",
     labels=("disk", "type"),
+    headline=True,
+    alert=Alert(
+        "DiskFull",
+        "less than 5 % of the disk is free",
+        below=0.05,
+        lasting_seconds=600,
+        labels={"type": "free"},
+        share_of={"type": "total"},
+    ),
 )
 INODES = Metric(
     "inodes",
     help="Inodes of the file system, by state.",
     unit="inodes",
     labels=("disk", "type"),
+    alert=Alert(
+        "InodesUsedUp",
+        "less than 5 % of the inodes are free: soon it takes no new files",
+        below=0.05,
+        lasting_seconds=600,
+        labels={"type": "free"},
+        share_of={"type": "total"},
+    ),
 )
 READONLY = Metric(
     "readonly", help="1 if the file system is mounted read-only, else 0.", labels=("disk",)

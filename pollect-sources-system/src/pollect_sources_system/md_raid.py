@@ -13,7 +13,16 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from pollect.api import BadResponse, Metric, NoData, Sample, Source, SourceConfig, TargetUnavailable
+from pollect.api import (
+    Alert,
+    BadResponse,
+    Metric,
+    NoData,
+    Sample,
+    Source,
+    SourceConfig,
+    TargetUnavailable,
+)
 
 BYTES_PER_BLOCK = 1024
 #: What an array does, as far as the kernel shows it.
@@ -24,12 +33,19 @@ DISKS = Metric(
     help="Disks of the array, by state: active, failed or spare.",
     unit="disks",
     labels=("array", "state"),
+    alert=Alert(
+        "ArrayDiskFailed", "a disk of the array failed", above=0, labels={"state": "failed"}
+    ),
 )
 REQUIRED = Metric(
     "disks_required", help="Disks the array needs to be whole.", unit="disks", labels=("array",)
 )
 DEGRADED = Metric(
-    "degraded", help="1 if the array lacks a disk or does not run, else 0.", labels=("array",)
+    "degraded",
+    help="1 if the array lacks a disk or does not run, else 0.",
+    labels=("array",),
+    headline=True,
+    alert=Alert("ArrayDegraded", "the array lacks a disk or does not run", above=0),
 )
 STATE = Metric(
     "state", help="1 for what the array does now, 0 for the rest.", labels=("array", "state")

@@ -10,6 +10,7 @@ import errno
 from collections.abc import Iterable
 
 from pollect.api import (
+    Alert,
     BadResponse,
     Kind,
     Metric,
@@ -31,6 +32,21 @@ RATIO = Metric(
     help="Share of the time that tasks waited, averaged over the window in seconds.",
     unit="ratio",
     labels=("resource", "kind", "window"),
+    headline=True,
+    alert=[
+        Alert(
+            f"{resource.capitalize()}Pressure",
+            summary,
+            above=limit,
+            lasting_seconds=600,
+            labels={"resource": resource, "kind": kind, "window": "300"},
+        )
+        for resource, kind, limit, summary in (
+            ("cpu", "some", 0.9, "tasks wait for the processor nearly all the time"),
+            ("memory", "full", 0.1, "all tasks wait for memory a tenth of the time"),
+            ("io", "full", 0.5, "all tasks wait for disks half of the time"),
+        )
+    ],
 )
 SECONDS = Metric(
     "seconds_total",

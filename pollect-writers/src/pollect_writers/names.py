@@ -4,7 +4,7 @@ from collections.abc import Collection
 from functools import lru_cache
 
 from pollect.api import Batch, Metric, Sample, SourceId
-from pollect_writers.prometheus.families import label_name, metric_name
+from pollect.support.names import label_name, metric_name
 
 #: Names repeat at every tick; beyond this many the oldest are worked out anew.
 _REMEMBERED_NAMES = 16_384

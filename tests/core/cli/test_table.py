@@ -2,9 +2,10 @@
 
 import pytest
 
-from pollect.cli.probe import format_value, metric_name
+from pollect.cli.probe import format_value
 from pollect.cli.table import format_table
-from pollect.model import Metric, SourceId
+from pollect.model import SourceId
+from pollect.support.names import metric_name
 
 
 def test_columns_are_aligned_and_numbers_to_the_right() -> None:
@@ -59,4 +60,4 @@ def test_numbers_are_as_exact_as_people_want(value: float, text: str) -> None:
 def test_name_is_the_one_that_prometheus_shows(
     source: SourceId, value_name: str | None, name: str
 ) -> None:
-    assert metric_name(source, Metric(value_name)) == name
+    assert metric_name(source, value_name) == name

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import re
 import sys
 import threading
 import time
@@ -27,7 +26,8 @@ from pollect.engine.clock import SystemClock
 from pollect.engine.guard import Guard
 from pollect.engine.plan import SourcePlan
 from pollect.errors import ConfigError, InvalidConfig, TargetUnavailable, describe
-from pollect.model import Batch, Metric, Outcome, ProbeResult, Sample, SourceId
+from pollect.model import Batch, Outcome, ProbeResult, Sample, SourceId
+from pollect.support.names import metric_name
 
 #: The collection of a source that stands in no config.
 COLLECTION = "pollect"
@@ -222,7 +222,7 @@ def _print_tables(results: Sequence[tuple[SourcePlan, ProbeResult]]) -> None:
     for plan, result in results:
         rows += [
             (
-                metric_name(plan.id, sample.metric),
+                metric_name(plan.id, sample.metric.name),
                 ", ".join(f"{name}={value}" for name, value in labels),
                 format_value(sample.value),
                 sample.metric.unit,
@@ -251,7 +251,7 @@ def _as_json(plan: SourcePlan, result: ProbeResult) -> Mapping[str, Any]:
         "duration_seconds": round(result.duration_seconds, 6),
         "samples": [
             {
-                "name": metric_name(plan.id, sample.metric),
+                "name": metric_name(plan.id, sample.metric.name),
                 "labels": dict(labels),
                 "value": sample.value,
                 "unit": sample.metric.unit or None,
@@ -268,13 +268,6 @@ def _labelled(
 ) -> list[tuple[Sample, tuple[tuple[str, str], ...]]]:
     batch = Batch(plan.id, result.samples, result.time, plan.static_labels)
     return [(sample, batch.labels_of(sample)) for sample in batch.samples]
-
-
-def metric_name(source: SourceId, metric: Metric) -> str:
-    """Return the name a value gets in Prometheus, where most people will look for it."""
-    parts = (source.dotted, metric.name)
-    text = "_".join(part for part in parts if part is not None)
-    return re.sub(r"[^a-zA-Z0-9_]", "_", text.replace("!", ""))
 
 
 def format_value(value: float) -> str:

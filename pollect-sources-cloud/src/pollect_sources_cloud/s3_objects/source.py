@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta
 
 from pollect.api import (
+    Alert,
     AuthenticationFailed,
     BadResponse,
     ConfigError,
@@ -48,6 +49,8 @@ AGE = Metric(
     help="Time since the newest of them was written, as of the probe.",
     unit="seconds",
     labels=_LABELS,
+    headline=True,
+    alert=Alert("BackupOld", "no backup was written for a day and a half", above=36 * 3600),
 )
 NEWEST = Metric(
     "newest_timestamp_seconds",

@@ -11,14 +11,16 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from msgspec import Meta
 
 from pollect.api import (
+    Alert,
     ConfigError,
     Metric,
+    Panel,
     ProbeError,
     Sample,
     Seconds,
@@ -65,14 +67,19 @@ class _Metrics(NamedTuple):
 
 
 def _declare(*labels: str) -> _Metrics:
-    def metric(name: str, help: str, unit: str = "", more: tuple[str, ...] = ()) -> Metric:
-        return Metric(name, help=help, unit=unit, labels=(*labels, *more))
+    def metric(
+        name: str, help: str, unit: str = "", more: tuple[str, ...] = (), **hints: Any
+    ) -> Metric:
+        return Metric(name, help=help, unit=unit, labels=(*labels, *more), **hints)
 
     return _Metrics(
         days=metric(
             "cert_expire_days",
             "Whole days until the certificate expires, negative once it has.",
             "days",
+            headline=True,
+            panel=Panel(amber=30, red=14),
+            alert=Alert("CertificateExpires", "the certificate expires soon", below=14),
         ),
         success=metric("success", "1 when a certificate was found, good or bad, 0 when not."),
         not_after=metric("cert_not_after", "Unix time in seconds when it expires.", "seconds"),
@@ -84,6 +91,7 @@ def _declare(*labels: str) -> _Metrics:
             "chain_expire_days",
             "Whole days until the first certificate of the chain, as sent, expires.",
             "days",
+            alert=Alert("CertificateChainExpires", "its chain expires soon", below=14),
         ),
         valid=metric("cert_valid", "1 when the certificate can be trusted, 0 when not."),
         verify_code=metric(

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, NamedTuple
 from msgspec import Meta, field
 
 from pollect.api import (
+    Alert,
     BadResponse,
     ConfigError,
     Kind,
@@ -42,17 +43,53 @@ ASLEEP_STATUS = 0
 #: smartctl finds these types by itself; naming `scsi` would hide the ATA drive behind it.
 DETECTED_TYPES = frozenset({"", "ata", "auto", "nvme", "scsi"})
 
+#: The attributes whose first count foretells failure best (5, 187, 188, 197 and 198), the same of
+#: NVMe and SAS drives, and the alert of each.
+FORETELLING = (
+    ("Reallocated_Sector_Ct", "DriveReallocatedSectors", "the drive replaced bad sectors"),
+    ("Reported_Uncorrect", "DriveUncorrectableErrors", "the drive reported data it cannot read"),
+    ("Command_Timeout", "DriveCommandTimeouts", "the drive did not answer in time"),
+    ("Current_Pending_Sector", "DrivePendingSectors", "the drive has sectors it cannot read"),
+    ("Offline_Uncorrectable", "DriveOfflineUncorrectable", "a scan found unreadable sectors"),
+    ("media_errors", "DriveMediaErrors", "the drive returned data it knows to be wrong"),
+    ("critical_warning", "DriveCriticalWarning", "the drive gives a critical warning"),
+    ("scsi_grown_defect_list", "DriveGrownDefects", "the drive replaced bad blocks"),
+)
+#: Percentages of what a drive can bear.
+WEAR = {
+    "Worn": {"attribute": "percentage_used"},
+    "Endurance": {"attribute": "scsi_percentage_used_endurance_indicator"},
+}
+
 ATTRIBUTE_LABELS = ("attribute", "dev")
 VALUE = Metric(
     help="SMART value as the drive counts it: raw values of ATA, health log of NVMe, error "
     "counters of SAS drives.",
     labels=ATTRIBUTE_LABELS,
+    alert=[
+        *(
+            Alert(name, summary, above=0, labels={"attribute": attribute})
+            for attribute, name, summary in FORETELLING
+        ),
+        *(
+            Alert(f"Drive{name}", "the drive is nearly worn out", above=90, labels=at)
+            for name, at in WEAR.items()
+        ),
+    ],
 )
 PASSED = Metric(
-    "passed", help="1 if the drive calls itself healthy, 0 if it is failing.", labels=("dev",)
+    "passed",
+    help="1 if the drive calls itself healthy, 0 if it is failing.",
+    labels=("dev",),
+    headline=True,
+    alert=Alert("DriveFailing", "the drive says that it is failing", below=1),
 )
 TEMPERATURE = Metric(
-    "temperature", help="Temperature in degrees Celsius.", unit="celsius", labels=("dev",)
+    "temperature",
+    help="Temperature in degrees Celsius.",
+    unit="celsius",
+    labels=("dev",),
+    headline=True,
 )
 POWER_ON = Metric(
     "power_on_hours",
@@ -68,7 +105,10 @@ POWER_CYCLES = Metric(
     labels=("dev",),
 )
 EXIT_STATUS = Metric(
-    "exit_status", help="Exit status of smartctl, a bit mask; see smartctl(8).", labels=("dev",)
+    "exit_status",
+    help="Exit status of smartctl, a bit mask; see smartctl(8).",
+    labels=("dev",),
+    alert=Alert("DriveSelfTestFailed", "self-tests of the drive failed", above=127),
 )
 STANDBY = Metric(
     "standby",

@@ -11,6 +11,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from pollect.api import (
+    Alert,
     BadResponse,
     Kind,
     Metric,
@@ -56,6 +57,15 @@ CAPACITY = Metric(
     help="Space of the pool in bytes, used or free.",
     unit="bytes",
     labels=("pool", "capacity"),
+    headline=True,
+    alert=Alert(
+        "PoolFull",
+        "less than a tenth of the pool is free: writing becomes slow",
+        below=1 / 9,
+        lasting_seconds=600,
+        labels={"capacity": "free"},
+        share_of={"capacity": "used"},
+    ),
 )
 OPERATIONS = Metric(
     "operations_per_sec",
@@ -83,7 +93,10 @@ DEDUP = Metric(
     labels=("pool",),
 )
 HEALTH = Metric(
-    "health", help="1 for the state the pool is in, 0 for the others.", labels=("pool", "state")
+    "health",
+    help="1 for the state the pool is in, 0 for the others.",
+    labels=("pool", "state"),
+    alert=Alert("PoolNotOnline", "the pool lacks a disk", below=1, labels={"state": "ONLINE"}),
 )
 ARC_HITS = Metric("arc_hits", help="Reads that the cache answered.", kind=Kind.COUNTER)
 ARC_MISSES = Metric("arc_misses", help="Reads that went to the disks.", kind=Kind.COUNTER)
@@ -122,6 +135,7 @@ ERRORS = Metric(
     help="Errors of the pool since they were cleared, by type.",
     kind=Kind.COUNTER,
     labels=("pool", "type"),
+    alert=Alert("PoolErrors", "disks of the pool made errors that were not cleared yet", above=0),
 )
 LAST_SCRUB = Metric(
     "last_scrub",

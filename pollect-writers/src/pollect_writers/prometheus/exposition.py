@@ -14,12 +14,8 @@ from itertools import chain, islice
 from typing import NamedTuple, TypeAlias
 
 from pollect.api import Batch, Metric, Sample, SourceId
-from pollect_writers.prometheus.families import (
-    Family,
-    FormatSeries,
-    metric_name,
-    series_formatter,
-)
+from pollect.support.names import metric_name
+from pollect_writers.prometheus.families import Family, FormatSeries, series_formatter
 
 StaticLabels: TypeAlias = tuple[tuple[str, str], ...]
 #: Families with their lines, each line beginning with a newline.

@@ -8,9 +8,9 @@ an underscore, whatever the scraper claims to accept.
 import re
 from collections.abc import Callable, Sequence
 
-from pollect.api import Kind, Metric, SourceId, unit_word
+from pollect.api import Kind, Metric, unit_word
+from pollect.support.names import label_name
 
-_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]|^(?=[0-9])[0-9]")
 _LABEL_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _OPEN_HELP_ESCAPES = _LABEL_ESCAPES
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
@@ -19,20 +19,6 @@ _TOTAL = "_total"
 
 #: Builds `name{labels} ` of one series from the values of its own labels.
 FormatSeries = Callable[[Sequence[str]], str]
-
-
-def metric_name(source: SourceId | None, value_name: str | None) -> str:
-    """Return the name of a metric; without a source `value_name` is the whole name."""
-    parts = [source.dotted if source else None, value_name]
-    name = "_".join(part for part in parts if part is not None)
-    # 1.x left the exclamation mark out; its names stay as they are.
-    return _NOT_IN_NAMES.sub("_", name.replace("!", ""))
-
-
-def label_name(name: str) -> str:
-    """Return the name of a label; two leading underscores are Prometheus' own."""
-    clean = _NOT_IN_NAMES.sub("_", name) or "_"
-    return "_" + clean.lstrip("_") if clean.startswith("__") else clean
 
 
 def escape_label_value(value: str) -> str:
