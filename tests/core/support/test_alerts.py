@@ -1,5 +1,8 @@
 """Rules of alerts: what fits, what decides, and what a config must not say."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 from pollect.api import Alert, ConfigError, Metric, SourceId
@@ -12,11 +15,11 @@ SPACE = Metric(unit="bytes", labels=("disk", "type"), alert=FULL)
 FREE = {"disk": "_", "type": "free"}
 
 
-def rule(**options: object) -> Rule:
+def rule(**options: Any) -> Rule:
     return convert_section(Rule, options, strict=True)
 
 
-def limits(rules: list[Rule | str], labels: dict[str, str] = FREE) -> list[tuple[str, float]]:
+def limits(rules: Sequence[Rule | str], labels: dict[str, str] = FREE) -> list[tuple[str, float]]:
     found = compile_rules(rules).of_series(DISK, "home_DiskUsage", labels, SPACE)
     return [(condition.what, condition.limit) for condition in found]
 
@@ -77,7 +80,7 @@ def test_durations_are_those_of_prometheus() -> None:
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused_with_its_place(
-    options: dict[str, object], key: str, problem: str
+    options: dict[str, Any], key: str, problem: str
 ) -> None:
     with pytest.raises(ConfigError, match=problem) as refused:
         compile_rules([rule(**options)])
