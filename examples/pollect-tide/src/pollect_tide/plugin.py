@@ -2,6 +2,9 @@
 
 from pollect.api import SourceSpec, hookimpl
 
+#: Of the plugin API that this is written for.
+api = 2
+
 
 @hookimpl
 def pollect_sources() -> list[SourceSpec]:
