@@ -26,7 +26,6 @@ from pollect_sources_network.http_ingress.payload import Definition, Refused, pa
 from pollect_sources_network.http_ingress.source import HttpIngressSource
 from tests.simulators.certificates import Authority
 from tests.simulators.daemons import find_program
-from tests.simulators.tcp import wait_until
 from tests.sources_network.samples import values
 
 QUEUE: dict[str, Any] = {"queue": {"labels": ["site"]}}
@@ -470,17 +469,120 @@ def test_rubbish_is_refused_in_json(rubbish: bytes) -> None:
         assert client.send("GET")[0] == 200
 
 
-def test_connections_over_the_limit_are_turned_away() -> None:
-    with listening(maxConnections=1) as (source, client):
-        assert client.send("GET")[0] == 200
-        second = Client(source.port)
-        second.http.connect()
-        assert second.http.sock.recv(4096).startswith(b"HTTP/1.1 503")
-        second.http.close()
-        client.http.close()
-        third = Client(source.port)
-        wait_until(lambda: third.send("GET")[0] == 200)
-        third.http.close()
+@pytest.mark.parametrize("limit", [1, 32])
+def test_silent_clients_do_not_keep_others_out(limit: int) -> None:
+    """As many as there are places, and more, before a token was looked at."""
+    with listening(maxConnections=limit, token="t") as (source, client):
+        with contextlib.ExitStack() as stack:
+            for number in range(3 * limit):
+                sock = socket.create_connection(("127.0.0.1", source.port))
+                stack.enter_context(sock)
+                if number % 2:
+                    sock.sendall(b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n{"[: number + 1])
+            pushed = {"queue": {"labels": {"site": "n"}}}
+            assert client.push(pushed, Authorization="Bearer t")[0] == 200
+
+
+def test_a_client_that_pushes_outlives_silent_ones() -> None:
+    with listening(maxConnections=4) as (source, client), contextlib.ExitStack() as stack:
+        pushed = {"queue": {"labels": {"site": "n"}}}
+        assert client.push(pushed)[0] == 200
+        local = client.http.sock.getsockname()
+        for _ in range(20):
+            stack.enter_context(socket.create_connection(("127.0.0.1", source.port)))
+        assert client.push(pushed)[0] == 200
+        assert client.http.sock.getsockname() == local, "it kept its connection"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "text/plain; charset=a/json",
+        "text/plain;x=/json",
+        "text/plain, application/json",
+        "multipart/form-data; boundary=+json",
+        "application/jsonp",
+        "application/json-seq",
+        "x/y/json",
+        "/json",
+        "application/x+y/json",
+    ],
+)
+def test_what_a_web_page_can_send_unasked_is_not_json(kind: str) -> None:
+    with listening() as (source, client):
+        body = '{"metrics": {"queue": {"labels": {"site": "n"}}}}'
+        answer = client.send("POST", body, {"Content-Type": kind})
+        assert answer == (400, {"error": "content-type must be json"})
+        with pytest.raises(NoData):
+            source.probe()
+
+
+@pytest.mark.parametrize(
+    ("site", "status"), [("cross-site", 403), ("same-origin", 200), ("none", 200)]
+)
+def test_pages_of_other_sites_do_not_push(site: str, status: int) -> None:
+    with listening() as (_, client):
+        pushed = {"queue": {"labels": {"site": "n"}}}
+        assert client.push(pushed, **{"Sec-Fetch-Site": site})[0] == status
+
+
+def test_a_name_that_a_stranger_could_have_registered_pushes_nothing() -> None:
+    pushed = {"queue": {"labels": {"site": "n"}}}
+    with listening(allowedHosts=["push.example.org"]) as (source, client):
+        assert client.push(pushed, Host="evil.example")[0] == 403
+        with pytest.raises(NoData):
+            source.probe()
+        assert client.push(pushed, Host="push.example.org:8080")[0] == 200
+
+
+def test_the_text_of_labels_is_limited_each_and_together() -> None:
+    with listening(maxLabelSize=20, maxStoreSize=50) as (source, client):
+        for label in ("x" * 21, "ü" * 11):
+            status, answer = client.push({"queue": {"labels": {"site": label}}})
+            size = len(label.encode())
+            assert status == 400
+            assert answer == {"error": f"queue: label site has {size} bytes, the limit is 20"}
+        for site in ("a" * 20, "b" * 20, "a" * 20):
+            assert client.push({"queue": {"labels": {"site": site}}})[0] == 200
+        full = client.push({"queue": {"labels": {"site": "c" * 20}}})
+        assert full == (400, {"error": "too much text in labels, the limit is 50 bytes"})
+        assert len(values(source.probe())) == 4
+        body = json.dumps({"metrics": {"queue": {"labels": {"site": "a" * 20}}}})
+        assert client.send("DELETE", body)[0] == 200
+        assert client.push({"queue": {"labels": {"site": "c" * 20}}})[0] == 200
+
+
+def test_many_pushes_of_large_labels_keep_little() -> None:
+    with listening(maxBodySize=2 * 1024 * 1024) as (source, client):
+        for number in range(30):
+            label = f"{number}" + "x" * 1024 * 1024
+            assert client.push({"queue": {"labels": {"site": label}}})[0] == 400
+        with pytest.raises(NoData):
+            source.probe()
+
+
+def test_a_counter_never_grows_beyond_numbers(tmp_path: Path) -> None:
+    metrics = {"jobs": {"type": "counter"}, "other": {}}
+    section = {"metrics": metrics, "persist": True, "state_dir": tmp_path}
+    with listening(**section) as (source, client):
+        assert client.push({"jobs": {"value": 1.7e308}})[0] == 200
+        for values_pushed in ({"value": 1e308}, [{"value": 9e307}, {"value": 9e307}]):
+            answer = client.push({"other": {"value": 1}, "jobs": values_pushed})
+            assert answer == (400, {"error": "jobs: the sum is beyond the largest number"})
+        assert values(source.probe()) == {"jobs": 1.7e308}
+    (file,) = tmp_path.iterdir()
+    file.write_text(file.read_text().replace("1.7e+308", "Infinity"))
+    with listening(**section) as (source, client):
+        assert client.push({"jobs": {"value": 2}})[0] == 200
+        assert values(source.probe()) == {"jobs": 2}
+
+
+def test_a_token_beyond_ascii_enters() -> None:
+    pushed = {"queue": {"labels": {"site": "n"}}}
+    with listening(token="schlüssel") as (_, client):
+        for sent in ("schlüssel", "schlüssel".encode().decode("latin-1")):
+            assert client.push(pushed, Authorization=f"Bearer {sent}")[0] == 200
+        assert client.push(pushed, Authorization="Bearer schl?ssel")[0] == 401
 
 
 def test_nothing_acknowledged_is_lost_among_concurrent_clients_and_probes() -> None:

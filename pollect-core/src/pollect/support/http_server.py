@@ -187,8 +187,7 @@ class HttpServer:
                         self._woken.recv(4096)
                 else:
                     self._attend(key.data)
-            while self._handed_back:
-                self._take_back(self._handed_back.popleft())
+            self._take_all_back()
             if self._next_sweep <= time.monotonic():
                 self._sweep()
 
@@ -200,7 +199,8 @@ class HttpServer:
                 return
             except OSError as error:  # the client is gone already, or no descriptor is free
                 log.debug("no connection accepted: %s", error)
-                if not self._make_room():
+                # Each of ours that is dropped frees one.
+                if not self._make_room(full=True):
                     time.sleep(0.01)
                 return
             try:
@@ -222,8 +222,11 @@ class HttpServer:
         self._expect(connection, limits.request_seconds if secure else limits.idle_seconds)
         self._watch(connection)
 
-    def _make_room(self) -> bool:
+    def _make_room(self, *, full: bool = False) -> bool:
         """Drop the connection that is of least use; return False if all are being answered."""
+        self._take_all_back()
+        if not full and len(self._connections) < self._max_connections:
+            return True
         idle = [each for each in self._connections if each.state is not State.ANSWERING]
         if not idle:
             return False
@@ -381,6 +384,10 @@ class HttpServer:
             self._handed_back.append(connection)
             self._look_up()
 
+    def _take_all_back(self) -> None:
+        while self._handed_back:
+            self._take_back(self._handed_back.popleft())
+
     def _take_back(self, connection: Connection) -> None:
         if connection.failure is not None:
             log.debug("connection of %s ended: %s", connection.peer, connection.failure)
@@ -467,7 +474,7 @@ def listen(host: str, port: int) -> socket.socket:
     # As bytes an address needs no tables of Unicode for foreign domain names, 0.2 MB.
     name = host.encode() if host.isascii() else host
     family = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-    both = host == "::" and socket.has_dualstack_ipv6()
+    both = (host == "::" or host.startswith("::ffff:")) and socket.has_dualstack_ipv6()
     try:
         return socket.create_server(
             (host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both

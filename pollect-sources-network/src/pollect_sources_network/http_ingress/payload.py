@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from pollect.api import PollectError
 
+#: What the text of one label may have by default.
+MAX_LABEL_BYTES = 1024
 #: zlib's window for gzip with its header.
 _GZIP_WINDOW_BITS = 31
 
@@ -44,7 +46,9 @@ class Update:
     value: float
 
 
-def parse_push(body: bytes, definitions: Mapping[str, Definition]) -> list[Update]:
+def parse_push(
+    body: bytes, definitions: Mapping[str, Definition], *, max_label_bytes: int = MAX_LABEL_BYTES
+) -> list[Update]:
     """Return everything a body asks for; raises `Refused` if anything in it is wrong."""
     try:
         document = json.loads(body)
@@ -63,9 +67,8 @@ def parse_push(body: bytes, definitions: Mapping[str, Definition]) -> list[Updat
         for entry in entries if isinstance(entries, list) else (entries,):
             if not isinstance(entry, dict):
                 raise Refused(f'{name}: expected an object like {{"value": 1, "labels": {{}}}}')
-            updates.append(
-                Update(name, _read_labels(name, entry, definition), _read_value(name, entry))
-            )
+            labels = _read_labels(name, entry, definition, max_label_bytes)
+            updates.append(Update(name, labels, _read_value(name, entry)))
     return updates
 
 
@@ -83,7 +86,9 @@ def decompress(data: bytes, limit: int) -> bytes:
     return unpacked
 
 
-def _read_labels(name: str, entry: Mapping[str, object], definition: Definition) -> tuple[str, ...]:
+def _read_labels(
+    name: str, entry: Mapping[str, object], definition: Definition, max_bytes: int
+) -> tuple[str, ...]:
     labels = entry.get("labels")
     if labels is None:
         labels = {}
@@ -97,19 +102,14 @@ def _read_labels(name: str, entry: Mapping[str, object], definition: Definition)
         if not isinstance(value, str | int | float):
             raise Refused(f"{name}: expected text as label {label}, got {json.dumps(value)[:40]}")
         text = json.dumps(value) if isinstance(value, bool) else str(value)
-        if not _is_unicode(text):
-            raise Refused(f"{name}: label {label} is not valid Unicode: {text[:40]!a}")
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError as error:  # JSON may hold half of a surrogate pair
+            raise Refused(f"{name}: label {label} is not valid Unicode: {text[:40]!a}") from error
+        if size > max_bytes:
+            raise Refused(f"{name}: label {label} has {size} bytes, the limit is {max_bytes}")
         found.append(text)
     return tuple(found)
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether text can be encoded: JSON may hold half of a surrogate pair."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _read_value(name: str, entry: Mapping[str, object]) -> float:

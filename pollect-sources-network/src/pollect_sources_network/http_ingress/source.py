@@ -31,9 +31,14 @@ from pollect.api import (
     SourceContext,
     TargetUnavailable,
 )
+from pollect.support.allowed_hosts import AllowedHosts, HostPatterns
 from pollect.support.listening import explain_listen_error, is_local
 from pollect_sources_network.credentials import BasicAuth
-from pollect_sources_network.http_ingress.payload import Definition, parse_push
+from pollect_sources_network.http_ingress.payload import (
+    MAX_LABEL_BYTES,
+    Definition,
+    parse_push,
+)
 from pollect_sources_network.http_ingress.server import Access, IngressServer, Limits
 from pollect_sources_network.http_ingress.store import Store
 
@@ -103,11 +108,23 @@ class HttpIngressConfig(SourceConfig, frozen=True, kw_only=True):
         Seconds, Meta(description="Seconds a client may take to send one request.")
     ] = 10.0
     max_connections: Annotated[
-        Annotated[int, Meta(ge=1)], Meta(description="Number of connections at the same time.")
+        Annotated[int, Meta(ge=1)],
+        Meta(
+            description="Number of connections at the same time; one more takes the place of the "
+            "one that has been of least use."
+        ),
     ] = 32
     max_series: Annotated[
         Annotated[int, Meta(ge=1)], Meta(description="Number of label sets kept, of all metrics.")
     ] = 10_000
+    max_label_size: Annotated[
+        Annotated[int, Meta(ge=1)], Meta(description="Bytes that one label of a push may have.")
+    ] = MAX_LABEL_BYTES
+    max_store_size: Annotated[
+        Annotated[int, Meta(ge=1)],
+        Meta(description="Bytes that the labels of all label sets may have together."),
+    ] = 16 * 1024 * 1024
+    allowed_hosts: HostPatterns = ()
     persist: Annotated[
         bool, Meta(description="Whether the values survive a restart, in the state directory.")
     ] = False
@@ -154,7 +171,12 @@ class HttpIngressSource(Source[HttpIngressConfig]):
             )
             for name, metric in config.metrics.items()
         }
-        self._store = Store(self._definitions, config.max_series, context.clock)
+        self._store = Store(
+            self._definitions,
+            context.clock,
+            max_series=config.max_series,
+            max_bytes=config.max_store_size,
+        )
         self._server: IngressServer | None = None
         self._has_taken_over = False
 
@@ -199,6 +221,7 @@ class HttpIngressSource(Source[HttpIngressConfig]):
                 self.log,
                 access=access,
                 paths=config.paths,
+                hosts=AllowedHosts(config.allowed_hosts),
                 tls=tls,
             )
         except OSError as error:
@@ -206,7 +229,7 @@ class HttpIngressSource(Source[HttpIngressConfig]):
             raise TargetUnavailable(f"{host} port {config.port}: {reason}") from error
         server.start()
         self._server = server
-        if access.challenges and tls is None and not is_local(server.socket):
+        if access.challenges and tls is None and not is_local(server.listener):
             self.log.warning(
                 "passwords and tokens are sent unencrypted to port %d; add `tlsCert`, "
                 "or set `bind: 127.0.0.1` and put a proxy with TLS before it",
@@ -242,7 +265,8 @@ class HttpIngressSource(Source[HttpIngressConfig]):
         return self.context.state_dir / f"http-ingress-{place}.json"
 
     def _accept(self, method: str, body: bytes) -> str:
-        updates = parse_push(body, self._definitions)
+        limit = self.config.max_label_size
+        updates = parse_push(body, self._definitions, max_label_bytes=limit)
         if method == "DELETE":
             self._store.remove(updates)
             return "metrics removed"

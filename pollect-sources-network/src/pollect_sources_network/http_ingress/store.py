@@ -1,17 +1,23 @@
 """The values that were pushed, one per metric and label set."""
 
 import json
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from pollect.api import Clock
 from pollect.support.private_files import read_private, write_private
 from pollect_sources_network.http_ingress.payload import Definition, Refused, Update
 
-#: Larger than any number of series that a config allows.
-MAX_FILE_BYTES = 64 * 1024 * 1024
+#: What a series takes in the state file besides its texts, and how much a text may grow when it is
+#: written as JSON (a control character becomes six).
+_ROW_BYTES = 512
+_LONGEST_ESCAPE = 6
+
+SeriesKey: TypeAlias = tuple[str, tuple[str, ...]]
 
 
 @dataclass(slots=True)
@@ -31,33 +37,42 @@ class Store:
     """Takes updates from many threads; all of a push or nothing of it becomes visible."""
 
     def __init__(
-        self, definitions: Mapping[str, Definition], max_series: int, clock: Clock
+        self,
+        definitions: Mapping[str, Definition],
+        clock: Clock,
+        *,
+        max_series: int,
+        max_bytes: int,
     ) -> None:
+        """`max_bytes`: what the labels of all series may take together."""
         self._definitions = definitions
         self._max_series = max_series
+        self._max_bytes = max_bytes
         self._clock = clock
         self._lock = threading.Lock()
-        self._series: dict[tuple[str, tuple[str, ...]], Series] = {}
+        self._series: dict[SeriesKey, Series] = {}
+        self._bytes = 0
         #: Whether there is something that `save_changes` has not written.
         self._changed = False
 
     def apply(self, updates: Sequence[Update]) -> None:
         """Take over all updates: a gauge's last value counts, a counter adds up.
 
-        Raises `Refused`, and takes none, when there would be more series than allowed.
+        Raises `Refused`, and takes none, when there would be more series than allowed, more text
+        in their labels, or a counter beyond the largest number.
         """
         now, wall = self._clock.monotonic(), self._clock.time()
         with self._lock:
-            new = {(update.metric, update.labels) for update in updates} - self._series.keys()
+            values = self._add_up(updates)
+            new = values.keys() - self._series.keys()
             if len(self._series) + len(new) > self._max_series:
                 raise Refused(f"too many label sets, the limit is {self._max_series}")
+            grown = sum(map(_size, new))
+            if self._bytes + grown > self._max_bytes:
+                raise Refused(f"too much text in labels, the limit is {self._max_bytes} bytes")
+            self._bytes += grown
             self._changed = True
-            for update in updates:
-                key = (update.metric, update.labels)
-                before = self._series.get(key)
-                value = update.value
-                if before is not None and self._definitions[update.metric].is_counter:
-                    value += before.value
+            for key, value in values.items():
                 self._series[key] = Series(value, pushed_at=wall, touched_at=now)
 
     def remove(self, updates: Sequence[Update]) -> None:
@@ -65,7 +80,7 @@ class Store:
         with self._lock:
             self._changed = True
             for update in updates:
-                self._series.pop((update.metric, update.labels), None)
+                self._forget((update.metric, update.labels))
 
     def snapshot(self) -> list[tuple[str, tuple[str, ...], float, float]]:
         """Return metric, labels, value and time of the last push of every series.
@@ -78,7 +93,7 @@ class Store:
                 expire = self._definitions[key[0]].expire
                 outlived = expire is not None and now - series.touched_at > expire
                 if outlived and series.reported:
-                    del self._series[key]
+                    self._forget(key)
                     self._changed = True
                 series.reported = True
             return [
@@ -94,7 +109,7 @@ class Store:
             for (metric, labels), value in series:
                 definition = self._definitions.get(metric)
                 if definition and definition.labels == previous._definitions[metric].labels:
-                    self._series[metric, labels] = value
+                    self._put((metric, labels), value)
             self._changed = True
 
     def save_changes(self, file: Path) -> None:
@@ -111,7 +126,7 @@ class Store:
                 for (metric, labels), series in self._series.items()
             ]
         try:
-            write_private(file, json.dumps(rows).encode(), durable=False)
+            write_private(file, json.dumps(rows, ensure_ascii=False).encode(), durable=False)
         except BaseException:
             self._changed = True
             raise
@@ -123,7 +138,7 @@ class Store:
         is damaged.
         """
         try:
-            text = read_private(file, max_bytes=MAX_FILE_BYTES)
+            text = read_private(file, max_bytes=self._max_file_bytes)
         except FileNotFoundError:
             return
         now = self._clock.monotonic()
@@ -131,8 +146,42 @@ class Store:
             for row in json.loads(text):
                 metric, labels = row["metric"], tuple(row["labels"])
                 definition = self._definitions.get(metric)
-                if definition is not None and len(definition.labels) == len(labels):
-                    series = Series(float(row["value"]), float(row["pushed_at"]), now)
-                    self._series[metric, labels] = series
+                value, pushed_at = float(row["value"]), float(row["pushed_at"])
+                # An earlier version let a counter grow beyond the largest number.
+                usable = math.isfinite(value) and math.isfinite(pushed_at)
+                if usable and definition is not None and len(definition.labels) == len(labels):
+                    self._put((metric, labels), Series(value, pushed_at, now))
         except (KeyError, TypeError) as error:
             raise ValueError("it was not written by this source") from error
+
+    def _add_up(self, updates: Sequence[Update]) -> dict[SeriesKey, float]:
+        """Return the values after all updates. Raises `Refused`; holds the lock."""
+        values: dict[SeriesKey, float] = {}
+        for update in updates:
+            key = (update.metric, update.labels)
+            value = update.value
+            if self._definitions[update.metric].is_counter:
+                before = self._series.get(key)
+                value += values.get(key, before.value if before is not None else 0.0)
+                if not math.isfinite(value):
+                    raise Refused(f"{update.metric}: the sum is beyond the largest number")
+            values[key] = value
+        return values
+
+    def _put(self, key: SeriesKey, series: Series) -> None:
+        if key not in self._series:
+            self._bytes += _size(key)
+        self._series[key] = series
+
+    def _forget(self, key: SeriesKey) -> None:
+        if self._series.pop(key, None) is not None:
+            self._bytes -= _size(key)
+
+    @property
+    def _max_file_bytes(self) -> int:
+        return _LONGEST_ESCAPE * self._max_bytes + _ROW_BYTES * (self._max_series + 1)
+
+
+def _size(key: SeriesKey) -> int:
+    """Return how many bytes the labels of a series take."""
+    return sum(len(label.encode()) for label in key[1])

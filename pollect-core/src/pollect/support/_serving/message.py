@@ -219,7 +219,8 @@ class Response:
     body: bytes | Sequence[bytes]
     content_type: str = "text/plain; charset=utf-8"
     status: HTTPStatus = HTTPStatus.OK
-    headers: Mapping[str, str] = field(default_factory=dict)
+    #: A sequence of pairs may name a header more than once.
+    headers: Mapping[str, str] | Sequence[tuple[str, str]] = ()
     #: Whoever got this answer keeps its connection longer than strangers when places are short.
     earns_trust: bool = False
     #: End the connection after this answer.
@@ -231,11 +232,13 @@ class Response:
 
 
 def format_head(response: Response, keep_alive: bool) -> bytes:
+    headers = response.headers
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
     lines = [
         f"HTTP/1.1 {response.status.value} {response.status.phrase}",
         f"Content-Type: {response.content_type}",
         f"Content-Length: {sum(map(len, response.pieces))}",
         f"Connection: {'keep-alive' if keep_alive else 'close'}",
-        *(f"{name}: {value}" for name, value in response.headers.items()),
+        *(f"{name}: {value}" for name, value in pairs),
     ]
     return "\r\n".join([*lines, "", ""]).encode(_LATIN_1)
