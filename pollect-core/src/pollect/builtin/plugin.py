@@ -74,4 +74,5 @@ def pollect_commands() -> "list[click.Command]":
         LazyCommand("init", "pollect.cli.init:init", "Write a config that suits this host."),
         LazyCommand("fleet", "pollect.cli.fleet:fleet", "Show who owns what in a fleet."),
         LazyCommand("deps", "pollect.cli.deps:deps", "Say what to install for a config."),
+        LazyCommand("unit", "pollect.cli.unit:unit", "Print a systemd unit for a config."),
     ]

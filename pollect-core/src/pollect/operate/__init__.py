@@ -1,0 +1,1 @@
+"""What surrounds a daemon: units for systemd, compose files, checks of the machine."""

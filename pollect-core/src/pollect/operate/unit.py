@@ -1,0 +1,316 @@
+"""A unit for systemd, hardened as far as a config allows.
+
+The strictest unit comes first; what a source needs takes away exactly the lines that stand in its
+way, and a comment says which source that was. The meaning of each line is in systemd.exec(5).
+"""
+
+import platform
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pollect.needs import Capability
+from pollect.operate.survey import CREDENTIALS, Part, Survey
+
+CREDENTIALS_FOLDER = "/etc/pollect/credentials"
+ENVIRONMENT_FILE = "/etc/pollect/environment"
+#: What `ProtectHome=yes` hides.
+HOMES = ("/home", "/root", "/run/user")
+#: Where `PrivateTmp=yes` puts other folders.
+TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - not used, only recognized
+#: Seconds beyond the config's own that stopping may take.
+STOP_MARGIN_SECONDS = 20
+#: From here on Linux charges maps of BPF to the memory of the cgroup, not to a limit.
+ACCOUNTED_MEMORY = (5, 11)
+
+
+@dataclass
+class _Loosened:
+    """What the sources of a config need, each with those that need it."""
+
+    capabilities: dict[str, list[str]] = field(default_factory=dict)
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    devices: dict[str, list[str]] = field(default_factory=dict)
+    families: dict[str, list[str]] = field(default_factory=dict)
+    calls: dict[str, list[str]] = field(default_factory=dict)
+    written: dict[str, list[str]] = field(default_factory=dict)
+    homes: list[str] = field(default_factory=list)
+    temporary: list[str] = field(default_factory=list)
+    processes: list[str] = field(default_factory=list)
+    memory: list[str] = field(default_factory=list)
+    #: What could be granted and is not, in words.
+    left_out: list[str] = field(default_factory=list)
+
+
+def write_unit(
+    survey: Survey,
+    *,
+    executable: str,
+    dev: Path = Path("/dev"),
+    release: str = "",
+    version: str,
+    can_reload: bool = False,
+) -> str:
+    """Return the text of a unit for a config.
+
+    `executable` is the command `pollect` as systemd shall start it, `dev` the folder of this
+    host's device nodes, `release` the version of its kernel, by default the running one. With
+    `can_reload` the command knows `reload`.
+    """
+    config = survey.file.absolute()
+    needed = _collect(survey, Path(executable), dev, release or platform.release())
+    lines = [
+        f"# Made by pollect {version} for {config}:",
+        f"#   pollect unit -c {shlex.quote(str(config))}",
+        "# Make it again when other sources or writers are configured. What each of them needs",
+        "# is named at the line that allows it; everything else is forbidden.",
+        "",
+        "[Unit]",
+        "Description=pollect metrics daemon",
+        "After=network-online.target",
+        "Wants=network-online.target",
+        "",
+        "[Service]",
+        "Type=notify",
+        f"ExecStart={_words(executable, 'run', '-c', str(config))}",
+        _reload_line(executable, config, can_reload),
+        "Restart=on-failure",
+        "RestartSec=5",
+        "# A mistake in the config (2) and a missing plugin (3) stay until somebody mends them.",
+        "RestartPreventExitStatus=2 3",
+        "WatchdogSec=60",
+        f"TimeoutStopSec={round(survey.shutdown_seconds) + STOP_MARGIN_SECONDS}",
+        "",
+        *_secrets(survey),
+        "# A user of its own, made at every start; state in /var/lib/pollect.",
+        "DynamicUser=yes",
+        "StateDirectory=pollect",
+        "StateDirectoryMode=0700",
+        "RuntimeDirectory=pollect",
+        "RuntimeDirectoryMode=0700",
+        "UMask=0077",
+        "",
+        *_sandbox(needed),
+        "",
+        "[Install]",
+        "WantedBy=multi-user.target",
+    ]
+    # What the config calls its things must not become a line of its own.
+    return "\n".join(" ".join(line.splitlines()) for line in lines) + "\n"
+
+
+def notes(survey: Survey) -> list[str]:
+    """Return what the operator has to know beside the unit itself."""
+    found = []
+    for part in survey.unique():
+        words = part.command().split()
+        if words and Path(words[0]).name in ("sudo", "doas", "su"):
+            found.append(
+                f"{part.label}: {words[0]} cannot work in this unit, which forbids new "
+                "privileges; leave `command` out, the unit grants what the program needs"
+            )
+    found += [
+        f"{name}: readable for the unit's user? A secret is better a credential: write "
+        f"${{file:${{{CREDENTIALS}}}/{Path(name).name}}} in the config"
+        for name in survey.secret_files
+    ]
+    return found
+
+
+def _collect(survey: Survey, executable: Path, dev: Path, release: str) -> _Loosened:
+    needed = _Loosened()
+    for part in survey.unique():
+        _collect_part(needed, survey, part, dev, release)
+    own = (survey.file.absolute(), executable.absolute(), executable.resolve())
+    if any(_is_below(path, HOMES) for path in own):
+        needed.homes.append("the config or pollect itself")
+    if any(_is_below(path, TEMPORARY) for path in own):
+        needed.temporary.append("the config or pollect itself")
+    if survey.state_dir:
+        folder = str(survey.directory.joinpath(Path(survey.state_dir).expanduser()))
+        needed.written.setdefault(folder, []).append("stateDir")
+    return needed
+
+
+def _collect_part(needed: _Loosened, survey: Survey, part: Part, dev: Path, release: str) -> None:
+    needs, label = part.needs, part.label
+    for capability in needs.capabilities:
+        reason = _why_not(capability, dev)
+        if reason:
+            needed.left_out.append(f"{label}: {capability.name} for {capability.purpose}, {reason}")
+        else:
+            _add(needed.capabilities, capability.name, label)
+    for device in needs.devices:
+        if any(dev.glob(device.pattern)):
+            access = "rw" if device.write else "r"
+            _add(needed.devices, f"{device.systemd} {access}", label)
+            if device.group:
+                _add(needed.groups, device.group, label)
+        else:
+            needed.left_out.append(
+                f"{label}: DeviceAllow={device.systemd}, where there is /dev/{device.pattern}"
+            )
+    for group in needs.groups:
+        _add(needed.groups, group, label)
+    for family in needs.families:
+        _add(needed.families, family, label)
+    for call in needs.system_calls:
+        _add(needed.calls, call, label)
+    for path in survey.paths(part):
+        if _is_below(path, HOMES) and label not in needed.homes:
+            needed.homes.append(label)
+        if _is_below(path, TEMPORARY) and label not in needed.temporary:
+            needed.temporary.append(label)
+    for path in survey.paths(part, write=True):
+        _add(needed.written, str(_folder_of(path, part)), label)
+    if needs.processes:
+        needed.processes.append(label)
+    if needs.locked_memory and _kernel(release) < ACCOUNTED_MEMORY:
+        needed.memory.append(label)
+
+
+def _kernel(release: str) -> tuple[int, int]:
+    """Return the version of a kernel; one that cannot be read counts as old."""
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _why_not(capability: Capability, dev: Path) -> str:
+    """Return why a capability is not granted; empty if it is."""
+    if capability.device and not any(dev.glob(capability.device)):
+        return f"where there is /dev/{capability.device}"
+    return "if wanted" if capability.optional else ""
+
+
+def _folder_of(path: Path, part: Part) -> Path:
+    """Return the folder to write into: an option that names a file means the one it is in."""
+    named = {location.option for location in part.needs.paths if location.write}
+    return path if any(option.endswith("Dir") for option in named) else path.parent
+
+
+def _secrets(survey: Survey) -> Iterator[str]:
+    if survey.credentials:
+        yield f"# Readable for root only; the config has them as ${{file:${{{CREDENTIALS}}}/NAME}}."
+        for name in survey.credentials:
+            yield f"LoadCredential={name}:{CREDENTIALS_FOLDER}/{name}"
+        yield ""
+    if survey.variables:
+        yield f"# NAME=value, a line each: {', '.join(survey.variables)}"
+        yield f"EnvironmentFile={ENVIRONMENT_FILE}"
+        yield ""
+
+
+def _sandbox(needed: _Loosened) -> Iterator[str]:
+    yield "NoNewPrivileges=yes"
+    yield "ProtectSystem=strict"
+    for folder, labels in needed.written.items():
+        yield f"# {_join(labels)}: its user must be allowed to write there"
+        yield f"ReadWritePaths={folder}"
+    yield from _switch("ProtectHome", "yes", "read-only", needed.homes)
+    yield from _switch("PrivateTmp", "yes", "no", needed.temporary)
+    yield from _capabilities(needed)
+    yield from _devices(needed)
+    for group, labels in needed.groups.items():
+        yield f"# {_join(labels)}"
+        yield f"SupplementaryGroups={group}"
+    yield from _switch("ProtectProc", "invisible", "default", needed.processes)
+    yield from (
+        f"{name}=yes"
+        for name in (
+            "ProtectClock",
+            "ProtectKernelLogs",
+            "ProtectKernelModules",
+            "ProtectKernelTunables",
+            "ProtectControlGroups",
+            "ProtectHostname",
+            "RestrictNamespaces",
+            "RestrictRealtime",
+            "RestrictSUIDSGID",
+            "LockPersonality",
+            "MemoryDenyWriteExecute",
+            "RemoveIPC",
+        )
+    )
+    for family, labels in needed.families.items():
+        yield f"# {family}: {_join(labels)}"
+    yield f"RestrictAddressFamilies={' '.join(['AF_UNIX', *needed.families])}"
+    yield "SystemCallArchitectures=native"
+    yield "SystemCallFilter=@system-service"
+    yield "SystemCallFilter=~@privileged @resources"
+    for call, labels in needed.calls.items():
+        yield f"# {_join(labels)}"
+        yield f"SystemCallFilter={call}"
+    yield "SystemCallErrorNumber=EPERM"
+    if needed.memory:
+        yield f"# {_join(needed.memory)}: before Linux 5.11"
+        yield "LimitMEMLOCK=infinity"
+    if needed.left_out:
+        yield "# Not granted:"
+        yield from (f"#   {line}" for line in dict.fromkeys(needed.left_out))
+
+
+def _capabilities(needed: _Loosened) -> Iterator[str]:
+    for name, labels in needed.capabilities.items():
+        yield f"# {name}: {_join(labels)}"
+    granted = " ".join(needed.capabilities)
+    yield f"CapabilityBoundingSet={granted}"
+    if granted:
+        yield f"AmbientCapabilities={granted}"
+        # In a user namespace of its own a capability means nothing to the kernel outside.
+        yield "PrivateUsers=no"
+    else:
+        yield "PrivateUsers=yes"
+
+
+def _devices(needed: _Loosened) -> Iterator[str]:
+    if not needed.devices:
+        yield "PrivateDevices=yes"
+        return
+    yield "PrivateDevices=no"
+    yield "DevicePolicy=closed"
+    for device, labels in needed.devices.items():
+        yield f"# {_join(labels)}"
+        yield f"DeviceAllow={device}"
+
+
+def _switch(name: str, strict: str, loose: str, labels: list[str]) -> Iterator[str]:
+    """Yield a line in its strict form, or in the loose one with those that need it."""
+    if labels:
+        yield f"# {_join(labels)}"
+    yield f"{name}={loose if labels else strict}"
+
+
+def _reload_line(executable: str, config: Path, can_reload: bool) -> str:
+    if can_reload:
+        return f"ExecReload={_words(executable, 'reload', '-c', str(config))}"
+    # Slim systems have no /bin/kill; every shell has its own.
+    return "ExecReload=/bin/sh -c 'kill -HUP $MAINPID'"
+
+
+def _words(*words: str) -> str:
+    """Return a command line as systemd.service(5) reads it."""
+    return " ".join(_quoted(word) for word in words)
+
+
+def _quoted(word: str) -> str:
+    escaped = word.replace("%", "%%").replace("$", "$$")
+    if escaped.strip("\"'") == escaped and not any(mark in escaped for mark in " \t\\;\"'"):
+        return escaped
+    inner = escaped.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{inner}"'
+
+
+def _add(table: dict[str, list[str]], key: str, label: str) -> None:
+    labels = table.setdefault(key, [])
+    if label not in labels:
+        labels.append(label)
+
+
+def _join(labels: list[str]) -> str:
+    return ", ".join(dict.fromkeys(" ".join(label.split()) for label in labels))
+
+
+def _is_below(path: Path, folders: tuple[str, ...]) -> bool:
+    return any(path == Path(folder) or Path(folder) in path.parents for folder in folders)
