@@ -1,4 +1,4 @@
-from pollect.support.distinct import Named, tell_apart
+from pollect.support.distinct import Named, shorten_apart, tell_apart
 
 
 def test_first_of_a_name_keeps_it_and_the_next_adds_its_identity() -> None:
@@ -21,3 +21,16 @@ def test_names_differ_within_their_group_only() -> None:
 
 def test_many_things_of_one_name_are_told_apart_in_linear_time() -> None:
     assert len(set(tell_apart([Named("", "")] * 50_000))) == 50_000
+
+
+def test_short_form_goes_to_the_name_that_looks_like_it() -> None:
+    def shorten(name: str) -> str:
+        return name.replace(".", "_")
+
+    assert shorten_apart(["eth0.1", "eth0_1", "eth1.2", "a.b_c", "a_b.c"], shorten) == {
+        "eth0.1": "eth0.1",
+        "eth0_1": "eth0_1",
+        "eth1.2": "eth1_2",
+        "a.b_c": "a_b_c",
+        "a_b.c": "a_b.c",
+    }

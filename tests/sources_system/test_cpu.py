@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pollect.api import Roots
+from pollect.api import BadResponse, Roots
 from pollect.testing import FakeClock, build_source
 from pollect_sources_system.cpu import MODES, CpuSource
 from tests.sources_system.node_exporter import NodeExporter, run_node_exporter
@@ -46,6 +46,42 @@ def test_idle_time_that_goes_back_counts_as_none(tmp_path: Path) -> None:
     found = read(source)
     assert found["mode_ratio", "all", "iowait"] == 0.0
     assert found["usage_ratio", "all"] == pytest.approx(0.5)
+
+
+def test_counter_does_not_fall_with_the_kernels(tmp_path: Path) -> None:
+    source = open_source(tmp_path)
+    seen = []
+    for iowait in (50, 49, 40, 51):
+        write_stat(tmp_path, 100, 0, 100, 1000, iowait, 0, 0, 0, 0, 0)
+        seen.append(read(source)["seconds_total", "all", "iowait"] * HERTZ)
+    assert seen == pytest.approx([50, 50, 50, 51])
+
+
+def test_counters_of_a_cpu_that_was_taken_out_start_again(tmp_path: Path) -> None:
+    source = open_source(tmp_path)
+    write_stat(tmp_path, 100, 0, 100, 10 * HERTZ, 50, 0, 0, 0, 0, 0)
+    read(source)
+    write_stat(tmp_path, 1, 0, 2, 3, 4, 0, 0, 0, 0, 0)
+    found = read(source)
+    assert found["seconds_total", "all", "user"] == pytest.approx(1 / HERTZ)
+    assert found["seconds_total", "all", "idle"] == pytest.approx(3 / HERTZ)
+    assert ("usage_ratio", "all") not in found
+
+
+def test_cpus_have_the_numbers_of_the_kernel(tmp_path: Path) -> None:
+    lines = ["cpu  4 0 0 40", "cpu0 1 0 0 10", "cpu2 3 0 0 30", "intr 5", "cpufreq 7"]
+    (tmp_path / "stat").write_text("\n".join(lines) + "\n")
+    source = open_source(tmp_path, per_core=True)
+    found = read(source)
+    assert {cpu for _, cpu, _ in found} == {"all", "0", "2"}
+    assert found["seconds_total", "2", "user"] == pytest.approx(3 / HERTZ)
+    assert source.troubles.texts() == ("CPU times: cannot make sense of the line 'cpufreq 7'",)
+
+
+def test_without_any_cpu_the_answer_is_bad(tmp_path: Path) -> None:
+    (tmp_path / "stat").write_text("cpu  a b\n")
+    with pytest.raises(BadResponse, match="expected the CPU times"):
+        read(open_source(tmp_path))
 
 
 def test_no_time_gives_no_ratio(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pollect.api import TargetUnavailable
+from pollect.api import Roots, TargetUnavailable
 from pollect.testing import build_source
 from pollect_sources_system.disk_usage import (
     DiskUsageSource,
@@ -102,16 +102,149 @@ def test_nothing_but_failing_paths_is_a_failure(tmp_path: Path) -> None:
         read(source)
 
 
-def test_two_paths_with_one_label_are_reported_once_and_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_two_paths_that_would_share_a_label_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a_b").mkdir()
-    source = open_source(disks=[str(tmp_path / "a" / "b"), str(tmp_path / "a_b")])
-    for _ in range(2):
-        assert len(read(source)) == 3
-    assert len(caplog.messages) == 1
-    assert "left out" in caplog.messages[0]
+    disks = [str(tmp_path / "a" / "b"), str(tmp_path / "a_b")]
+    found = probe(disks=disks)
+    labels = {disk for _, disk, _ in found}
+    assert len(labels) == 2
+    assert labels & {format_label(disks[0]), format_label(disks[1])}
+    assert labels & set(disks)
+
+
+FILE_SYSTEMS = "nodev\tsysfs\nnodev\ttmpfs\n\text4\n\tbtrfs\n\tsquashfs\nnodev\toverlay\n"
+
+
+class FakeMounts:
+    """A host's root and what its kernel says is mounted there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "host"
+        self.proc = folder / "host" / "proc"
+        self.mounts = self.proc / "1"
+        self.mounts.mkdir(parents=True)
+        (self.proc / "filesystems").write_text(FILE_SYSTEMS)
+        self._lines: list[str] = []
+
+    def mount(
+        self, point: str, device: str, fs_type: str = "ext4", *, root: str = "/", file: bool = False
+    ) -> None:
+        place = self.root / point.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if file:
+            place.touch()
+        else:
+            place.mkdir(exist_ok=True)
+        escaped = point.replace(" ", "\\040")
+        self.add(f"36 35 {device} {root} {escaped} rw,noatime master:1 - {fs_type} /dev/x rw")
+
+    def add(self, line: str) -> None:
+        self._lines.append(line)
+        (self.mounts / "mountinfo").write_text("\n".join(self._lines) + "\n")
+
+    def open(self, **section: object) -> DiskUsageSource:
+        roots = Roots(proc=self.proc, rootfs=self.root)
+        source = build_source(section, DiskUsageSource, roots=roots)
+        source.open()
+        return source  # type: ignore[return-value]
+
+    def probe(self, **section: object) -> set[str]:
+        return {label for _, label, _ in read(self.open(**section))}
+
+
+@pytest.fixture
+def mounts(tmp_path: Path) -> FakeMounts:
+    return FakeMounts(tmp_path)
+
+
+def test_files_that_are_mounted_are_no_disks(mounts: FakeMounts) -> None:
+    mounts.mount("/", "0:52", "overlay")
+    mounts.mount("/etc/resolv.conf", "8:1", root="/docker/resolv.conf", file=True)
+    mounts.mount("/etc/hosts", "8:1", root="/docker/hosts", file=True)
+    assert mounts.probe() == {"_"}
+
+
+def test_volume_of_a_container_is_reported_beside_its_root(mounts: FakeMounts) -> None:
+    mounts.mount("/etc/hosts", "8:1", root="/docker/hosts", file=True)
+    mounts.mount("/", "0:52", "overlay")
+    mounts.mount("/data", "8:1", root="/srv/data")
+    assert mounts.probe() == {"_", "_data"}
+    assert mounts.probe(excludeFsTypes="overlay") == {"_data"}
+    assert mounts.probe(exclude="/") == {"_data"}
+
+
+def test_shortest_mount_point_stands_for_its_device(mounts: FakeMounts) -> None:
+    mounts.mount("/srv/backup/deep", "8:17", root="/a")
+    mounts.mount("/srv", "8:17")
+    mounts.mount("/", "8:1")
+    mounts.mount("/home", "8:1", root="/home")
+    mounts.mount("/run", "0:20", "tmpfs")
+    mounts.mount("/snap/core", "7:0", "squashfs")
+    assert mounts.probe() == {"_", "_srv"}
+
+
+def test_place_with_a_blank_is_found(mounts: FakeMounts) -> None:
+    mounts.mount("/", "8:1")
+    mounts.mount("/mnt/my disk\u00a02", "8:33")
+    assert mounts.probe() == {"_", "_mnt_my disk\u00a02"}
+
+
+def test_line_that_makes_no_sense_costs_no_other_mount(mounts: FakeMounts) -> None:
+    mounts.add("36 35 8:99 /")
+    mounts.mount("/", "8:1")
+    source = mounts.open()
+    assert {label for _, label, _ in read(source)} == {"_"}
+    assert source.troubles.texts() == ("mounts: cannot make sense of the line '36 35 8:99 /'",)
+
+
+def test_old_table_of_mounts_will_do(mounts: FakeMounts) -> None:
+    (mounts.root / "data").mkdir()
+    (mounts.root / "note").touch()
+    (mounts.mounts / "mounts").write_text(
+        "/dev/sda1 / ext4 rw 0 0\n/dev/sdb1 /data ext4 rw 0 0\n/dev/sdc1 /note ext4 rw 0 0\n"
+    )
+    assert mounts.probe() == {"_", "_data"}
+
+
+def test_disks_of_the_config_are_those_of_the_host(mounts: FakeMounts) -> None:
+    (mounts.root / "only-there").mkdir()
+    assert mounts.probe(disks=["/only-there"]) == {"_only-there"}
+
+
+MOUNTED_FILE = """
+import sys
+from pollect.testing import build_source
+from pollect_sources_system.disk_usage import DiskUsageSource
+from tests.sources_system.readings import read
+
+source = build_source({}, DiskUsageSource)
+source.open()
+print(*sorted({label for _, label, _ in read(source)}))
+"""
+
+
+@pytest.mark.root
+def test_real_file_that_is_mounted_is_no_disk(tmp_path: Path) -> None:
+    """In a mount namespace of its own, with a disk that is a loop device."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    image, disk, file = tmp_path / "image", tmp_path / "disk", tmp_path / "resolv.conf"
+    disk.mkdir()
+    file.touch()
+    script = (
+        f"truncate -s 8m {image} && mkfs.ext4 -q {image} && mount -o loop {image} {disk} && "
+        f"touch {disk}/f && mount --bind {disk}/f {file} && "
+        f"exec {sys.executable} -c '{MOUNTED_FILE}'"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(done.stderr.strip()[-200:])
+    labels = done.stdout.split()
+    assert format_label(str(disk)) in labels
+    assert format_label(str(file)) not in labels
 
 
 def test_file_system_without_a_size_is_left_out() -> None:

@@ -114,14 +114,68 @@ def test_dots_become_underscores_after_the_filter(fake_proc: Path) -> None:
     assert {label for _, label in read(source)} == {"eth0_100"}
 
 
-def test_two_cards_with_one_label_are_reported_once_and_told(
-    fake_proc: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_two_cards_that_would_share_a_label_are_told_apart(fake_proc: Path) -> None:
     write_cards(fake_proc, eth0__1=(1, 1, 1, 1), eth0_1=(2, 2, 2, 2))
     source = open_source(fake_proc, FakeClock(), includeTotal=True)
     for _ in range(2):
-        assert read(source)["total_bytes_recv", "eth0_1"] == 1
-    assert caplog.messages == ["eth0_1: left out, its label eth0_1 is taken"]
+        found = read(source)
+        assert found["total_bytes_recv", "eth0.1"] == 1
+        assert found["total_bytes_recv", "eth0_1"] == 2
+
+
+@pytest.mark.parametrize("line", ["eth9: 1 2 3", "eth9", "eth9: 1 x 3 4 0 0 0 0 5 6 7 8 0 0 0 0"])
+def test_line_that_makes_no_sense_costs_only_itself(fake_proc: Path, line: str) -> None:
+    write_cards(fake_proc, eth0=(1, 1, 1, 1), eth1=(2, 2, 2, 2))
+    file = fake_proc / "net" / "dev"
+    sane = file.read_text()
+    file.write_text(sane.replace("eth1:", f"{line}\neth1:"))
+    source = open_source(fake_proc, FakeClock(), includeTotal=True)
+    assert {label for _, label in read(source)} == {"eth0", "eth1"}
+    assert source.troubles.texts() == (f"network cards: cannot make sense of the line {line!r}",)
+    file.write_text(sane)
+    read(source)
+    assert not source.troubles
+
+
+def test_card_may_have_any_name_the_kernel_allows(fake_proc: Path) -> None:
+    (fake_proc / "net" / "dev").write_bytes(
+        (HEADER + "eth0:1:7 1 0 0 0 0 0 0 8 1 0 0 0 0 0 0\n").encode()
+        + b"caf\xe9: 9 1 0 0 0 0 0 0 8 1 0 0 0 0 0 0\n"
+    )
+    found = read(open_source(fake_proc, FakeClock(), includeTotal=True))
+    assert found["total_bytes_recv", "eth0:1"] == 7
+    assert found["total_bytes_recv", "caf\udce9"] == 9
+
+
+def test_host_around_a_container_is_shown(tmp_path: Path) -> None:
+    proc = tmp_path / "proc"
+    for folder in ("1", "self"):
+        (proc / folder / "net").mkdir(parents=True)
+    write_cards(proc / "1", eth0=(1, 1, 1, 1), veth7=(2, 2, 2, 2))
+    write_cards(proc / "self", eth0=(9, 9, 9, 9))
+    card = tmp_path / "sys" / "class" / "net" / "eth0"
+    card.mkdir(parents=True)
+    for name, text in {
+        "operstate": "up",
+        "flags": "0x1003",
+        "mtu": "9000",
+        "speed": "2500",
+    }.items():
+        (card / name).write_text(f"{text}\n")
+    veth = card.parent / "veth7"
+    veth.mkdir()
+    for name, text in {"operstate": "down", "flags": "0x1002", "mtu": "1500"}.items():
+        (veth / name).write_text(f"{text}\n")
+    roots = Roots(proc=proc, sys=tmp_path / "sys", rootfs=tmp_path)
+    source = build_source({"includeTotal": True, "state": True}, InterfaceSource, roots=roots)
+    source.open()
+    found = read(source)
+    assert found["total_bytes_recv", "eth0"] == 1
+    assert found["up", "eth0"] == 1
+    assert found["mtu", "eth0"] == 9000
+    assert found["speed_bits", "eth0"] == 2.5e9
+    assert found["up", "veth7"] == 0
+    assert ("speed_bits", "veth7") not in found
 
 
 def test_loopback_counts_a_known_volume() -> None:

@@ -119,3 +119,34 @@ def test_written_file_shows_up_in_the_rates(tmp_path: Path) -> None:
     if not written or not Path("/proc/diskstats").read_text():
         pytest.skip("this host has no block device")
     assert max(written) >= size
+
+
+@pytest.mark.parametrize(
+    "line", ["   8 16 sdb 1 2", "garbage", "   8 16 sdb a b c d e f g h i j k"]
+)
+def test_line_that_makes_no_sense_costs_only_itself(tmp_path: Path, line: str) -> None:
+    write_disk(tmp_path, *range(1, 12))
+    file = tmp_path / "diskstats"
+    file.write_text(f"{line}\n{file.read_text()}")
+    source = open_source(tmp_path, includeTotal=True)
+    assert read(source)["total_read_count", "sda"] == 1
+    assert source.troubles.texts() == (
+        f"block devices: cannot make sense of the line {line.strip()!r}",
+    )
+
+
+def test_partition_of_an_old_kernel_has_four_columns(tmp_path: Path) -> None:
+    write_disk(tmp_path, 3, 8, 5, 16, name="sda1")
+    found = read(open_source(tmp_path, includeTotal=True))
+    assert found["total_read_bytes", "sda1"] == 8 * 512
+    assert found["total_write_count", "sda1"] == 5
+
+
+def test_devices_that_would_share_a_label_are_told_apart(tmp_path: Path) -> None:
+    write_disk(tmp_path, *[1] * 11, name="a.b")
+    text = (tmp_path / "diskstats").read_text()
+    write_disk(tmp_path, *[2] * 11, name="a_b")
+    (tmp_path / "diskstats").write_text(text + (tmp_path / "diskstats").read_text())
+    found = read(open_source(tmp_path, includeTotal=True))
+    assert found["total_read_count", "a.b"] == 1
+    assert found["total_read_count", "a_b"] == 2

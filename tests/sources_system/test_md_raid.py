@@ -78,6 +78,18 @@ def test_array_without_a_size_costs_no_other(tmp_path: Path) -> None:
     assert source.troubles.texts() == ("md0: expected the blocks of md0, got ' who knows'",)
 
 
+def test_array_of_no_blocks_and_a_name_beyond_ascii_costs_no_other(tmp_path: Path) -> None:
+    (tmp_path / "mdstat").write_bytes(
+        b"md_caf\xe9 : active raid1 sda1[0] sdb1[1]\n      0 blocks [2/2] [UU]\n"
+        b"      [>....]  resync =  0.0% (0/0) finish=0.0min\n\n"
+        b"md1 : active raid1 sda2[0] sdb2[1]\n      7 blocks [2/2] [UU]\n"
+    )
+    found = probe(tmp_path)
+    assert found["size_bytes", "md1"] == 7 * 1024
+    assert found["state", "md_caf\udce9", "resync"] == 1
+    assert ("sync_ratio", "md_caf\udce9") not in found
+
+
 def test_mdstat_without_a_single_readable_array_is_a_bad_response(tmp_path: Path) -> None:
     (tmp_path / "mdstat").write_text(BROKEN)
     with pytest.raises(BadResponse, match="expected the blocks of md0"):

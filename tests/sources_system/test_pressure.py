@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pollect.api import BadResponse, NoData, Roots
+from pollect.api import BadResponse, NoData, Roots, TargetUnavailable
 from pollect.testing import build_source
 from pollect_sources_system.pressure import PressureSource, parse_pressure
 from tests.sources_system.node_exporter import NodeExporter
@@ -55,3 +55,19 @@ def test_kernel_without_pressure_is_idle_with_one_warning(
 def test_rubbish_is_a_bad_response(line: str) -> None:
     with pytest.raises(BadResponse, match="expected pressure figures"):
         parse_pressure("cpu", line)
+
+
+def test_file_that_makes_no_sense_costs_only_its_resource(tmp_path: Path) -> None:
+    line = "some avg10=1.00 avg60=1.00 avg300=1.00 total=2000000\n"
+    folder = tmp_path / "pressure"
+    folder.mkdir()
+    (folder / "cpu").write_text("some nonsense\n")
+    (folder / "io").write_text(line)
+    source = open_source(tmp_path)
+    assert read(source)["seconds_total", "io", "some"] == 2
+    assert "cpu: expected pressure figures" in str(source.troubles)
+    (folder / "io").write_text("some nonsense\n")
+    with pytest.raises(TargetUnavailable, match="expected pressure figures"):
+        read(source)
+    (folder / "cpu").write_text(line)
+    assert read(source)["seconds_total", "cpu", "some"] == 2

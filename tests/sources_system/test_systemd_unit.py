@@ -5,7 +5,7 @@ import pytest
 from pollect.api import BadResponse, ConfigError, NoData, TargetUnavailable
 from pollect.testing import build_source
 from pollect.testing.programs import stand_in
-from pollect_sources_system.systemd_unit import SystemdUnitSource, parse_units
+from pollect_sources_system.systemd_unit import SystemdUnitSource
 from tests.sources_system.readings import Readings, read
 
 SHOWN = """Id=nginx.service
@@ -92,9 +92,25 @@ def test_units_are_needed(units: object) -> None:
         build_source({"units": units}, SystemdUnitSource)
 
 
-def test_rubbish_is_a_bad_response() -> None:
-    with pytest.raises(BadResponse, match="expected the properties of a unit"):
-        parse_units("hello\n")
+def test_nothing_but_rubbish_is_a_bad_response() -> None:
+    source = build_source({"units": "*"}, SystemdUnitSource)
+    source.open()
+    with (
+        stand_in("systemctl", stdout="hello\n"),
+        pytest.raises(BadResponse, match="expected the properties of a unit"),
+    ):
+        read(source)
+
+
+def test_unit_that_makes_no_sense_costs_only_itself() -> None:
+    source = build_source({"units": "*"}, SystemdUnitSource)
+    source.open()
+    with stand_in("systemctl", stdout=f"Id=half.service\nNRestarts=1\n\n{SHOWN}"):
+        assert read(source)["active", "nginx.service"] == 1
+    assert "units: expected the properties of a unit, got 'Id=half.service" in str(source.troubles)
+    with stand_in("systemctl", stdout=SHOWN):
+        read(source)
+    assert "units" not in source.troubles
 
 
 def test_failed_units_are_troubles_until_they_run_or_are_gone() -> None:

@@ -72,11 +72,20 @@ class Clock(Protocol):
 
 
 class Roots(msgspec.Struct, frozen=True):
-    """Where the kernel's file systems are mounted; a test points them at a fixture tree."""
+    """Where the host to be watched shows itself: this one, or the one around a container.
+
+    A test points them at a fixture tree.
+    """
 
     proc: Path = Path("/proc")
     sys: Path = Path("/sys")
     dev: Path = Path("/dev")
+    #: The root of its file systems.
+    rootfs: Path = Path("/")
+
+    def place(self, path: str | Path) -> Path:
+        """Return where an absolute path of the host is found here: `/host/mnt` for `/mnt`."""
+        return self.rootfs / Path(path).relative_to("/")
 
 
 class MetricFilter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -1,6 +1,7 @@
 """Source `Cpu`: what the CPUs of this host spend their time on.
 
-Read through psutil (`/proc/stat` on Linux). Cost of a probe: one small file. Time that virtual
+Read from `/proc/stat`, elsewhere through psutil. Cost of a probe: one small file. CPUs have the
+numbers that the kernel gives them: one that is switched off leaves a gap. Time that virtual
 machines get is part of `user`, as the kernel counts it. The ratios appear from the second probe on.
 """
 
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from pollect.api import (
+    BadResponse,
     Kind,
     Metric,
     Sample,
@@ -19,13 +21,21 @@ from pollect.api import (
     SourceContext,
     TargetUnavailable,
 )
+from pollect_sources_system.kernel import (
+    ALL,
+    ON_LINUX,
+    note_problems,
+    parse_cpu_times,
+    read_text,
+)
 from pollect_sources_system.load_psutil import load_psutil
 
-#: Label value for all CPUs together.
-ALL = "all"
 #: Together they are all the time there is; systems other than Linux know only some of them.
 MODES = ("user", "nice", "system", "iowait", "irq", "softirq", "steal", "idle")
-IDLE_MODES = frozenset({"idle", "iowait"})
+IDLE = "idle"
+IDLE_MODES = frozenset({IDLE, "iowait"})
+#: A larger fall of the idle time is a new beginning, as for node_exporter.
+RESET_SECONDS = 3.0
 
 USAGE = Metric(
     "usage_ratio",
@@ -67,27 +77,49 @@ class CpuSource(Source[CpuConfig]):
         self._last: dict[str, dict[str, float]] = {}
 
     def open(self) -> None:
-        self._psutil = load_psutil(self.context.roots)
+        if not ON_LINUX:
+            self._psutil = load_psutil(self.context.roots)
 
     def probe(self) -> Iterable[Sample]:
         samples: list[Sample] = []
-        current = self._read()
-        for cpu, seconds in current.items():
+        current: dict[str, dict[str, float]] = {}
+        for cpu, read in self._read().items():
+            last = self._last.get(cpu)
+            seconds = current[cpu] = hold_back(last or {}, read)
             samples += [SECONDS.sample(value, cpu, mode) for mode, value in seconds.items()]
-            if cpu in self._last:
-                samples += share_samples(cpu, self._last[cpu], seconds)
+            if last is not None:
+                samples += share_samples(cpu, last, seconds)
         self._last = current
         return samples
 
     def _read(self) -> dict[str, dict[str, float]]:
+        per_core = self.config.per_core or self.config.details
         try:
-            cpus = {ALL: self._psutil.cpu_times()}
-            if self.config.per_core or self.config.details:
+            if ON_LINUX:
+                table = parse_cpu_times(read_text(self.context.roots.proc / "stat"))
+                note_problems(self.troubles, "CPU times", table.problems)
+                cpus = {cpu: row for cpu, row in table.rows.items() if per_core or cpu == ALL}
+                if not cpus:
+                    raise BadResponse("expected the CPU times of the kernel, found none")
+                return cpus
+            found = {ALL: self._psutil.cpu_times()}
+            if per_core:
                 cores = self._psutil.cpu_times(percpu=True)
-                cpus |= {str(core): times for core, times in enumerate(cores)}
+                found |= {str(core): times for core, times in enumerate(cores)}
         except OSError as error:
             raise TargetUnavailable(f"cannot read the CPU times: {error}") from error
-        return {cpu: select_modes(times) for cpu, times in cpus.items()}
+        return {cpu: select_modes(times) for cpu, times in found.items()}
+
+
+def hold_back(last: dict[str, float], now: dict[str, float]) -> dict[str, float]:
+    """Return the seconds of `now`, where none is smaller than that of `last`.
+
+    The kernel's idle and iowait times may fall a little (proc(5)), which a counter must not. When
+    idle falls by seconds the CPU was taken out and put back, and all of them start again.
+    """
+    if last.get(IDLE, 0.0) - now.get(IDLE, 0.0) > RESET_SECONDS:
+        return now
+    return {mode: max(seconds, last.get(mode, 0.0)) for mode, seconds in now.items()}
 
 
 def select_modes(times: Any) -> dict[str, float]:
@@ -97,7 +129,6 @@ def select_modes(times: Any) -> dict[str, float]:
 
 def share_samples(cpu: str, last: dict[str, float], now: dict[str, float]) -> list[Sample]:
     """Return what each mode, and work as a whole, took of the time between two readings."""
-    # The kernel's idle and iowait times may go back a little (proc(5)): no time, then.
     spent = {mode: max(0.0, now[mode] - last.get(mode, 0.0)) for mode in now}
     total = sum(spent.values())
     if not total:

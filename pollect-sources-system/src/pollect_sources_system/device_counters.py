@@ -1,10 +1,10 @@
 """What network cards and disks have in common: counters per device, their rates and totals."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pollect.api import Kind, Metric, Sample
+from pollect.support.distinct import shorten_apart
 from pollect.support.filters import NameFilter
 from pollect.support.rates import Rates
 
@@ -12,7 +12,7 @@ from pollect.support.rates import Rates
 class Counter(NamedTuple):
     """One counter of the kernel and how it is reported."""
 
-    #: Its field in the tuple that psutil gives for a device.
+    #: Its field in the row of a device, named as psutil names it.
     field: str
     #: What it moves per second.
     rate: Metric
@@ -32,32 +32,19 @@ def declare_counter(label: str, field: str, rate: str, total: str, unit: str, wh
 class DeviceCounters:
     """The counters of all devices of one kind, from probe to probe."""
 
-    def __init__(
-        self, counters: Sequence[Counter], devices: NameFilter, log: logging.Logger
-    ) -> None:
+    def __init__(self, counters: Sequence[Counter], devices: NameFilter) -> None:
         self._counters = counters
         self._filter = devices
-        self._log = log
         self._rates: Rates[str] = Rates()
-        self._warned: set[str] = set()
 
     def select(self, devices: Mapping[str, Any]) -> dict[str, Any]:
         """Return label -> fields of the devices that the config wants.
 
-        Dots in a name become underscores. Of two names that then are one label the first is
-        reported, and the log told once.
+        Dots in a name become underscores, unless the result is the label of another device.
         """
-        selected: dict[str, Any] = {}
-        for name, fields in devices.items():
-            if not self._filter.accepts(name):
-                continue
-            label = name.replace(".", "_")
-            if label not in selected:
-                selected[label] = fields
-            elif name not in self._warned:
-                self._warned.add(name)
-                self._log.warning("%s: left out, its label %s is taken", name, label)
-        return selected
+        wanted = [name for name in devices if self._filter.accepts(name)]
+        labels = shorten_apart(wanted, lambda name: name.replace(".", "_"))
+        return {labels[name]: devices[name] for name in wanted}
 
     def samples(self, now: float, devices: Mapping[str, Any], *, totals: bool) -> list[Sample]:
         """Return the rates since the last call and, with `totals`, the counters themselves.

@@ -3,6 +3,9 @@
 Asked by statvfs(3), which hangs when the server of a network or FUSE mount is gone. So the calls
 run in a helper thread: a mount that gives no answer in time is left out until its call returned,
 and no second call is started for it. Cost of a probe: one thread and a system call per mount.
+
+Without `disks` the mounts are those of `/proc/self/mountinfo` (proc(5)), elsewhere psutil's. Of the
+host around a container they are those of its process 1, asked below the `rootfs` of the roots.
 """
 
 import os
@@ -10,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import ModuleType
 from typing import Annotated, NamedTuple
@@ -26,13 +30,27 @@ from pollect.api import (
     SourceContext,
     TargetUnavailable,
 )
+from pollect.support.distinct import shorten_apart
 from pollect.support.filters import NameFilter, Names
+from pollect_sources_system.kernel import (
+    ON_LINUX,
+    Mount,
+    note_problems,
+    parse_filesystems,
+    parse_mountinfo,
+    parse_mounts,
+    read_of_namespace,
+    read_text,
+)
 from pollect_sources_system.load_psutil import load_psutil
 
 #: How long statvfs may take before a mount counts as stuck; node_exporter allows the same.
 LIMIT_SECONDS = 5.0
 #: After this long without an answer the mounts still waiting get another thread.
 PATIENCE_SECONDS = 0.1
+ROOT = "/"
+#: What the troubles call the list of mounts.
+MOUNTS = "mounts"
 #: Images that can only be read: they are always full.
 IMAGE_TYPES = ("squashfs", "erofs", "iso9660", "udf")
 
@@ -116,18 +134,18 @@ class DiskUsageSource(Source[DiskUsageConfig]):
         self._filter = NameFilter(exclude=config.exclude)
         self._type_filter = NameFilter(exclude=config.exclude_fs_types)
         self._reader = SpaceReader(min(LIMIT_SECONDS, self.deadline_seconds() / 2))
-        self._warned: set[str] = set()
 
     def open(self) -> None:
-        if not self._disks:
+        if not self._disks and not ON_LINUX:
             self._psutil = load_psutil(self.context.roots)
 
     def probe(self) -> Iterable[Sample]:
         disks = self._label(self._disks or self._discover())
-        answers = self._reader.read(disks)
+        places = {disk: str(self._place(disk)) for disk in disks}
+        answers = self._reader.read(places.values())
         samples: list[Sample] = []
         for disk, label in disks.items():
-            answer = answers.get(disk)
+            answer = answers.get(places[disk])
             if isinstance(answer, Space):
                 self.troubles.works(disk)
                 samples += self._samples(label, answer)
@@ -135,29 +153,59 @@ class DiskUsageSource(Source[DiskUsageConfig]):
                 self.troubles.failed(disk, "stuck: its file system does not answer")
             else:
                 self.troubles.failed(disk, answer.strerror or answer)
-        self.troubles.keep(disks)
+        self.troubles.keep({*disks, MOUNTS})
         if not samples and str(self.troubles):
             raise TargetUnavailable(str(self.troubles))
         return samples
 
+    def _place(self, disk: str) -> str | Path:
+        """Return where a path of the host is found here."""
+        return self.context.roots.place(disk) if disk.startswith("/") else disk
+
     def _discover(self) -> list[str]:
-        mounts: dict[str, str] = {}
-        for part in self._psutil.disk_partitions(all=False):
-            if self._type_filter.accepts(part.fstype) and self._filter.accepts(part.mountpoint):
-                mounts.setdefault(part.device, part.mountpoint)
-        # In a container the root is an overlay, which is backed by no device.
-        return list(mounts.values()) or ["/"]
+        if not ON_LINUX:
+            parts = self._psutil.disk_partitions(all=False)
+            mounts = [Mount(part.mountpoint, part.fstype, part.device, "/") for part in parts]
+            types = {mount.fs_type for mount in mounts}
+        else:
+            mounts, types = self._read_mounts()
+        by_device: dict[str, list[Mount]] = {}
+        for mount in mounts:
+            if mount.fs_type in types and self._is_wanted(mount) and self._is_folder(mount):
+                by_device.setdefault(mount.device, []).append(mount)
+        found = [min((m.point for m in each), key=len) for each in by_device.values()]
+        root = next((mount for mount in mounts if mount.point == ROOT), None)
+        # In a container and on some routers the root is an overlay, which no device backs; it is
+        # the disk that fills up all the same.
+        if not found or (ROOT not in found and root is not None and self._is_wanted(root)):
+            found.insert(0, ROOT)
+        return found
+
+    def _read_mounts(self) -> tuple[list[Mount], set[str]]:
+        """Return what is mounted, and the types that a device backs."""
+        roots = self.context.roots
+        try:
+            try:
+                table = parse_mountinfo(read_of_namespace(roots, "mountinfo"))
+            except FileNotFoundError:
+                table = parse_mounts(read_of_namespace(roots, "mounts"))
+            types = parse_filesystems(read_text(roots.proc / "filesystems"))
+        except OSError as error:
+            self.troubles.failed(MOUNTS, f"cannot be listed, only / is reported: {error}")
+            return [], set()
+        note_problems(self.troubles, MOUNTS, table.problems)
+        # fuseblk is what NTFS and exFAT are mounted as when a program serves them.
+        return list(table.rows.values()), {*types, "fuseblk"}
+
+    def _is_wanted(self, mount: Mount) -> bool:
+        return self._type_filter.accepts(mount.fs_type) and self._filter.accepts(mount.point)
+
+    def _is_folder(self, mount: Mount) -> bool:
+        """Whether it is a folder, as opposed to a file such as /etc/resolv.conf of a container."""
+        return mount.root == ROOT or os.path.isdir(self._place(mount.point))
 
     def _label(self, disks: Sequence[str]) -> dict[str, str]:
-        labels: dict[str, str] = {}
-        for disk in dict.fromkeys(disks):
-            label = format_label(disk)
-            if label not in labels.values():
-                labels[disk] = label
-            elif disk not in self._warned:
-                self._warned.add(disk)
-                self.log.warning("%s: left out, its label %s is taken", disk, label)
-        return labels
+        return shorten_apart(dict.fromkeys(disks), format_label)
 
     def _samples(self, label: str, space: Space) -> Iterable[Sample]:
         if space.total:
@@ -203,7 +251,7 @@ class SpaceReader:
                     self._start(todo, results)
                 continue
             answers[path] = answer
-        self._pending.difference_update(todo)  # nobody came to ask them
+        self._pending.difference_update(todo)  # no thread came to ask them
         todo.clear()
         return answers
 

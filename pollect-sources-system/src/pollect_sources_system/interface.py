@@ -1,23 +1,44 @@
 """Source `Interface`: traffic of the network cards of this host's network namespace.
 
-Read through psutil (`/proc/net/dev` on Linux). Cost of a probe: one small file; with `state` also
-a few system calls per card.
+Read from `/proc/net/dev`, elsewhere through psutil. Cost of a probe: one small file; with `state`
+also a few system calls per card. Of the host around a container it shows the namespace of process
+1, and the state as in `/sys/class/net`.
 """
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import ModuleType
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
 
-from pollect.api import Metric, Sample, Source, SourceConfig, SourceContext, TargetUnavailable
+from pollect.api import (
+    Metric,
+    Roots,
+    Sample,
+    Source,
+    SourceConfig,
+    SourceContext,
+    TargetUnavailable,
+)
 from pollect.support.filters import NameFilter, Names
 from pollect_sources_system.device_counters import DeviceCounters, declare_counter
+from pollect_sources_system.kernel import (
+    ON_LINUX,
+    note_problems,
+    parse_net_dev,
+    read_of_namespace,
+    read_text,
+)
 from pollect_sources_system.load_psutil import load_psutil
 
 LABELS = ("interface",)
 BITS_PER_MEGABIT = 1_000_000
+#: Of `flags` in if.h: the card is switched on.
+IFF_UP = 1
+#: Values of `operstate` with which a card works; drivers of virtual ones say `unknown`.
+RUNNING = frozenset({"up", "unknown"})
 
 
 _counter = functools.partial(declare_counter, "interface")
@@ -84,7 +105,6 @@ class InterfaceSource(Source[InterfaceConfig]):
         self._counters = DeviceCounters(
             (*TRAFFIC, *ERRORS) if config.errors or config.details else TRAFFIC,
             NameFilter(config.include, config.exclude),
-            self.log,
         )
 
     def open(self) -> None:
@@ -92,22 +112,74 @@ class InterfaceSource(Source[InterfaceConfig]):
 
     def probe(self) -> Iterable[Sample]:
         try:
-            # nowrap=True would take the counters of a card made anew for an overflow and add
-            # the old ones to them, for every user of psutil in the process.
-            cards = self._psutil.net_io_counters(pernic=True, nowrap=False)
+            cards = self._read_cards()
             now = self.context.clock.monotonic()
-            states = self._psutil.net_if_stats() if self._wants_state else {}
+            states = self._read_states(cards) if self._wants_state else {}
         except OSError as error:
             raise TargetUnavailable(f"cannot read the network cards: {error}") from error
         selected = self._counters.select(cards)
         samples = self._counters.samples(now, selected, totals=self.config.include_total)
         for label, state in self._counters.select(states).items():
             samples.append(UP.sample(float(state.isup), label))
-            samples.append(MTU.sample(state.mtu, label))
-            if state.speed:
+            if state.mtu:
+                samples.append(MTU.sample(state.mtu, label))
+            if state.speed > 0:
                 samples.append(SPEED.sample(state.speed * BITS_PER_MEGABIT, label))
         return samples
+
+    def _read_cards(self) -> Mapping[str, Any]:
+        if ON_LINUX:
+            table = parse_net_dev(read_of_namespace(self.context.roots, "net/dev"))
+            note_problems(self.troubles, "network cards", table.problems)
+            return table.rows
+        # nowrap=True would take the counters of a card made again for an overflow and add the
+        # old ones to them, for every user of psutil in the process.
+        found: Mapping[str, Any] = self._psutil.net_io_counters(pernic=True, nowrap=False)
+        return found
+
+    def _read_states(self, cards: Iterable[str]) -> Mapping[str, Any]:
+        if self.context.roots == Roots():
+            found: Mapping[str, Any] = self._psutil.net_if_stats()
+            return found
+        return read_states(self.context.roots.sys / "class" / "net", cards)
 
     @property
     def _wants_state(self) -> bool:
         return self.config.state or self.config.details
+
+
+class State(NamedTuple):
+    """The state of a card, its fields named as psutil names them; 0 where it is not known."""
+
+    isup: bool
+    #: Megabits per second.
+    speed: int
+    mtu: int
+
+
+def read_states(folder: Path, cards: Iterable[str]) -> dict[str, State]:
+    """Return the states of `cards` as `/sys/class/net` shows them; one that is gone is left out."""
+    return {
+        card: State(
+            _read(folder / card / "operstate") in RUNNING
+            and bool(_read_number(folder / card / "flags") & IFF_UP),
+            _read_number(folder / card / "speed"),
+            _read_number(folder / card / "mtu"),
+        )
+        for card in cards
+        if (folder / card).is_dir()
+    }
+
+
+def _read(file: Path) -> str:
+    try:
+        return read_text(file).strip()
+    except OSError:
+        return ""  # the driver does not know
+
+
+def _read_number(file: Path) -> int:
+    try:
+        return int(_read(file), 0)
+    except ValueError:
+        return 0

@@ -1,7 +1,7 @@
 """Source `IO`: activity of the block devices of this host.
 
-Read through psutil (`/proc/diskstats` on Linux, where partitions, `dm-*` and `loop*` are devices
-too). Cost of a probe: one small file. Everything but the totals appears from the second probe on.
+Read from `/proc/diskstats`, where partitions, `dm-*` and `loop*` are devices too; elsewhere through
+psutil. Cost of a probe: one small file. Everything but the totals appears from the second probe on.
 """
 
 import functools
@@ -22,6 +22,7 @@ from pollect.api import (
 from pollect.support.filters import NameFilter, Names
 from pollect.support.rates import Rates
 from pollect_sources_system.device_counters import DeviceCounters, declare_counter
+from pollect_sources_system.kernel import ON_LINUX, note_problems, parse_diskstats, read_text
 from pollect_sources_system.load_psutil import load_psutil
 
 LABELS = ("disk",)
@@ -87,9 +88,7 @@ class IOSource(Source[IOConfig]):
 
     def __init__(self, config: IOConfig, context: SourceContext) -> None:
         super().__init__(config, context)
-        self._counters = DeviceCounters(
-            COUNTERS, NameFilter(config.include, config.exclude), self.log
-        )
+        self._counters = DeviceCounters(COUNTERS, NameFilter(config.include, config.exclude))
         self._times: Rates[str] = Rates()
 
     def open(self) -> None:
@@ -97,8 +96,7 @@ class IOSource(Source[IOConfig]):
 
     def probe(self) -> Iterable[Sample]:
         try:
-            # nowrap=True would add the old counters of a device to those of its successor.
-            devices = self._psutil.disk_io_counters(perdisk=True, nowrap=False)
+            devices = self._read_devices()
         except (OSError, NotImplementedError) as error:
             raise TargetUnavailable(f"cannot read the disk activity: {error}") from error
         now = self.context.clock.monotonic()
@@ -107,6 +105,15 @@ class IOSource(Source[IOConfig]):
         if self.config.latency or self.config.details:
             samples += self._latencies(now, selected)
         return samples
+
+    def _read_devices(self) -> Mapping[str, Any]:
+        if ON_LINUX:
+            table = parse_diskstats(read_text(self.context.roots.proc / "diskstats"))
+            note_problems(self.troubles, "block devices", table.problems)
+            return table.rows
+        # nowrap=True would add the old counters of a device to those of its successor.
+        found: Mapping[str, Any] = self._psutil.disk_io_counters(perdisk=True, nowrap=False)
+        return found
 
     def _latencies(self, now: float, devices: Mapping[str, Any]) -> list[Sample]:
         samples = []

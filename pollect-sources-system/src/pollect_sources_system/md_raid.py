@@ -23,6 +23,7 @@ from pollect.api import (
     SourceConfig,
     TargetUnavailable,
 )
+from pollect_sources_system.kernel import read_text
 
 BYTES_PER_BLOCK = 1024
 #: What an array does, as far as the kernel shows it.
@@ -66,7 +67,7 @@ class MdRaidSource(Source[SourceConfig]):
 
     def probe(self) -> Iterable[Sample]:
         try:
-            text = (self.context.roots.proc / "mdstat").read_text("ascii")
+            text = read_text(self.context.roots.proc / "mdstat")
         except FileNotFoundError as error:
             raise NoData("this host has no software RAID") from error
         except OSError as error:
@@ -171,6 +172,11 @@ def parse_array(head: re.Match[str], body: str) -> Array:
         required=int(counts["required"]) if counts else None,
         size_bytes=int(blocks["blocks"]) * BYTES_PER_BLOCK,
         state=action["action"] if action else head["state"],
-        progress=int(progress["done"]) / int(progress["all"]) if action and progress else None,
+        progress=_ratio(progress) if action and progress else None,
         container=_CONTAINER.search(body) is not None,
     )
+
+
+def _ratio(progress: re.Match[str]) -> float | None:
+    whole = int(progress["all"])
+    return int(progress["done"]) / whole if whole else None

@@ -65,13 +65,17 @@ class PressureSource(Source[SourceConfig]):
     metrics = (RATIO, SECONDS)
 
     def open(self) -> None:
-        if not any(self._read(resource) for resource in RESOURCES):
+        folder = self.context.roots.proc / "pressure"
+        if not any((folder / resource).exists() for resource in RESOURCES):
             self.log.warning("idle: %s", UNSUPPORTED)
 
     def probe(self) -> Iterable[Sample]:
         samples: list[Sample] = []
         for resource in RESOURCES:
-            samples += parse_pressure(resource, self._read(resource))
+            with self.troubles.part(resource):
+                samples += parse_pressure(resource, self._read(resource))
+        if not samples and self.troubles:
+            raise TargetUnavailable(str(self.troubles))
         if not samples:
             raise NoData(UNSUPPORTED)
         return samples

@@ -23,6 +23,7 @@ from pollect.api import (
     SourceContext,
 )
 from pollect.support.process import Command, CommandOverride, program_timeout
+from pollect_sources_system.kernel import Table, note_problems
 
 SYSTEMCTL = Program("systemctl", "systemd")
 PROPERTIES = (
@@ -36,6 +37,8 @@ PROPERTIES = (
 )
 #: Of a unit as a whole (systemd(1)); SubState is finer and differs by kind of unit.
 STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivating")
+#: What the troubles call the answers that make no sense.
+UNREADABLE = "units"
 NOT_ACCOUNTED = 2**64 - 1
 NANOSECONDS_PER_SECOND = 1_000_000_000
 
@@ -101,10 +104,13 @@ class SystemdUnitSource(Source[SystemdUnitConfig]):
         wanted = f"--property={','.join(PROPERTIES)}"
         arguments = ("show", wanted, "--no-pager", "--", *self._units)
         timeout = program_timeout(self.deadline_seconds())
-        units = parse_units(self._command.run(*arguments, timeout=timeout).stdout)
+        units, problems = parse_units(self._command.run(*arguments, timeout=timeout).stdout)
+        if not units and problems:
+            raise BadResponse(problems[0])
+        note_problems(self.troubles, UNREADABLE, problems)
         if not units:
             raise NoData("no such unit is loaded", withdraw=True)
-        self.troubles.keep(units)
+        self.troubles.keep({UNREADABLE, *units})
         for name, properties in units.items():
             if properties["ActiveState"] == "failed":
                 self.troubles.failed(name, "failed")
@@ -113,20 +119,20 @@ class SystemdUnitSource(Source[SystemdUnitConfig]):
         return [sample for unit in units.values() for sample in unit_samples(unit)]
 
 
-def parse_units(text: str) -> dict[str, Mapping[str, str]]:
-    """Return the properties of each unit by its name; raises `BadResponse`.
+def parse_units(text: str) -> Table[Mapping[str, str]]:
+    """Return the properties of each unit by its name, and what makes no sense.
 
     A unit that several names lead to is there once.
     """
     units: dict[str, Mapping[str, str]] = {}
+    problems: list[str] = []
     for block in text.strip().split("\n\n"):
         properties = dict(line.partition("=")[::2] for line in block.splitlines())
-        if not properties:
-            continue
-        if "Id" not in properties or "ActiveState" not in properties:
-            raise BadResponse(f"expected the properties of a unit, got {block[:80]!r}")
-        units[properties["Id"]] = properties
-    return units
+        if "Id" in properties and "ActiveState" in properties:
+            units[properties["Id"]] = properties
+        elif properties:
+            problems.append(f"expected the properties of a unit, got {block[:80]!r}")
+    return Table(units, problems)
 
 
 def unit_samples(properties: Mapping[str, str]) -> Iterable[Sample]:

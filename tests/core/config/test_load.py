@@ -15,6 +15,7 @@ from pollect.api import Metric, Secret, Source
 from pollect.config.load import find_config, load_config
 from pollect.config.root import Config, ExecutorSection
 from pollect.errors import ConfigError, InvalidConfig, PluginLoadError, UnknownPlugin
+from pollect.plugin import Roots
 from tests.core.config.fakes import GaugeConfig, GaugeSource, ListenConfig, ListenWriter, Types
 
 SECRETS = ("geheim", "s3cret")
@@ -271,6 +272,34 @@ def test_state_folder_is_that_of_the_user_by_default(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert load(tmp_path, MINIMAL).state_dir == tmp_path / ".local/state/pollect"
+
+
+HOST = Roots(
+    proc=Path("/host/proc"), sys=Path("/host/sys"), dev=Path("/host/dev"), rootfs=Path("/host")
+)
+ROOTS = {
+    "unset": ({}, "", Roots()),
+    "environment": ({"POLLECT_ROOT": "/host"}, "", HOST),
+    "config": ({}, "roots: {rootfs: /host}\n", HOST),
+    "each": (
+        {"POLLECT_ROOT": "/elsewhere"},
+        "roots: {proc: /host/proc, sys: /host/sys, dev: /host/dev, rootfs: /host}\n",
+        HOST,
+    ),
+    "one": ({}, "roots: {proc: /host/proc}\n", Roots(proc=Path("/host/proc"))),
+}
+
+
+@pytest.mark.parametrize("case", ROOTS)
+def test_roots_of_the_host(tmp_path: Path, case: str) -> None:
+    environ, option, expected = ROOTS[case]
+    assert load(tmp_path, option + MINIMAL, **environ).roots == expected
+
+
+def test_place_of_a_path_of_the_host() -> None:
+    assert HOST.place("/mnt/data") == Path("/host/mnt/data")
+    assert HOST.place("/") == Path("/host")
+    assert Roots().place("/mnt/data") == Path("/mnt/data")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from textwrap import wrap
@@ -12,6 +13,7 @@ import yaml
 
 from pollect.cli.session import Session, log_options
 from pollect.config.load import load_config
+from pollect.config.roots import choose_roots
 from pollect.discovery.registry import Registry
 from pollect.discovery.requirements import State, judge
 from pollect.errors import ConfigError, describe
@@ -44,7 +46,7 @@ def init(session: Session, file: str, force: bool) -> int:
     """
     session.start_command_log()
     registry = Registry()
-    suggestions = list(find_suggestions(registry, Roots()))
+    suggestions = list(find_suggestions(registry, choose_roots(None, Path.cwd(), os.environ)))
     text = format_config(suggestions)
     if file == STDOUT:
         print(text, end="")

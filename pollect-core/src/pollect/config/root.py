@@ -19,11 +19,12 @@ from pollect.config.fleet import FleetOptions
 from pollect.config.labels import check_labels, warn_of_hidden_labels
 from pollect.config.plausible import check_source, check_threads
 from pollect.config.problems import Problems
+from pollect.config.roots import RootsOptions, choose_roots
 from pollect.config.scalars import boolean
 from pollect.config.sections import SectionReader
 from pollect.config.words import describe_value
 from pollect.errors import ConfigError, MissingDependency, PluginError, UnknownPlugin
-from pollect.plugin import Seconds, Source, SourceConfig, Writer, WriterConfig
+from pollect.plugin import Roots, Seconds, Source, SourceConfig, Writer, WriterConfig
 
 DEFAULT_TICK_SECONDS = 10.0
 DEFAULT_THREADS = 5
@@ -80,6 +81,7 @@ class Config(msgspec.Struct, frozen=True):
     tick_time: float
     labels: dict[str, str]
     state_dir: Path
+    roots: Roots
     self_metrics: bool
     shutdown_timeout: float
     keep_stale: bool
@@ -125,6 +127,10 @@ class RootOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             description="Folder for what outlives a restart, relative to the config file; "
             "default: $STATE_DIRECTORY, else pollect's folder in the XDG state folder."
         ),
+    ] = None
+    roots: Annotated[
+        RootsOptions | None,
+        Meta(description="Where the host is mounted, to show it from inside a container."),
     ] = None
     self_metrics: Annotated[
         bool, Meta(description="Whether pollect reports metrics of itself.")
@@ -224,6 +230,7 @@ def read_root(
         tick_time=_tick_seconds(options),
         labels=options.labels,
         state_dir=_state_dir(options.state_dir, file, environ),
+        roots=choose_roots(options.roots, file.absolute().parent, environ),
         self_metrics=options.self_metrics,
         shutdown_timeout=options.shutdown_timeout,
         keep_stale=options.keep_stale,

@@ -160,6 +160,7 @@ class _Builder:
             config_dir=self._config.directory,
             state_dir=self._config.state_dir,
             config_file=self._config.file.absolute(),
+            roots=self._config.roots,
             stopping=self._stopping,
         )
         source = self._old_sources.get(context.id)

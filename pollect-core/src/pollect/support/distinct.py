@@ -4,7 +4,7 @@ Drives, sensors, zones and radios are known by names that their devices chose, a
 choose one twice. A dictionary keyed by such a name keeps only the last of them.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import NamedTuple
 
 
@@ -44,3 +44,20 @@ def tell_apart(things: Iterable[Named]) -> list[str]:
         kept.add((thing.group, name))
         names.append(name)
     return names
+
+
+def shorten_apart(names: Iterable[str], shorten: Callable[[str], str]) -> dict[str, str]:
+    """Return a label for each name: its short form, if it has that for itself.
+
+    Of several names with one short form the one that looks like it, or else the first in the
+    alphabet, gets it; the others stay as they are. A short form never looks like another name.
+    """
+    labels: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    names = list(names)
+    for name in sorted(names, key=lambda name: (name != shorten(name), name)):
+        owners.setdefault(shorten(name), name)
+    for name in names:
+        short = shorten(name)
+        labels[name] = short if owners[short] == name else name
+    return labels
