@@ -12,6 +12,15 @@ from typing import NamedTuple
 _TOO_LONG = 200
 
 
+class Headline(NamedTuple):
+    """Which series of a metric tell most of the source, and what they are called at a glance."""
+
+    #: In a word or two: `used`, `1 min`; the labels that `labels` does not name follow it.
+    title: str = ""
+    #: Only series with exactly these labels: `{"type": "used"}`.
+    labels: Mapping[str, str] = {}
+
+
 class Panel(NamedTuple):
     """How to draw a metric, where its unit and kind do not say it all."""
 

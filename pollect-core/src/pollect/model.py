@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from pollect.hints import Alert, Panel
+from pollect.hints import Alert, Headline, Panel
 
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]+")
 #: Stands for what is not text, as in Unicode.
@@ -42,7 +42,8 @@ class Metric:
     value needs no name of its own. `unit` is a word in plural base form (`bytes`, `seconds`,
     `celsius`, `ratio`) or a symbol a device prescribes (`°C`).
 
-    `headline` marks the two or three values that tell most of the source, `panel` says how to draw
+    `headline` marks the two or three values that tell most of the source (all series of the
+    metric, or those a `Headline` picks), `panel` says how to draw
     them, `alerts` when they are worth a message: hints, which are neither
     compared nor kept in a spool.
 
@@ -56,7 +57,7 @@ class Metric:
     unit: Final[str]  # type: ignore[misc]
     kind: Final[Kind]  # type: ignore[misc]
     labels: Final[tuple[str, ...]]  # type: ignore[misc]
-    headline: Final[bool]  # type: ignore[misc]
+    headline: Final[tuple[Headline, ...]]  # type: ignore[misc]
     panel: Final[Panel | None]  # type: ignore[misc]
     alerts: Final[tuple[Alert, ...]]  # type: ignore[misc]
 
@@ -68,7 +69,7 @@ class Metric:
         unit: str = "",
         kind: Kind = Kind.GAUGE,
         labels: Sequence[str] = (),
-        headline: bool = False,
+        headline: bool | Headline | Sequence[Headline] = (),
         panel: Panel | None = None,
         alert: Alert | Sequence[Alert] = (),
     ) -> None:
@@ -79,6 +80,11 @@ class Metric:
             hint.check()
             if not {*hint.labels, *hint.share_of} <= set(labels):
                 raise ValueError(f"alert {hint.name} of {name!r} names a label it does not have")
+        if isinstance(headline, bool):
+            headline = (Headline(),) if headline else ()
+        headlines = (headline,) if isinstance(headline, Headline) else tuple(headline)
+        if any(not line.labels.keys() <= set(labels) for line in headlines):
+            raise ValueError(f"a headline of {name!r} names a label it does not have")
         put = object.__setattr__
         # A name may come from a device.
         put(self, "name", None if name is None else valid_text(name))
@@ -86,7 +92,7 @@ class Metric:
         put(self, "unit", valid_text(unit))
         put(self, "kind", kind)
         put(self, "labels", tuple(map(valid_text, labels)))
-        put(self, "headline", headline)
+        put(self, "headline", headlines)
         put(self, "panel", panel)
         put(self, "alerts", alerts)
         # Writers look a series up by its metric once per sample: the hash is worth keeping.
@@ -260,6 +266,11 @@ class SourceStatus(msgspec.Struct, frozen=True):
     trouble_count: int = 0
     #: Unix time in seconds since when parts fail without a break; None while none does.
     troubled_since: float | None = None
+    #: The last probe that did not work: Unix time in seconds, and why.
+    last_failure: float | None = None
+    last_error: str = ""
+    #: Unix time in seconds of the next probe, as far as one is planned.
+    next_probe: float | None = None
 
     @property
     def up(self) -> bool:

@@ -17,6 +17,7 @@ from msgspec import Meta
 from pollect.errors import PluginLoadError, describe
 from pollect.model import Batch, Metric, Sample, SourceId, SourceStatus, WriterStatus
 from pollect.needs import Needs
+from pollect.status import SourceDetail, Status
 from pollect.troubles import Troubles
 
 Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
@@ -228,6 +229,12 @@ class WriterContext(msgspec.Struct, frozen=True, kw_only=True):
     sources: Callable[[], Sequence[SourceStatus]] = tuple
     #: How all writers fare now.
     writers: Callable[[], Sequence[WriterStatus]] = tuple
+    #: Everything a status page shows of the sources of this writer; None for a writer alone.
+    status: Callable[[], Status | None] = lambda: None
+    #: One source by the text of its id; None for one that this writer does not get.
+    source_detail: Callable[[str], SourceDetail | None] = lambda source: None
+    #: Probe a source of this writer now and wait for the result; False for an unknown one.
+    probe_now: Callable[[str], bool] = lambda source: False
     #: The metrics of pollect itself as of now, for writers that are asked instead of told.
     self_batches: Callable[[], Sequence[Batch]] = tuple
 

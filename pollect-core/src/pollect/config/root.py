@@ -83,6 +83,7 @@ class Config(msgspec.Struct, frozen=True):
     state_dir: Path
     roots: Roots
     self_metrics: bool
+    history: int
     shutdown_timeout: float
     keep_stale: bool
     #: None for a daemon on its own.
@@ -135,6 +136,13 @@ class RootOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     self_metrics: Annotated[
         bool, Meta(description="Whether pollect reports metrics of itself.")
     ] = True
+    history: Annotated[
+        Annotated[int, Meta(ge=0)],
+        Meta(
+            description="Series whose values of the last hour are kept in memory, for the page and "
+            "`pollect status`; 0 keeps none."
+        ),
+    ] = 2000
     shutdown_timeout: Annotated[
         Seconds, Meta(description="Seconds that stopping may take to deliver what is buffered.")
     ] = 10.0
@@ -232,6 +240,7 @@ def read_root(
         state_dir=_state_dir(options.state_dir, file, environ),
         roots=choose_roots(options.roots, file.absolute().parent, environ),
         self_metrics=options.self_metrics,
+        history=options.history,
         shutdown_timeout=options.shutdown_timeout,
         keep_stale=options.keep_stale,
         fleet=options.fleet,

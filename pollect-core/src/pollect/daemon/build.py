@@ -25,8 +25,10 @@ from pollect.plugin import (
     Writer,
     WriterContext,
 )
+from pollect.status import SourceDetail, Status
 
 if TYPE_CHECKING:
+    from pollect.daemon.overview import Overview
     from pollect.engine.engine import Engine
 
 _Built = TypeVar("_Built")
@@ -41,6 +43,7 @@ class Board:
 
     engine: "Engine | None" = None
     plan: Plan | None = None
+    overview: "Overview | None" = None
 
     def sources_of(self, writer: str) -> list[SourceStatus]:
         """Return the state of the sources whose values a writer gets."""
@@ -57,6 +60,18 @@ class Board:
     def writers(self) -> list[WriterStatus]:
         """Return the state of all writers."""
         return self.engine.writer_statuses() if self.engine else []
+
+    def status(self, writer: str) -> Status | None:
+        """Return everything a page shows of the sources of a writer."""
+        return self.overview.status(writer) if self.overview else None
+
+    def source_detail(self, writer: str, source: str) -> SourceDetail | None:
+        """Return everything about one source of a writer."""
+        return self.overview.detail(source, writer) if self.overview else None
+
+    def probe_now(self, writer: str, source: str) -> bool:
+        """Probe one source of a writer; return whether there is one of this id."""
+        return bool(self.overview and self.overview.probe_now(source, writer))
 
     def self_batches(self) -> list[Batch]:
         """Return the metrics of pollect itself."""
@@ -87,6 +102,7 @@ def assemble(
         executors=executors,
         tick_time=config.tick_time,
         self_metrics=config.self_metrics,
+        history=config.history,
         shutdown_timeout=config.shutdown_timeout,
         filters=_filters(config, registry),
         stopping=stopping,
@@ -181,6 +197,7 @@ class _Builder:
             keep_stale=self._config.keep_stale if keep_stale is None else keep_stale,
             fleet=spec.fleet if config.fleet is None else config.fleet,
             exclusive=spec.exclusive if config.exclusive is None else config.exclusive,
+            path=section.path,
         )
 
     def _spec(self, type_name: str) -> SourceSpec:
@@ -239,6 +256,9 @@ class _Builder:
             ready=self.ready,
             sources=lambda: self._board.sources_of(name),
             writers=self._board.writers,
+            status=lambda: self._board.status(name),
+            source_detail=lambda source: self._board.source_detail(name, source),
+            probe_now=lambda source: self._board.probe_now(name, source),
             self_batches=self._board.self_batches,
         )
 

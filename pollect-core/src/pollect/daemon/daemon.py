@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from pollect import __version__
 from pollect.config.root import Config
 from pollect.daemon.build import Board, assemble
+from pollect.daemon.changes import describe_changes
 from pollect.daemon.loading import Loaded, reload
+from pollect.daemon.overview import Overview
 from pollect.daemon.reloading import RELOAD_SECONDS, Reload
 from pollect.daemon.signals import Signals
 from pollect.daemon.systemd import Systemd
@@ -20,6 +22,8 @@ from pollect.discovery.registry import Registry
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
 from pollect.engine.plan import Plan
+from pollect.engine.selfmetrics import describe_daemon
+from pollect.model import Batch
 
 if TYPE_CHECKING:
     from pollect.daemon.fleet import FleetPart
@@ -44,9 +48,19 @@ class Daemon:
         self._plan = self._assemble(loaded)
         self._fleet = _join_fleet(loaded.config, self._plan, self._registry)
         self._engine = Engine(
-            self._plan, clock=self._clock, hooks=self._registry.hooks, ownership=self._fleet
+            self._plan,
+            clock=self._clock,
+            hooks=self._registry.hooks,
+            ownership=self._fleet,
+            own_batches=self._own_batches,
         )
+        self._overview = Overview(
+            self._engine, self._plan, clock=self._clock, config=str(self._file.absolute())
+        )
+        self._overview.state_dir = str(self._state_dir)
+        self._overview.plugin_of = self._plugin_of
         self._board.engine, self._board.plan = self._engine, self._plan
+        self._board.overview = self._overview
 
     def run_once(self) -> int:
         """Probe every source once; return 1 if one failed or samples were lost."""
@@ -90,6 +104,7 @@ class Daemon:
         watched = [1] if self._dry_run and _is_pipe(1) else []
         while signals.stopping is None:
             if reload is not None and not reload.running:
+                self._overview.last_reload = reload.outcome(self._clock.time())
                 reload = None
                 systemd.ready(self._summary)
             if reload is None and signals.take_reload():
@@ -114,6 +129,13 @@ class Daemon:
     def _ownership_changed(self, probe_now: bool) -> None:
         self._engine.ownership_changed(probe_now=probe_now)
 
+    def _own_batches(self) -> list[Batch]:
+        return describe_daemon(self._overview.last_reload, self._clock.time())
+
+    def _plugin_of(self, type_name: str) -> str:
+        known = self._registry.known("source", type_name)
+        return "extension beside the config" if known is None else known.origin
+
     @property
     def _summary(self) -> str:
         return describe_plan(self._plan, self._file)
@@ -137,8 +159,11 @@ class Daemon:
         if self._fleet is not None:
             self._fleet.follow(config, plan)
         self._engine.replace(plan)
-        self._plan = self._board.plan = plan
+        changes = describe_changes(self._plan, plan)
+        self._plan = self._board.plan = self._overview.plan = plan
         self._state_dir = config.state_dir
+        self._overview.state_dir = str(config.state_dir)
+        attempt.changes = changes
         self._tell_left_over_spools()
         for warning in config.warnings:
             log.warning("%s", warning)

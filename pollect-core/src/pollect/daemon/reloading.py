@@ -3,11 +3,12 @@
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
 from pollect.errors import ConfigError, InvalidConfig, PollectError, describe
+from pollect.status import Reload as Outcome
 
 #: A reload that takes longer is given up. Thousands of sources take seconds.
 RELOAD_SECONDS = 30.0
@@ -31,6 +32,9 @@ class Reload:
         self._committed = False
         self._given_up = False
         self._ended = False
+        self._error: BaseException | None = None
+        #: What it changed, in words.
+        self.changes: Sequence[str] = ()
         self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
 
     def start(self) -> None:
@@ -38,13 +42,18 @@ class Reload:
         try:
             self._thread.start()
         except RuntimeError as error:
-            self._ended = True
+            self._ended, self._error = True, error
             log_refusal(self._file, error)
 
     @property
     def running(self) -> bool:
         """Whether it may still come to an end."""
         return not (self._ended or self._given_up)
+
+    def outcome(self, time: float) -> Outcome:
+        """Return what came of it, once it does not run any more; `time` is Unix time in seconds."""
+        error = "" if self._error is None else "\n".join(describe_refusal(self._file, self._error))
+        return Outcome(time=time, successful=not error, error=error, changes=self.changes)
 
     def commit(self) -> bool:
         """Whether the new config may take the place of the old one; False if it took too long."""
@@ -65,13 +74,15 @@ class Reload:
             return
         frame = sys._current_frames().get(self._thread.ident or 0)
         problem = f"{_place_of(frame)} has not returned for {RELOAD_SECONDS:g} s"
-        log_refusal(self._file, ConfigError(problem, file=self._file))
+        self._error = ConfigError(problem, file=self._file)
+        log_refusal(self._file, self._error)
 
     def _run(self) -> None:
         try:
             self._work(self)
         except BaseException as error:  # noqa: BLE001 - nothing that a plugin raises ends the daemon
             if not self._given_up:
+                self._error = error
                 unexpected = not isinstance(error, PollectError)
                 log_refusal(self._file, error, trace=error if unexpected else None)
         finally:
@@ -82,12 +93,18 @@ class Reload:
 def log_refusal(file: Path, error: BaseException, *, trace: BaseException | None = None) -> None:
     """Log why a config was not reloaded, one record for each of its mistakes."""
     log.error("the config was not reloaded, the old one goes on", exc_info=trace)
+    for line in describe_refusal(file, error):
+        log.error("%s", line)
+
+
+def describe_refusal(file: Path, error: BaseException) -> list[str]:
+    """Return one line for each mistake of a config, each with the file."""
     problems = error.problems if isinstance(error, InvalidConfig) else [error]
-    for problem in problems[:MOST_MISTAKES]:
-        text = describe(problem)
-        log.error("%s", text if str(file) in text else f"{file}: {text}")
+    texts = [describe(problem) for problem in problems[:MOST_MISTAKES]]
+    lines = [text if str(file) in text else f"{file}: {text}" for text in texts]
     if len(problems) > MOST_MISTAKES:
-        log.error("%s: %d more mistakes", file, len(problems) - MOST_MISTAKES)
+        lines.append(f"{file}: {len(problems) - MOST_MISTAKES} more mistakes")
+    return lines
 
 
 def _place_of(frame: FrameType | None) -> str:

@@ -7,20 +7,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pollect.delivery.outbox import Outbox
 from pollect.delivery.routing import Port, Routes
 from pollect.engine.executor import Executor
+from pollect.engine.history import History
 from pollect.engine.observers import Observers
 from pollect.engine.plan import ExecutorPlan, Ownership, Plan
 from pollect.engine.ports import InBackground, Ports
 from pollect.engine.runner import Runner
 from pollect.engine.scheduler import RepeatingTimer, Scheduler
 from pollect.engine.selfmetrics import describe_sources, describe_writers
+from pollect.engine.watching import Watching
 from pollect.engine.workers import WorkerCall, Workers
 from pollect.errors import EngineError, describe
-from pollect.model import Batch, ProbeResult, SourceStatus, WriterStatus
+from pollect.model import Batch, ProbeResult, SourceId, SourceStatus, WriterStatus
 from pollect.plugin import Clock, Writer
 
 if TYPE_CHECKING:
@@ -53,8 +56,13 @@ class Engine:
         clock: Clock,
         hooks: Any = None,
         ownership: Ownership | None = None,
+        own_batches: Callable[[], Sequence[Batch]] = tuple,
     ) -> None:
+        """`own_batches`: what the daemon around the engine adds to the metrics of pollect."""
         self._plan = plan
+        self._own_batches = own_batches
+        self.history = History(plan.history)
+        self._watching = Watching(self.history, self.writer_statuses)
         self._clock = clock
         self._ownership = ownership
         self._observers = Observers(hooks, clock=clock)
@@ -80,6 +88,7 @@ class Engine:
         everything that was started stopped again.
         """
         self._open_ports()
+        self._follow_history()
         self._start_executors()
         self._schedule_self_metrics()
         self._scheduler.start()
@@ -116,6 +125,7 @@ class Engine:
             self._exchange_ports(plan, unused)
             self._plan = plan
             self._schedule_self_metrics()
+            self._follow_history()
             retired = self._exchange_executors(plan)
             self._ports.close(
                 [port for port in unused if isinstance(port, Outbox)], plan.shutdown_timeout
@@ -150,6 +160,21 @@ class Engine:
         """
         RepeatingTimer(self._scheduler, self._clock, seconds, callback)
 
+    def probe_now(
+        self, source: SourceId, ended: Callable[[ProbeResult], None]
+    ) -> Callable[[], None]:
+        """Probe a source now, unless it is being probed; call `ended` with what comes of it.
+
+        Returns what ends the wait for it. Raises `KeyError` for a source that does not run here.
+        """
+        for executor in self._executors:
+            for runner in executor.runners:
+                if runner.id == source:
+                    forget = self._watching.wait_for(source, ended)
+                    executor.hurry(runner)
+                    return forget
+        raise KeyError(source)
+
     def source_statuses(self) -> list[SourceStatus]:
         """Return how every source fares, in the order of the plan."""
         return [runner.status() for runner in self._runners()]
@@ -166,6 +191,7 @@ class Engine:
         batches = [
             describe_sources(self.source_statuses(), now),
             describe_writers(self.writer_statuses(), now),
+            *self._own_batches(),
             *self._observers.self_batches(),
         ]
         return [batch for batch in batches if len(batch)]
@@ -271,6 +297,7 @@ class Engine:
             event_loop=self._event_loop,
             errand=self._errand,
             finished=self._probe_finished,
+            record=self._watching.record,
             ownership=self._ownership,
         )
 
@@ -302,8 +329,19 @@ class Engine:
                 # By way of the scheduler: this worker is about to hand its values to the writers.
                 now = self._clock.monotonic()
                 self._scheduler.call_at(now, lambda: self._errand(self._become_ready))
+        if result is not None:
+            self._watching.note(result)
         if result is not None and self._observers.has("pollect_probe_finished"):
             self._observers.notify("pollect_probe_finished", result=result)
+
+    def _follow_history(self) -> None:
+        intervals = {}
+        for executor in self._plan.executors:
+            for plan in executor.sources:
+                # A source that cannot even be asked for its id is left out, with a message.
+                with suppress(Exception):
+                    intervals[plan.id] = plan.interval
+        self.history.follow(intervals, self._plan.history)
 
     def _become_ready(self) -> None:
         for port in self._ports.direct():

@@ -40,6 +40,7 @@ class Executor:
         event_loop: "Callable[[], EventLoopThread]",
         errand: Callable[[Callable[[], None]], None],
         finished: Callable[[Runner, ProbeResult | None], None],
+        record: Callable[[Batch], None],
         ownership: Ownership | None = None,
     ) -> None:
         self.name = plan.name
@@ -49,6 +50,7 @@ class Executor:
         self._scheduler = scheduler
         self._event_loop = event_loop
         self._finished = finished
+        self._record = record
         self._ownership = ownership
         self._spread = plan.spread
         shortest = min((source.interval for source in plan.sources), default=1.0)
@@ -136,6 +138,7 @@ class Executor:
         return self.routes.filtered(batch)
 
     def put(self, batch: Batch, tick: MergedTick | None = None) -> None:
+        self._record(batch)
         self.routes.put(batch, tick)
 
     def settle(self, run: ProbeRun, result: ProbeResult) -> None:
@@ -196,6 +199,11 @@ class Executor:
             self._event_loop().submit(runner.guard.close_async()).result(CLOSE_SECONDS)
         except TimeoutError:
             runner.plan.log.warning("does not close in time; left behind")
+
+    def hurry(self, runner: Runner) -> None:
+        """Probe a source now, out of its turn."""
+        runner.hurry()
+        self._scheduler.call_at(self._clock.monotonic(), lambda: self.again(runner))
 
     def describe_load(self) -> str:
         return self.workers.describe_load()

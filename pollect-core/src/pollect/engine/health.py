@@ -17,6 +17,8 @@ class Health:
         self._since: float | None = None
         self._last_success: float | None = None
         self._duration: float | None = None
+        self._last_failure: float | None = None
+        self._last_error = ""
         self._probes = dict.fromkeys(Outcome, 0)
         self._troubles: tuple[str, ...] = ()
         self._trouble_count = 0
@@ -32,6 +34,8 @@ class Health:
         self._note_change(result)
         if result.outcome.up:
             self._last_success = result.time
+        else:
+            self._last_failure, self._last_error = result.time, self._reason
         self._troubles, self._trouble_count = result.troubles, result.trouble_count
         if not result.troubles:
             self._troubled_since = None
@@ -43,7 +47,7 @@ class Health:
         self.outcome, self._reason, self._since = None, "", None
         self._troubles, self._trouble_count, self._troubled_since = (), 0, None
 
-    def status(self, *, series: int, skipped: int) -> SourceStatus:
+    def status(self, *, series: int, skipped: int, next_probe: float | None = None) -> SourceStatus:
         return SourceStatus(
             source=self._source,
             outcome=self.outcome,
@@ -57,6 +61,9 @@ class Health:
             troubles=self._troubles,
             trouble_count=self._trouble_count,
             troubled_since=self._troubled_since,
+            last_failure=self._last_failure,
+            last_error=self._last_error,
+            next_probe=next_probe,
         )
 
     def _note_change(self, result: ProbeResult) -> None:

@@ -40,6 +40,8 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     fleet: bool = True
     #: In a fleet it is probed only while its ownership is proven.
     exclusive: bool = False
+    #: Where it stands in the config: `executors[0].sources[2]`.
+    path: str = ""
 
     @property
     def id(self) -> SourceId:
@@ -84,6 +86,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     #: Seconds between two deliveries of self metrics to remote writers.
     tick_time: float = 10.0
     self_metrics: bool = True
+    #: Series whose values of the last hour are kept in memory, at most.
+    history: int = 0
     #: Seconds that stopping may take to hand over what is buffered.
     shutdown_timeout: float = 10.0
     filters: Sequence[Callable[[Batch], Batch | None]] = ()

@@ -85,6 +85,7 @@ class Runner:
         #: Monotonic seconds of the next regular probe; None if there is none to come.
         self._next_due: float | None = None
         self._retry: Timer | None = None
+        self._retry_at = 0.0
         #: Another daemon probes the source.
         self._disowned = False
         #: It is being closed, as another daemon probes it.
@@ -185,7 +186,21 @@ class Runner:
             return self._disowned
 
     def status(self) -> SourceStatus:
-        return self._health.status(series=self._series, skipped=self._skipped)
+        return self._health.status(
+            series=self._series, skipped=self._skipped, next_probe=self._next_probe()
+        )
+
+    def hurry(self) -> None:
+        """Let the next run begin even if the pause after a failed `open()` is not over."""
+        with self._lock:
+            self._open_again_at = 0.0
+
+    def _next_probe(self) -> float | None:
+        """Return the Unix time of the next probe."""
+        due = self._next_due if self._retry is None else self._retry_at
+        if due is None or self._stopped or self._disowned:
+            return None
+        return self._clock.time() + due - self._clock.monotonic()
 
     def _epoch(self) -> object | None:
         if self._ownership is None:
@@ -297,6 +312,7 @@ class Runner:
                 return
             self._open_again_at = min(self._open_again_at, when)
             self._forget_retry()
+            self._retry_at = when
             self._retry = self._scheduler.call_at(when, lambda: self._executor.again(self))
 
     def _forget_retry(self) -> None:

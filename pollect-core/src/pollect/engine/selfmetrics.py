@@ -1,11 +1,16 @@
 """The metrics of pollect itself, made from how its sources and writers fare."""
 
+import sys
 from collections.abc import Sequence
 
 from pollect.model import Batch, Kind, Metric, Sample, SourceId, SourceStatus, WriterStatus
+from pollect.status import Reload
+from pollect.version import __version__
 
 SOURCE = SourceId("pollect", "source")
 WRITER = SourceId("pollect", "writer")
+BUILD = SourceId("pollect", "build")
+CONFIG = SourceId("pollect", "config")
 _OF_SOURCE = ("collection", "type", "name")
 _OF_WRITER = ("writer",)
 
@@ -59,6 +64,28 @@ WRITTEN = Metric(
     kind=Kind.COUNTER,
     labels=_OF_WRITER,
 )
+
+BUILD_INFO = Metric(
+    "info", help="Always 1; the labels name the version.", labels=("version", "python")
+)
+RELOAD_SUCCESSFUL = Metric(
+    "last_reload_successful", help="Whether the config was taken up when it was last read."
+)
+RELOAD_TIME = Metric(
+    "last_reload_timestamp_seconds",
+    help="Unix time in seconds when the config was last read.",
+    unit="seconds",
+)
+
+
+def describe_daemon(reload: Reload, time: float) -> list[Batch]:
+    """Return which pollect this is, and what came of its last look at the config."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    successful = RELOAD_SUCCESSFUL.sample(int(reload.successful))
+    return [
+        Batch(BUILD, [BUILD_INFO.sample(1, __version__, python)], time),
+        Batch(CONFIG, [successful, RELOAD_TIME.sample(reload.time)], time),
+    ]
 
 
 def describe_sources(statuses: Sequence[SourceStatus], time: float) -> Batch:

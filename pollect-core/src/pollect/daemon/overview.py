@@ -1,0 +1,353 @@
+"""Everything that the page, `/status.json` and `pollect status` show, put together when asked."""
+
+import math
+import os
+import queue
+import socket
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from pollect import __version__
+from pollect.daemon.options import describe_options
+from pollect.engine.engine import Engine
+from pollect.engine.history import DOWN, NOTHING, TROUBLED, UP, Line, Past
+from pollect.engine.plan import Plan, SourcePlan
+from pollect.errors import TargetUnavailable
+from pollect.hints import Headline
+from pollect.human import format_quantity, rate_unit
+from pollect.model import (
+    Kind,
+    Metric,
+    Outcome,
+    ProbeResult,
+    SourceId,
+    SourceStatus,
+    WriterStatus,
+)
+from pollect.plugin import Clock, Writer
+from pollect.status import (
+    Cell,
+    Counts,
+    Curve,
+    DaemonStatus,
+    Glance,
+    Reload,
+    SourceDetail,
+    SourceSummary,
+    State,
+    Status,
+    Strip,
+    Value,
+    WriterSummary,
+)
+from pollect.support.names import metric_name
+from pollect.units import UNIT_LABEL, describe_unit, unit_of
+
+#: Values of a source that are shown at a glance, and points of their curve.
+GLANCES = 3
+GLANCE_POINTS = 60
+#: Seconds that a curve covers, and probes at least.
+WINDOW_SECONDS = 3600.0
+WINDOW_PROBES = 60
+#: Seconds to wait for a probe that was asked for: at least, beyond its time, and at most.
+SHORTEST_WAIT = 10.0
+WAIT_GRACE = 1.0
+LONGEST_WAIT = 120.0
+#: Digits of a number in a curve that count.
+_DIGITS = 6
+
+_CELLS: Mapping[int, Cell] = {NOTHING: "none", UP: "up", TROUBLED: "troubled", DOWN: "down"}
+_WORST_FIRST: Mapping[State, int] = {"down": 0, "troubled": 1, "new": 2, "up": 3}
+#: What the name of a value says about its unit, which stands behind the number anyway.
+_UNIT_ENDINGS = ("total", "seconds", "bytes", "ratio", "percent", "celsius", "per_second", "sec")
+
+
+class Overview:
+    """Looks at a running engine; may be asked from any thread."""
+
+    def __init__(self, engine: Engine, plan: Plan, *, clock: Clock, config: str) -> None:
+        self.engine = engine
+        #: Exchanged by a reload.
+        self.plan = plan
+        self.state_dir = ""
+        self.last_reload = Reload(time=clock.time(), successful=True)
+        #: Names the distribution of a source type.
+        self.plugin_of: Callable[[str], str] = lambda type_name: ""
+        self._clock = clock
+        self._config = config
+        self._started = clock.time()
+        self._host = socket.gethostname()
+
+    def daemon(self) -> DaemonStatus:
+        return DaemonStatus(
+            host=self._host,
+            version=__version__,
+            pid=os.getpid(),
+            config=self._config,
+            state_dir=self.state_dir,
+            started=self._started,
+            now=self._clock.time(),
+            last_reload=self.last_reload,
+        )
+
+    def status(self, writer: str | None = None) -> Status:
+        """Return everything at a glance; with `writer` only the sources whose values it gets."""
+        now = self._clock.time()
+        plans = self._plans(writer)
+        summaries = [
+            self._summary(status, plans[status.source], self.engine.history.past(status.source))
+            for status in self.engine.source_statuses()
+            if status.source in plans
+        ]
+        states = [summary.state for summary in summaries]
+        collections = dict.fromkeys(summary.collection for summary in summaries)
+        order = {collection: number for number, collection in enumerate(collections)}
+        summaries.sort(key=lambda one: (order[one.collection], _WORST_FIRST[one.state]))
+        types = self._writer_types()
+        return Status(
+            daemon=self.daemon(),
+            counts=Counts(**{state: states.count(state) for state in _WORST_FIRST}),
+            sources=summaries,
+            writers=[
+                self._writer(status, types.get(status.writer, ""), now)
+                for status in self.engine.writer_statuses()
+            ],
+        )
+
+    def detail(self, source: str, writer: str | None = None) -> SourceDetail | None:
+        """Return everything about one source; None if there is none of this id."""
+        for status in self.engine.source_statuses():
+            if str(status.source) == source:
+                plan = self._plans(writer).get(status.source)
+                return None if plan is None else self._detail(status, plan)
+        return None
+
+    def probe_now(self, source: str, writer: str | None = None) -> ProbeResult | None:
+        """Probe a source now and return the result; None for an unknown source.
+
+        Waits as long as a probe may take. Raises `TargetUnavailable` when none ends in that time.
+        """
+        plan = next((p for p in self._plans(writer).values() if str(p.id) == source), None)
+        if plan is None:
+            return None
+        results: queue.SimpleQueue[ProbeResult] = queue.SimpleQueue()
+        try:
+            forget = self.engine.probe_now(plan.id, results.put)
+        except KeyError:
+            return None
+        seconds = max(plan.config_timeout or 0.0, plan.interval, SHORTEST_WAIT) + WAIT_GRACE
+        try:
+            return results.get(timeout=min(seconds, LONGEST_WAIT))
+        except queue.Empty:
+            raise TargetUnavailable(
+                f"{source}: the probe did not end within {min(seconds, LONGEST_WAIT):g} s"
+            ) from None
+        finally:
+            forget()
+
+    def _plans(self, writer: str | None) -> dict[SourceId, SourcePlan]:
+        return {
+            source.id: source
+            for executor in self.plan.executors
+            if writer is None or any(one.context.name == writer for one in executor.writers)
+            for source in executor.sources
+        }
+
+    def _writer_types(self) -> dict[str, str]:
+        writers: Iterable[Writer[Any]] = (
+            writer for executor in self.plan.executors for writer in executor.writers
+        )
+        return {writer.context.name: writer.config.type for writer in writers}
+
+    def _summary(self, status: SourceStatus, plan: SourcePlan, past: Past) -> SourceSummary:
+        now = self._clock.time()
+        lines = _telling(past)
+        state = state_of(status)
+        window = window_seconds(plan.interval)
+        cells, seconds = self.engine.history.strip(status.source, now)
+        first = lines[0][1] if lines else None
+        return SourceSummary(
+            id=str(status.source),
+            collection=status.source.collection,
+            type=status.source.type,
+            name=status.source.name,
+            state=state,
+            outcome=status.outcome.value if status.outcome else None,
+            reason=status.reason,
+            troubles=status.troubles,
+            trouble_count=status.trouble_count,
+            since=status.troubled_since if state == "troubled" else status.since,
+            last_probe=_latest(status.last_success, status.last_failure),
+            next_probe=status.next_probe,
+            duration_seconds=status.duration_seconds,
+            interval=plan.interval,
+            series=status.series,
+            glance=[_glance(title, line, past) for title, line in lines],
+            curve=first and thinned(curve_of(first, past, now - window), GLANCE_POINTS),
+            strip=_strip(cells, seconds),
+        )
+
+    def _writer(self, status: WriterStatus, type_name: str, now: float) -> WriterSummary:
+        return WriterSummary(
+            name=status.writer,
+            type=type_name,
+            state="up" if status.up else "down",
+            reason=status.reason,
+            written=status.written_samples,
+            waiting=status.buffered_samples,
+            lost=status.lost_samples,
+            strip=_strip(*self.engine.history.writer_strip(status.writer, now)),
+        )
+
+    def _detail(self, status: SourceStatus, plan: SourcePlan) -> SourceDetail:
+        past = self.engine.history.past(status.source)
+        since = self._clock.time() - window_seconds(plan.interval)
+        return SourceDetail(
+            daemon=self.daemon(),
+            summary=self._summary(status, plan, past),
+            probes={outcome.value: count for outcome, count in status.probes.items()},
+            skipped=status.skipped,
+            last_success=status.last_success,
+            last_failure=status.last_failure,
+            last_error=status.last_error,
+            plugin=self.plugin_of(status.source.type),
+            options=describe_options(plan.source.config),
+            values=[_value(status, line, past, since) for line in past.lines],
+            values_left_out=past.left_out,
+        )
+
+
+def state_of(status: SourceStatus) -> State:
+    """Return the state of a source in one word."""
+    if status.outcome is None:
+        return "new"
+    if not status.outcome.up:
+        return "down"
+    return "troubled" if status.outcome is Outcome.TROUBLED else "up"
+
+
+def window_seconds(interval: float) -> float:
+    """Return how much of the past a curve shows of a source with this interval."""
+    return max(WINDOW_SECONDS, WINDOW_PROBES * interval)
+
+
+def curve_of(line: Line, past: Past, since: float) -> Curve:
+    """Return the points of a series from `since` on."""
+    points = [
+        (round(time, 1), None if math.isnan(value) else _rounded(value))
+        for time, value in zip(past.times, line.points(past.times), strict=True)
+        if time >= since
+    ]
+    return Curve(times=[time for time, _ in points], values=[value for _, value in points])
+
+
+def thinned(curve: Curve, most: int) -> Curve:
+    """Return at most `most` points, each the mean of those it stands for."""
+    size = -(-len(curve.times) // most)
+    if size <= 1:
+        return curve
+    times: list[float] = []
+    values: list[float | None] = []
+    for start in range(0, len(curve.times), size):
+        some = [value for value in curve.values[start : start + size] if value is not None]
+        times.append(curve.times[min(start + size, len(curve.times)) - 1])
+        values.append(_rounded(sum(some) / len(some)) if some else None)
+    return Curve(times=times, values=values)
+
+
+def _telling(past: Past) -> list[tuple[str, Line]]:
+    """Return the lines that say most, each with its title."""
+    present = [line for line in past.lines if line.present]
+    chosen: dict[int, str] = {}
+    rest: dict[int, str] = {}
+    for metric in dict.fromkeys(line.metric for line in present):
+        for headline in metric.headline:
+            found = [line for line in present if _fits(headline, metric, line)]
+            for number, line in enumerate(found):
+                words = headline.title or _words(metric)
+                title = _joined(words, _other_labels(line, headline.labels))
+                (rest if number else chosen).setdefault(id(line), title)
+    titles = {**chosen, **{key: title for key, title in rest.items() if key not in chosen}}
+    if not titles:
+        titles = {
+            id(line): _joined(_words(line.metric), _other_labels(line, ())) for line in present
+        }
+    by_id = {id(line): line for line in present}
+    return [(title, by_id[key]) for key, title in list(titles.items())[:GLANCES]]
+
+
+def _fits(headline: Headline, metric: Metric, line: Line) -> bool:
+    if line.metric != metric:
+        return False
+    labels = dict(zip(metric.labels, line.label_values, strict=True))
+    return all(labels[name] == value for name, value in headline.labels.items())
+
+
+def _other_labels(line: Line, fixed: Collection[str]) -> list[str]:
+    pairs = zip(line.metric.labels, line.label_values, strict=True)
+    return [value for name, value in pairs if name not in fixed and name != UNIT_LABEL and value]
+
+
+def _joined(title: str, labels: Sequence[str]) -> str:
+    return " ".join(part for part in (title, *labels) if part)
+
+
+def _words(metric: Metric) -> str:
+    """Return the name of a value in words, without its unit."""
+    name = metric.name or ""
+    for ending in _UNIT_ENDINGS:
+        name = name.removesuffix(f"_{ending}")
+    return name.replace("_", " ")
+
+
+def _glance(title: str, line: Line, past: Past) -> Glance:
+    unit = unit_of(line.metric, line.label_values)
+    return Glance(title=title, text=_text(line, past), value=line.last, unit=unit)
+
+
+def _text(line: Line, past: Past) -> str:
+    """Return the last value as people read it: a counter by how fast it grows, if that is known."""
+    unit = unit_of(line.metric, line.label_values)
+    if line.metric.kind is Kind.COUNTER:
+        rate = line.points(past.times)[-1] if past.times else math.nan
+        if not math.isnan(rate):
+            return format_quantity(rate, rate_unit(unit))
+    return format_quantity(line.last, unit, line.metric.name or "")
+
+
+def _value(status: SourceStatus, line: Line, past: Past, since: float) -> Value:
+    metric = line.metric
+    unit = unit_of(metric, line.label_values)
+    curve = curve_of(line, past, since)
+    known = [value for value in curve.values if value is not None]
+    labels = dict(zip(metric.labels, line.label_values, strict=True))
+    for name, value in past.static_labels:
+        labels.setdefault(name, value)
+    counter = metric.kind is Kind.COUNTER
+    return Value(
+        metric=metric_name(status.source, metric.name),
+        name=metric.name or "",
+        labels=labels,
+        help=metric.help,
+        kind="counter" if counter else "gauge",
+        unit=describe_unit(unit).symbol,
+        value=line.last if line.present else None,
+        text=_text(line, past) if line.present else "",
+        curve_unit=rate_unit(unit) if counter else unit,
+        minimum=min(known, default=None),
+        mean=_rounded(sum(known) / len(known)) if known else None,
+        maximum=max(known, default=None),
+        curve=curve,
+    )
+
+
+def _strip(cells: bytes, seconds: float) -> Strip:
+    return Strip(cell_seconds=seconds, cells=[_CELLS[cell] for cell in cells])
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")
+
+
+def _latest(*times: float | None) -> float | None:
+    return max((time for time in times if time is not None), default=None)

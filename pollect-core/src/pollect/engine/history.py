@@ -1,0 +1,312 @@
+"""What the last hour brought, in memory: the values of every series, and how probes ended.
+
+A series is a ring of 360 points of 8 bytes. All series of a source share the times of its batches,
+since they arrive together. Sources that are probed more often than every 10 seconds keep their
+latest value of each 10 seconds, so that the ring always covers an hour at least.
+"""
+
+import math
+import threading
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from pollect.model import Batch, Kind, Metric, Outcome, ProbeResult, SourceId, WriterStatus
+
+#: Points of one series.
+POINTS = 360
+#: Seconds that one point covers at least.
+POINT_SECONDS = 10.0
+#: A probe that comes this much earlier than a point is due begins one all the same.
+POINT_JITTER = 0.5
+#: Cells of a strip of good and bad times, and the seconds that each covers at least.
+CELLS = 60
+CELL_SECONDS = 60.0
+#: Seconds between two looks at the writers.
+WRITER_LOOK_SECONDS = 10.0
+
+#: In a strip: the worst of what happened in the time of a cell.
+NOTHING, UP, TROUBLED, DOWN = range(4)
+
+_Key = tuple[Metric, tuple[str, ...]]
+
+
+class Line(NamedTuple):
+    """One series: the last value, and the values at the times of its `Past`."""
+
+    metric: Metric
+    label_values: tuple[str, ...]
+    #: NaN while the source does not report it.
+    last: float
+    #: As reported; NaN where there was no value.
+    values: Sequence[float]
+
+    @property
+    def present(self) -> bool:
+        return not math.isnan(self.last)
+
+    def points(self, times: Sequence[float]) -> Sequence[float]:
+        """Return what a curve shows: counters as change per second, gauges as they are."""
+        return rates(times, self.values) if self.metric.kind is Kind.COUNTER else self.values
+
+
+class Past(NamedTuple):
+    """What is remembered of one source."""
+
+    #: Unix time of each point, in seconds.
+    times: Sequence[float] = ()
+    #: Unix time of the latest values, in seconds; None before the first.
+    time: float | None = None
+    static_labels: tuple[tuple[str, str], ...] = ()
+    lines: Sequence[Line] = ()
+    #: Series beyond the limit, of which nothing is kept.
+    left_out: int = 0
+
+
+class Strip:
+    """The worst state of each minute, or of each interval if that is longer, of the last 60."""
+
+    __slots__ = ("_cells", "_last", "seconds")
+
+    def __init__(self, seconds: float) -> None:
+        #: Seconds that one cell covers.
+        self.seconds = max(CELL_SECONDS, seconds)
+        self._cells = bytearray(CELLS)
+        self._last: int | None = None
+
+    def note(self, time: float, state: int) -> None:
+        number = self._advance(time)
+        if state > self._cells[number]:
+            self._cells[number] = state
+
+    def cells(self, time: float) -> bytes:
+        """Return the states of the cells up to `time`, the oldest first."""
+        if self._last is None:
+            return bytes(CELLS)
+        now = int(time // self.seconds)
+        gone = min(max(now - self._last, 0), CELLS)
+        split = self._last % CELLS + 1
+        return bytes(self._cells[split:] + self._cells[:split])[gone:] + bytes(gone)
+
+    def _advance(self, time: float) -> int:
+        number = int(time // self.seconds)
+        if self._last is None or abs(number - self._last) >= CELLS:
+            self._cells = bytearray(CELLS)
+            self._last = number
+        while self._last < number:
+            self._last += 1
+            self._cells[self._last % CELLS] = NOTHING
+        # A clock that was set back goes on in the latest cell.
+        return self._last % CELLS
+
+
+class _Ring:
+    """The points of one source; not safe to use from several threads."""
+
+    __slots__ = (
+        "_begun",
+        "_count",
+        "_head",
+        "_rows",
+        "_times",
+        "left_out",
+        "static_labels",
+        "time",
+    )
+
+    def __init__(self) -> None:
+        self.time: float | None = None
+        self.static_labels: tuple[tuple[str, str], ...] = ()
+        self.left_out = 0
+        #: When the point at `_head` began.
+        self._begun = -math.inf
+        self._head = -1
+        self._times = array("d")
+        self._rows: dict[_Key, _Row] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def put(self, batch: Batch, room: int) -> None:
+        """Take a batch; at most `room` series may be new."""
+        time = batch.time
+        if self.time is not None and time < self.time - POINT_SECONDS:
+            self._forget_points()  # the clock was set back
+        if batch.samples and time - self._begun >= POINT_SECONDS - POINT_JITTER:
+            self._advance(time)
+        self.time, self.static_labels = time, batch.static_labels
+        self._count += 1
+        count, rows, head = self._count, self._rows, self._head
+        left_out = 0
+        for sample in batch.samples:
+            key = sample.metric, sample.label_values
+            row = rows.get(key)
+            if row is None:
+                if room <= 0 and not (room := self._make_room()):
+                    left_out += 1
+                    continue
+                room -= 1
+                row = rows[key] = _Row(len(self._times))
+            row.last = row.points[head] = sample.value
+            row.count = count
+        self.left_out = left_out
+        if len(batch.samples) - left_out < len(rows):
+            for row in rows.values():
+                if row.count != count:
+                    row.last = math.nan
+
+    def past(self) -> Past:
+        split = self._head + 1
+        times = self._times[split:] + self._times[:split]
+        lines = [
+            Line(metric, label_values, row.last, row.points[split:] + row.points[:split])
+            for (metric, label_values), row in self._rows.items()
+        ]
+        return Past(times, self.time, self.static_labels, lines, self.left_out)
+
+    def _advance(self, time: float) -> None:
+        self._begun = time
+        self._head = head = (self._head + 1) % POINTS
+        if head < len(self._times):
+            self._times[head] = time
+            for row in self._rows.values():
+                row.points[head] = math.nan
+            if head == 0:
+                self._forget_gone()
+        else:
+            self._times.append(time)
+            for row in self._rows.values():
+                row.points.append(math.nan)
+
+    def _forget_points(self) -> None:
+        self._begun, self._head = -math.inf, -1
+        self._times = array("d")
+        for row in self._rows.values():
+            row.points = array("d")
+
+    def _forget_gone(self) -> None:
+        """Leave out series of which no point is left."""
+        gone = [key for key, row in self._rows.items() if all(map(math.isnan, row.points))]
+        for key in gone:
+            del self._rows[key]
+
+    def _make_room(self) -> int:
+        """Leave out series that the source no longer reports; return how many there were."""
+        gone = [key for key, row in self._rows.items() if row.count < self._count - 1]
+        for key in gone:
+            del self._rows[key]
+        return len(gone)
+
+
+class _Row:
+    __slots__ = ("count", "last", "points")
+
+    def __init__(self, length: int) -> None:
+        self.last = math.nan
+        self.points = array("d", [math.nan]) * length
+        #: Of the batch that had a value for it.
+        self.count = 0
+
+
+class History:
+    """What the page and the command line show of the past; `limit` is a number of series."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        #: Series that are kept now.
+        self._series = 0
+        self._lock = threading.Lock()
+        self._rings: dict[SourceId, _Ring] = {}
+        self._strips: dict[SourceId, Strip] = {}
+        self._writers: dict[str, Strip] = {}
+        self._writers_seen = -math.inf
+
+    def follow(self, intervals: Mapping[SourceId, float], limit: int) -> None:
+        """Remember these sources, given the seconds between their probes, and no others."""
+        with self._lock:
+            if limit < self._limit:
+                self._rings.clear()
+            self._limit = limit
+            for source in [source for source in self._strips if source not in intervals]:
+                del self._strips[source]
+                self._rings.pop(source, None)
+            self._series = sum(map(len, self._rings.values()))
+            for source, interval in intervals.items():
+                strip = self._strips.get(source)
+                if strip is None or strip.seconds != max(CELL_SECONDS, interval):
+                    self._strips[source] = Strip(interval)
+
+    def record(self, batch: Batch) -> None:
+        """Take the values of a source; an empty batch means that it has none any more."""
+        if not self._limit:
+            return
+        with self._lock:
+            if batch.source not in self._strips:
+                return  # a reload has taken it away
+            ring = self._rings.get(batch.source)
+            if ring is None:
+                ring = self._rings[batch.source] = _Ring()
+            before = len(ring)
+            try:
+                ring.put(batch, self._limit - self._series)
+            finally:
+                self._series += len(ring) - before
+
+    def note(self, result: ProbeResult) -> None:
+        """Take note of the end of a probe."""
+        if not self._limit:
+            return
+        outcome = result.outcome
+        state = UP if outcome.healthy else TROUBLED if outcome is Outcome.TROUBLED else DOWN
+        with self._lock:
+            strip = self._strips.get(result.source)
+            if strip is not None:
+                strip.note(result.time, state)
+
+    def wants_writers(self, time: float) -> bool:
+        """Whether it is time for another look at the writers."""
+        return bool(self._limit) and abs(time - self._writers_seen) >= WRITER_LOOK_SECONDS
+
+    def note_writers(self, statuses: Sequence[WriterStatus], time: float) -> None:
+        """Take note of how the writers fare."""
+        with self._lock:
+            self._writers_seen = time
+            names = {status.writer for status in statuses}
+            for gone in self._writers.keys() - names:
+                del self._writers[gone]
+            for status in statuses:
+                strip = self._writers.setdefault(status.writer, Strip(CELL_SECONDS))
+                strip.note(time, UP if status.up else DOWN)
+
+    def past(self, source: SourceId) -> Past:
+        """Return what is remembered of a source."""
+        with self._lock:
+            ring = self._rings.get(source)
+            return Past() if ring is None else ring.past()
+
+    def strip(self, source: SourceId, time: float) -> tuple[bytes, float]:
+        """Return the cells of a source up to now, and how many seconds each covers."""
+        with self._lock:
+            return _cells(self._strips.get(source), time)
+
+    def writer_strip(self, writer: str, time: float) -> tuple[bytes, float]:
+        """Return the cells of a writer up to now, and how many seconds each covers."""
+        with self._lock:
+            return _cells(self._writers.get(writer), time)
+
+
+def _cells(strip: Strip | None, time: float) -> tuple[bytes, float]:
+    return (bytes(CELLS), CELL_SECONDS) if strip is None else (strip.cells(time), strip.seconds)
+
+
+def rates(times: Sequence[float], values: Sequence[float]) -> list[float]:
+    """Return the change per second at each point; NaN at the first one and after a restart."""
+    return [math.nan, *_changes(times, values)] if values else []
+
+
+def _changes(times: Sequence[float], values: Sequence[float]) -> Iterator[float]:
+    for (before, after), (earlier, later) in zip(pairwise(values), pairwise(times), strict=True):
+        change, seconds = after - before, later - earlier
+        yield change / seconds if change >= 0 and seconds > 0 else math.nan

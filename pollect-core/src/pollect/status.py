@@ -1,0 +1,172 @@
+"""What `/status.json`, the page and `pollect status` show: the daemon, its sources and writers.
+
+The JSON is the public form of these classes, with camelCase keys; its schema is generated into
+`docs/status.schema.json`. New keys may come at any time, none changes its meaning or goes away.
+Times are Unix times in seconds, spans are seconds.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+#: How a source fares: `new` before the end of its first probe.
+State = Literal["up", "troubled", "down", "new"]
+#: One cell of a strip: the worst in its time.
+Cell = Literal["none", "up", "troubled", "down"]
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    pass
+
+
+class Reload(_Part, frozen=True, kw_only=True):
+    """The last time the config was read; the start counts as one."""
+
+    time: float
+    successful: bool
+    error: Annotated[str, Meta(description="Why the old config goes on; empty if it does not.")] = (
+        ""
+    )
+    changes: Annotated[
+        Sequence[str], Meta(description="What it changed, one line per source or writer.")
+    ] = ()
+
+
+class DaemonStatus(_Part, frozen=True, kw_only=True):
+    """The process that answers."""
+
+    host: str
+    version: str
+    pid: int
+    config: Annotated[str, Meta(description="Path of the config file.")]
+    state_dir: str
+    started: float
+    now: Annotated[float, Meta(description="When this answer was made.")]
+    last_reload: Reload
+
+
+class Counts(_Part, frozen=True, kw_only=True):
+    """How many sources are in which state."""
+
+    up: int = 0
+    troubled: int = 0
+    down: int = 0
+    new: int = 0
+
+
+class Strip(_Part, frozen=True, kw_only=True):
+    """Good and bad times of the recent past, the oldest first."""
+
+    cell_seconds: float
+    cells: Sequence[Cell]
+
+
+class Curve(_Part, frozen=True, kw_only=True):
+    """Points of one series; null where there was no value."""
+
+    times: Sequence[float]
+    values: Sequence[float | None]
+
+
+class Glance(_Part, frozen=True, kw_only=True):
+    """One of the values that say most about a source."""
+
+    title: str
+    text: Annotated[str, Meta(description="The value as people read it, with its unit.")]
+    value: float
+    unit: str
+
+
+class SourceSummary(_Part, frozen=True, kw_only=True):
+    """One source in a list."""
+
+    id: Annotated[str, Meta(description="`collection/type` or `collection/type/name`.")]
+    collection: str
+    type: str
+    name: str | None
+    state: State
+    outcome: Annotated[str | None, Meta(description="How the last probe ended.")]
+    reason: Annotated[str, Meta(description="Why it is down; empty while it is up.")]
+    troubles: Annotated[
+        Sequence[str], Meta(description="What is wrong with parts of what it checks.")
+    ]
+    trouble_count: int
+    since: Annotated[float | None, Meta(description="When it went up, down, or into trouble.")]
+    last_probe: float | None
+    next_probe: float | None
+    duration_seconds: Annotated[float | None, Meta(description="Of the last probe.")]
+    interval: Annotated[float, Meta(description="Seconds between two probes.")]
+    series: int
+    glance: Sequence[Glance]
+    curve: Annotated[Curve | None, Meta(description="The first of the `glance` values.")]
+    strip: Strip
+
+
+class WriterSummary(_Part, frozen=True, kw_only=True):
+    """One writer."""
+
+    name: str
+    type: str
+    state: Literal["up", "down"]
+    reason: str
+    written: Annotated[int, Meta(description="Samples it delivered.")]
+    waiting: Annotated[int, Meta(description="Samples that wait for its target.")]
+    lost: Annotated[int, Meta(description="Samples it gave up on.")]
+    strip: Strip
+
+
+class Status(_Part, frozen=True, kw_only=True):
+    """Everything at a glance: the answer of `/status.json`."""
+
+    daemon: DaemonStatus
+    counts: Counts
+    sources: Annotated[Sequence[SourceSummary], Meta(description="Per collection the worst first.")]
+    writers: Sequence[WriterSummary]
+
+
+class Value(_Part, frozen=True, kw_only=True):
+    """One series of a source."""
+
+    metric: Annotated[str, Meta(description="Name in Prometheus.")]
+    name: Annotated[str, Meta(description="Name of the value in its source; may be empty.")]
+    labels: Mapping[str, str]
+    help: str
+    kind: Literal["gauge", "counter"]
+    unit: str
+    value: Annotated[float | None, Meta(description="Null for one that the source has no more.")]
+    text: Annotated[str, Meta(description="The value as people read it, with its unit.")]
+    curve_unit: Annotated[
+        str, Meta(description="Unit of the curve: counters are shown as change per second.")
+    ]
+    minimum: Annotated[float | None, Meta(description="Of the curve, as mean and maximum.")]
+    mean: float | None
+    maximum: float | None
+    curve: Curve
+
+
+class Option(_Part, frozen=True, kw_only=True):
+    """One option of a source; secrets are `***`."""
+
+    name: str
+    value: str
+    default: bool
+
+
+class SourceDetail(_Part, frozen=True, kw_only=True):
+    """One source: the answer of `/status.json?source=ID`."""
+
+    daemon: DaemonStatus
+    summary: SourceSummary
+    probes: Annotated[Mapping[str, int], Meta(description="How many ended in which way.")]
+    skipped: Annotated[int, Meta(description="Ticks that found the last probe still running.")]
+    last_success: float | None
+    last_failure: float | None
+    last_error: Annotated[str, Meta(description="Of the last probe that did not work.")]
+    plugin: Annotated[str, Meta(description="Distribution and version the source comes from.")]
+    options: Sequence[Option]
+    values: Sequence[Value]
+    values_left_out: Annotated[
+        int, Meta(description="Series beyond the option `history`, which are not shown here.")
+    ]
