@@ -33,6 +33,11 @@ def pollect_writers() -> list[WriterSpec]:
             needs=_ENDPOINT,
         ),
         WriterSpec(
+            "Web",
+            f"{PACKAGE}.web:WebWriter",
+            summary="The page in the browser, without the endpoint of Prometheus",
+        ),
+        WriterSpec(
             "Otel",
             f"{PACKAGE}.otel.writer:OtelWriter",
             summary="OpenTelemetry collectors, by OTLP over HTTP",

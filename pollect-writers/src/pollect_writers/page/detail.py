@@ -96,8 +96,7 @@ def _probes(detail: SourceDetail, read_only: bool) -> str:
         '<button type="submit">Probe now</button> <span role="status"></span></form>'
     )  # fmt: skip
     return (
-        f'<dl class="table">{rows}</dl>'
-        f"{strip(source.strip, describe_strip(source.strip))}{button}"
+        f'<dl class="table">{rows}</dl>{strip(source.strip, describe_strip(source.strip))}{button}'
     )
 
 
@@ -105,7 +104,9 @@ def _options(detail: SourceDetail) -> str:
     chosen = [option for option in detail.options if not option.default]
     others = [option for option in detail.options if option.default]
     rows = "".join(_option(option.name, option.value) for option in chosen)
-    text = f'<dl class="table">{rows}</dl>' if rows else '<p class="quiet">all at their defaults</p>'
+    text = (
+        f'<dl class="table">{rows}</dl>' if rows else '<p class="quiet">all at their defaults</p>'
+    )
     if others:
         rest = "".join(_option(option.name, option.value) for option in others)
         text += (

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 
 from pollect.api import Curve, Scale, Strip, format_clock
 from pollect_writers.page.text import escaped

@@ -7,7 +7,12 @@ from pollect_writers.page.text import ago, breakable, counted, escaped
 #: A sign beside each colour, for those who do not tell them apart.
 SIGNS = {"up": "✔", "troubled": "▲", "down": "✖", "new": "…"}
 #: Colour of the icon in the tab.
-_ICON_COLOURS = {"up": "%2322994d", "troubled": "%23d98a00", "down": "%23d63a3a", "new": "%23808894"}
+_ICON_COLOURS = {
+    "up": "%2322994d",
+    "troubled": "%23d98a00",
+    "down": "%23d63a3a",
+    "new": "%23808894",
+}
 #: Lines of a reason that the header shows; the rest is in the log.
 _ERROR_LINES = 5
 

@@ -1,5 +1,6 @@
 """Which request gets which part of the page."""
 
+import threading
 from collections.abc import Mapping
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -7,9 +8,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pollect.api import ProbeError, WriterContext
+from pollect.support.http_server import Request, Response
 from pollect_writers.page.assets import CONTENT_TYPES, FOLDER, read_asset
 from pollect_writers.page.urls import source_url
-from pollect_writers.prometheus.server import Request, Response
 
 _HTML = "text/html; charset=utf-8"
 _JSON = "application/json; charset=utf-8"
@@ -24,6 +25,10 @@ _HEADERS = {
 #: The name of an asset changes with its content.
 _KEEP = {"Cache-Control": "private, max-age=604800", "X-Content-Type-Options": "nosniff"}
 _PROBE = f"/{FOLDER}probe"
+#: What may be done at the one address that changes something.
+POSTING = ("OPTIONS", "POST")
+#: Probes that browsers may wait for at the same time; each keeps a thread of the server.
+_MOST_PROBES = 4
 
 
 class Page:
@@ -32,11 +37,19 @@ class Page:
     def __init__(self, context: WriterContext, *, read_only: bool) -> None:
         self._context = context
         self._read_only = read_only
+        self._probing = threading.BoundedSemaphore(_MOST_PROBES)
 
-    def answer(self, request: Request) -> Response | None:
-        """Return the answer; None for what is not of the page."""
+    def takes(self, request: Request) -> bool:
+        """Whether a request asks for a probe, which only a POST may."""
+        return request.path == _PROBE
+
+    def answer(self, request: Request, *, any_client: bool = False) -> Response | None:
+        """Return the answer; None for what is not of the page.
+
+        At `/` only browsers get it, unless `any_client`.
+        """
         path = request.path
-        if path == "/" and "text/html" in request.headers.get("accept", ""):
+        if path == "/" and (any_client or "text/html" in request.headers.get("accept", "")):
             return self._html(_first(request.query, "source"))
         if path == "/status.json":
             return self._json(_first(request.query, "source"))
@@ -74,15 +87,17 @@ class Page:
     def _probe(self, request: Request) -> Response:
         if self._read_only:
             return _refusal(HTTPStatus.FORBIDDEN, "this page is read-only")
-        if request.method != "POST":
-            return _refusal(HTTPStatus.METHOD_NOT_ALLOWED, "a probe is asked for with POST")
         if not is_same_origin(request.headers):
             return _refusal(HTTPStatus.FORBIDDEN, "only the page itself may ask for a probe")
         source = _first(request.query, "source") or ""
+        if not self._probing.acquire(blocking=False):
+            return _refusal(HTTPStatus.TOO_MANY_REQUESTS, "other probes are still running")
         try:
             known = self._context.probe_now(source)
         except ProbeError as error:
             return _refusal(HTTPStatus.GATEWAY_TIMEOUT, str(error))
+        finally:
+            self._probing.release()
         if not known:
             return _unknown()
         headers = {**_HEADERS, "Location": f"../{source_url(source)}"}

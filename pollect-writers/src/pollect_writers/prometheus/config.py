@@ -33,7 +33,9 @@ class AuthConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ] = Secret("")
 
 
-class PrometheusConfig(WriterConfig, frozen=True, kw_only=True):
+class EndpointConfig(WriterConfig, frozen=True, kw_only=True):
+    """Options of everything that listens for browsers and scrapers."""
+
     port: Annotated[
         Annotated[int, Meta(ge=0, le=65535)],
         Meta(description="TCP port to listen on; 0 takes any free one."),
@@ -42,6 +44,23 @@ class PrometheusConfig(WriterConfig, frozen=True, kw_only=True):
         str,
         Meta(description="Address to listen on; `::` takes IPv6 and IPv4, `127.0.0.1` this host."),
     ] = "0.0.0.0"
+    tls: Annotated[TlsConfig | None, Meta(description="Serve HTTPS instead of HTTP.")] = None
+    auth: Annotated[
+        AuthConfig | None, Meta(description="Who may see the metrics; default: everybody.")
+    ] = None
+    allowed_hosts: HostPatterns = ()
+    read_only: Annotated[
+        bool, Meta(description="Whether to leave out the button that probes a source now.")
+    ] = False
+
+
+class PrometheusConfig(EndpointConfig, frozen=True, kw_only=True):
+    page: Annotated[
+        bool,
+        Meta(
+            description="Whether browsers get a page at `/`, with values, curves and what is wrong."
+        ),
+    ] = True
     process_metrics: Annotated[
         bool, Meta(description="Whether to show `process_*` and `python_*` of the daemon itself.")
     ] = True
@@ -52,11 +71,6 @@ class PrometheusConfig(WriterConfig, frozen=True, kw_only=True):
             "its default registry, once anything in the process has imported it."
         ),
     ] = True
-    tls: Annotated[TlsConfig | None, Meta(description="Serve HTTPS instead of HTTP.")] = None
-    auth: Annotated[
-        AuthConfig | None, Meta(description="Who may see the metrics; default: everybody.")
-    ] = None
-    allowed_hosts: HostPatterns = ()
 
 
 class PrometheusSslConfig(PrometheusConfig, frozen=True, kw_only=True):

@@ -1,29 +1,21 @@
 """Writer `Prometheus`: an HTTP endpoint that Prometheus scrapes.
 
-Every path answers with the metrics, as in pollect 1.x, except `/` for browsers (a status page),
-`/-/healthy` and `/-/ready`. Text 0.0.4 or OpenMetrics 1.0, whichever the scraper prefers; gzip;
-`?name[]=` picks single metrics. With `tls` it speaks HTTPS, with `auth` it wants a password or a
-token. What plugins count with prometheus-client in its default registry is shown too.
+Every path answers with the metrics, as in pollect 1.x, except `/` for browsers (the page), its
+`/status.json` and its parts below `/-/`, `/-/healthy` and `/-/ready`. Text 0.0.4 or OpenMetrics 1.0,
+whichever the scraper prefers; gzip; `?name[]=` picks single metrics. With `tls` it speaks HTTPS, with
+`auth` it wants a password or a token. What plugins count with prometheus-client in its default
+registry is shown too.
 """
 
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from http import HTTPStatus
-from typing import TYPE_CHECKING
 
-from pollect.api import Batch, ConfigError, Sample, SourceId, WriteError, Writer, WriterContext
-from pollect.support.allowed_hosts import AllowedHosts
-from pollect.support.http_server import HttpServer, Request, Response, listen
-from pollect.support.listening import explain_listen_error, is_local
-from pollect_writers import __version__
+from pollect.api import Batch, ConfigError, Sample, SourceId, WriterContext
+from pollect.support.http_server import Request, Response
 from pollect_writers.prometheus.client_registry import ClientRegistry
-from pollect_writers.prometheus.config import (
-    AuthConfig,
-    PrometheusConfig,
-    PrometheusSslConfig,
-    TlsConfig,
-)
+from pollect_writers.prometheus.config import PrometheusConfig, PrometheusSslConfig, TlsConfig
+from pollect_writers.prometheus.endpoint import Endpoint
 from pollect_writers.prometheus.exposition import (
     Block,
     Exposition,
@@ -32,16 +24,9 @@ from pollect_writers.prometheus.exposition import (
     join_text,
 )
 from pollect_writers.prometheus.process import Process
-from pollect_writers.prometheus.tls import ServerTls, UnusableFile
-
-if TYPE_CHECKING:
-    from pollect_writers.prometheus.auth import Gate
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-_ALLOWED = ("GET", "HEAD", "OPTIONS")
-#: These alone need no password: every other path answers with the metrics.
-_HEALTH_CHECKS = ("/-/healthy", "/-/ready")
 #: Seconds the first scrapes wait for the first probes, so that a fresh start makes no gap.
 FIRST_VALUES_SECONDS = 1.0
 #: Level 1 makes 1.3 times the bytes of level 9 in a twentieth of its time.
@@ -49,12 +34,10 @@ _GZIP_LEVEL = 1
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
 
 
-class PrometheusWriter(Writer[PrometheusConfig]):
+class PrometheusWriter(Endpoint[PrometheusConfig]):
     """Shows the latest values; what a source no longer has is gone at once."""
 
     config_type = PrometheusConfig
-    in_process = True
-    accepts_partial = True
 
     def __init__(self, config: PrometheusConfig, context: WriterContext) -> None:
         super().__init__(config, context)
@@ -65,114 +48,21 @@ class PrometheusWriter(Writer[PrometheusConfig]):
         self._client_registry = ClientRegistry(self.log) if config.client_registry else None
         self._self_renderers: dict[SourceId, Renderer] = {}
         self._refused: set[SourceId] = set()
-        self._server: HttpServer | None = None
         self._waited = False
-        tls = self._tls_config()
-        self._tls = ServerTls(tls, context.config_dir, self.log) if tls is not None else None
-        self._gate = _build_gate(config.auth) if config.auth is not None else None
-
-    @property
-    def port(self) -> int:
-        """The port it listens on, once open."""
-        return self._server.port if self._server else self.config.port
-
-    def listens_on(self) -> Sequence[tuple[str, int]]:
-        return ((self.config.bind, self.config.port),)
-
-    def check_files(self) -> None:
-        if self._tls is not None:
-            try:
-                self._tls.load()
-            except UnusableFile as error:
-                raise ConfigError(str(error), key=self._tls_key(error.option)) from error
 
     def open(self) -> None:
         if self.config.process_metrics:
             self._collect = Process().samples
-        host, port = self.config.bind, self.config.port
-        if self._tls is not None:
-            self._tls.load()
-        try:
-            listener = listen(host, port)
-        except OSError as error:
-            raise WriteError(
-                f"cannot listen on {host} port {port}: {explain_listen_error(error, port)}"
-            ) from error
-        wrap = self._tls.wrap if self._tls is not None else None
-        hosts = AllowedHosts(self.config.allowed_hosts)
-        self._server = HttpServer(listener, self._answer, wrap=wrap, hosts=hosts)
-        self._server.start()
-        scheme = "https" if self._tls is not None else "http"
-        place = f"[{host}]" if ":" in host else host
-        self.log.info("listening on %s://%s:%d/", scheme, place, self.port)
-        if self._gate is not None and self._tls is None and not is_local(listener):
-            self.log.warning(
-                "%s: passwords and tokens of `auth` are sent unencrypted to port %d; "
-                "add `tls`, or set `bind: 127.0.0.1` and put a proxy with TLS before it",
-                self.context.name,
-                self.port,
-            )
+        super().open()
 
     def write(self, batches: Sequence[Batch]) -> None:
         for batch in batches:
             self._exposition.put(batch)
 
-    def close(self) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
+    def _wants_page(self) -> bool:
+        return self.config.page
 
-    def _tls_config(self) -> TlsConfig | None:
-        return self.config.tls
-
-    def _tls_key(self, option: str) -> str:
-        """Return where the config has an option of TLS."""
-        return f"tls.{option}"
-
-    def _answer(self, request: Request) -> Response:
-        if request.method not in _ALLOWED:
-            return Response(
-                b"this server answers GET, HEAD and OPTIONS\n",
-                status=HTTPStatus.METHOD_NOT_ALLOWED,
-                headers={"Allow": ", ".join(_ALLOWED)},
-            )
-        if request.method == "OPTIONS":
-            return Response(b"", headers={"Allow": ", ".join(_ALLOWED)})
-        if self._gate is not None and request.path not in _HEALTH_CHECKS:
-            refusal = self._gate.refuse(request)
-            if refusal is not None:
-                return refusal
-        match request.path:
-            case "/-/healthy":
-                return Response(b"healthy\n")
-            case "/-/ready" if self.context.ready.is_set():
-                return Response(b"ready\n")
-            case "/-/ready":
-                return Response(
-                    b"not every source was probed yet\n", status=HTTPStatus.SERVICE_UNAVAILABLE
-                )
-            case "/favicon.ico":
-                return Response(b"")
-            case "/" if "text/html" in request.headers.get("accept", ""):
-                return self._page()
-        return self._scrape(request)
-
-    def _page(self) -> Response:
-        # Only for those who look at it: the names of all HTML entities come along, 0.2 MB.
-        from pollect_writers.prometheus.page import status_page
-
-        page = status_page(
-            self.context.sources(),
-            self.context.writers(),
-            version=__version__,
-            now=self.context.clock.time(),
-        )
-        headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
-        return Response(
-            page.encode("utf-8", "replace"), "text/html; charset=utf-8", headers=headers
-        )
-
-    def _scrape(self, request: Request) -> Response:
+    def _other(self, request: Request) -> Response:
         if not self._waited:
             self.context.ready.wait(FIRST_VALUES_SECONDS)
             self._waited = True
@@ -234,13 +124,6 @@ class PrometheusSslWriter(PrometheusWriter):
 
     def _tls_key(self, option: str) -> str:
         return super()._tls_key(option) if self.config.tls is not None else option
-
-
-def _build_gate(config: AuthConfig) -> "Gate":
-    # Brings hashlib along, 4 MiB, so only those who use passwords pay for it.
-    from pollect_writers.prometheus.auth import Gate
-
-    return Gate(config)
 
 
 def prefers_open_metrics(accept: str) -> bool:
