@@ -57,7 +57,7 @@ image: build ## Build the container image (needs podman, or CONTAINER=docker)
 	@$(or $(CONTAINER),podman) build $(if $(CONTAINER),,--format docker) -f deploy/Containerfile -t $(IMAGE) $(ARGS) .
 
 docs: $(VENV)/.tools ## Write docs/reference.md and the tables of sources anew from the code
-	@$(BIN)/python -m tests.tools.reference && $(BIN)/python -m tests.tools.source_tables
+	@$(BIN)/python -m tests.tools.reference && $(BIN)/python -m tests.tools.source_tables && $(BIN)/python -m tests.tools.status_schema
 
 catalogue: $(VENV)/.tools ## Write anew what `pollect deps` knows of distributions that are not installed
 	@$(BIN)/python -m tests.tools.catalogue

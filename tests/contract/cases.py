@@ -330,6 +330,7 @@ WRITERS = [
     WriterCase(section={"type": "InMemory"}),
     WriterCase(section={"type": "ParallelInMemory"}),
     WriterCase(section={"type": "Prometheus", **ENDPOINT}),
+    WriterCase(section={"type": "Web", **ENDPOINT}),
     WriterCase(
         section={"type": "PrometheusSsl", "cert": "absent.pem", "key": "absent.pem", **ENDPOINT},
         target=certificate,

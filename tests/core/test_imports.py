@@ -24,13 +24,17 @@ MAY_IMPORT = {
     "needs": set(),
     "units": {"model"},
     "troubles": {"errors"},
-    "plugin": {"errors", "model", "needs", "troubles"},
+    "human": {"units"},
+    "status": set(),
+    "plugin": {"errors", "model", "needs", "status", "troubles"},
     "hookspecs": {"hooks", "model", "plugin"},
-    "api": {"errors", "hints", "hooks", "model", "needs", "plugin", "units"},
+    "api": {
+        *("errors", "hints", "hooks", "human", "model", "needs", "plugin", "status", "units"),
+    },
     "support": {"api", "errors", "hints", "model", "needs", "plugin", "troubles"},
     "config": {"errors", "model", "plugin"},
     "delivery": {"errors", "model", "plugin", "support"},
-    "engine": {"errors", "model", "plugin", "troubles", "delivery"},
+    "engine": {"errors", "model", "plugin", "status", "troubles", "version", "delivery"},
     "fleet": {"errors", "model", "plugin", "support"},
     # An extension of 1.x is wrapped, and the word for a type is looked up; both only when met.
     "discovery": {"errors", "hookspecs", "model", "needs", "plugin", "legacy"},
@@ -39,7 +43,8 @@ MAY_IMPORT = {
     "builtin": {"api", "support", "cli"},
     "testing": {"errors", "model", "plugin", "support", "config", "discovery", "engine"},
     "daemon": {
-        *("errors", "hooks", "model", "plugin", "support", "builtin"),
+        *("errors", "hints", "hooks", "human", "model", "plugin", "status", "support", "units"),
+        "builtin",
         *("config", "discovery", "delivery", "engine", "fleet"),
     },
     "cli": {

@@ -1,7 +1,6 @@
 """The endpoint of `Prometheus`: what it answers, whom it waits for, and the status page."""
 
 import contextlib
-import html.parser
 import http.client
 import socket
 import threading
@@ -10,12 +9,10 @@ import tracemalloc
 
 import pytest
 
-from pollect.api import Batch, Metric, Outcome, SourceId, SourceStatus, WriteError, WriterStatus
+from pollect.api import Batch, Metric, SourceId, WriteError
 from pollect.support.http_server import Limits
-from pollect_writers.prometheus.page import status_page
 from pollect_writers.prometheus.writer import prefers_open_metrics
 from tests.writers.prometheus_scraper import (
-    BROWSER,
     PROMETHEUS_2_42,
     build_prometheus,
     request,
@@ -41,13 +38,6 @@ def test_every_path_answers_with_the_metrics(endpoint, path) -> None:
         "text/plain; version=0.0.4; charset=utf-8",
     )
     assert answer.text.endswith(LINE)
-
-
-def test_a_browser_gets_a_page_at_the_root_only(endpoint) -> None:
-    page = request(endpoint, "/", headers={"Accept": BROWSER})
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert 'href="/metrics"' in page.text
-    assert request(endpoint, "/metrics", headers={"Accept": BROWSER}).text.endswith(LINE)
 
 
 def test_prometheus_gets_openmetrics_at_the_root_too(endpoint) -> None:
@@ -274,64 +264,3 @@ def test_close_ends_open_connections_and_leaves_no_thread() -> None:
         writer.close()
         assert idle.recv(1) == b""
     assert set(threading.enumerate()) == before
-
-
-class _Text(html.parser.HTMLParser):
-    """Collects the visible words and checks that every tag is closed."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.words: list[str] = []
-        self.open: list[str] = []
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if data.strip() and "style" not in self.open:
-            self.words.append(data.strip())
-
-
-def test_the_page_says_who_is_down_since_when_and_why() -> None:
-    sources = [
-        SourceStatus(SourceId("home", "LoadAvg"), Outcome.OK, since=1000.0, series=3),
-        SourceStatus(
-            SourceId("home", "SnmpGet", "<switch>"),
-            Outcome.FAILED,
-            reason="no answer from <b>10.0.0.1</b>",
-            since=4600.0,
-            duration_seconds=0.0123,
-        ),
-        SourceStatus(SourceId("home", "Plex")),
-    ]
-    writers = [WriterStatus("Mqtt", up=False, reason="refused", lost_samples=7)]
-    text = _Text(status_page(sources, writers, version="2.0.0", now=1000.0 + 90061))
-    assert text.open == []
-    words = text.words
-    down = words.index("home/SnmpGet/<switch>")
-    assert words[down + 1 : down + 6] == [
-        "down",
-        "1 d 1 min",
-        "0",
-        "12.3 ms",
-        "no answer from <b>10.0.0.1</b>",
-    ]
-    up = words.index("home/LoadAvg")
-    assert down < up
-    assert words[up + 1 : up + 4] == ["up", "1 d 1 h", "3"]
-    assert words[words.index("home/Plex") + 1] == "not probed yet"
-    mqtt = words.index("Mqtt")
-    assert words[mqtt + 1 : mqtt + 6] == ["down", "0", "0", "7", "refused"]
-
-
-def test_the_page_loads_nothing_from_elsewhere(endpoint) -> None:
-    page = request(endpoint, "/", headers={"Accept": BROWSER})
-    assert page.headers["content-security-policy"].startswith("default-src 'none'")
-    assert "src=" not in page.text
-    assert "http:" not in page.text

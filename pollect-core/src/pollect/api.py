@@ -79,6 +79,8 @@ from pollect.status import (
 from pollect.units import UNITS, Unit, describe_unit, find_unit, unit_of, unit_word
 
 __all__ = [
+    "INTERNET",
+    "UNITS",
     "Alert",
     "AuthenticationFailed",
     "AuthorizationCode",
@@ -93,7 +95,6 @@ __all__ = [
     "DaemonStatus",
     "Device",
     "Headline",
-    "INTERNET",
     "Kind",
     "Location",
     "Metric",
@@ -130,7 +131,6 @@ __all__ = [
     "Strip",
     "Suggestion",
     "TargetUnavailable",
-    "UNITS",
     "Unit",
     "Value",
     "WriteError",

@@ -122,7 +122,9 @@ class Status(_Part, frozen=True, kw_only=True):
 
     daemon: DaemonStatus
     counts: Counts
-    sources: Annotated[Sequence[SourceSummary], Meta(description="Per collection the worst first.")]
+    sources: Annotated[
+        Sequence[SourceSummary], Meta(description="By collection; in each the worst first.")
+    ]
     writers: Sequence[WriterSummary]
 
 

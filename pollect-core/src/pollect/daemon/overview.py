@@ -100,9 +100,11 @@ class Overview:
             if status.source in plans
         ]
         states = [summary.state for summary in summaries]
-        collections = dict.fromkeys(summary.collection for summary in summaries)
-        order = {collection: number for number, collection in enumerate(collections)}
-        summaries.sort(key=lambda one: (order[one.collection], _WORST_FIRST[one.state]))
+        collections: dict[str, tuple[int, int]] = {}
+        for number, one in enumerate(summaries):
+            rank, first = collections.get(one.collection, (_WORST_FIRST["up"], number))
+            collections[one.collection] = min(rank, _WORST_FIRST[one.state]), first
+        summaries.sort(key=lambda one: (collections[one.collection], _WORST_FIRST[one.state]))
         types = self._writer_types()
         return Status(
             daemon=self.daemon(),

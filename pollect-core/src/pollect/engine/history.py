@@ -1,8 +1,9 @@
 """What the last hour brought, in memory: the values of every series, and how probes ended.
 
 A series is a ring of 360 points of 8 bytes. All series of a source share the times of its batches,
-since they arrive together. Sources that are probed more often than every 10 seconds keep their
-latest value of each 10 seconds, so that the ring always covers an hour at least.
+since they arrive together. A source that is probed more often than every 10 seconds would fill its
+ring in less than an hour: then every second point goes, and from there on one point stands for
+more time, until the ring covers the hour.
 """
 
 import math
@@ -16,10 +17,12 @@ from pollect.model import Batch, Kind, Metric, Outcome, ProbeResult, SourceId, W
 
 #: Points of one series.
 POINTS = 360
-#: Seconds that one point covers at least.
-POINT_SECONDS = 10.0
-#: A probe that comes this much earlier than a point is due begins one all the same.
-POINT_JITTER = 0.5
+#: Seconds that a full ring covers at least, but for the last probe.
+COVERED_SECONDS = 3500.0
+#: A batch that comes this share of a point too early begins one all the same.
+POINT_JITTER = 0.05
+#: A clock that goes back by more seconds was set.
+CLOCK_SET_SECONDS = 10.0
 #: Cells of a strip of good and bad times, and the seconds that each covers at least.
 CELLS = 60
 CELL_SECONDS = 60.0
@@ -109,6 +112,7 @@ class _Ring:
         "_count",
         "_head",
         "_rows",
+        "_spacing",
         "_times",
         "left_out",
         "static_labels",
@@ -119,8 +123,10 @@ class _Ring:
         self.time: float | None = None
         self.static_labels: tuple[tuple[str, str], ...] = ()
         self.left_out = 0
-        #: When the point at `_head` began.
+        #: When the point at `_head` began, which has the latest time and values, and how many
+        #: seconds a point covers at least.
         self._begun = -math.inf
+        self._spacing = 0.0
         self._head = -1
         self._times = array("d")
         self._rows: dict[_Key, _Row] = {}
@@ -132,10 +138,12 @@ class _Ring:
     def put(self, batch: Batch, room: int) -> None:
         """Take a batch; at most `room` series may be new."""
         time = batch.time
-        if self.time is not None and time < self.time - POINT_SECONDS:
+        if self.time is not None and time < self.time - CLOCK_SET_SECONDS:
             self._forget_points()  # the clock was set back
-        if batch.samples and time - self._begun >= POINT_SECONDS - POINT_JITTER:
+        if batch.samples and time - self._begun >= self._spacing * (1 - POINT_JITTER):
             self._advance(time)
+        elif batch.samples:
+            self._times[self._head] = time
         self.time, self.static_labels = time, batch.static_labels
         self._count += 1
         count, rows, head = self._count, self._rows, self._head
@@ -167,6 +175,11 @@ class _Ring:
         return Past(times, self.time, self.static_labels, lines, self.left_out)
 
     def _advance(self, time: float) -> None:
+        if (
+            self._head == POINTS - 1
+            and (span := self._times[-1] - self._times[0]) < COVERED_SECONDS
+        ):
+            self._thin_out(span)
         self._begun = time
         self._head = head = (self._head + 1) % POINTS
         if head < len(self._times):
@@ -180,8 +193,16 @@ class _Ring:
             for row in self._rows.values():
                 row.points.append(math.nan)
 
+    def _thin_out(self, span: float) -> None:
+        """Leave out every second point of a ring that was never full before."""
+        self._times = self._times[1::2]
+        for row in self._rows.values():
+            row.points = row.points[1::2]
+        self._head = len(self._times) - 1
+        self._spacing = 2 * span / (POINTS - 1)
+
     def _forget_points(self) -> None:
-        self._begun, self._head = -math.inf, -1
+        self._begun, self._spacing, self._head = -math.inf, 0.0, -1
         self._times = array("d")
         for row in self._rows.values():
             row.points = array("d")

@@ -8,10 +8,10 @@ from pollect_writers.page.text import ago, breakable, counted, escaped
 SIGNS = {"up": "✔", "troubled": "▲", "down": "✖", "new": "…"}
 #: Colour of the icon in the tab.
 _ICON_COLOURS = {
-    "up": "%2322994d",
-    "troubled": "%23d98a00",
-    "down": "%23d63a3a",
-    "new": "%23808894",
+    "up": "22994d",
+    "troubled": "d98a00",
+    "down": "d63a3a",
+    "new": "808894",
 }
 #: Lines of a reason that the header shows; the rest is in the log.
 _ERROR_LINES = 5
@@ -46,7 +46,7 @@ def icon(state: str) -> str:
     colour = _ICON_COLOURS[state]
     return (
         "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
-        f"%3Ccircle cx='8' cy='8' r='7' fill='{colour}'/%3E%3C/svg%3E"
+        f"%3Ccircle cx='8' cy='8' r='7' fill='%23{colour}'/%3E%3C/svg%3E"
     )
 
 

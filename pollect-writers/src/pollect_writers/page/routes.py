@@ -60,7 +60,7 @@ class Page:
             return Response(read_asset(name), CONTENT_TYPES[name], headers=_KEEP)
         return None
 
-    def _html(self, source: str | None) -> Response:
+    def _html(self, source: str | None) -> Response | None:
         # Only for those who look at it.
         if source is not None:
             from pollect_writers.page.detail import detail_page
@@ -73,8 +73,8 @@ class Page:
             from pollect_writers.page.overview import overview_page
 
             status = self._context.status()
-            if status is None:
-                return _unknown()
+            if status is None:  # no daemon around this writer
+                return None
             text = overview_page(status)
         return Response(text.encode("utf-8", "replace"), _HTML, headers=_HEADERS)
 

@@ -1,10 +1,10 @@
 """Writer `Prometheus`: an HTTP endpoint that Prometheus scrapes.
 
 Every path answers with the metrics, as in pollect 1.x, except `/` for browsers (the page), its
-`/status.json` and its parts below `/-/`, `/-/healthy` and `/-/ready`. Text 0.0.4 or OpenMetrics 1.0,
-whichever the scraper prefers; gzip; `?name[]=` picks single metrics. With `tls` it speaks HTTPS, with
-`auth` it wants a password or a token. What plugins count with prometheus-client in its default
-registry is shown too.
+`/status.json` and its parts below `/-/`, `/-/healthy` and `/-/ready`. Text 0.0.4 or OpenMetrics
+1.0, whichever the scraper prefers; gzip; `?name[]=` picks single metrics. With `tls` it speaks
+HTTPS, with `auth` it wants a password or a token. What plugins count with prometheus-client in its
+default registry is shown too.
 """
 
 import threading

@@ -1,0 +1,195 @@
+"""What is remembered of the last hour, and what it costs."""
+
+import math
+import tracemalloc
+
+import pytest
+
+from pollect.engine.history import DOWN, NOTHING, POINTS, TROUBLED, UP, History, Past, rates
+from pollect.model import Batch, Kind, Metric, Outcome, ProbeResult, SourceId, WriterStatus
+
+HOME = SourceId("home", "Thermometer")
+TEMPERATURE = Metric("temperature", unit="celsius", labels=("room",))
+ENERGY = Metric("energy", unit="joules", kind=Kind.COUNTER)
+
+
+def history_of(limit: int = 2000, interval: float = 10.0) -> History:
+    history = History(limit)
+    history.follow({HOME: interval}, limit)
+    return history
+
+
+def batch(time: float, **rooms: float) -> Batch:
+    return Batch(HOME, [TEMPERATURE.sample(value, room) for room, value in rooms.items()], time)
+
+
+def points(past: Past, room: str) -> list[float]:
+    return next(list(line.values) for line in past.lines if line.label_values == (room,))
+
+
+def test_values_are_kept_with_their_times() -> None:
+    history = history_of()
+    for number in range(3):
+        history.record(batch(1000.0 + 10 * number, hall=number, attic=-number))
+    past = history.past(HOME)
+    assert list(past.times) == [1000.0, 1010.0, 1020.0]
+    assert points(past, "hall") == [0, 1, 2]
+    assert points(past, "attic") == [0, -1, -2]
+    assert [line.last for line in past.lines] == [2, -2]
+
+
+def test_a_ring_of_ten_seconds_covers_the_last_hour() -> None:
+    history = history_of()
+    for number in range(1000):
+        history.record(batch(10.0 * number, hall=number))
+    past = history.past(HOME)
+    assert len(past.times) == POINTS
+    assert (past.times[0], past.times[-1]) == (6400.0, 9990.0)
+    assert points(past, "hall") == list(range(640, 1000))
+
+
+@pytest.mark.parametrize("interval", [0.5, 1.0, 2.0, 5.0, 7.0])
+def test_a_quick_source_has_all_its_points_at_first_and_an_hour_later_on(interval: float) -> None:
+    history = history_of(interval=interval)
+    for number in range(30):
+        history.record(batch(interval * number, hall=number))
+    assert len(history.past(HOME).times) == 30
+    last = int(10_000 / interval)
+    for number in range(30, last):
+        history.record(batch(interval * number, hall=number))
+    past = history.past(HOME)
+    assert POINTS / 2 <= len(past.times) <= POINTS
+    assert past.times[-1] - past.times[0] >= 3500
+    assert list(past.times) == sorted(past.times)
+    assert [value * interval for value in points(past, "hall")] == list(past.times)
+    assert past.lines[0].last == last - 1
+
+
+def test_a_series_that_is_gone_has_a_gap_and_no_value() -> None:
+    history = history_of()
+    history.record(batch(0.0, hall=1, attic=2))
+    history.record(batch(10.0, hall=1))
+    history.record(batch(20.0, hall=1, attic=3))
+    assert points(history.past(HOME), "attic")[0::2] == [2, 3]
+    assert math.isnan(points(history.past(HOME), "attic")[1])
+    history.record(Batch(HOME, (), 30.0))
+    assert [line.present for line in history.past(HOME).lines] == [False, False]
+
+
+def test_no_more_series_are_kept_than_the_limit_and_those_left_out_are_counted() -> None:
+    history = history_of(limit=3)
+    history.record(batch(0.0, a=1, b=2, c=3, d=4, e=5))
+    past = history.past(HOME)
+    assert [line.label_values for line in past.lines] == [("a",), ("b",), ("c",)]
+    assert past.left_out == 2
+
+
+def test_series_that_went_away_make_room_for_new_ones() -> None:
+    history = history_of(limit=3)
+    for number in range(200):
+        # As of processes that come and go: a new name each time.
+        history.record(batch(10.0 * number, always=1, **{f"p{number}": 1.0}))
+    past = history.past(HOME)
+    assert len(past.lines) <= 3
+    present = [line.label_values[0] for line in past.lines if line.present]
+    assert present == ["always", "p199"]
+
+
+def test_series_without_a_point_left_are_forgotten() -> None:
+    history = history_of()
+    history.record(batch(0.0, hall=1, attic=2))
+    for number in range(1, 2 * POINTS + 2):
+        history.record(batch(10.0 * number, hall=1))
+    assert [line.label_values for line in history.past(HOME).lines] == [("hall",)]
+
+
+def test_nothing_is_kept_when_it_is_switched_off() -> None:
+    history = history_of(limit=0)
+    history.record(batch(0.0, hall=1))
+    history.note(ProbeResult(HOME, Outcome.FAILED, time=0.0))
+    assert history.past(HOME) == Past()
+    assert set(history.strip(HOME, 0.0)[0]) == {NOTHING}
+
+
+def test_a_source_that_a_reload_took_away_is_forgotten() -> None:
+    history = history_of()
+    history.record(batch(0.0, hall=1))
+    history.follow({}, 2000)
+    history.record(batch(10.0, hall=1))
+    assert history.past(HOME) == Past()
+
+
+def test_a_clock_that_was_set_back_begins_a_new_curve() -> None:
+    history = history_of()
+    for number in range(5):
+        history.record(batch(5000.0 + 10 * number, hall=number))
+    history.record(batch(100.0, hall=7))
+    past = history.past(HOME)
+    assert (list(past.times), points(past, "hall")) == ([100.0], [7])
+
+
+def test_a_counter_is_drawn_as_change_per_second() -> None:
+    history = history_of()
+    for number, value in enumerate([100, 150, 150, 20, 40]):
+        history.record(Batch(HOME, [ENERGY.sample(value)], 10.0 * number))
+    past = history.past(HOME)
+    changes = past.lines[0].points(past.times)
+    assert changes[1:3] == [5.0, 0.0]
+    assert math.isnan(changes[0])
+    assert math.isnan(changes[3])  # it began again
+    assert changes[4] == 2.0
+    assert rates([], []) == []
+
+
+def test_a_strip_shows_the_worst_of_each_minute() -> None:
+    history = history_of()
+    outcomes = {
+        0: Outcome.OK,
+        61: Outcome.OK,
+        70: Outcome.FAILED,
+        80: Outcome.OK,
+        125: Outcome.TROUBLED,
+        130: Outcome.NO_DATA,
+        310: Outcome.OK,
+    }
+    for time, outcome in outcomes.items():
+        history.note(ProbeResult(HOME, outcome, time=float(time)))
+    cells, seconds = history.strip(HOME, 310.0)
+    assert seconds == 60
+    assert list(cells[-6:]) == [UP, DOWN, TROUBLED, NOTHING, NOTHING, UP]
+    assert list(history.strip(HOME, 430.0)[0][-3:]) == [UP, NOTHING, NOTHING]
+    assert set(history.strip(HOME, 310.0 + 7200)[0]) == {NOTHING}
+
+
+def test_a_cell_of_a_slow_source_is_its_interval() -> None:
+    history = history_of(interval=3600.0)
+    for hour in range(5):
+        history.note(ProbeResult(HOME, Outcome.OK, time=3600.0 * hour))
+    cells, seconds = history.strip(HOME, 4 * 3600.0)
+    assert seconds == 3600
+    assert list(cells[-6:]) == [NOTHING, UP, UP, UP, UP, UP]
+
+
+def test_writers_have_a_strip_and_lose_it_with_the_writer() -> None:
+    history = history_of()
+    history.note_writers([WriterStatus("Mqtt", up=False), WriterStatus("Sql")], 100.0)
+    assert not history.wants_writers(105.0)
+    assert history.wants_writers(110.0)
+    assert history.writer_strip("Mqtt", 100.0)[0][-1] == DOWN
+    assert history.writer_strip("Sql", 100.0)[0][-1] == UP
+    history.note_writers([WriterStatus("Sql")], 110.0)
+    assert set(history.writer_strip("Mqtt", 110.0)[0]) == {NOTHING}
+
+
+def test_a_point_of_a_series_takes_eight_bytes() -> None:
+    history = history_of()
+    rooms = {f"room {number}": float(number) for number in range(100)}
+    history.record(batch(0.0, **rooms))
+    tracemalloc.start()
+    try:
+        for number in range(1, POINTS):
+            history.record(batch(10.0 * number, **rooms))
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken / (100 * POINTS) < 10
