@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from pollect.api import Alert, Metric, Panel
+from pollect.api import Alert, Headline, Metric, Panel
 
 FREE = Alert("DiskFull", "less than 5 % of the disk is free", below=5.0)
 
@@ -14,7 +14,17 @@ def test_hints_are_kept_but_do_not_tell_metrics_apart() -> None:
 
     assert hinted == Metric("free", labels=("disk",))
     assert hash(hinted) == hash(Metric("free", labels=("disk",)))
-    assert (hinted.headline, hinted.panel, hinted.alerts) == (True, Panel(maximum=1.0), (FREE,))
+    assert (hinted.panel, hinted.alerts) == (Panel(maximum=1.0), (FREE,))
+    assert hinted.headline == (Headline(),)
+
+
+def test_a_headline_may_pick_series_and_names_no_other_labels() -> None:
+    used = Headline("used", {"type": "used"})
+    assert Metric(labels=("type",), headline=used).headline == (used,)
+    assert Metric(labels=("type",), headline=[used, Headline()]).headline == (used, Headline())
+    assert Metric(headline=False).headline == ()
+    with pytest.raises(ValueError, match="names a label it does not have"):
+        Metric(labels=("kind",), headline=used)
 
 
 def test_a_metric_from_a_pickle_or_a_spool_is_the_same_metric() -> None:

@@ -119,7 +119,7 @@ def test_the_first_scrape_waits_for_the_first_values() -> None:
 def test_a_port_in_use_names_the_address_and_the_cure(endpoint) -> None:
     second = build_prometheus(port=endpoint.port)
     with pytest.raises(
-        WriteError, match=rf"127\.0\.0\.1 port {endpoint.port}: .*in use.*set `port`"
+        WriteError, match=rf"127\.0\.0\.1 port {endpoint.port}: .*in use.*another `port`"
     ):
         second.open()
     second.close()
