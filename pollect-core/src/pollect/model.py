@@ -187,15 +187,14 @@ class Outcome(enum.Enum):
     # Each member exists once; the hash of Enum is a function in Python, called at every probe.
     __hash__ = object.__hash__
 
-    @property
-    def up(self) -> bool:
-        """Whether the source itself works."""
-        return self is Outcome.OK or self is Outcome.TROUBLED or self is Outcome.NO_DATA
+    #: Whether the source itself works.
+    up: bool
+    #: Whether the source works, and every part of what it checks.
+    healthy: bool
 
-    @property
-    def healthy(self) -> bool:
-        """Whether the source works, and every part of what it checks."""
-        return self is Outcome.OK or self is Outcome.NO_DATA
+    def __init__(self, word: str) -> None:
+        self.healthy = word in ("ok", "no_data")
+        self.up = self.healthy or word == "troubled"
 
 
 class ProbeResult(msgspec.Struct, frozen=True):

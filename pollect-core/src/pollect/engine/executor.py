@@ -181,9 +181,9 @@ class Executor:
         self.watch_freshness(earliest)
 
     def abandon(self, run: ProbeRun) -> None:
-        if run.call is not None:
-            self.workers.write_off(run.call)
-        if run.future is not None:
+        if run.future is None:
+            self.workers.write_off(run)
+        else:
             run.future.cancel()
 
     def again(self, runner: Runner) -> None:
@@ -274,10 +274,7 @@ class Executor:
                 tick.begin()
                 self._begin_async(run)
             else:
-                run.call = WorkerCall(
-                    partial(runner.probe, run), runner.key, suspect=runner.suspect
-                )
-                calls.append(run.call)
+                calls.append(run)
         tick.begin(len(calls))
         self.workers.submit(calls)
 

@@ -21,6 +21,8 @@ from pollect.troubles import Troubles
 _NUMBERS = (float, int)
 #: What a probe gets at least when the config does not say.
 DEADLINE_SECONDS = 10.0
+# Needed at every probe, and on Python 3.11 the name of a member costs a call.
+_OK, _NO_DATA = Outcome.OK, Outcome.NO_DATA
 
 
 class Guard:
@@ -131,7 +133,7 @@ class Guard:
 
     def _values(self, started: float, value: ProbeValue) -> ProbeResult:
         samples = self._normalizer.clean(value)
-        outcome = Outcome.OK if samples else Outcome.NO_DATA
+        outcome = _OK if samples else _NO_DATA
         return self._answered(ProbeResult(self._id, outcome, samples, *self._times(started)))
 
     def _answered(self, result: ProbeResult) -> ProbeResult:

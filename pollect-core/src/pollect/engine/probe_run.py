@@ -14,36 +14,30 @@ if TYPE_CHECKING:
     from pollect.engine.runner import Runner
 
 
-class ProbeRun:
-    """One probe on its way, from the queue to its end."""
+class ProbeRun(WorkerCall):
+    """One probe on its way, from the queue to its end.
 
-    __slots__ = (
-        "call",
-        "created",
-        "epoch",
-        "future",
-        "over",
-        "reported",
-        "runner",
-        "started",
-        "tick",
-    )
+    It is the call that a worker thread makes; on the event loop, `started` is set there.
+    """
+
+    __slots__ = ("created", "epoch", "future", "over", "reported", "runner", "tick")
 
     def __init__(self, runner: "Runner", tick: "MergedTick", created: float, epoch: object) -> None:
+        super().__init__(None, runner.key, suspect=runner.suspect)
         self.runner = runner
         self.tick = tick
         #: Monotonic seconds.
         self.created = created
         #: Who owned the source when the run was made, see `Ownership`.
         self.epoch = epoch
-        self.call: WorkerCall | None = None
         self.future: Future[Any] | None = None
-        #: Monotonic seconds; None while it waits for a thread.
-        self.started: float | None = None
         #: It waited so long that its tick no longer waits for it.
         self.reported = False
         #: It ended or timed out: whatever still comes is too late.
         self.over = False
+
+    def run(self) -> None:
+        self.runner.probe(self)
 
 
 class Executing(Protocol):

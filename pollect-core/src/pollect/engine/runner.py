@@ -31,6 +31,8 @@ SLOW_OF_INTERVAL = 0.1
 #: Why a tick is skipped.
 STILL_BUSY = "still busy with the last probe"
 STILL_WAITS = "the last probe still waits for a free thread"
+# Compared at every probe, and on Python 3.11 the name of a member costs a call.
+_QUICK = Rank.QUICK
 
 
 class Runner:
@@ -41,6 +43,16 @@ class Runner:
     a result is decided on and put into the queues of the writers, so that no older batch overtakes
     a newer one; the scheduler never takes it.
     """
+
+    # Python shares the names of at most 30 attributes: with a dict a runner took 2 KB more, and
+    # missed the processor's cache at every probe.
+    __slots__ = (
+        "_clock", "_closing", "_deadline_watch", "_disowned", "_executor", "_failures", "_health",
+        "_left_behind", "_lock", "_log", "_next_due", "_open_again_at", "_open_pause", "_order",
+        "_ownership", "_rank", "_retry", "_retry_at", "_run", "_scheduler", "_series", "_skipped",
+        "_skips_logged", "_slow_seconds", "_stopped", "fresh_until", "guard", "id", "key", "plan",
+        "spread_hash", "suspect",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -105,8 +117,8 @@ class Runner:
                 self._next_due = next_due
             if self._stopped:
                 return None
-            epoch = self._epoch()
-            if self._ownership is not None and epoch is None:
+            epoch = None
+            if self._ownership is not None and (epoch := self._epoch(self._ownership)) is None:
                 self._leave_to_others()
                 return None
             if self._closing:
@@ -125,19 +137,13 @@ class Runner:
 
     def probe(self, run: ProbeRun) -> None:
         """Probe in this thread and pass on what comes of it."""
-        if not self._start(run):
-            return
-        if not self.guard.opened:
-            self._read_traits(run)
-        self.finish(run, self.guard.probe())
+        if self._start(run):
+            self.finish(run, self.guard.probe())
 
     async def probe_async(self, run: ProbeRun) -> ProbeResult | None:
         """Probe on the event loop; what comes of it is to be passed to `finish`, in a worker."""
-        if not self._start(run):
-            return None
-        if not self.guard.opened:
-            self._read_traits(run)
-        return await self.guard.probe_async()
+        run.started = self._clock.monotonic()
+        return await self.guard.probe_async() if self._start(run) else None
 
     def finish(self, run: ProbeRun, result: ProbeResult) -> None:
         """Take the result of a run, unless it comes after the deadline."""
@@ -145,14 +151,12 @@ class Runner:
         with self._order:
             with self._lock:
                 ended, run.over = run.over, True
-                late = ended or self._stopped
                 if self._run is run:
                     self._run = None
-                dropped = not late and self._ownership is not None and self._epoch() != run.epoch
-            if not late and not dropped:
-                self._rate(result)
+                unwanted = ended or self._stopped or not self._is_owned_in(run.epoch)
+            if not unwanted:
                 self._take(result, batch, run)
-        if late or dropped:
+        if unwanted:
             self._log.debug("an earlier probe returned after %.1f s", result.duration_seconds)
             if not ended:
                 self._executor.drop(run)
@@ -180,7 +184,7 @@ class Runner:
         with self._lock:
             if self._stopped or self._ownership is None:
                 return False
-            if self._epoch() is None:
+            if self._epoch(self._ownership) is None:
                 self._leave_to_others()
                 return False
             return self._disowned
@@ -202,11 +206,12 @@ class Runner:
             return None
         return self._clock.time() + due - self._clock.monotonic()
 
-    def _epoch(self) -> object | None:
-        if self._ownership is None:
-            return None
+    def _is_owned_in(self, epoch: object) -> bool:
+        return self._ownership is None or self._epoch(self._ownership) == epoch
+
+    def _epoch(self, ownership: Ownership) -> object | None:
         try:
-            return self._ownership.owned(self.id)
+            return ownership.owned(self.id)
         except Exception as error:  # noqa: BLE001 - not known to be ours: left alone
             reason = describe(error)
             self._executor.errand(lambda: self._log.error("its owner is unknown: %s", reason))
@@ -247,34 +252,40 @@ class Runner:
     def _start(self, run: ProbeRun) -> bool:
         """Note that a run got its thread; return False if it is not wanted any more."""
         # It may have waited for its thread for longer than it was ours.
-        if run.over or self._stopped or self._epoch() != run.epoch:
+        if run.over or self._stopped or not self._is_owned_in(run.epoch):
             with self._lock:
                 if self._run is run:
                     self._run = None
             return False
-        run.started = self._clock.monotonic()
         if self._deadline_watch is None:
             with self._lock:
-                self._watch_deadline(run.started)
+                self._watch_deadline(self._clock.monotonic())
+        if not self.guard.opened:
+            self._read_traits(run)
         return True
 
     def _rate(self, result: ProbeResult) -> None:
         """Note how quick the source is, which decides where its next probe waits."""
         if result.duration_seconds <= self._slow_seconds:
-            self._set_rank(Rank.QUICK)
+            rank = _QUICK
         else:
-            self._set_rank(Rank.SLOW if result.outcome.up else Rank.HUNG)
+            rank = Rank.SLOW if result.outcome.up else Rank.HUNG
+        if rank is not self._rank:
+            self._set_rank(rank)
 
     def _set_rank(self, rank: Rank) -> None:
-        if rank is not self._rank:
-            self._rank = rank
-            self.key = _key(self.id, rank)
-            self.suspect = rank is Rank.SLOW or rank is Rank.HUNG
+        self._rank = rank
+        self.key = _key(self.id, rank)
+        self.suspect = rank is Rank.SLOW or rank is Rank.HUNG
 
-    def _take(self, result: ProbeResult, batch: Batch | None, run: ProbeRun | None) -> None:
+    def _take(self, result: ProbeResult, batch: Batch | None, run: ProbeRun) -> None:
         """Update the state and put what is to be written; holds `_order`."""
-        self._plan_next(result)
-        tick = None if run is None or run.reported else run.tick
+        self._rate(result)
+        if result.outcome.up:
+            self._failures = 0
+        else:
+            self._plan_next(result)
+        tick = None if run.reported else run.tick
         if result.samples:
             hold = self.guard.hold
             lifetime = FRESH_INTERVALS * self.plan.interval if hold is None else hold
@@ -295,9 +306,6 @@ class Runner:
 
     def _plan_next(self, result: ProbeResult) -> None:
         """After a failure: wait before the next `open()`, probe again sooner if that is wished."""
-        if result.outcome.up:
-            self._failures = 0
-            return
         now = self._clock.monotonic()
         if not self.guard.opened:
             self._open_again_at = now + self._open_pause

@@ -34,12 +34,12 @@ THREAD_RETRY_SECONDS = 0.5
 class WorkerCall:
     """One call in a worker thread."""
 
-    __slots__ = ("call", "key", "overdue", "started", "suspect", "written_off")
+    __slots__ = ("_call", "key", "overdue", "started", "suspect", "written_off")
 
     def __init__(
-        self, call: Callable[[], None], key: Hashable = None, *, suspect: bool = False
+        self, call: Callable[[], None] | None, key: Hashable = None, *, suspect: bool = False
     ) -> None:
-        self.call = call
+        self._call = call
         self.key = key
         #: It took too long the last time, so it starts in the lane for such calls.
         self.suspect = suspect
@@ -49,6 +49,11 @@ class WorkerCall:
         self.overdue = False
         #: The lane no longer counts it; its thread is lost until the call returns.
         self.written_off = False
+
+    def run(self) -> None:
+        """Do what is to be done, in the thread."""
+        if self._call is not None:
+            self._call()
 
 
 class Workers:
@@ -86,7 +91,10 @@ class Workers:
             if self._stopped:
                 return
             for call in calls:
-                self._waiting.setdefault(call.key, deque()).append(call)
+                queue = self._waiting.get(call.key)
+                if queue is None:
+                    queue = self._waiting[call.key] = deque()
+                queue.append(call)
             self._fill_places()
 
     def write_off(self, call: WorkerCall) -> None:
@@ -136,27 +144,29 @@ class Workers:
 
     def _next(self) -> WorkerCall | None:
         """Place the next waiting call that may start, and return it."""
-        for key in self._waiting:
-            calls = self._waiting[key]
-            if not self._may_start(calls[0]):
+        for key, calls in self._waiting.items():
+            call = calls[0]
+            held_up = call.suspect or key in self._overdue
+            if not (self._lane_has_place(key) if held_up else self._has_place()):
                 continue
-            call = calls.popleft()
+            calls.popleft()
             if not calls:
                 del self._waiting[key]
             elif len(self._waiting) > 1:
                 self._waiting[key] = self._waiting.pop(key)  # behind the other keys
             self._placed[call] = None
-            if call.suspect or key in self._overdue:
+            if held_up:
                 self._mark_overdue(call)
             return call
         return None
 
-    def _may_start(self, call: WorkerCall) -> bool:
-        if call.suspect or call.key in self._overdue:
-            if self._overdue_calls >= OVERDUE_LANE:
-                return False
-            return self._overdue.get(call.key, 0) < OVERDUE_OF_ONE_KEY
+    def _has_place(self) -> bool:
         return len(self._placed) - self._overdue_calls - self._lost < self._threads
+
+    def _lane_has_place(self, key: Hashable) -> bool:
+        if self._overdue_calls >= OVERDUE_LANE:
+            return False
+        return self._overdue.get(key, 0) < OVERDUE_OF_ONE_KEY
 
     def _staff(self) -> None:
         """Make the threads that placed calls need."""
@@ -188,7 +198,7 @@ class Workers:
             while call is not None:
                 call.started = self._clock.monotonic()
                 try:
-                    call.call()
+                    call.run()
                 except BaseException:
                     # Calls guard themselves; a mistake of ours must not cost a thread silently.
                     log.exception("a call of %s failed", self._name)
