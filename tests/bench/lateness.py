@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from pollect.api import Metric, Sample, Source, SourceConfig
+from pollect.daemon.settling import keep_what_lasts
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
 from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
@@ -68,7 +69,9 @@ def lateness(hanging: int) -> tuple[float, int]:
     )
     engine = Engine(plan, clock=clock)
     engine.start()
-    time.sleep(MEASURED_SECONDS)
+    time.sleep(WARM_UP_TICKS * TICK_SECONDS)
+    keep_what_lasts()  # as the daemon does
+    time.sleep(MEASURED_SECONDS - WARM_UP_TICKS * TICK_SECONDS)
     threads = threading.active_count()
     HangingSource.released.set()
     engine.stop()

@@ -14,6 +14,7 @@ import pluggy
 
 from pollect import hookspecs
 from pollect.api import Metric, ProbeResult, Sample, Source, SourceConfig, SourceId, hookimpl
+from pollect.daemon.settling import keep_what_lasts
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
 from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
@@ -104,6 +105,7 @@ def measure(sources: Sequence[Source[Any]]) -> tuple[Starts, int, float]:
     engine = Engine(Plan(executors=[executor]), clock=SystemClock(), hooks=starts.hooks())
     engine.start()
     time.sleep(TICK_SECONDS)
+    keep_what_lasts()  # as the daemon does
     threads, cpu = 0, time.process_time()
     ends = time.monotonic() + MEASURED_SECONDS
     while time.monotonic() < ends:

@@ -15,6 +15,7 @@ from pollect.daemon.changes import describe_changes
 from pollect.daemon.loading import Loaded, reload
 from pollect.daemon.overview import Overview
 from pollect.daemon.reloading import RELOAD_SECONDS, Reload
+from pollect.daemon.settling import Settling
 from pollect.daemon.signals import Signals
 from pollect.daemon.systemd import Systemd
 from pollect.delivery.spool.files import describe_contents, left_over
@@ -102,11 +103,14 @@ class Daemon:
         reload: Reload | None = None
         # Who has seen enough of a dry run, as `head`, ends it.
         watched = [1] if self._dry_run and _is_pipe(1) else []
+        settling = Settling()
+        settling.changed(self._clock.monotonic())
         while signals.stopping is None:
             if reload is not None and not reload.running:
                 self._overview.last_reload = reload.outcome(self._clock.time())
                 reload = None
                 systemd.ready(self._summary)
+                settling.changed(self._clock.monotonic())
             if reload is None and signals.take_reload():
                 systemd.reloading()
                 reload = Reload(self._file, self._reload, signals.wake)
@@ -116,7 +120,7 @@ class Daemon:
             if watched and not _is_read(watched[0]):
                 return ""
             if reload is None:
-                signals.wait(watched=watched)
+                signals.wait(settling.settle(self._clock.monotonic()), watched)
             elif (left := begun + RELOAD_SECONDS - self._clock.monotonic()) > 0:
                 signals.wait(left, watched)
             else:

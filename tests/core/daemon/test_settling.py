@@ -1,0 +1,59 @@
+"""What a start made is left out of collections once it has settled, and again after a reload."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from pollect.daemon.settling import SETTLE_SECONDS, Settling
+
+
+class Node:
+    """Part of a circle that only the garbage collector frees."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture(autouse=True)
+def thaw() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+
+
+def test_nothing_is_frozen_before_a_start_has_settled() -> None:
+    settling = Settling()
+    settling.changed(100.0)
+    before = gc.get_freeze_count()
+    assert settling.settle(100.0 + SETTLE_SECONDS - 1) == pytest.approx(1.0)
+    assert gc.get_freeze_count() == before
+
+
+def test_what_lasts_is_left_out_of_collections() -> None:
+    settling = Settling()
+    settling.changed(100.0)
+    assert settling.settle(100.0 + SETTLE_SECONDS) is None
+    assert gc.get_freeze_count() > 1000
+
+
+def test_garbage_of_the_start_is_freed_and_not_kept() -> None:
+    garbage = weakref.ref(Node())
+    settling = Settling()
+    settling.changed(0.0)
+    settling.settle(SETTLE_SECONDS)
+    assert garbage() is None
+
+
+def test_what_a_reload_left_is_freed_when_it_has_settled() -> None:
+    node = Node()
+    settling = Settling()
+    settling.changed(0.0)
+    settling.settle(SETTLE_SECONDS)
+    old = weakref.ref(node)
+    del node
+    gc.collect()
+    assert old() is not None
+    settling.changed(100.0)
+    settling.settle(100.0 + SETTLE_SECONDS)
+    assert old() is None
