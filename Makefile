@@ -9,7 +9,7 @@ PARTS  ?=
 export PARTS
 
 .DEFAULT_GOAL := help
-.PHONY: help run test pythons bounds upgrade lint type bench outages build image release services docs catalogue firmware bpf clean setup fleet
+.PHONY: help run test pythons bounds upgrade lint type bench outages build image release services docs site catalogue firmware bpf clean setup fleet
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -59,6 +59,9 @@ image: build ## Build the container image (needs podman, or CONTAINER=docker)
 docs: $(VENV)/.tools ## Write docs/reference.md and the tables of sources anew from the code
 	@$(BIN)/python -m tests.tools.reference && $(BIN)/python -m tests.tools.source_tables && $(BIN)/python -m tests.tools.status_schema
 
+site: $(VENV)/.tools ## Build the documentation as a site into .site/html
+	@$(BIN)/python -m tests.tools.site
+
 catalogue: $(VENV)/.tools ## Write anew what `pollect deps` knows of distributions that are not installed
 	@$(BIN)/python -m tests.tools.catalogue
 
@@ -74,7 +77,7 @@ services: ## Install the Debian packages that integration tests drive (root)
 setup: $(VENV)/.tools ## Make the environment with all distributions and tools
 
 clean: ## Remove what the other targets made
-	@rm -rf $(VENV) dist .bench .bounds .firmware .pythons .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) dist .site .images .bench .bounds .firmware .pythons .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.installed: constraints.txt $(wildcard pollect-*/pyproject.toml)
 	@echo "installing pollect into $(VENV) ..."

@@ -1,0 +1,84 @@
+"""The documentation as a site: strict, offline, a page for each type, a search that finds."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pollect.config.sections import convert_section
+from pollect.discovery.registry import Registry
+from tests.tools.site import HTML, ROOT, configuration, write_pages
+
+COMING_FROM = sorted((ROOT / "docs").glob("from-*.md"))
+_FOREIGN = re.compile(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"']?(?:https?:)?//", re.I)
+
+
+@pytest.fixture(scope="module")
+def site() -> Path:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.tools.site"],
+        cwd=ROOT, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return HTML
+
+
+@pytest.mark.timeout(180)
+def test_every_source_and_writer_has_a_page(site: Path) -> None:
+    registry = Registry()
+    for kind, types in (("source", registry.sources), ("writer", registry.writers)):
+        for name, entry in types.items():
+            if entry.distribution.startswith("pollect-"):
+                page = site / "types" / kind / f"{name}.html"
+                assert entry.spec.summary in page.read_text("utf-8").replace("&#39;", "'"), name
+
+
+def test_nothing_on_a_page_comes_from_another_host(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        foreign = _FOREIGN.search(page.read_text("utf-8"))
+        assert foreign is None or 'rel="canonical"' in foreign[0], f"{page.name}: {foreign}"
+    for sheet in site.rglob("*.css"):
+        assert "url(http" not in sheet.read_text("utf-8"), sheet.name
+
+
+def test_the_search_finds_the_source_of_disks_without_a_server(site: Path) -> None:
+    index = json.loads((site / "search" / "search_index.json").read_text("utf-8"))
+    found = {
+        entry["location"].partition("#")[0]
+        for entry in index["docs"]
+        if "disk" in (entry["title"] + entry["text"]).lower()
+    }
+    assert "types/source/DiskUsage.html" in found
+    assert (site / "search" / "search_index.js").exists(), "what a page in a folder can load"
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    pages = write_pages()
+    text = json.dumps(configuration(pages)["nav"])
+    assert [str(page) for page in pages if f'"{page}"' not in text] == []
+
+
+@pytest.mark.parametrize("file", COMING_FROM, ids=lambda file: file.stem)
+def test_the_types_in_the_tables_of_other_programs_exist(file: Path) -> None:
+    registry = Registry()
+    known = {*registry.words("source"), *registry.words("writer")}
+    for line in file.read_text("utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("| `") or len(cells) != 2:
+            continue
+        ours = re.findall(r"`([A-Z]\w+)`", cells[1])
+        assert set(ours) <= known, line
+
+
+@pytest.mark.parametrize("file", COMING_FROM, ids=lambda file: file.stem)
+def test_the_configs_of_these_pages_are_right(file: Path) -> None:
+    registry = Registry()
+    for block in file.read_text("utf-8").split("```yaml\n")[1:]:
+        config = yaml.safe_load(block.partition("```")[0])
+        for executor in config["executors"]:
+            for section in executor["sources"]:
+                convert_section(registry.source_type(section["type"]).config_type, section)
