@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,22 @@ def test_the_search_finds_the_source_of_disks_without_a_server(site: Path) -> No
     }
     assert "types/source/DiskUsage.html" in found
     assert (site / "search" / "search_index.js").exists(), "what a page in a folder can load"
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium (make services)")
+def test_a_browser_that_opens_the_folder_finds_disks(site: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+            *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
+            *("--disable-sync", f"--user-data-dir={tmp_path}", "--virtual-time-budget=8000"),
+            *("--dump-dom", f"file://{site}/index.html?q=disk"),
+        ],
+        check=False, capture_output=True, text=True, timeout=50,
+    )  # fmt: skip
+    assert re.search(r"\d+ matching documents", done.stdout)
+    assert "types/source/DiskUsage.html?h=disk" in done.stdout
 
 
 def test_every_page_is_in_the_navigation() -> None:

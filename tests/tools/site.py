@@ -38,6 +38,8 @@ FAMILIES = {
     "pollect-core": "Core",
     "pollect-writers": "Writers",
 }
+#: Lets the search work on pages opened from a folder; the theme would fetch another one.
+SEARCH_FRAME = "assets/iframe-worker.js"
 _LINK = re.compile(r"\]\((?!https?://|#)([^)\s]+)\)")
 
 
@@ -50,6 +52,8 @@ def write_pages() -> list[Path]:
     for file in (ROOT / "docs").iterdir():
         if file.suffix in (".png", ".svg", ".json"):
             shutil.copy(file, PAGES / file.name)
+    (PAGES / "assets").mkdir()
+    shutil.copy(Path(__file__).with_name("search_frame.js"), PAGES / SEARCH_FRAME)
     _write("index.md", (ROOT / "README.md").read_text("utf-8"), ROOT / "README.md")
     _write("changelog.md", (ROOT / "CHANGELOG.md").read_text("utf-8"), ROOT / "CHANGELOG.md")
     for distribution in FAMILIES:
@@ -180,7 +184,7 @@ def configuration(pages: list[Path]) -> dict[str, object]:
                 },
             ],
         },
-        "extra": {"generator": False},
+        "extra": {"generator": False, "polyfills": [SEARCH_FRAME]},
         "plugins": ["search", "offline"],
         "markdown_extensions": ["tables", "fenced_code", "toc"],
         "nav": navigation(pages),
