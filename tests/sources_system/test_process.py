@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -8,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pollect.api import ConfigError
+from pollect.api import ConfigError, Roots
 from pollect.testing import FakeClock, build_source
 from pollect.testing.clock import FakeClock as Clock
-from pollect_sources_system.process import ProcessSource, format_command_line
+from pollect_sources_system.process import ProcessSource, SteadyCounters, format_command_line
 from tests.sources_system.readings import read
 
 BUSY = "while True: pass"
@@ -235,6 +236,88 @@ def test_details_are_those_of_the_kernel(start: Start, mark: str) -> None:
     assert 0 <= found["uptime", "0"] < 60
 
 
+@pytest.mark.parametrize("label", ["pid", "cmdline", "name"])
+def test_label_tells_which_process_it_is(start: Start, mark: str, label: str) -> None:
+    child = ready(start(SLEEP, mark))
+    process = psutil.Process(child.pid)
+    expected = {
+        "pid": str(child.pid),
+        "cmdline": " ".join(process.cmdline())[:256],
+        "name": process.name(),
+    }
+    source = open_source(procRegex=mark, label=label, details=True)
+    found = read(source)
+    assert found["resident_memory", "0", expected[label]] == process.memory_info().rss
+    assert found["process_count", "all"] == 1
+    assert {metric.labels for metric in source.metrics if metric.name == "load_percent"} == {
+        ("pidx", label)
+    }
+
+
+def test_counter_of_a_position_does_not_fall_when_another_process_takes_it() -> None:
+    counters = SteadyCounters()
+    first, second = ("io_read_bytes", "0"), ("io_read_bytes", "1")
+    assert counters.update(first, "a", 1000) == 1000
+    assert counters.update(second, "b", 10) == 10
+    counters.keep({first, second}, {"a", "b"})
+    # a has ended: b is the first now, and read 5 more.
+    assert counters.update(first, "b", 15) == 1005
+    counters.keep({first}, {"b"})
+    assert counters.update(first, "b", 20) == 1010
+    # c is new, and in a position that was empty.
+    assert counters.update(second, "c", 7) == 7
+
+
+def test_io_counters_do_not_fall_when_the_first_process_ends(start: Start, mark: str) -> None:
+    read_much = (
+        "import time; [open('/proc/self/stat').read() for _ in range(9)];"
+        " print(flush=True); time.sleep(60)"
+    )
+    children = [ready(start(read_much, mark)) for _ in range(2)]
+    source = open_source(procRegex=mark, details=True)
+    before = read(source)
+    first = min(children, key=lambda child: child.pid)
+    first.kill()
+    first.wait()
+    after = read(source)
+    assert after["process_count", "all"] == 1
+    for name in ("io_read_bytes", "io_write_bytes"):
+        assert after[name, "0"] >= before[name, "0"]
+
+
+def test_probe_on_the_command_line_does_not_find_itself() -> None:
+    pattern = f"no-such-thing-{os.getpid()}"
+    command = [sys.executable, "-m", "pollect", "probe", "--json", "Process"]
+    for quote in ("", "'", '"'):
+        words = [*command, f"procRegex={quote}{pattern}{quote}"]
+        line = " ".join(words)
+        source = open_source(procRegex=pattern)
+        assert not source._matches(line)
+        assert source._matches(f"{line} {pattern}")
+    words = [*command, f"procRegex={pattern}"]
+    # As with sudo, there is a second process with the same words.
+    done = subprocess.run(
+        ["sh", "-c", f"{' '.join(words)}; exit $?"], capture_output=True, text=True, check=False
+    )
+    [result] = json.loads(done.stdout)
+    assert [sample["value"] for sample in result["samples"]] == [0]
+
+
+def test_host_around_a_container_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "passwd").write_text(f"root:x:999999:0::/:\nme:x:{os.getuid()}:0::/:\n")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "service.pid").write_text(f"{os.getpid()}\n")
+    roots = Roots(rootfs=tmp_path)
+    counts = {}
+    for user in ("me", "root"):
+        section = {"procRegex": "", "pidFile": "/run/service.pid", "user": user}
+        source = build_source(section, ProcessSource, roots=roots)
+        source.open()
+        counts[user] = read(source)["process_count", "all"]
+    assert counts == {"me": 1, "root": 0}
+
+
 def test_totals_add_all_matches_up(start: Start, mark: str) -> None:
     children = [ready(start(SLEEP, mark)) for _ in range(2)]
     found = read(open_source(procRegex=mark, total=True))
@@ -284,7 +367,7 @@ def test_own_process_can_be_left_out() -> None:
 
 
 def test_bad_regular_expression_is_told_with_its_text() -> None:
-    with pytest.raises(ConfigError, match=r"'sd\[a-z' is no regular expression") as caught:
+    with pytest.raises(ConfigError, match=r"'sd\[a-z' is not a regular expression") as caught:
         build_source({"procRegex": "sd[a-z"}, ProcessSource)
     assert caught.value.key == "procRegex"
 

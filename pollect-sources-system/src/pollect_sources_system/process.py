@@ -6,16 +6,18 @@ host, which is one short read each, and three more reads per process that matche
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta
 
 from pollect.api import ConfigError, Kind, Metric, Sample, Source, SourceConfig, SourceContext
 from pollect.support.rates import Rates
+from pollect_sources_system.kernel import read_text
 from pollect_sources_system.load_psutil import load_psutil
 
 #: Label value of `process_count`.
@@ -23,6 +25,8 @@ ALL = "all"
 PERCENT = 100.0
 #: More than this is read in pieces; nearly all command lines are shorter.
 COMMAND_LINE_BYTES = 16 * 1024
+#: Of a command line as a label; those of Java run to thousands.
+LABEL_CHARACTERS = 256
 
 LOAD = Metric(
     "load_percent",
@@ -105,6 +109,13 @@ class ProcessConfig(SourceConfig, frozen=True, kw_only=True):
         str | None, Meta(description="Only the process whose number stands in this file.")
     ] = None
     total: Annotated[bool, Meta(description="Also report the sums over all matches.")] = False
+    label: Annotated[
+        Literal["pid", "cmdline", "name"] | None,
+        Meta(
+            description="Label to add to the values of each process: its number, its command line "
+            "(which may hold passwords) or the name of its program; default: none."
+        ),
+    ] = None
 
 
 class Reading(NamedTuple):
@@ -113,6 +124,8 @@ class Reading(NamedTuple):
     #: psutil's handle. Handles are equal when number and start are: a number alone comes round
     #: again, and the start as time of day moves when the clock is set.
     process: Any
+    #: Value of the label that the config asks for; empty without.
+    label: str
     load_percent: float | None
     virtual_bytes: int
     resident_bytes: int
@@ -147,9 +160,16 @@ class ProcessSource(Source[ProcessConfig]):
             self._search = re.compile(config.proc_regex).search
         except re.error as error:
             raise ConfigError(
-                f"{config.proc_regex!r} is no regular expression: {error}", key="procRegex"
+                f"{config.proc_regex!r} is not a regular expression: {error}", key="procRegex"
             ) from error
+        self._own_words = re.compile(rf"procRegex=(['\"]?){re.escape(config.proc_regex)}\1")
         self._rates: Rates[Any] = Rates()
+        self._io = SteadyCounters()
+        if config.label is not None:
+            # Which labels there are is for the config to decide, so the instance declares them.
+            self.metrics = tuple(  # type: ignore[misc, assignment]
+                self._labelled(metric) for metric in self.metrics
+            )
 
     def open(self) -> None:
         self._psutil = load_psutil(self.context.roots)
@@ -158,17 +178,40 @@ class ProcessSource(Source[ProcessConfig]):
         readings = list(self._read_matches())
         self._rates.keep({reading.process for reading in readings})
         samples: list[Sample] = []
+        series = set()
         for index, reading in enumerate(readings):
-            pidx = str(index)
+            labels = (str(index), reading.label) if self.config.label else (str(index),)
+
+            def add(metric: Metric, value: float, labels: tuple[str, ...] = labels) -> None:
+                samples.append(self._labelled(metric).sample(value, *labels))
+
             if self.config.load and reading.load_percent is not None:
-                samples.append(LOAD.sample(reading.load_percent, pidx))
+                add(LOAD, reading.load_percent)
             if self.config.memory:
-                samples.append(VIRTUAL_MEMORY.sample(reading.virtual_bytes, pidx))
-            samples += [metric.sample(value, pidx) for metric, value in reading.details]
+                add(VIRTUAL_MEMORY, reading.virtual_bytes)
+            for metric, value in reading.details:
+                if metric.kind is Kind.COUNTER:
+                    series.add((metric.name, *labels))
+                    value = self._io.update((metric.name, *labels), reading.process, value)
+                add(metric, value)
+        self._io.keep(series, {reading.process for reading in readings})
         samples.append(COUNT.sample(len(readings), ALL))
         if self.config.total:
             samples += self._totals(readings)
         return samples
+
+    def _labelled(self, metric: Metric) -> Metric:
+        """Return a metric of single processes with the label that the config asks for."""
+        label = self.config.label
+        if label is None or metric.labels != ("pidx",) or metric == COUNT:
+            return metric
+        return Metric(
+            metric.name,
+            help=metric.help,
+            unit=metric.unit,
+            kind=metric.kind,
+            labels=(*metric.labels, label),
+        )
 
     def _totals(self, readings: list[Reading]) -> list[Sample]:
         return [
@@ -180,24 +223,48 @@ class ProcessSource(Source[ProcessConfig]):
     def _read_matches(self) -> Iterator[Reading]:
         for pid in self._pids():
             try:
-                if not self._search(self._command_line(pid)):
+                command_line = self._command_line(pid)
+                if not self._matches(command_line):
                     continue
                 process = self._psutil.Process(pid)
                 with process.oneshot():
-                    reading = self._read(process) if self._is_wanted(process) else None
-            except (self._psutil.Error, OSError):
+                    reading = (
+                        self._read(process, command_line) if self._is_wanted(process) else None
+                    )
+            except (self._psutil.Error, OSError, ValueError):
                 continue  # it ended meanwhile, is a zombie, or is none of our business
             if reading:
                 yield reading
+
+    def _matches(self, command_line: str) -> bool:
+        if not self._search(command_line):
+            return False
+        # `pollect probe Process procRegex=x` and the shell or sudo around it would find themselves,
+        # as grep does in the output of ps.
+        asked = self._own_words.sub("", command_line)
+        return asked == command_line or self._search(asked) is not None
 
     def _pids(self) -> list[int]:
         if self.config.pid_file is None:
             pids: list[int] = self._psutil.pids()
         else:
-            pids = self._read_pid_file(self.context.config_dir / self.config.pid_file)
+            file = self.config.pid_file
+            place = (
+                self.context.roots.place(file)
+                if file.startswith("/")
+                else self.context.config_dir / file
+            )
+            pids = self._read_pid_file(place)
         if self.config.exclude_self:
-            return [pid for pid in pids if pid != os.getpid()]
+            own = self._own_pid()
+            return [pid for pid in pids if pid != own]
         return pids
+
+    def _own_pid(self) -> int:
+        """Return the number of this process; around a container it has another one."""
+        with suppress(OSError, ValueError):
+            return int(os.readlink(self.context.roots.proc / "self"))
+        return os.getpid()
 
     def _read_pid_file(self, file: Path) -> list[int]:
         try:
@@ -228,14 +295,25 @@ class ProcessSource(Source[ProcessConfig]):
         if process.status() == self._psutil.STATUS_ZOMBIE:
             return False
         config = self.config
-        if config.user is not None and process.username() != config.user:
+        if config.user is not None and self._user_of(process) != config.user:
             return False
         if config.exe is not None:
             exe = process.exe()
             return fnmatchcase(exe if "/" in config.exe else os.path.basename(exe), config.exe)
         return True
 
-    def _read(self, process: Any) -> Reading:
+    def _user_of(self, process: Any) -> str:
+        if self.context.roots.rootfs == Path("/"):
+            return str(process.username())
+        # The users of the host are not those of this container.
+        number = process.uids().real
+        for line in read_text(self.context.roots.place("/etc/passwd")).split("\n"):
+            name, *rest = line.split(":")
+            if len(rest) > 1 and rest[1] == str(number):
+                return name
+        return str(number)
+
+    def _read(self, process: Any, command_line: str) -> Reading:
         times = process.cpu_times()
         now = self.context.clock.monotonic()
         memory = process.memory_info()
@@ -245,7 +323,18 @@ class ProcessSource(Source[ProcessConfig]):
         if is_new:
             load = 0.0  # as 1.x began, so that the series is there from the first probe on
         details = self._read_details(process) if self.config.details else []
-        return Reading(process, load, memory.vms, memory.rss, details)
+        label = self._label_of(process, command_line)
+        return Reading(process, label, load, memory.vms, memory.rss, details)
+
+    def _label_of(self, process: Any, command_line: str) -> str:
+        match self.config.label:
+            case "pid":
+                return str(process.pid)
+            case "cmdline":
+                return command_line[:LABEL_CHARACTERS]
+            case "name":
+                return str(process.name())
+        return ""
 
     def _read_details(self, process: Any) -> list[tuple[Metric, float]]:
         details = [
@@ -259,6 +348,39 @@ class ProcessSource(Source[ProcessConfig]):
         except (self._psutil.AccessDenied, AttributeError):
             return details  # another user's process, or a system that does not tell
         return [*details, (READ_BYTES, io.read_bytes), (WRITE_BYTES, io.write_bytes)]
+
+
+class SteadyCounters:
+    """Counters of series that other processes take over.
+
+    `pidx` counts the matches: when the first of them ends, the second becomes the first. What a
+    series counts goes on from where it was by what its present process adds.
+    """
+
+    def __init__(self) -> None:
+        self._totals: dict[Hashable, float] = {}
+        #: What each process had counted of each value, at the last look.
+        self._seen: dict[tuple[Hashable, Hashable], float] = {}
+
+    def update(self, series: tuple[Hashable, ...], process: Hashable, value: float) -> float:
+        """Return the counter of a series, whose first member is the value's name."""
+        key = process, series[0]
+        known = self._seen.get(key)
+        self._seen[key] = value
+        total = self._totals.get(series)
+        if total is None:
+            total = value
+        elif known is not None:
+            total += max(0.0, value - known)
+        else:
+            total += value  # it started since the last look
+        self._totals[series] = total
+        return total
+
+    def keep(self, series: Collection[Hashable], processes: Collection[Hashable]) -> None:
+        """Forget what is neither among `series` nor `processes`."""
+        self._totals = {key: total for key, total in self._totals.items() if key in series}
+        self._seen = {key: value for key, value in self._seen.items() if key[0] in processes}
 
 
 def format_command_line(text: bytes) -> str:
