@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,10 @@ from pollect_sources_system.k8s_namespace_traffic.pods import (
 )
 from pollect_sources_system.k8s_namespace_traffic.source import (
     K8sNamespaceTrafficSource,
+    Owner,
+    Totals,
     find_cgroup_mount,
+    fold_ended,
 )
 from tests.tools import bpf as bpf_build
 
@@ -286,6 +290,20 @@ class TestOwnersAndTotals:
                 labels = ("shop", "cluster", "sent")
                 assert after[None, labels] == before[None, labels]
 
+    def test_pod_that_ended_leaves_its_series_and_not_its_namespace(
+        self, node: Node, pods: Pods
+    ) -> None:
+        uid, cgroup = pods.start("shop")
+        with counting(pods, pods=True) as source:
+            sent = node.talk(Node.SERVER4, cgroup)
+            assert values(source)["pod", ("shop", uid, "cluster", "sent")] == sent
+            pods.kill(cgroup)
+            # Once more with what it sent at last.
+            assert values(source)["pod", ("shop", uid, "cluster", "sent")] == sent
+            found = values(source)
+        assert found[None, ("shop", "cluster", "sent")] == sent
+        assert not any(name == "pod" for name, _ in found)
+
     def test_whole_packets_are_more_than_their_payload(self, node: Node, pods: Pods) -> None:
         _, cgroup = pods.start("shop")
         with counting(pods, count="ip") as source:
@@ -378,6 +396,20 @@ class TestTrafficLogAndLosses:
             node.talk(Node.SERVER4, cgroup)
             source.probe()
         assert "raise maxEntries" in caplog.text
+
+
+def test_dead_pods_become_part_of_their_namespace() -> None:
+    totals: Totals = Counter()
+    for number in range(1000):
+        for sent in (True, False):
+            totals[Owner("shop", f"dead-{number}", "cluster"), sent, "bytes"] = 2
+    totals[Owner("shop", "alive", "cluster"), True, "bytes"] = 7
+    totals[Owner("shop", None, "cluster"), True, "bytes"] = 5
+    assert fold_ended(totals, {"alive"}) == {
+        (Owner("shop", "alive", "cluster"), True, "bytes"): 7,
+        (Owner("shop", None, "cluster"), True, "bytes"): 2005,
+        (Owner("shop", None, "cluster"), False, "bytes"): 2000,
+    }
 
 
 def test_longest_prefix_table_gives_the_first_match() -> None:

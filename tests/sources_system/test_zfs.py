@@ -14,8 +14,7 @@ from pollect_sources_system.zfs.payload import (
     parse_activity,
     parse_arc,
     parse_ctime,
-    parse_pools,
-    parse_status,
+    parse_datasets,
 )
 from pollect_sources_system.zfs.source import ZfsSource
 from tests.sources_system.readings import Readings, read
@@ -316,7 +315,55 @@ def test_part_that_fails_takes_nothing_else_away(
     for _ in range(2):
         assert read(source)["size", "tank"] == 1000
     source.close()
-    assert sorted(message.partition(":")[0] for message in caplog.messages) == ["cache", "status"]
+    assert sorted(message.partition(":")[0] for message in caplog.messages) == [
+        "cache",
+        "status of pools",
+    ]
+
+
+def test_pool_with_a_blank_in_its_name_has_errors_and_a_scrub(pools: FakePools) -> None:
+    pools.show("list", TANK + TANK.replace("tank", "Main Pool"))
+    tank = STATUS.partition("  pool: pond")[0]
+    pools.show("status", tank + tank.replace("tank", "Main Pool"))
+    source = pools.open(scrub=True)
+    found = read(source)
+    source.close()
+    assert found["size", "Main Pool"] == 1000
+    assert found["errors", "Main Pool", "write"] == 2
+    assert found["last_scrub", "Main Pool"] == found["last_scrub", "tank"]
+
+
+def test_row_that_makes_no_sense_costs_no_other(pools: FakePools) -> None:
+    pools.show("list", f"warning: odd\n{TANK}")
+    status = STATUS.replace("pond        DEGRADED     0     0 12345", "pond  who knows")
+    pools.show("status", status.replace("Sun Nov  8 00:24:02 2026", "some day"))
+    source = pools.open(scrub=True)
+    found = read(source)
+    source.close()
+    assert found["size", "tank"] == 1000
+    assert found["errors", "tank", "read"] == 1
+    assert ("last_scrub", "tank") not in found
+    assert source.troubles.texts() == (
+        "pools: expected 8 columns, got 'warning: odd'",
+        "status of pools: pool tank: expected the time of a scrub, got 'some day' and 1 more",
+    )
+
+
+def test_dataset_row_that_makes_no_sense_costs_no_other() -> None:
+    rows = "tank\tfilesystem\t1\t2\t3\t-\nodd\ntank/my data\tfilesystem\t4\t5\t6\t7\n"
+    datasets, problems = parse_datasets(rows)
+    assert [(dataset.name, dataset.used) for dataset in datasets] == [
+        ("tank", 1),
+        ("tank/my data", 4),
+    ]
+    assert problems == ["expected 6 columns, got 'odd'"]
+
+
+def test_nothing_but_rubbish_is_a_bad_response(pools: FakePools) -> None:
+    pools.show("list", "tank\t1\n")
+    source = pools.open()
+    with pytest.raises(BadResponse, match="expected 8 columns"):
+        read(source)
 
 
 def test_module_that_is_not_loaded_is_told(pools: FakePools) -> None:
@@ -343,9 +390,7 @@ def test_lines_with_unknown_fields_name_their_pool_only() -> None:
 @pytest.mark.parametrize(
     "parse",
     [
-        lambda: parse_pools("tank\t1\n"),
         lambda: parse_activity("cannot open\n"),
-        lambda: parse_status("  pool: tank\n"),
         lambda: parse_ctime("yesterday"),
     ],
 )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from pollect.api import Roots
+from pollect.api import Roots, SourceContext
 from pollect.support.troubles import Troubles
 
 ON_LINUX: bool = sys.platform.startswith("linux")
@@ -78,6 +78,16 @@ def note_problems(troubles: Troubles, part: str, problems: list[str]) -> None:
         troubles.failed(part, f"{problems[0]}{more}")
     else:
         troubles.works(part)
+
+
+def place_of(context: SourceContext, path: str) -> Path:
+    """Return where a path of the config is found: beside the config, or below the host's root.
+
+    One that names the host's root itself (`/host/var/lib`) is taken as it is.
+    """
+    found = context.config_dir / Path(path).expanduser()
+    is_of_host = path.startswith("/") and not found.is_relative_to(context.roots.rootfs)
+    return context.roots.place(found) if is_of_host else found
 
 
 def read_of_namespace(roots: Roots, name: str) -> str:

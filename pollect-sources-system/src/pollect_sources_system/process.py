@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from pollect.api import ConfigError, Kind, Metric, Sample, Source, SourceConfig, SourceContext
 from pollect.support.rates import Rates
-from pollect_sources_system.kernel import read_text
+from pollect_sources_system.kernel import place_of, read_text
 from pollect_sources_system.load_psutil import load_psutil
 
 #: Label value of `process_count`.
@@ -248,13 +248,7 @@ class ProcessSource(Source[ProcessConfig]):
         if self.config.pid_file is None:
             pids: list[int] = self._psutil.pids()
         else:
-            file = self.config.pid_file
-            place = (
-                self.context.roots.place(file)
-                if file.startswith("/")
-                else self.context.config_dir / file
-            )
-            pids = self._read_pid_file(place)
+            pids = self._read_pid_file(place_of(self.context, self.config.pid_file))
         if self.config.exclude_self:
             own = self._own_pid()
             return [pid for pid in pids if pid != own]

@@ -33,6 +33,7 @@ from pollect_sources_system.container.cgroups import (
     read_usage,
 )
 from pollect_sources_system.container.names import SHORT_ID, ContainerNames, Known
+from pollect_sources_system.kernel import place_of
 
 LABELS = ("container", "runtime")
 
@@ -115,9 +116,7 @@ class ContainerSource(Source[ContainerConfig]):
         self._root = context.roots.sys / "fs" / "cgroup"
         self._filter = NameFilter(config.include, config.exclude)
         folders = (config.docker_dir, config.podman_dir, config.containerd_dir)
-        self._names = ContainerNames(
-            *(context.config_dir.joinpath(folder).expanduser() for folder in folders)
-        )
+        self._names = ContainerNames(*(place_of(context, folder) for folder in folders))
         self._cpu: Rates[str] = Rates()
         self._io: Rates[str] = Rates()
         #: What each container is and what it is called here, by id.

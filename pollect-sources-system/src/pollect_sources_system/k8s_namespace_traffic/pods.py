@@ -22,6 +22,8 @@ _POD = re.compile(
     r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?$"
 )
 
+_UID, _NAMESPACE = "io.kubernetes.pod.uid", "io.kubernetes.pod.namespace"
+
 CRICTL = Program("crictl", "cri-tools")
 CTR = Program("ctr", "containerd")
 IP = Program("ip", "iproute2")
@@ -30,13 +32,13 @@ IP = Program("ip", "iproute2")
 def find_cgroups(root: Path) -> dict[int, str | None]:
     """Return the id of every cgroup below `root`, with the uid of its pod if it belongs to one.
 
-    Raises `OSError` when `root` itself cannot be read; what vanishes meanwhile is left out.
+    Raises `OSError` when `root` itself is not there; what vanishes meanwhile is left out.
     """
     found: dict[int, str | None] = {root.stat().st_ino: None}
     waiting: list[tuple[str, str | None]] = [(str(root), None)]
     while waiting:
         folder, owner = waiting.pop()
-        with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     uid = owner or pod_uid(entry.name)
@@ -87,8 +89,12 @@ class Crictl:
 
     def namespaces(self) -> dict[str, str]:
         answer = _parse(self._command.run("pods", "-o", "json").stdout, "crictl")
-        pods = (item.get("metadata", {}) for item in answer.get("items", []))
-        return {pod["uid"]: pod["namespace"] for pod in pods if "uid" in pod and "namespace" in pod}
+        pods = (_object(item, "metadata") for item in _list(answer, "items"))
+        return {
+            str(pod["uid"]): str(pod["namespace"])
+            for pod in pods
+            if pod.get("uid") and pod.get("namespace")
+        }
 
     def addresses(self) -> dict[IPAddress, str]:
         return {}
@@ -103,22 +109,22 @@ class Ctr:
         self._known: dict[str, Mapping[str, Any]] = {}
 
     def namespaces(self) -> dict[str, str]:
-        labels = (info.get("Labels") or {} for info in self._containers())
+        labels = (_object(info, "Labels") for info in self._containers())
         return {
-            label["io.kubernetes.pod.uid"]: label["io.kubernetes.pod.namespace"]
+            str(label[_UID]): str(label[_NAMESPACE])
             for label in labels
-            if "io.kubernetes.pod.uid" in label and "io.kubernetes.pod.namespace" in label
+            if label.get(_UID) and label.get(_NAMESPACE)
         }
 
     def addresses(self) -> dict[IPAddress, str]:
         found: dict[IPAddress, str] = {}
         for info in self._containers():
-            namespace = (info.get("Labels") or {}).get("io.kubernetes.pod.namespace")
+            namespace = _object(info, "Labels").get(_NAMESPACE)
             network = _network_namespace(info)
             if namespace and network:
                 # A network namespace that cannot be asked costs only its own addresses.
                 with suppress(TargetUnavailable, BadResponse):
-                    found |= dict.fromkeys(self._addresses_in(network), namespace)
+                    found |= dict.fromkeys(self._addresses_in(network), str(namespace))
         return found
 
     def _containers(self) -> list[Mapping[str, Any]]:
@@ -129,28 +135,40 @@ class Ctr:
                 continue
             # One that vanished since the list is skipped; all exit codes but 0 mean that.
             answer = self._command.run("-n", "k8s.io", "container", "info", name, statuses=None)
-            if answer.status == 0:
-                self._known[name] = _parse(answer.stdout, "ctr")
+            # So does an answer that makes no sense.
+            with suppress(BadResponse):
+                if answer.status == 0:
+                    self._known[name] = _parse(answer.stdout, "ctr")
         return list(self._known.values())
 
     def _addresses_in(self, network: str) -> list[IPAddress]:
         answer = _parse(self._ip.run("-n", network, "-j", "addr", "show").stdout, "ip")
-        return [
-            ipaddress.ip_address(address["local"])
-            for link in answer
-            for address in link.get("addr_info", [])
-            if address.get("scope") == "global"
-        ]
+        found: list[IPAddress] = []
+        for link in answer if isinstance(answer, list) else ():
+            for address in _list(link, "addr_info"):
+                if isinstance(address, dict) and address.get("scope") == "global":
+                    with suppress(ValueError):
+                        found.append(ipaddress.ip_address(str(address.get("local"))))
+        return found
 
 
 def _network_namespace(info: Mapping[str, Any]) -> str | None:
-    namespaces: Sequence[Mapping[str, Any]] = (
-        (info.get("Spec") or {}).get("linux", {}).get("namespaces", [])
-    )
-    for namespace in namespaces:
-        if namespace.get("type") == "network" and namespace.get("path"):
-            return Path(namespace["path"]).name
+    for namespace in _list(_object(_object(info, "Spec"), "linux"), "namespaces"):
+        if isinstance(namespace, dict) and namespace.get("type") == "network":
+            path = namespace.get("path")
+            return Path(path).name if isinstance(path, str) and path else None
     return None
+
+
+def _object(parent: Any, name: str) -> Mapping[str, Any]:
+    """Return an object in another; an empty one where there is none."""
+    found = parent.get(name) if isinstance(parent, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _list(parent: Any, name: str) -> Sequence[Any]:
+    found = parent.get(name) if isinstance(parent, dict) else None
+    return found if isinstance(found, list) else ()
 
 
 def _parse(text: str, program: str) -> Any:

@@ -7,7 +7,7 @@ through the cgroup tree.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, TypeAlias
@@ -20,6 +20,7 @@ from pollect.api import (
     Metric,
     MissingDependency,
     ProbeError,
+    Roots,
     Sample,
     Source,
     SourceConfig,
@@ -27,6 +28,7 @@ from pollect.api import (
     TargetUnavailable,
 )
 from pollect.support.process import Command
+from pollect_sources_system.container.cgroups import is_version_2
 from pollect_sources_system.k8s_namespace_traffic.counter import (
     Count,
     Flow,
@@ -49,6 +51,7 @@ from pollect_sources_system.k8s_namespace_traffic.pods import (
     Resolver,
     find_cgroups,
 )
+from pollect_sources_system.kernel import place_of
 
 #: Namespace of a pod that no resolver knows.
 UNKNOWN = "unknown"
@@ -186,6 +189,7 @@ class K8sNamespaceTrafficSource(Source[K8sNamespaceTrafficConfig]):
                 if not self._hidden(who, owner):
                     self._add(self._retired, owner, who.sent, count)
                 counter.forget(key)
+        self._retired = fold_ended(self._retired, {uid for uid in living.values() if uid})
         self._tell_losses(counter)
         self._log_flows(counter)
         return self._samples(totals)
@@ -197,7 +201,10 @@ class K8sNamespaceTrafficSource(Source[K8sNamespaceTrafficConfig]):
 
     def _cgroup_root(self) -> Path:
         if self.config.cgroup_path:
-            return Path(self.config.cgroup_path)
+            return place_of(self.context, self.config.cgroup_path)
+        of_host = self.context.roots.sys / "fs" / "cgroup"
+        if self.context.roots != Roots() and is_version_2(of_host):
+            return of_host
         found = find_cgroup_mount((self.context.roots.proc / "self/mountinfo").read_text())
         if found is None:
             raise TargetUnavailable(
@@ -206,7 +213,7 @@ class K8sNamespaceTrafficSource(Source[K8sNamespaceTrafficConfig]):
         return Path(found)
 
     def _choose_resolver(self) -> Resolver:
-        folder = Path(self.config.pod_log_dir)
+        folder = place_of(self.context, self.config.pod_log_dir)
         crictl, ctr, ip = (
             Command(program, stopping=self.context.stopping) for program in (CRICTL, CTR, IP)
         )
@@ -294,6 +301,19 @@ class K8sNamespaceTrafficSource(Source[K8sNamespaceTrafficConfig]):
         if len(new) > LOGGED_FLOWS_PER_PROBE:
             self.log.info("and %d more flows", len(new) - LOGGED_FLOWS_PER_PROBE)
         self._logged = seen
+
+
+def fold_ended(totals: Totals, living: Collection[str]) -> Totals:
+    """Return the totals in which every pod that is not among `living` is part of its namespace.
+
+    A node sees thousands of pods in its life, and few namespaces.
+    """
+    folded: Totals = Counter()
+    for (owner, sent, kind), amount in totals.items():
+        if owner.pod is not None and owner.pod not in living:
+            owner = owner._replace(pod=None)
+        folded[owner, sent, kind] += amount
+    return folded
 
 
 def find_cgroup_mount(mountinfo: str) -> str | None:

@@ -6,9 +6,9 @@ versions leave `%` and `x` behind percentages and ratios.
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from pollect.api import BadResponse
 
@@ -26,6 +26,15 @@ POOL_COLUMNS = (
 #: Columns of `zfs list -o`.
 DATASET_COLUMNS = ("name", "type", "used", "available", "referenced", "quota")
 NO_POOLS = "no pools available"
+
+_Item = TypeVar("_Item")
+
+
+class Found(NamedTuple, Generic[_Item]):
+    """What a table holds, and what of it could not be read."""
+
+    items: list[_Item]
+    problems: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +82,10 @@ class Errors:
     last_scrub: float | None
 
 
-def parse_pools(text: str) -> list[Pool]:
-    """Return the pools of `zpool list -Hp -o POOL_COLUMNS`; raises `BadResponse`."""
-    rows = (line.split("\t") for line in text.splitlines() if line.strip() and line != NO_POOLS)
-    return [_make_pool(_check(row, len(POOL_COLUMNS))) for row in rows]
+def parse_pools(text: str) -> Found[Pool]:
+    """Return the pools of `zpool list -Hp -o POOL_COLUMNS`."""
+    lines = (line for line in text.splitlines() if line != NO_POOLS)
+    return _read_each(lines, lambda line: _make_pool(_check(line, len(POOL_COLUMNS))))
 
 
 def _make_pool(row: Sequence[str]) -> Pool:
@@ -90,17 +99,21 @@ def parse_activity(line: str) -> tuple[str, Activity | None]:
 
     Raises `BadResponse` for anything else the program says.
     """
-    row = _check(line.rstrip("\n").split("\t"), 7)
+    row = _check(line.rstrip("\n"), 7)
     numbers = [parse_number(cell) for cell in row[3:]]
     if any(number is None for number in numbers):
         return row[0], None
     return row[0], Activity(*(number or 0.0 for number in numbers))
 
 
-def parse_datasets(text: str) -> list[Dataset]:
-    """Return the datasets of `zfs list -Hp -o DATASET_COLUMNS`; raises `BadResponse`."""
-    rows = (_check(line.split("\t"), len(DATASET_COLUMNS)) for line in text.splitlines() if line)
-    return [Dataset(row[0], row[1], *(parse_number(cell) for cell in row[2:])) for row in rows]
+def parse_datasets(text: str) -> Found[Dataset]:
+    """Return the datasets of `zfs list -Hp -o DATASET_COLUMNS`."""
+
+    def parse(line: str) -> Dataset:
+        name, kind, *cells = _check(line, len(DATASET_COLUMNS))
+        return Dataset(name, kind, *(parse_number(cell) for cell in cells))
+
+    return _read_each(text.splitlines(), parse)
 
 
 def parse_arc(text: str) -> dict[str, float]:
@@ -111,28 +124,34 @@ def parse_arc(text: str) -> dict[str, float]:
     return {row[0]: float(row[2]) for row in rows if len(row) == 3 and row[2].isdigit()}
 
 
-_POOL_LINE = re.compile(r"^\s*pool: (?P<pool>\S+)$", re.MULTILINE)
+_POOL_LINE = re.compile(r"^\s*pool: (?P<pool>\S.*?)\s*$", re.MULTILINE)
 _SCRUB_LINE = re.compile(r"^\s*scan: scrub repaired .* errors on (?P<when>.+)$", re.MULTILINE)
 
 
-def parse_status(text: str) -> list[Errors]:
-    """Return the errors and last scrubs of `zpool status -p`; raises `BadResponse`.
+def parse_status(text: str) -> Found[Errors]:
+    """Return the errors and last scrubs of `zpool status -p`.
 
-    A pool's numbers stand in the row of its name; scrubs end at a time as ctime(3) prints it.
+    A pool's numbers stand in the row of its name, which may hold blanks; scrubs end at a time as
+    ctime(3) prints it.
     """
-    found = []
     _, *parts = _POOL_LINE.split(text)
+    found, problems = [], []
     for pool, part in zip(parts[::2], parts[1::2], strict=True):
         row = re.search(
             rf"^\s*{re.escape(pool)}\s+[A-Z]+\s+(\S+)\s+(\S+)\s+(\S+)", part, re.MULTILINE
         )
         if row is None:
-            raise BadResponse(f"expected the errors of pool {pool}, got {part.strip()[:80]!r}")
+            problems.append(f"expected the errors of pool {pool}, got {part.strip()[:80]!r}")
+            continue
         scrub = _SCRUB_LINE.search(part)
+        last_scrub = None
+        try:
+            last_scrub = parse_ctime(scrub["when"]) if scrub else None
+        except BadResponse as error:
+            problems.append(f"pool {pool}: {error}")
         read, write, checksum = (parse_number(cell) or 0.0 for cell in row.groups())
-        last_scrub = parse_ctime(scrub["when"]) if scrub else None
         found.append(Errors(pool, read, write, checksum, last_scrub))
-    return found
+    return Found(found, problems)
 
 
 def parse_ctime(text: str) -> float:
@@ -151,7 +170,20 @@ def parse_number(cell: str) -> float | None:
         return None
 
 
-def _check(row: Sequence[str], columns: int) -> Sequence[str]:
+def _read_each(lines: Iterable[str], parse: Callable[[str], _Item]) -> Found[_Item]:
+    items: list[_Item] = []
+    problems: list[str] = []
+    for line in lines:
+        if line.strip():
+            try:
+                items.append(parse(line))
+            except BadResponse as error:
+                problems.append(str(error))
+    return Found(items, problems)
+
+
+def _check(line: str, columns: int) -> Sequence[str]:
+    row = line.split("\t")
     if len(row) != columns:
         raise BadResponse(f"expected {columns} columns, got {' '.join(row)[:80]!r}")
     return row

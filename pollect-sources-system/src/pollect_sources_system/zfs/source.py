@@ -31,6 +31,7 @@ from pollect.support.process import (
     Finished,
     program_timeout,
 )
+from pollect_sources_system.kernel import note_problems, read_text
 from pollect_sources_system.zfs.iostat import IostatReader
 from pollect_sources_system.zfs.payload import (
     DATASET_COLUMNS,
@@ -210,7 +211,11 @@ class ZfsSource(Source[ZfsConfig]):
         self._watched = set()
 
     def probe(self) -> Iterable[Sample]:
-        pools = parse_pools(self._list("list", "-Hp", "-o", ",".join(POOL_COLUMNS)).stdout)
+        listed = self._list("list", "-Hp", "-o", ",".join(POOL_COLUMNS)).stdout
+        pools, problems = parse_pools(listed)
+        if problems and not pools:
+            raise BadResponse(problems[0])
+        note_problems(self.troubles, "pools", problems)
         self._watch({pool.name for pool in pools})
         if not pools:
             raise NoData(NO_POOLS, withdraw=True)
@@ -257,24 +262,28 @@ class ZfsSource(Source[ZfsConfig]):
 
     def _read_arc(self) -> list[Sample]:
         file = self.context.roots.proc / "spl" / "kstat" / "zfs" / "arcstats"
-        counters = parse_arc(file.read_text("ascii"))
+        counters = parse_arc(read_text(file))
         return [ARC[name].sample(counters[name]) for name in ARC if name in counters]
 
     def _read_datasets(self) -> list[Sample]:
         columns = ",".join(DATASET_COLUMNS)
         arguments = ("list", "-Hp", "-t", "filesystem,volume", "-o", columns)
         listed = self._zfs.run(*arguments, timeout=self._program_timeout)
+        datasets, problems = parse_datasets(listed.stdout)
+        note_problems(self.troubles, "lines of datasets", problems)
         return [
             sample
-            for dataset in parse_datasets(listed.stdout)
+            for dataset in datasets
             if self._datasets.accepts(dataset.name)
             for sample in dataset_samples(dataset)
         ]
 
     def _read_status(self) -> list[Sample]:
+        pools, problems = parse_status(self._list("status", "-p").stdout)
+        note_problems(self.troubles, "status of pools", problems)
         return [
             sample
-            for errors in parse_status(self._list("status", "-p").stdout)
+            for errors in pools
             if self._wanted.accepts(errors.pool)
             for sample in error_samples(errors)
         ]
