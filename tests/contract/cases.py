@@ -135,6 +135,13 @@ def post_office(option: str, path: str = "") -> Iterator[Mapping[str, Any]]:
 
 
 @contextmanager
+def mail_box() -> Iterator[Mapping[str, Any]]:
+    """A server that takes the messages of Notify."""
+    with serve_http({"*": ""}) as server:
+        yield {"to": [f"json://me:hush-password@{server.address}/"]}
+
+
+@contextmanager
 def patient_reader() -> Iterator[Mapping[str, Any]]:
     """A server that reads until the client is done."""
     with serve_tcp(listen) as peer:
@@ -370,4 +377,15 @@ WRITERS = [
     ),
     WriterCase(section={"type": "JsonLines"}, target=own_file),
     WriterCase(section={"type": "Sql"}, target=own_file),
+    WriterCase(
+        section={
+            "type": "Notify",
+            "to": ["json://me:hush-password@127.0.0.1:9/"],
+            "rules": [{"metric": "*", "above": -1e300}],
+            "wait": 0,
+            "timeout": 0.3,
+        },
+        target=mail_box,
+        at=lambda host, port: {"to": [f"json://me:hush-password@{host}:{port}/"]},
+    ),
 ]

@@ -405,6 +405,8 @@ class Writer(Generic[WriterConfigT]):
     latest_only: ClassVar[bool] = False
     #: Whether it gets the metrics of pollect itself when the config does not say.
     self_metrics: ClassVar[bool] = True
+    #: It has work to do before the first values come: it gets an empty batch at the start.
+    opens_at_once: ClassVar[bool] = False
     #: Samples handed over in one `write` at most, unless a single batch is larger.
     batch_size: ClassVar[int] = 1000
 

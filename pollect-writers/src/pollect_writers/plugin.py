@@ -77,6 +77,12 @@ def pollect_writers() -> list[WriterSpec]:
             summary="History in SQLite, PostgreSQL and other databases",
             needs=Needs(paths=(_OUTPUT,)),
         ),
+        WriterSpec(
+            "Notify",
+            f"{PACKAGE}.notify.writer:NotifyWriter",
+            summary="Alerts to phones, mailboxes and chats, by apprise",
+            extra="notify",
+        ),
     ]
 
 

@@ -11,6 +11,7 @@ from pollect.delivery.outbox import LostCallback, Outbox
 from pollect.delivery.routing import Port
 from pollect.engine.plan import ExecutorPlan
 from pollect.errors import EngineError, PollectError, describe
+from pollect.model import Batch, SourceId
 from pollect.plugin import Clock, Writer
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,8 @@ OPEN_SECONDS = 10.0
 CLOSE_SECONDS = 2.0
 #: Seconds after which a thread that waits for a plugin looks whether the engine stops.
 GLANCE_SECONDS = 0.1
+#: The source of the empty batch that lets a writer begin before there are values.
+START = SourceId("pollect", "start")
 
 
 class Ports:
@@ -93,6 +96,8 @@ class Ports:
         if not writer.in_process:
             outbox = Outbox(writer, clock=self._clock, lost=self._lost)
             outbox.start()
+            if opens_at_once(writer):
+                outbox.deliver((Batch(START, (), self._clock.time()),))
             return outbox
         name = writer.context.name
         opening = InBackground(writer.open, f"pollect-open-{name}")
@@ -107,6 +112,15 @@ class Ports:
                 log.error("writer %s fails to open", name, exc_info=error)
             raise EngineError(f"writer {name}: {describe(error)}") from error
         return DirectPort(writer, clock=self._clock, lost=self._lost)
+
+
+def opens_at_once(writer: Writer[Any]) -> bool:
+    """Whether a remote writer wants to be opened before the first values come."""
+    try:
+        return bool(writer.opens_at_once)
+    except BaseException as error:  # noqa: BLE001 - code of a plugin
+        log.error("writer %s: opens_at_once failed: %s", writer.context.name, describe(error))
+        return False
 
 
 class InBackground:

@@ -5,6 +5,7 @@ series the first rule that fits decides, separately for what is too much, too li
 is gone; the defaults that sources declare come last.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -91,7 +92,7 @@ class Condition(NamedTuple):
     share_of: tuple[tuple[str, str], ...] = ()
     for_seconds: float = 0.0
     keep_seconds: float = 0.0
-    repeat_seconds: float | None = None
+    repeat_seconds: float = math.inf
     #: Where the rule stands in the config; -1 for what ships.
     position: int = -1
 
@@ -253,7 +254,7 @@ def _compile(rule: Rule, position: int, place: str) -> CompiledRule:
 def _conditions(rule: Rule, position: int, place: str) -> Iterator[Condition]:
     for_seconds = _seconds(rule.lasting, f"{place}.for")
     keep_seconds = _seconds(rule.keep_for, f"{place}.keepFor")
-    repeat = None if rule.repeat is None else _seconds(rule.repeat, f"{place}.repeat")
+    repeat = math.inf if rule.repeat is None else _seconds(rule.repeat, f"{place}.repeat")
     if repeat == 0:
         raise ConfigError("expected a duration above 0", key=f"{place}.repeat")
 

@@ -1,0 +1,1 @@
+"""Writer `Notify`: messages to people when something is wrong, and when it is over."""
