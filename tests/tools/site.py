@@ -27,7 +27,14 @@ HTML = SITE / "html"
 SECTIONS = {
     "Start": ["index.md", "from-1x.md", "from-telegraf.md", "from-collectd.md"],
     "Configure": ["data-models.md", "prometheus.md", "mqtt.md", "fleet.md"],
-    "Operate": ["command-line.md", "operating.md", "compatibility.md", "changelog.md"],
+    "Operate": [
+        "command-line.md",
+        "alerts.md",
+        "grafana.md",
+        "operating.md",
+        "compatibility.md",
+        "changelog.md",
+    ],
     "Write plugins": ["plugins.md", "architecture.md", "reference.md"],
 }
 FAMILIES = {
