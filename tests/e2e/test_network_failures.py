@@ -41,7 +41,7 @@ def test_checks_that_time_out_are_reported_by_the_source_itself(tmp_path: Path) 
         done = call("run", "-c", file, "--once", folder=tmp_path)
     assert "] down: " not in done.stdout + done.stderr, "the engine gave up first"
     for source, reason in {"Http": "no answer within 1 s", "TcpTime": "no answer in time"}.items():
-        assert re.search(rf"\[net/{source}\] .*: {reason}\n", done.stdout), done.stdout
+        assert re.search(rf"\[net/{source}\] .*: {reason}\n", done.stderr), done.stderr
     for source in ("Http", "TcpTime"):
         assert f"net.{source} []\n\t1000.0 (None, [])\n\t0.0 ('success', [])\n" in done.stdout
     assert "net.Certificate []\n\t0.0 ('success', [])\n" in done.stdout
@@ -60,4 +60,4 @@ def test_devices_that_trickle_fail_by_themselves_and_hold_no_worker(tmp_path: Pa
         "TpLinkEap": "no answer within 1 s",
     }
     for source, reason in reasons.items():
-        assert re.search(rf"\[net/{source}\] down: .*{reason}", done.stdout), done.stdout
+        assert re.search(rf"\[net/{source}\] down: .*{reason}", done.stderr), done.stderr
