@@ -93,17 +93,14 @@ $(VENV)/.tools: $(VENV)/.installed pyproject.toml
 	@touch $@
 
 # The simulated Homematic IP cloud that its library is tested with; it is in the source archive only.
-.bench/homematicip/.installed: $(VENV)/.tools
+.bench/homematicip/.installed: tests/tools/homematic_cloud.py | $(VENV)/.tools
 	@echo "unpacking the cloud of homematicip into .bench/homematicip ..."
 	@$(BIN)/python -m tests.tools.homematic_cloud .bench/homematicip
 	@touch $@
 
 # pollect 1.x in an environment of its own, for comparison only.
-.bench/1x/.installed:
+.bench/1x/.installed: tests/tools/pollect_1x.txt
 	@echo "installing pollect 1.2.3 into .bench/1x, for comparison ..."
-	@$(PYTHON) -m venv .bench/1x
-	@.bench/1x/bin/python -m pip install --quiet "pollect==1.2.3" "psutil~=6.1" \
-	  "prometheus-client~=0.21.1" "paho-mqtt~=2.1.0" "gevent~=24.11" "pyOpenSSL>=24" \
-	  "fritzconnection~=1.15.1" "google-cloud-storage~=2.19.0" "appstoreconnect~=0.10.1" \
-	  "homematicip==1.1.5" "aioesphomeapi~=28.0" "websocket-client~=1.8" "pymodbus>=3.7,<3.10"
+	@$(PYTHON) -m venv --clear .bench/1x
+	@.bench/1x/bin/python -m pip install --quiet --requirement tests/tools/pollect_1x.txt
 	@touch $@

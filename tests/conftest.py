@@ -1,5 +1,8 @@
 """Settings for all tests, and the authority that most of those with TLS trust."""
 
+import os
+from collections.abc import Generator
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -13,3 +16,21 @@ settings.load_profile("patient")
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail an integration test that skips where `CI` is set: all it needs must be there."""
+    report = yield
+    expected = hasattr(report, "wasxfail")
+    if report.skipped and not expected and item.get_closest_marker("integration") and in_ci():
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+        report.outcome = "failed"
+        report.longrepr = f"an integration test must not skip in CI: {reason}"
+    return report
+
+
+def in_ci() -> bool:
+    return os.environ.get("CI", "").lower() not in ("", "0", "false", "no")

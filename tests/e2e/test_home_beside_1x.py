@@ -15,7 +15,7 @@ from tests.simulators.daemons import free_port
 from tests.simulators.evcc import STATE, Evcc
 from tests.simulators.plex import PlexServer
 
-pytestmark = needs_1x("requests", "pymodbus", "websocket")
+pytestmark = [pytest.mark.integration, needs_1x("requests", "pymodbus", "websocket")]
 
 CONFIG = """\
 tickTime: 1

@@ -80,6 +80,7 @@ def registering(file: Path, stdin: str = "") -> "subprocess.Popen[str]":
     return process
 
 
+@pytest.mark.integration
 @needs_cloud
 @pytest.mark.parametrize("pin", [None, "1234"])
 def test_homematic_ip_by_its_button(pin, tmp_path) -> None:
@@ -101,6 +102,7 @@ def test_homematic_ip_by_its_button(pin, tmp_path) -> None:
         check_that_it_works(file)
 
 
+@pytest.mark.integration
 @needs_cloud
 def test_homematic_ip_with_a_wrong_pin_says_so(tmp_path) -> None:
     with HomematicCloud() as cloud:
@@ -114,6 +116,7 @@ def test_homematic_ip_with_a_wrong_pin_says_so(tmp_path) -> None:
         assert not (tmp_path / "state" / "homematicip_token.json").exists()
 
 
+@pytest.mark.integration
 @needs_cloud
 def test_homematic_ip_locked_names_the_button(tmp_path) -> None:
     with HomematicCloud() as cloud:

@@ -525,6 +525,7 @@ def test_folder_that_cannot_be_written_is_named(world) -> None:
         running.probe()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("emulator", EMULATORS)
 def test_both_emulators_are_read(world, emulator, monkeypatch) -> None:
     with EMULATORS[emulator](world.folder) as storage:

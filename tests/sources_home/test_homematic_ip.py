@@ -41,7 +41,7 @@ from tests.simulators.homematic_cloud import (
 )
 from tests.sources_network.driver import series_of
 
-pytestmark = needs_cloud
+pytestmark = [pytest.mark.integration, needs_cloud]
 
 ROOMS = {
     'temperature_target{room="badezimmer"}': 5.0,

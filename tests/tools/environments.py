@@ -3,6 +3,7 @@
 `python -m tests.tools.environments` prints what pip takes for that.
 """
 
+import hashlib
 import subprocess
 import sys
 import tomllib
@@ -49,8 +50,9 @@ def make_environment(
 ) -> Path:
     """Make the environment in `folder` unless it is up to date; return its interpreter."""
     python, stamp = folder / "bin" / "python", folder / ".installed"
-    files = [ROOT / "pyproject.toml", *project_files(), *([constraints] if constraints else [])]
-    if stamp.exists() and all(stamp.stat().st_mtime > file.stat().st_mtime for file in files):
+    groups = tuple(groups)
+    recipe = _recipe(interpreter, constraints, groups)
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == recipe:
         return python
     print(f"installing pollect into {folder} ...", flush=True)
     subprocess.run([interpreter, "-m", "venv", "--clear", folder], check=True)
@@ -60,8 +62,15 @@ def make_environment(
         install += ["--constraint", str(constraints)]
     wanted = [word for group in groups for word in ("--group", group)]
     subprocess.run([*install, *editables(), *wanted], cwd=ROOT, check=True)
-    stamp.touch()
+    stamp.write_text(recipe, encoding="utf-8")
     return python
+
+
+def _recipe(interpreter: Path, constraints: Path | None, groups: tuple[str, ...]) -> str:
+    """Return a hash of all that an environment is made of, whenever its files were written."""
+    files = [ROOT / "pyproject.toml", *project_files(), *([constraints] if constraints else [])]
+    parts = [str(interpreter).encode(), repr(groups).encode(), *(f.read_bytes() for f in files)]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def _read(file: Path) -> dict[str, Any]:
