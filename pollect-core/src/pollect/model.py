@@ -260,6 +260,8 @@ class SourceStatus(msgspec.Struct, frozen=True):
     probes: Mapping[Outcome, int] = msgspec.field(default_factory=dict)
     #: Ticks that found the last probe still running.
     skipped: int = 0
+    #: Values left out because the source has more series than `maxSeries` allows.
+    dropped: int = 0
     #: As in the last `ProbeResult`: what is wrong with parts of what the source checks.
     troubles: tuple[str, ...] = ()
     trouble_count: int = 0

@@ -6,6 +6,7 @@ context, validate in `__init__` without any I/O, connect in `open()`, and let go
 
 import importlib
 import logging
+import math
 import threading
 from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from pollect.status import SourceDetail, Status
 from pollect.troubles import Troubles
 
 Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
+#: Series of one source at most when its config does not say.
+MAX_SERIES = 50_000
 
 #: What a probe may return: samples, value names with their numbers, one number, or nothing.
 ProbeValue: TypeAlias = Iterable[Sample] | Mapping[str, float] | float | None
@@ -90,7 +93,10 @@ class Roots(msgspec.Struct, frozen=True):
 
 
 class MetricFilter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Which values of a source to keep, by value name; shell patterns as in `total_*`."""
+    """Which values of a source to keep, and what to make of them, by value name.
+
+    `include` and `exclude` take shell patterns as in `total_*`. All use the source's own names.
+    """
 
     include: Annotated[
         tuple[str, ...], Meta(description="Keep only values whose name matches one of these.")
@@ -98,6 +104,19 @@ class MetricFilter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     exclude: Annotated[
         tuple[str, ...], Meta(description="Drop values whose name matches one of these.")
     ] = ()
+    rename: Annotated[
+        dict[str, str],
+        Meta(description="New value names by the source's own; empty for a value without a name."),
+    ] = msgspec.field(default_factory=dict)
+    scale: Annotated[
+        dict[str, float],
+        Meta(description="Factors by value name, as in `uptime: 0.001`; the unit is then unknown."),
+    ] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, factor in self.scale.items():
+            if not math.isfinite(factor) or factor == 0:
+                raise ValueError(f"scale.{name}: expected a factor other than 0, got {factor}")
 
 
 class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -136,9 +155,20 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         Meta(description="Seconds a probe may take; default: the larger of the tick time and 10."),
     ] = None
     enabled: Annotated[bool, Meta(description="Set to false to leave this source out.")] = True
-    metrics: Annotated[MetricFilter, Meta(description="Which values to keep, by value name.")] = (
-        MetricFilter()
-    )
+    metrics: Annotated[
+        MetricFilter,
+        Meta(description="Which values to keep, what to call and how to scale them."),
+    ] = MetricFilter()
+    drop_labels: Annotated[
+        tuple[str, ...], Meta(description="Labels to leave out of all values of this source.")
+    ] = ()
+    rename_labels: Annotated[
+        dict[str, str], Meta(description="New names of labels by the source's own.")
+    ] = msgspec.field(default_factory=dict)
+    max_series: Annotated[
+        Annotated[int, Meta(ge=0)],
+        Meta(description="Series of this source at most, the rest is left out; 0 for no limit."),
+    ] = MAX_SERIES
     details: Annotated[
         bool, Meta(description="Also report the less common values of this source.")
     ] = False

@@ -58,7 +58,8 @@ def test_common_options_come_last_with_what_is_inside_them() -> None:
     names = [row.name for row in describe_options(PlcConfig) if row.common]
     assert names == [
         "type", "name", "labels", "tickTime", "enabled", "metrics", "metrics.include",
-        "metrics.exclude", "details", "keepStale", "fleet", "exclusive",
+        "metrics.exclude", "metrics.rename", "metrics.scale", "dropLabels", "renameLabels",
+        "maxSeries", "details", "keepStale", "fleet", "exclusive",
     ]  # fmt: skip
 
 

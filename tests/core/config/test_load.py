@@ -204,8 +204,9 @@ executors:
         "(the last one counts)",
         "config.yml:2:1: threds: unknown option (did you mean 'threads'?)",
         "config.yml:6:32: executors[0].sources[0].description: unknown option "
-        "(known here: details, enabled, exclusive, fleet, host, keepStale, label, labels, lines, "
-        "metrics, name, password, port, tickTime, timeout, type, user)",
+        "(known here: details, dropLabels, enabled, exclusive, fleet, host, keepStale, label, "
+        "labels, lines, maxSeries, metrics, name, password, port, renameLabels, tickTime, timeout, "
+        "type, user)",
         "config.yml:6:32: executors[0].sources[0].description: variable UNSET is not set "
         "(set it, or write ${UNSET:-default})",
         "config.yml:7:9: executors[0].sources[1]: has the collection, type and name of "

@@ -6,6 +6,7 @@ import pytest
 
 from pollect.api import Metric
 from pollect.config.load import load_config
+from pollect.errors import InvalidConfig
 from tests.core.config.fakes import GaugeSource, Types
 
 
@@ -19,6 +20,7 @@ def warnings_of(tmp_path: Path, source: str, more: str = "") -> list[str]:
     return [f"{problem.key}: {problem.problem} ({problem.hint})" for problem in config.warnings]
 
 
+RATIO = Metric("ratio", labels=("room",))
 SOURCE = "executors[0].sources[0]"
 
 
@@ -34,6 +36,38 @@ SOURCE = "executors[0].sources[0]"
             "metrics: {exclude: [x*]}",
             f"{SOURCE}.metrics.exclude[0]: no value of this source matches 'x*' "
             "(known here: ratio)",
+        ),
+        (
+            "metrics: {rename: {ratioo: share}}",
+            f"{SOURCE}.metrics.rename.ratioo: no value of this source is called 'ratioo' "
+            "(did you mean 'ratio'?)",
+        ),
+        (
+            "metrics: {scale: {other: 2}}",
+            f"{SOURCE}.metrics.scale.other: no value of this source is called 'other' "
+            "(known here: ratio)",
+        ),
+        (
+            "metrics: {rename: {ratio: ''}}",
+            f"{SOURCE}.metrics.rename.ratio: '' is taken (give each a name of its own)",
+        ),
+        (
+            "dropLabels: [Room, site], labels: {site: north}",
+            f"{SOURCE}.dropLabels[0]: no label of this source is called 'Room' "
+            "(did you mean 'room'?)",
+        ),
+        (
+            "renameLabels: {romo: place}",
+            f"{SOURCE}.renameLabels.romo: no label of this source is called 'romo' "
+            "(did you mean 'room'?)",
+        ),
+        (
+            "renameLabels: {room: site}, labels: {site: north}",
+            f"{SOURCE}.renameLabels.room: 'site' is taken (give each a name of its own)",
+        ),
+        (
+            "renameLabels: {room: ' '}",
+            f"{SOURCE}.renameLabels.room: expected a name, got an empty text (see `dropLabels`)",
         ),
         (
             "timeout: 0.00001",
@@ -52,8 +86,30 @@ SOURCE = "executors[0].sources[0]"
 def test_what_cannot_work_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, warning: str
 ) -> None:
-    monkeypatch.setattr(GaugeSource, "metrics", (Metric("ratio"), Metric(None)))
+    monkeypatch.setattr(GaugeSource, "metrics", (RATIO, Metric(None)))
     assert warnings_of(tmp_path, source) == [warning]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "metrics: {rename: {ratio: share, '': ratio}, scale: {ratio: 100}}",
+        "renameLabels: {room: place, site: room}, labels: {site: north}",
+        "dropLabels: [room], renameLabels: {site: room}, labels: {site: north}",
+        "maxSeries: 0",
+    ],
+)
+def test_names_that_the_source_has_may_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.setattr(GaugeSource, "metrics", (RATIO, Metric(None)))
+    assert warnings_of(tmp_path, source) == []
+
+
+@pytest.mark.parametrize("factor", ["0", ".inf", ".nan"])
+def test_a_factor_that_leaves_nothing_is_refused(tmp_path: Path, factor: str) -> None:
+    with pytest.raises(InvalidConfig, match=r"sources\[0\].metrics.*scale.ratio: expected a"):
+        warnings_of(tmp_path, f"metrics: {{scale: {{ratio: {factor}}}}}")
 
 
 def test_filters_of_names_that_the_device_decides_on_are_not_judged(

@@ -162,7 +162,7 @@ def test_mistake_is_told_in_plain_words(options: dict[str, object], message: str
 
 def test_option_unlike_any_other_is_answered_with_all_there_are() -> None:
     with pytest.raises(
-        InvalidConfig, match=r"zzzz: unknown option \(known here: exclude, include\)"
+        InvalidConfig, match=r"zzzz: unknown option \(known here: exclude, include, rename, scale\)"
     ):
         convert_section(MetricFilter, {"zzzz": 1}, strict=True)
 

@@ -3,6 +3,7 @@
 Everything here is a warning: `run` mentions it and goes on, `check` and `--strict` refuse it.
 """
 
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -30,7 +31,7 @@ def check_threads(problems: Problems, path: str, threads: int) -> None:
 def check_source(
     problems: Problems, path: str, config: SourceConfig, source_type: type[Source[Any]]
 ) -> None:
-    """Warn about a time in which no source answers, and about filters that match nothing."""
+    """Warn about times in which no source answers, and about names that the source never has."""
     for name, seconds in (("timeout", config.timeout), ("tickTime", config.tick_time)):
         if not isinstance(seconds, int | float):
             continue  # not given, or an extension that uses the word for something else
@@ -42,6 +43,65 @@ def check_source(
             problems.warn(join_path(path, name), ConfigError(problem, hint="it is in seconds"))
     if isinstance(config.metrics, MetricFilter) and not source_type.dynamic_metrics:
         _check_filter(problems, join_path(path, "metrics"), config.metrics, source_type)
+        _check_changes(problems, join_path(path, "metrics"), config.metrics, source_type)
+
+
+def check_label_rules(
+    problems: Problems,
+    path: str,
+    config: SourceConfig,
+    source_type: type[Source[Any]],
+    static: Collection[str],
+) -> None:
+    """Warn about rules for labels that the source never has, and about names that are taken."""
+    own = {label for metric in source_type.metrics for label in metric.labels}
+    known = own | set(static)
+    judged = not source_type.dynamic_metrics and bool(source_type.metrics)
+    for index, name in enumerate(config.drop_labels):
+        if judged and name not in known:
+            place = join_path(join_path(path, "dropLabels"), index)
+            _warn_of_unknown(problems, place, "label", name, known)
+    place = join_path(path, "renameLabels")
+    for old, new in config.rename_labels.items():
+        if judged and old not in known:
+            _warn_of_unknown(problems, join_path(place, old), "label", old, known)
+        elif not new.strip():
+            problem = ConfigError("expected a name, got an empty text", hint="see `dropLabels`")
+            problems.warn(join_path(place, old), problem)
+    _warn_of_taken(problems, place, config.rename_labels, known - set(config.drop_labels))
+
+
+def _check_changes(
+    problems: Problems, path: str, wanted: MetricFilter, source_type: type[Source[Any]]
+) -> None:
+    names = {metric.name or "" for metric in source_type.metrics}
+    for option in ("rename", "scale"):
+        for name in getattr(wanted, option):
+            if names and name not in names:
+                place = join_path(join_path(path, option), name)
+                _warn_of_unknown(problems, place, "value", name, names)
+    _warn_of_taken(problems, join_path(path, "rename"), wanted.rename, names)
+
+
+def _warn_of_unknown(
+    problems: Problems, place: str, what: str, name: str, known: Collection[str]
+) -> None:
+    from pollect.config.suggestions import suggest
+
+    hint = suggest(name, [each for each in known if each]) if any(known) else ""
+    problems.warn(place, ConfigError(f"no {what} of this source is called {name!r}", hint=hint))
+
+
+def _warn_of_taken(
+    problems: Problems, path: str, renamed: Mapping[str, str], names: Collection[str]
+) -> None:
+    """Warn about a new name that something else has, or gets as well."""
+    taken = {name for name in names if name not in renamed}
+    for old, new in renamed.items():
+        if new in taken:
+            hint = "give each a name of its own"
+            problems.warn(join_path(path, old), ConfigError(f"{new!r} is taken", hint=hint))
+        taken.add(new)
 
 
 def _check_filter(

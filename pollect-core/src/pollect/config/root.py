@@ -17,7 +17,7 @@ from pollect.config.document import Document, join_path
 from pollect.config.environment import Environment, Unset, fill_data, unset_texts
 from pollect.config.fleet import FleetOptions
 from pollect.config.labels import check_labels, warn_of_hidden_labels
-from pollect.config.plausible import check_source, check_threads
+from pollect.config.plausible import check_label_rules, check_source, check_threads
 from pollect.config.problems import Problems
 from pollect.config.roots import RootsOptions, choose_roots
 from pollect.config.scalars import boolean
@@ -456,6 +456,10 @@ class _FrameReader:
             check_labels(self._problems, *own_level)
             levels = ("labels", outer), executor_level, own_level
             warn_of_hidden_labels(self._problems, levels, source.source_type, reported)
+            static = {name for _, labels in levels for name in labels}
+            check_label_rules(
+                self._problems, source.path, source.config, source.source_type, static
+            )
 
     def _warn_of_twins(self, executors: Iterable[ExecutorSection]) -> None:
         """Warn of sources whose values cannot be told apart."""

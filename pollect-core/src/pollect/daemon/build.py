@@ -13,6 +13,7 @@ from pollect.config.reading import read_document
 from pollect.config.root import Config, ExecutorSection, SourceSection, WriterSection
 from pollect.discovery.registry import Registry
 from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
+from pollect.engine.shaping import LabelRules
 from pollect.errors import ConfigError, InvalidConfig, PluginError, PluginLoadError, describe
 from pollect.model import Batch, SourceId, SourceStatus, WriterStatus
 from pollect.plugin import (
@@ -187,13 +188,16 @@ class _Builder:
         if source is None:
             return None
         self._note_ports(source, section.path)
+        rules = LabelRules(drop=config.drop_labels, rename=config.rename_labels)
         labels = {**self._config.labels, **executor.labels, **config.labels}
         keep_stale, spec = config.keep_stale, self._spec(config.type)
         return SourcePlan(
             source=source,
             interval=context.interval,
-            static_labels=tuple(labels.items()),
+            static_labels=tuple(rules.apply_to_static(labels).items()),
             filter=_filter_of(config),
+            label_rules=rules,
+            max_series=_max_series_of(config),
             keep_stale=self._config.keep_stale if keep_stale is None else keep_stale,
             fleet=spec.fleet if config.fleet is None else config.fleet,
             exclusive=spec.exclusive if config.exclusive is None else config.exclusive,
@@ -324,6 +328,15 @@ def _is_same(source: Source[Any] | None, section: SourceSection, context: Source
 def _filter_of(config: SourceConfig) -> MetricFilter:
     # A source may use the word for something else, as HttpIngress has from the beginning.
     return config.metrics if isinstance(config.metrics, MetricFilter) else MetricFilter()
+
+
+def _max_series_of(config: SourceConfig) -> int:
+    # HttpIngress has the word for what it keeps itself, of each of which it may show three.
+    declared = any(
+        "max_series" in vars(base).get("__annotations__", {})
+        for base in type(config).__mro__[: type(config).__mro__.index(SourceConfig)]
+    )
+    return 0 if declared else config.max_series
 
 
 def _unique(writers: Iterator[Writer[Any]]) -> list[Writer[Any]]:

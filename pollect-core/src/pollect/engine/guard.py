@@ -37,7 +37,9 @@ class Guard:
         self._id = plan.id
         self._log = plan.log
         self._clock = clock
-        self._normalizer = Normalizer(plan.source.metrics, plan.filter, plan.log)
+        self._normalizer = Normalizer(
+            plan.source.metrics, plan.filter, plan.log, plan.label_rules, plan.max_series
+        )
         #: Whether `open()` succeeded; while false every probe starts with another try.
         self.opened = False
         #: Whether the source lives on the event loop.
@@ -51,6 +53,11 @@ class Guard:
         self._retry_after: Sequence[float] = ()
         self._complained: set[str] = set()
         self._previous: Source[Any] | None = None
+
+    @property
+    def dropped(self) -> int:
+        """How many values were left out for being more than `maxSeries`."""
+        return self._normalizer.limit.dropped
 
     def take_over(self, previous: Source[Any]) -> None:
         """Let the source take over from the one it replaces before it opens, if of its kind."""

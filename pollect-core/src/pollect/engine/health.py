@@ -50,7 +50,9 @@ class Health:
         self.outcome, self._reason, self._since = None, "", None
         self._troubles, self._trouble_count, self._troubled_since = (), 0, None
 
-    def status(self, *, series: int, skipped: int, next_probe: float | None = None) -> SourceStatus:
+    def status(
+        self, *, series: int, skipped: int, dropped: int = 0, next_probe: float | None = None
+    ) -> SourceStatus:
         return SourceStatus(
             source=self._source,
             outcome=self.outcome,
@@ -61,6 +63,7 @@ class Health:
             series=series,
             probes=dict(self._probes),
             skipped=skipped,
+            dropped=dropped,
             troubles=self._troubles,
             trouble_count=self._trouble_count,
             troubled_since=self._troubled_since,

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from pollect.engine.shaping import LabelRules
 from pollect.model import Batch, SourceId
-from pollect.plugin import MetricFilter, Source, Writer
+from pollect.plugin import MAX_SERIES, MetricFilter, Source, Writer
 
 
 class Ownership(Protocol):
@@ -34,6 +35,10 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     #: Added to every sample, `(name, value)` in config order.
     static_labels: tuple[tuple[str, str], ...] = ()
     filter: MetricFilter = MetricFilter()
+    #: For the source's own labels; `static_labels` are as they should be.
+    label_rules: LabelRules = LabelRules()
+    #: Series of one probe at most, 0 for no limit.
+    max_series: int = MAX_SERIES
     #: The last values stay for ever when the source stops answering.
     keep_stale: bool = False
     #: In a fleet one daemon probes it; otherwise every one does.
@@ -64,7 +69,14 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def _treatment(self) -> tuple[object, ...]:
-        return self.interval, self.static_labels, self.filter, self.keep_stale
+        return (
+            self.interval,
+            self.static_labels,
+            self.filter,
+            self.label_rules,
+            self.max_series,
+            self.keep_stale,
+        )
 
 
 class ExecutorPlan(msgspec.Struct, frozen=True, kw_only=True):

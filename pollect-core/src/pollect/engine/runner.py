@@ -191,7 +191,10 @@ class Runner:
 
     def status(self) -> SourceStatus:
         return self._health.status(
-            series=self._series, skipped=self._skipped, next_probe=self._next_probe()
+            series=self._series,
+            skipped=self._skipped,
+            dropped=self.guard.dropped,
+            next_probe=self._next_probe(),
         )
 
     def hurry(self) -> None:

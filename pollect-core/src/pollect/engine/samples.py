@@ -13,11 +13,13 @@ from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Any
 
+from pollect.engine.shaping import LabelRules, SeriesLimit, Shaper
 from pollect.model import Metric, Sample, valid_text
 from pollect.plugin import MetricFilter, ProbeValue
 
 #: The largest number a writer can take; integers may be larger.
 LARGEST = sys.float_info.max
+_NO_RULES = LabelRules()
 #: Iterable, but never what a probe means to return.
 _TEXT: tuple[type[Any], ...] = (str, bytes)
 
@@ -26,11 +28,19 @@ class Normalizer:
     """Cleans the samples of one source and keeps those its config wants."""
 
     def __init__(
-        self, declared: Iterable[Metric], wanted: MetricFilter, log: logging.Logger
+        self,
+        declared: Iterable[Metric],
+        wanted: MetricFilter,
+        log: logging.Logger,
+        labels: LabelRules = _NO_RULES,
+        max_series: int = 0,
     ) -> None:
         self._declared = {metric.name: metric for metric in declared if not metric.labels}
         self._filter = wanted if wanted.include or wanted.exclude else None
         self._kept: dict[str | None, bool] = {}
+        shapes = wanted.rename or wanted.scale or labels
+        self._shaper = Shaper(wanted, labels, log) if shapes else None
+        self.limit = SeriesLimit(max_series, log)
         self._log = log
         self._complained: set[tuple[str | None, str]] = set()
 
@@ -61,8 +71,10 @@ class Normalizer:
             if repaired is not None:
                 keep(repaired)
         if self._filter is not None:
-            return [sample for sample in samples if self._wanted(sample.metric.name)]
-        return samples
+            samples = [sample for sample in samples if self._wanted(sample.metric.name)]
+        if self._shaper is not None:
+            samples = self._shaper.shape(samples, LARGEST)
+        return self.limit.apply(samples)
 
     def _samples_of(self, value: ProbeValue) -> Iterable[Sample]:
         if type(value) is list or type(value) is tuple:

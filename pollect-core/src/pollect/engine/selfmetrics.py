@@ -39,6 +39,12 @@ SKIPPED = Metric(
     kind=Kind.COUNTER,
     labels=_OF_SOURCE,
 )
+DROPPED = Metric(
+    "dropped_samples_total",
+    help="Values left out because the source has more series than maxSeries; only if there are.",
+    kind=Kind.COUNTER,
+    labels=_OF_SOURCE,
+)
 TROUBLED = Metric(
     "troubled",
     help="Whether a part of what the source checks fails, while the source itself works.",
@@ -104,6 +110,8 @@ def describe_sources(statuses: Sequence[SourceStatus], time: float) -> Batch:
         samples.append(DURATION.sample(status.duration_seconds or 0.0, *labels))
         samples.append(SKIPPED.sample(status.skipped, *labels))
         samples.append(SERIES.sample(status.series, *labels))
+        if status.dropped:
+            samples.append(DROPPED.sample(status.dropped, *labels))
         if status.last_success is not None:
             samples.append(LAST_SUCCESS.sample(status.last_success, *labels))
         samples.extend(
