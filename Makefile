@@ -9,7 +9,7 @@ PARTS  ?=
 export PARTS
 
 .DEFAULT_GOAL := help
-.PHONY: help run test pythons bounds upgrade lint type bench outages build image release services docs site catalogue firmware bpf clean setup fleet
+.PHONY: help run test pythons bounds upgrade lint type bench attacks outages build image release services docs site catalogue firmware bpf clean setup fleet
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -45,6 +45,9 @@ fleet: $(VENV)/.tools ## Disturb fleets of real daemons on a real etcd, and judg
 
 outages: $(VENV)/.tools ## Kill what each writer delivers to for 30 s, and count what arrives
 	@$(BIN)/python -m tests.outages $(ARGS)
+
+attacks: $(VENV)/.tools ## Attack a daemon on loopback, and print what each attack costs it
+	@$(BIN)/python -m tests.attacks $(ARGS)
 
 build: $(VENV)/.tools ## Build the wheel and source archive of every distribution into dist/
 	@set -e; for dist in $(DISTS); do $(BIN)/python -m build --no-isolation --outdir dist $$dist; done

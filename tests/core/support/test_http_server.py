@@ -19,6 +19,7 @@ from pollect.support.allowed_hosts import AllowedHosts, names_of_this_host
 from pollect.support.http_server import (
     Handler,
     HttpServer,
+    Later,
     Limits,
     Request,
     Response,
@@ -314,6 +315,33 @@ def test_threads_are_bounded_whatever_arrives() -> None:
         assert threading.active_count() == before + 5
         go_on.set()
         assert all(status_of(read_all(client)) == 200 for client in clients)
+
+
+def test_what_takes_long_is_made_one_at_a_time_and_keeps_no_one_else_waiting() -> None:
+    go_on = threading.Event()
+    making: list[str] = []
+
+    def slowly(request: Request) -> Response | Later:
+        if request.path == "/quick":
+            return echo(request)
+
+        def make() -> Response:
+            making.append(request.path)
+            go_on.wait(10)
+            return echo(request)
+
+        return Later(make)
+
+    with serving(slowly, limits={"threads": 2}) as server, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connected(server)) for _ in range(10)]
+        for number, client in enumerate(clients):
+            client.sendall(f"GET /{number} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
+        wait_until(lambda: bool(making))
+        assert ask(server, b"GET /quick HTTP/1.1\r\n\r\n").endswith(b"/quick")
+        assert len(making) == 1
+        go_on.set()
+        for number, client in enumerate(clients):
+            assert read_all(client).endswith(f"/{number}".encode())
 
 
 def test_answers_that_are_not_read_hold_a_bounded_amount_of_memory() -> None:

@@ -28,6 +28,7 @@ from pollect.support._serving.message import (
     BadRequest,
     BodyReader,
     Head,
+    Later,
     Request,
     Response,
     parse_head,
@@ -42,6 +43,7 @@ __all__ = [
     "BadRequest",
     "Head",
     "HttpServer",
+    "Later",
     "Limits",
     "Request",
     "Response",
@@ -70,7 +72,7 @@ class Limits:
 
     connections: int = 512
     #: Requests answered at the same time.
-    threads: int = 24
+    threads: int = 8
     #: A request line with all its headers.
     head_bytes: int = 16 * 1024
     #: A body; 0 for a server that takes none.
@@ -88,7 +90,7 @@ class Limits:
     discard_bytes: int = 8 * 1024 * 1024
 
 
-Handler = Callable[[Request], Response]
+Handler = Callable[[Request], Response | Later]
 #: Puts TLS over a connection, without the handshake yet.
 Wrap = Callable[[socket.socket], "SSLSocket"]
 
@@ -141,6 +143,7 @@ class HttpServer:
         self._wake.setblocking(False)
         self._woken.setblocking(False)
         self._pool = Pool(f"{name}-worker", limits.threads)
+        self._slow = Pool(f"{name}-slow", 1)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
@@ -161,6 +164,7 @@ class HttpServer:
         for connection in self._connections:
             connection.shut()
         self._pool.close(_CLOSE_SECONDS)
+        self._slow.close(_CLOSE_SECONDS)
         for connection in self._connections:
             connection.close()
         self._connections.clear()
@@ -280,7 +284,8 @@ class HttpServer:
     def _take_request(self, connection: Connection) -> bool:
         """Deal with the next request; return False if it is not complete yet."""
         try:
-            if connection.head is None:
+            head = connection.head
+            if head is None:
                 head = self._read_head(connection)
                 if head is None:
                     return False
@@ -294,7 +299,7 @@ class HttpServer:
         except BadRequest as error:
             self._answer_now(connection, self._refuse(error.status, str(error)), close=True)
             return True
-        self._hand_over(connection)
+        self._hand_over(connection, head)
         return True
 
     def _read_head(self, connection: Connection) -> Head | None:
@@ -347,29 +352,34 @@ class HttpServer:
         if connection.send():
             self._after_answer(connection)
 
-    def _hand_over(self, connection: Connection) -> None:
+    def _hand_over(self, connection: Connection, head: Head) -> None:
         connection.state = State.ANSWERING
         connection.expires = float("inf")
         try:
-            self._pool.submit(lambda: self._answer(connection))
+            self._pool.submit(lambda: self._answer(connection, head))
         except RuntimeError as error:
             log.warning("connection refused: %s", error)
             raise Closed(str(error)) from error
 
-    def _answer(self, connection: Connection) -> None:
-        """Run the handler and send what it returned, as far as it goes at once; in a worker."""
-        head = connection.head
+    def _answer(self, connection: Connection, head: Head) -> None:
+        """Run the handler on a complete request; in a worker."""
+        body = connection.body.body if connection.body is not None else b""
+        request = head.request(body, connection.peer, connection.is_gone)
+        self._answer_with(connection, head, lambda: self._handler(request))
+
+    def _answer_with(
+        self, connection: Connection, head: Head, make: Callable[[], Response | Later]
+    ) -> None:
+        """Make the answer and send it, as far as it goes at once; in a worker."""
         try:
-            if head is None:
-                raise Closed("there is no request")
-            body = connection.body.body if connection.body is not None else b""
-            request = head.request(body, connection.peer, connection.is_gone)
-            try:
-                response = self._handler(request)
-            except Exception as error:
-                log.exception("%s %s", request.method, request.path[:80], exc_info=error)
-                status = HTTPStatus.INTERNAL_SERVER_ERROR
-                response = self._refuse(status, "this is a fault of the server, its log has more")
+            response = self._made(head, make)
+            if isinstance(response, Later):
+                later = response.make
+                try:
+                    self._slow.submit(lambda: self._answer_with(connection, head, later))
+                except RuntimeError as error:
+                    raise Closed(str(error)) from error
+                return
             self._answered(response.status)
             connection.begin_answer(
                 response,
@@ -380,9 +390,16 @@ class HttpServer:
             connection.send()
         except OSError as error:
             connection.failure = error
-        finally:
-            self._handed_back.append(connection)
-            self._look_up()
+        self._handed_back.append(connection)
+        self._look_up()
+
+    def _made(self, head: Head, make: Callable[[], Response | Later]) -> Response | Later:
+        try:
+            return make()
+        except Exception as error:
+            log.exception("%s %s", head.method, head.target[:80], exc_info=error)
+            reason = "this is a fault of the server, its log has more"
+            return self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, reason)
 
     def _take_all_back(self) -> None:
         while self._handed_back:

@@ -14,21 +14,27 @@ import hmac
 import os
 import re
 import threading
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import NamedTuple
 
 from pollect.api import ConfigError
-from pollect.support.http_server import Request, Response, is_token
+from pollect.support.http_server import Later, Request, Response, is_token
 from pollect_writers.prometheus.config import AuthConfig
 
 _LOG2_N, _BLOCK_SIZE, _PARALLEL = 14, 8, 1
 _SALT_BYTES, _HASH_BYTES = 16, 32
 #: What an entry of a config may ask for at most: 2**17 rounds take 128 MiB.
 _MAX_LOG2_N, _MAX_BLOCK_SIZE, _MAX_PARALLEL = 17, 16, 4
-#: Requests that may wait for a hash, the one that is hashed included. It leaves threads of the
-#: server to everybody else.
+#: Requests that may wait for a hash, the one that is hashed included.
 _MAX_WAITING = 12
 _RETRY_SECONDS = 1
+_BUSY = Response(
+    b"too many passwords are being checked, try again\n",
+    status=HTTPStatus.SERVICE_UNAVAILABLE,
+    headers={"Retry-After": str(_RETRY_SECONDS)},
+    close=True,
+)
 _PHC = re.compile(r"\$scrypt\$ln=(\d+),r=(\d+),p=(\d+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)")
 
 
@@ -83,10 +89,6 @@ class PasswordHash(NamedTuple):
         return f"$scrypt${costs}${_encode(self.salt)}${_encode(self.hash)}"
 
 
-class Busy(Exception):
-    """Too many passwords wait for their hash."""
-
-
 class Gate:
     """Lets requests in or answers what it needs."""
 
@@ -113,31 +115,58 @@ class Gate:
         ]
         self._digest_key = os.urandom(_HASH_BYTES)
         self._known: dict[str, bytes] = {}
-        #: One hash at a time: whoever guesses takes neither all cores nor all memory.
-        self._hashing = threading.Lock()
         self._places = threading.BoundedSemaphore(_MAX_WAITING)
 
-    def refuse(self, request: Request) -> Response | None:
-        """Return the refusal for a request, None if it may enter."""
+    def answer(self, request: Request, enter: Callable[[], Response]) -> Response | Later:
+        """Return what `enter` makes of a request that may, a refusal for any other.
+
+        Passwords are hashed one at a time, in the thread for what takes long: whoever guesses
+        takes neither all cores nor all memory.
+        """
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
         credentials = credentials.strip()
         match scheme.lower():
-            case "bearer":
-                allowed = is_token(credentials, self._token)
+            case "bearer" if is_token(credentials, self._token):
+                return enter()
             case "basic" if self._users:
-                try:
-                    allowed = self._knows(credentials, request)
-                except Busy:
-                    return Response(
-                        b"too many passwords are being checked, try again\n",
-                        status=HTTPStatus.SERVICE_UNAVAILABLE,
-                        headers={"Retry-After": str(_RETRY_SECONDS)},
-                        close=True,
-                    )
-            case _:
-                allowed = False
-        if allowed:
-            return None
+                return self._answer_basic(credentials, request, enter)
+        return self._refusal()
+
+    def _answer_basic(
+        self, credentials: str, request: Request, enter: Callable[[], Response]
+    ) -> Response | Later:
+        try:
+            name_bytes, colon, password = base64.b64decode(credentials, validate=True).partition(
+                b":"
+            )
+            name = name_bytes.decode()
+        except ValueError:  # not base64, or not UTF-8
+            return self._refusal()
+        if not colon:
+            return self._refusal()
+        digest = hmac.digest(self._digest_key, password, "sha256")
+        known = self._known.get(name)
+        if known is not None and hmac.compare_digest(known, digest):
+            return enter()
+        if not self._places.acquire(blocking=False):
+            return _BUSY
+        expected = self._users.get(name) or self._decoy(name_bytes)
+
+        def hash_and_answer() -> Response:
+            try:
+                right = not request.is_gone() and hmac.compare_digest(
+                    expected.apply(password), expected.hash
+                )
+            finally:
+                self._places.release()
+            if not right or name not in self._users:
+                return self._refusal()
+            self._known[name] = digest
+            return enter()
+
+        return Later(hash_and_answer)
+
+    def _refusal(self) -> Response:
         wanted = ['Basic realm="pollect", charset="UTF-8"'] if self._users else []
         if self._token:
             wanted.append('Bearer realm="pollect"')
@@ -146,35 +175,6 @@ class Gate:
             status=HTTPStatus.UNAUTHORIZED,
             headers={"WWW-Authenticate": ", ".join(wanted)},
         )
-
-    def _knows(self, credentials: str, request: Request) -> bool:
-        try:
-            name_bytes, colon, password = base64.b64decode(credentials, validate=True).partition(
-                b":"
-            )
-            name = name_bytes.decode()
-        except ValueError:  # not base64, or not UTF-8
-            return False
-        if not colon:
-            return False
-        digest = hmac.digest(self._digest_key, password, "sha256")
-        known = self._known.get(name)
-        if known is not None and hmac.compare_digest(known, digest):
-            return True
-        expected = self._users.get(name) or self._decoy(name_bytes)
-        if not self._places.acquire(blocking=False):
-            raise Busy
-        try:
-            with self._hashing:
-                if request.is_gone():
-                    return False
-                right = hmac.compare_digest(expected.apply(password), expected.hash)
-        finally:
-            self._places.release()
-        if not right or name not in self._users:
-            return False
-        self._known[name] = digest
-        return True
 
     def _decoy(self, name: bytes) -> PasswordHash:
         """Return the same hash for the same unknown name, with the costs of one of the users."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pollect.api import ConfigError, WriteError, Writer, WriterContext
 from pollect.support.allowed_hosts import AllowedHosts
-from pollect.support.http_server import HttpServer, Request, Response, listen
+from pollect.support.http_server import HttpServer, Later, Request, Response, listen
 from pollect.support.listening import explain_listen_error, is_local
 from pollect_writers.page.routes import POSTING, Page
 from pollect_writers.prometheus.config import AuthConfig, EndpointConfig, TlsConfig
@@ -91,7 +91,7 @@ class Endpoint(Writer[EndpointConfigT], Generic[EndpointConfigT]):
         """Return where the config has an option of TLS."""
         return f"tls.{option}"
 
-    def _answer(self, request: Request) -> Response:
+    def _answer(self, request: Request) -> Response | Later:
         # The page asks for a probe with POST; nothing else changes anything.
         allowed = POSTING if self._page is not None and self._page.takes(request) else _READING
         if request.method not in allowed:
@@ -103,9 +103,10 @@ class Endpoint(Writer[EndpointConfigT], Generic[EndpointConfigT]):
         if request.method == "OPTIONS":
             return Response(b"", headers={"Allow": ", ".join(allowed)})
         if self._gate is not None and request.path not in _HEALTH_CHECKS:
-            refusal = self._gate.refuse(request)
-            if refusal is not None:
-                return refusal
+            return self._gate.answer(request, lambda: self._show(request))
+        return self._show(request)
+
+    def _show(self, request: Request) -> Response:
         match request.path:
             case "/-/healthy":
                 return Response(b"healthy\n")

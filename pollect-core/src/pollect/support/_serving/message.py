@@ -231,6 +231,16 @@ class Response:
         return (self.body,) if isinstance(self.body, bytes) else self.body
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """What a handler returns when the answer takes long: it is made in a thread for such work.
+
+    There is one such thread, for memory as well: what a library frees stays with its thread.
+    """
+
+    make: Callable[[], Response]
+
+
 def format_head(response: Response, keep_alive: bool) -> bytes:
     headers = response.headers
     pairs = headers.items() if isinstance(headers, Mapping) else headers
