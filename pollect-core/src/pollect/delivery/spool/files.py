@@ -1,6 +1,5 @@
 """Where the spools of writers lie, and which of them no writer empties any more."""
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ def spool_folder(writer: Writer[Any]) -> Path:
 
 
 def spool_path(writer: Writer[Any], target: str) -> Path:
+    import hashlib  # OpenSSL, 4 MB, for those alone who have a spool
+
     digest = hashlib.blake2b(target.encode(errors="replace"), digest_size=4).hexdigest()
     return writer.context.state_dir / SPOOL_FOLDER / f"{writer.config.type}-{digest}"
 
