@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from pollect.engine.history import DOWN, NOTHING, POINTS, TROUBLED, UP, History, Past, rates
+from pollect.engine.history import DOWN, NOTHING, POINTS, TROUBLED, UP, History, Past, _Ring, rates
 from pollect.model import Batch, Kind, Metric, Outcome, ProbeResult, SourceId, WriterStatus
 
 HOME = SourceId("home", "Thermometer")
@@ -193,3 +193,56 @@ def test_a_point_of_a_series_takes_eight_bytes() -> None:
     finally:
         tracemalloc.stop()
     assert taken / (100 * POINTS) < 10
+
+
+def test_room_is_looked_for_once_however_many_series_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[_Ring] = []
+    make_room = _Ring._make_room
+
+    def counted(ring: _Ring) -> int:
+        looks.append(ring)
+        return make_room(ring)
+
+    monkeypatch.setattr(_Ring, "_make_room", counted)
+    history = history_of(limit=2)
+    for number in range(5):
+        history.record(batch(10.0 * number, **{f"room{n}": n for n in range(100)}))
+    assert history.past(HOME).left_out == 98
+    assert len(looks) == 1
+
+
+def test_series_that_change_their_order_keep_their_own_values() -> None:
+    history = history_of()
+    history.record(batch(0.0, hall=1, attic=2))
+    history.record(batch(10.0, attic=3, hall=4))
+    history.record(batch(20.0, attic=5, cellar=6, hall=7))
+    past = history.past(HOME)
+    assert points(past, "hall") == [1, 4, 7]
+    assert points(past, "attic") == [2, 3, 5]
+    assert points(past, "cellar")[-1] == 6
+
+
+def test_series_that_were_left_out_are_kept_when_another_source_makes_room() -> None:
+    other = HOME._replace(name="other")
+    history = History(3)
+    history.follow({HOME: 10.0, other: 10.0}, 3)
+    history.record(Batch(other, [TEMPERATURE.sample(1, "a"), TEMPERATURE.sample(2, "b")], 0.0))
+    history.record(batch(0.0, hall=1, attic=2))
+    assert history.past(HOME).left_out == 1
+    history.follow({HOME: 10.0}, 3)
+    history.record(batch(10.0, hall=3, attic=4))
+    past = history.past(HOME)
+    assert past.left_out == 0
+    assert points(past, "attic")[-1] == 4
+
+
+def test_series_left_out_are_kept_when_others_of_the_source_went_away() -> None:
+    history = history_of(limit=2)
+    history.record(batch(0.0, hall=1, attic=2))
+    for number in range(1, 4):
+        history.record(batch(10.0 * number, hall=number, cellar=-number))
+    past = history.past(HOME)
+    assert past.left_out == 0
+    assert points(past, "cellar")[-1] == -3

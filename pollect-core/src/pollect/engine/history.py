@@ -13,7 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from pollect.model import Batch, Kind, Metric, Outcome, ProbeResult, SourceId, WriterStatus
+from pollect.model import (
+    Batch,
+    Kind,
+    Metric,
+    Outcome,
+    ProbeResult,
+    Sample,
+    SourceId,
+    WriterStatus,
+)
 
 #: Points of one series.
 POINTS = 360
@@ -111,6 +120,9 @@ class _Ring:
         "_begun",
         "_count",
         "_head",
+        "_in_order",
+        "_labels",
+        "_metrics",
         "_rows",
         "_spacing",
         "_times",
@@ -130,6 +142,11 @@ class _Ring:
         self._head = -1
         self._times = array("d")
         self._rows: dict[_Key, _Row] = {}
+        #: The series of the last batch and their rows, in its order; nearly every batch has the
+        #: same. What is left out has no row, and nothing stands for it at the end.
+        self._metrics: list[Metric] = []
+        self._labels: list[tuple[str, ...]] = []
+        self._in_order: list[_Row | None] = []
         self._count = 0
 
     def __len__(self) -> int:
@@ -146,24 +163,43 @@ class _Ring:
             self._times[self._head] = time
         self.time, self.static_labels = time, batch.static_labels
         self._count += 1
-        count, rows, head = self._count, self._rows, self._head
-        left_out = 0
-        for sample in batch.samples:
-            key = sample.metric, sample.label_values
-            row = rows.get(key)
-            if row is None:
-                if room <= 0 and not (room := self._make_room()):
-                    left_out += 1
-                    continue
-                room -= 1
-                row = rows[key] = _Row(len(self._times))
-            row.last = row.points[head] = sample.value
-            row.count = count
-        self.left_out = left_out
-        if len(batch.samples) - left_out < len(rows):
-            for row in rows.values():
+        count, head = self._count, self._head
+        rows = self._rows_of(batch.samples, room)
+        for row, sample in zip(rows, batch.samples, strict=False):
+            if row is not None:
+                row.last = row.points[head] = sample[1]
+                row.count = count
+        if len(batch.samples) - self.left_out < len(self._rows):
+            for row in self._rows.values():
                 if row.count != count:
                     row.last = math.nan
+
+    def _rows_of(self, samples: Sequence[Sample], room: int) -> Sequence["_Row | None"]:
+        """Return the rows of a batch in its order; at most `room` may be new."""
+        metrics = [sample[0] for sample in samples]
+        labels = [sample[2] for sample in samples]
+        known = metrics == self._metrics and labels == self._labels
+        has_gone = len(samples) - self.left_out < len(self._rows)
+        if known and (not self.left_out or (room <= 0 and not has_gone)):
+            return self._in_order
+        found: list[_Row | None] = []
+        full = False
+        for key in zip(metrics, labels, strict=True):
+            row = self._rows.get(key)
+            if row is None and not full:
+                room = room if room > 0 else self._make_room()
+                full = room <= 0
+                if not full:
+                    room -= 1
+                    row = self._rows[key] = _Row(len(self._times))
+            if row is not None:
+                row.count = self._count
+            found.append(row)
+        self.left_out = found.count(None)
+        while found and found[-1] is None:
+            found.pop()
+        self._metrics, self._labels, self._in_order = metrics, labels, found
+        return found
 
     def past(self) -> Past:
         split = self._head + 1
@@ -212,6 +248,8 @@ class _Ring:
         gone = [key for key, row in self._rows.items() if all(map(math.isnan, row.points))]
         for key in gone:
             del self._rows[key]
+        if gone:
+            self._metrics = []
 
     def _make_room(self) -> int:
         """Leave out series that the source no longer reports; return how many there were."""
