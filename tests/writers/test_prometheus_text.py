@@ -336,3 +336,33 @@ def test_scrapes_during_writes_are_whole(shown: Exposition) -> None:
     scraper.join()
     assert wrong == []
     assert sorted(series_of(shown).values()) == [-1.0] * 8
+
+
+@pytest.mark.parametrize("value", ["%", "%r", "%%r", " %r", "100 %", "a\nb %s", "%(x)d", "ä %r\\n"])
+def test_percent_signs_in_labels_stay_through_every_change(shown: Exposition, value: str) -> None:
+    names = [value, f"{value}{value}", "plain"]
+    for number, count in enumerate((2, 2, 3, 1)):
+        shown.put(Batch(INTERFACE, [QUEUE.sample(number, name) for name in names[:count]], 0.0))
+        key = "pollect_Interface_lan_queue"
+        expected = {(key, (("nic", name),)): float(number) for name in names[:count]}
+        assert series_of(shown) == expected
+
+
+def test_a_series_with_a_percent_sign_that_another_source_has_is_left_out(
+    shown: Exposition,
+) -> None:
+    other = INTERFACE._replace(instance=1)
+    shown.put(Batch(INTERFACE, [QUEUE.sample(1, "50 %r")], 0.0))
+    shown.put(Batch(other, [QUEUE.sample(2, "50 %r"), QUEUE.sample(3, "eth0")], 0.0))
+    assert sorted(series_of(shown).values()) == [1.0, 3.0]
+
+
+@pytest.mark.parametrize("count", [999, 1000, 1001, 2500])
+def test_many_series_keep_their_own_numbers(shown: Exposition, count: int) -> None:
+    for shift in range(3):
+        numbered = [QUEUE.sample(number + shift, str(number)) for number in range(count)]
+        shown.put(Batch(INTERFACE, [*numbered, ERRORS.sample(7, "x")], 0.0))
+        found = series_of(shown)
+        assert len(found) == count + 1
+        key = "pollect_Interface_lan_queue"
+        assert all(found[key, (("nic", str(n)),)] == n + shift for n in range(count))
