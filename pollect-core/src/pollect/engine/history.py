@@ -124,6 +124,7 @@ class _Ring:
         "_labels",
         "_metrics",
         "_rows",
+        "_size",
         "_spacing",
         "_times",
         "left_out",
@@ -142,8 +143,9 @@ class _Ring:
         self._head = -1
         self._times = array("d")
         self._rows: dict[_Key, _Row] = {}
-        #: The series of the last batch and their rows, in its order; nearly every batch has the
-        #: same. What is left out has no row, and nothing stands for it at the end.
+        #: The series of the last batch and their rows, in its order, without those at the end that
+        #: are left out, and how many series it had: nearly every batch has the same.
+        self._size = 0
         self._metrics: list[Metric] = []
         self._labels: list[tuple[str, ...]] = []
         self._in_order: list[_Row | None] = []
@@ -176,15 +178,19 @@ class _Ring:
 
     def _rows_of(self, samples: Sequence[Sample], room: int) -> Sequence["_Row | None"]:
         """Return the rows of a batch in its order; at most `room` may be new."""
-        metrics = [sample[0] for sample in samples]
-        labels = [sample[2] for sample in samples]
-        known = metrics == self._metrics and labels == self._labels
+        first = samples[: len(self._in_order)]
+        known = (
+            len(samples) == self._size
+            and [sample[0] for sample in first] == self._metrics
+            and [sample[2] for sample in first] == self._labels
+        )
         has_gone = len(samples) - self.left_out < len(self._rows)
         if known and (not self.left_out or (room <= 0 and not has_gone)):
             return self._in_order
         found: list[_Row | None] = []
         full = False
-        for key in zip(metrics, labels, strict=True):
+        for sample in samples:
+            key = sample[0], sample[2]
             row = self._rows.get(key)
             if row is None and not full:
                 room = room if room > 0 else self._make_room()
@@ -198,7 +204,9 @@ class _Ring:
         self.left_out = found.count(None)
         while found and found[-1] is None:
             found.pop()
-        self._metrics, self._labels, self._in_order = metrics, labels, found
+        self._in_order, self._size = found, len(samples)
+        self._metrics = [sample[0] for sample in samples[: len(found)]]
+        self._labels = [sample[2] for sample in samples[: len(found)]]
         return found
 
     def past(self) -> Past:
@@ -249,7 +257,7 @@ class _Ring:
         for key in gone:
             del self._rows[key]
         if gone:
-            self._metrics = []
+            self._size = -1
 
     def _make_room(self) -> int:
         """Leave out series that the source no longer reports; return how many there were."""
