@@ -48,7 +48,7 @@ MAY_IMPORT = {
         *("config", "discovery", "delivery", "engine", "fleet"),
     },
     "cli": {
-        *("api", "errors", "hooks", "hookspecs", "model", "plugin", "support"),
+        *("api", "errors", "hooks", "hookspecs", "human", "model", "plugin", "support", "units"),
         *("builtin", "config", "discovery", "engine", "daemon", "fleet", "operate"),
     },
     # What surrounds a daemon: units, compose files, checks of the machine.

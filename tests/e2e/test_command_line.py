@@ -41,6 +41,13 @@ def test_mistake_in_the_command_line_exits_with_2(arguments: tuple[str, ...]) ->
     assert "Error: No such" in done.stderr
 
 
+def test_a_misspelt_command_is_corrected() -> None:
+    done = call("chek", "config.yml")
+    assert done.returncode == 2
+    assert "no command 'chek', did you mean 'check'?" in done.stderr
+    assert "did you mean 'list'?" in call("plugins", "lsit").stderr
+
+
 def test_options_in_front_of_a_command_are_not_silently_lost(tmp_path: Path) -> None:
     done = call("--config", "other.yml", "run", folder=tmp_path)
     assert done.returncode == 2

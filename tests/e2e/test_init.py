@@ -4,7 +4,10 @@ import re
 import socket
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.command import call, scrape, start
+from tests.e2e.fresh_environment import FreshEnvironment, build_wheels
 
 
 def test_what_init_writes_is_right_and_runs(tmp_path: Path) -> None:
@@ -42,3 +45,29 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert "is there already" in refused.stderr
     assert file.read_text() == "mine"
+
+
+@pytest.mark.timeout(300)
+def test_init_beside_a_core_that_is_alone_says_what_to_install_or_installs_it(
+    tmp_path: Path,
+) -> None:
+    build_wheels(tmp_path / "wheels")
+    fresh = FreshEnvironment(tmp_path / "venv", tmp_path / "wheels")
+    fresh.pip("install", "pollect-core")
+    refused = fresh.pollect("init", folder=tmp_path)
+    assert refused.returncode == 3
+    assert refused.stderr == (
+        "pollect: nothing that is installed can read this host: "
+        "pip install pollect-sources-system pollect-writers, or run `pollect init --install`\n"
+    )
+    assert not (tmp_path / "config.yml").exists()
+
+    assert "Plex" not in fresh.pollect("plugins", "list", folder=tmp_path).stdout
+    listed = fresh.pollect("plugins", "list", "--available", folder=tmp_path).stdout
+    assert re.search(r"^Plex +source +pollect-sources-home +not installed ", listed, re.MULTILINE)
+    assert "  Plex: pip install pollect-sources-home\n" in listed
+
+    made = fresh.pollect("init", "--install", folder=tmp_path)
+    assert made.returncode == 0, made.stderr
+    checked = fresh.pollect("check", folder=tmp_path)
+    assert (checked.returncode, checked.stderr) == (0, "")

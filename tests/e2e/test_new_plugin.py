@@ -41,6 +41,7 @@ def run(*command: str | Path, folder: Path) -> str:
 @pytest.mark.timeout(240)
 def test_a_new_plugin_is_installed_tested_listed_and_served(tmp_path) -> None:
     assert call("plugins", "new", "tide", folder=tmp_path).returncode == 0
+    assert call("plugins", "new", "--writer", "jetty", folder=tmp_path).returncode == 0
     run(sys.executable, "-m", "venv", "--without-pip", "venv", folder=tmp_path)
     binaries = tmp_path / "venv" / "bin"
     # The pip of this environment serves the fresh one, which saves installing it there.
@@ -48,6 +49,7 @@ def test_a_new_plugin_is_installed_tested_listed_and_served(tmp_path) -> None:
     run(
         *(*pip, "install", "--quiet", "--disable-pip-version-check"),
         *(f"{ROOT / 'pollect-core'}[http]", ROOT / "pollect-writers", "./pollect-tide[test]"),
+        "./pollect-jetty",
         folder=tmp_path,
     )
 
@@ -55,9 +57,13 @@ def test_a_new_plugin_is_installed_tested_listed_and_served(tmp_path) -> None:
     assert "16 passed" in tests
     assert "skipped" not in tests
 
+    tests = run(binaries / "python", "-m", "pytest", "-q", folder=tmp_path / "pollect-jetty")
+    assert "19 passed" in tests
+    assert "skipped" not in tests
+
     listed = run(binaries / "pollect", "plugins", "list", folder=tmp_path)
     (line,) = [line for line in listed.splitlines() if line.startswith("Tide")]
-    assert line.split() == ["Tide", "source", "pollect-tide", "0.1.0", "ready"]
+    assert line.split()[:5] == ["Tide", "source", "pollect-tide", "0.1.0", "ready"]
     assert "Level in metres." in run(
         binaries / "pollect", "plugins", "show", "Tide", folder=tmp_path
     )

@@ -1,6 +1,7 @@
 """`pollect plugins` and `pollect schema`: what is installed and how to use it."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -59,16 +60,31 @@ def environ(tmp_path: Path) -> dict[str, str]:
 def test_list_says_of_every_type_whether_it_can_be_used(environ: dict[str, str]) -> None:
     done = call("plugins", "list", environ=environ)
     assert done.returncode == 0
-    rows = [line.split(maxsplit=4) for line in done.stdout.splitlines()]
-    assert ["Dummy", "source", "pollect-core", "2.0.0", "ready"] in rows
-    assert ["DryRun", "writer", "pollect-core", "2.0.0", "ready"] in rows
-    assert [
-        "Tide",
-        "source",
-        "pollect-tide",
-        "1.0",
-        "extra missing: needs no-such-library>=2: pip install 'pollect-tide[sonar]'",
-    ] in rows
+    rows = [re.split(r"  +", line) for line in done.stdout.splitlines()]
+    assert rows[0] == ["TYPE", "KIND", "DISTRIBUTION", "STATE", "SUMMARY"]
+    dummy = ["Dummy", "source", "pollect-core 2.0.0", "ready", "Values from the config itself"]
+    assert dummy in rows
+    tide = ["Tide", "source", "pollect-tide 1.0", "extra missing", "Height of the tide"]
+    assert tide in rows
+    cure = "  Tide: needs no-such-library>=2: pip install 'pollect-tide[sonar]'"
+    assert cure in done.stdout.splitlines()
+
+
+def test_list_finds_types_by_what_they_are_for(environ: dict[str, str]) -> None:
+    done = call("plugins", "list", "docker")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["TYPE", "Container"]
+    done = call("plugins", "list", "TIDE", environ=environ)
+    assert done.stdout.splitlines()[1].startswith("Tide ")
+    done = call("plugins", "list", "zeppelin")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "no type has 'zeppelin' in its name or summary\n"
+
+
+def test_show_of_what_a_type_is_for_leads_to_the_type() -> None:
+    done = call("plugins", "show", "Docker")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Container: source of pollect-sources-system")
+    assert done.stderr.startswith("no type 'Docker'; this is Container: ")
 
 
 def test_list_names_broken_plugins_and_their_cure(tmp_path: Path) -> None:
@@ -77,8 +93,8 @@ def test_list_names_broken_plugins_and_their_cure(tmp_path: Path) -> None:
     broken = {"broken.py": "raise RuntimeError('no luck')\n"}
     write_distribution(tmp_path, "pollect-broken", modules=broken, plugin="broken")
     done = call("plugins", "list", environ={"PYTHONPATH": str(tmp_path)})
-    assert "broken: also registered by pollect-core 2.0.0" in done.stdout
-    assert "broken: fails at import: RuntimeError: no luck (pip install" in done.stdout
+    assert "  Dummy: also registered by pollect-core 2.0.0" in done.stdout
+    assert "  broken: fails at import: RuntimeError: no luck (pip install" in done.stdout
     assert "pip uninstall pollect-claim" in done.stdout
 
 

@@ -1,6 +1,7 @@
 """`pollect probe`: one look at a source."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -69,16 +70,21 @@ def environ(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(site)}
 
 
-def test_table_has_name_labels_value_and_unit() -> None:
-    done = call("probe", "MemoryUsage", "labels.room=attic")
-    assert done.returncode == 0
-    header, *rows = (line.split() for line in done.stdout.splitlines())
-    assert header == ["NAME", "LABELS", "VALUE", "UNIT"]
-    (total,) = (row for row in rows if "type=total," in row)
-    assert total[0] == "pollect_MemoryUsage"
-    assert total[2] == "room=attic"
-    assert int(total[3]) > 1e6
-    assert total[4] == "bytes"
+def test_table_has_name_labels_and_a_value_that_people_can_read() -> None:
+    done = call("probe", "Dummy", "value=290574123008", "labels.room=attic")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["NAME", "LABELS", "VALUE"],
+        ["pollect_Dummy", "room=attic", "291", "G"],
+    ]
+    table = call("probe", "MemoryUsage").stdout
+    assert re.search(r"pollect_MemoryUsage +type=total +[\d.]+ [GM]iB$", table, re.MULTILINE)
+    (total,) = (
+        sample["value"]
+        for sample in json.loads(call("probe", "MemoryUsage", "--json").stdout)[0]["samples"]
+        if sample["labels"] == {"type": "total"}
+    )
+    assert total > 1e6
 
 
 def test_json_has_everything_that_is_known() -> None:
@@ -135,7 +141,7 @@ def test_config_is_probed_whole_or_by_source_and_without_its_writers(tmp_path: P
 def test_source_with_nothing_to_say_yet_is_probed_a_second_time(environ: dict[str, str]) -> None:
     done = call("probe", "Second", environ=environ)
     assert done.returncode == 0
-    assert done.stdout.splitlines()[1].split() == ["pollect_Second_rate", "2", "bytes_per_second"]
+    assert done.stdout.splitlines()[1].split() == ["pollect_Second_rate", "2", "B/s"]
 
 
 def test_wait_asks_for_the_second_probe(environ: dict[str, str]) -> None:

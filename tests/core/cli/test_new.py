@@ -37,8 +37,9 @@ def test_the_example_is_what_the_command_makes() -> None:
     assert found == expected, "pollect plugins new tide --into examples makes it anew"
 
 
-def test_no_token_of_the_template_is_left() -> None:
-    for path, text in render(Names.of("tide")):
+@pytest.mark.parametrize("writer", [False, True])
+def test_no_token_of_the_template_is_left(writer: bool) -> None:
+    for path, text in render(Names.of("tide"), writer=writer):
         assert "@" not in str(path)
         assert not [token for token in Names.of("tide").tokens if token in text]
 
@@ -55,3 +56,26 @@ def test_a_wrong_name_is_told_with_an_example(tmp_path) -> None:
     done = call("plugins", "new", "3d", folder=tmp_path)
     assert done.returncode == 2
     assert "'3d' makes no name of a module; try a word like 'rain-gauge'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["load-avg"], "pollect-sources-system has a source LoadAvg already"),
+        (["--writer", "Otel"], "pollect-writers has a writer Otel already"),
+    ],
+)
+def test_the_type_of_another_distribution_is_not_taken(tmp_path, arguments, message) -> None:
+    done = call("plugins", "new", *arguments, folder=tmp_path)
+    assert done.returncode == 2
+    assert f"{message}; choose another name" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_a_way_out(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    done = call("plugins", "new", "tide", "--into", "file/deeper", folder=tmp_path)
+    assert done.returncode == 2
+    assert "cannot write file/deeper" in done.stderr
+    assert "choose another folder with --into" in done.stderr
+    assert "internal error" not in done.stderr

@@ -1,8 +1,7 @@
-"""Tables and numbers for people."""
+"""Tables for people."""
 
 import pytest
 
-from pollect.cli.probe import format_value
 from pollect.cli.table import format_table
 from pollect.model import SourceId
 from pollect.support.names import metric_name
@@ -25,24 +24,6 @@ def test_last_column_is_wrapped_to_the_width_of_the_terminal() -> None:
         "   seven",
     ]
     assert len(format_table(("N", "MEANING"), rows).splitlines()) == 2
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (1.0, "1"),
-        (True, "1"),
-        (25276514304.0, "25276514304"),
-        (1e20, "1e+20"),
-        (2.5, "2.5"),
-        (3.0656509989057668, "3.06565"),
-        (-1234567.891, "-1234567.9"),
-        (0.00013825600035488605, "0.000138256"),
-        (5.793600212200545e-05, "5.7936e-05"),
-    ],
-)
-def test_numbers_are_as_exact_as_people_want(value: float, text: str) -> None:
-    assert format_value(value) == text
 
 
 @pytest.mark.parametrize(

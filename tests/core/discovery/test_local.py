@@ -160,7 +160,7 @@ def test_nothing_found_lists_every_path_and_class_tried(tmp_path) -> None:
     with pytest.raises(UnknownPlugin) as refused:
         find_extension("extensions.Tide", "source", [tmp_path / "a", tmp_path / "b"])
     assert str(refused.value) == (
-        "unknown source type 'extensions.Tide' (tried "
+        "unknown source type 'extensions.Tide' (name the class Tide or TideSource; tried "
         f"{file} (no class TideSource or Tide), "
         f"{tmp_path / 'a' / 'extensions' / 'Tide.py'}, "
         f"{tmp_path / 'b' / 'extensions' / 'Tide.py'}, "

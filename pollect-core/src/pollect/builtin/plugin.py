@@ -73,6 +73,11 @@ def pollect_commands() -> "list[click.Command]":
         LazyCommand("schema", "pollect.cli.schema:schema", "Print the JSON Schema of a config."),
         LazyCommand("init", "pollect.cli.init:init", "Write a config that suits this host."),
         LazyCommand("fleet", "pollect.cli.fleet:fleet", "Show who owns what in a fleet."),
+        LazyCommand(
+            "completion",
+            "pollect.cli.completion:completion",
+            "Print the completion script of a shell.",
+        ),
         LazyCommand("deps", "pollect.cli.deps:deps", "Say what to install for a config."),
         LazyCommand("unit", "pollect.cli.unit:unit", "Print a systemd unit for a config."),
     ]

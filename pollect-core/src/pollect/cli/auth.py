@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pollect.cli.completion import complete_sources
 from pollect.cli.session import Session, config_option, log_options
 from pollect.daemon.build import assemble
 from pollect.daemon.loading import load
@@ -16,7 +17,7 @@ from pollect.plugin import Source
 
 
 @click.command()
-@click.argument("type_name", metavar="TYPE")
+@click.argument("type_name", metavar="TYPE", shell_complete=complete_sources)
 @click.argument("source_name", metavar="[SOURCE]", required=False)
 @config_option
 @click.option("--no-browser", is_flag=True, help="Only show the address to open.")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pollect.cli.exit_codes import exit_code
-from pollect.cli.session import DEFAULT_CONFIG, Session, log_options
+from pollect.cli.session import Session, config_argument, log_options
 from pollect.config.document import Document
 from pollect.config.load import find_config, read_sound
 from pollect.config.reading import read_document
@@ -25,7 +25,7 @@ from pollect.plugin import SourceConfig
 
 
 @click.command()
-@click.argument("config_name", metavar="[FILE]", default=DEFAULT_CONFIG)
+@config_argument
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @log_options
 @click.pass_obj

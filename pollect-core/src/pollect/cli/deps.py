@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from pollect.cli import exit_codes
-from pollect.cli.session import DEFAULT_CONFIG, Session, log_options
+from pollect.cli.session import Session, config_argument, log_options
 from pollect.config.document import Document
 from pollect.config.environment import Environment
 from pollect.config.load import find_config
@@ -24,7 +24,7 @@ from pollect.errors import ConfigError, EngineError, MissingDependency
 
 
 @click.command()
-@click.argument("config_name", metavar="[FILE]", default=DEFAULT_CONFIG)
+@config_argument
 @click.option("--missing", is_flag=True, help="Leave out what is installed.")
 @click.option("--expand", is_flag=True, help="Add what the distributions require themselves.")
 @click.option("--system", is_flag=True, help="Print only the Debian packages of programs.")
@@ -116,14 +116,21 @@ def _install(needs: Needs, *, ask: bool) -> int:
     if not lines:
         print("nothing to install")
         return exit_codes.MISSING if needs.unusable else 0
-    command = [*_pip(), "install", *lines]
-    print(shlex.join(command), flush=True)
+    print(shlex.join(_install_command(lines)), flush=True)
     if ask and not click.confirm("Install?"):
         return exit_codes.FAILURE
-    failed = subprocess.run(command, check=False).returncode != 0
-    if failed:
-        raise EngineError("pip did not install it, see above")
+    install_with_pip(lines)
     return exit_codes.MISSING if needs.unusable else 0
+
+
+def install_with_pip(lines: Sequence[str]) -> None:
+    """Install requirements for this Python; raises `EngineError` if pip fails."""
+    if subprocess.run(_install_command(lines), check=False).returncode != 0:
+        raise EngineError("pip did not install it, see above")
+
+
+def _install_command(lines: Sequence[str]) -> list[str]:
+    return [*_pip(), "install", *lines]
 
 
 def _check(needs: Needs) -> int:

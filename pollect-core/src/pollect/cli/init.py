@@ -1,5 +1,6 @@
 """`pollect init`: a config for this host, with comments, that runs as it is."""
 
+import importlib
 import logging
 import math
 import os
@@ -11,12 +12,13 @@ from typing import Any
 import click
 import yaml
 
-from pollect.cli.session import Session, log_options
+from pollect.cli.deps import install_with_pip
+from pollect.cli.session import Session, complete_files, log_options
 from pollect.config.load import load_config
 from pollect.config.roots import choose_roots
 from pollect.discovery.registry import Registry
 from pollect.discovery.requirements import State, judge
-from pollect.errors import ConfigError, describe
+from pollect.errors import ConfigError, MissingDependency, describe
 from pollect.plugin import Roots, Suggestion
 
 DEFAULT_FILE = "config.yml"
@@ -24,6 +26,8 @@ DEFAULT_FILE = "config.yml"
 STDOUT = "-"
 TICK_SECONDS = 10
 WIDTH = 96
+#: What reads a host and shows it; the core alone has only what is good for trying out.
+BASICS = ("pollect-sources-system", "pollect-writers")
 
 #: What a host without any other writer gets.
 PRINT = Suggestion(
@@ -34,11 +38,12 @@ log = logging.getLogger(__name__)
 
 
 @click.command()
-@click.argument("file", metavar="[FILE]", default=DEFAULT_FILE)
+@click.argument("file", metavar="[FILE]", default=DEFAULT_FILE, shell_complete=complete_files)
 @click.option("-f", "--force", is_flag=True, help="Overwrite the file if it is there.")
+@click.option("--install", is_flag=True, help="First install the distributions it needs with pip.")
 @log_options
 @click.pass_obj
-def init(session: Session, file: str, force: bool) -> int:
+def init(session: Session, file: str, force: bool, install: bool) -> int:
     """Look at what this host has, and write a config for it.
 
     FILE is config.yml by default; `-` prints the config instead. What the host has but pollect
@@ -46,7 +51,19 @@ def init(session: Session, file: str, force: bool) -> int:
     """
     session.start_command_log()
     registry = Registry()
-    suggestions = list(find_suggestions(registry, choose_roots(None, Path.cwd(), os.environ)))
+    roots = choose_roots(None, Path.cwd(), os.environ)
+    suggestions = list(find_suggestions(registry, roots))
+    if not _has_source(suggestions):
+        if not install:
+            raise MissingDependency(
+                "nothing that is installed can read this host: "
+                f"pip install {' '.join(BASICS)}, or run `pollect init --install`",
+                requirement=" ".join(BASICS),
+            )
+        install_with_pip(BASICS)
+        importlib.invalidate_caches()
+        registry = Registry()
+        suggestions = list(find_suggestions(registry, roots))
     text = format_config(suggestions)
     if file == STDOUT:
         print(text, end="")
@@ -60,6 +77,11 @@ def init(session: Session, file: str, force: bool) -> int:
             print(f"  as a comment: {suggestion.section['type']}: {suggestion.caveat}")
     print(f"next: pollect run -c {path}")
     return 0
+
+
+def _has_source(suggestions: Iterable[Suggestion]) -> bool:
+    """Whether a config of these would have a source; without one, `check` refuses it."""
+    return any(item.kind == "source" and not item.caveat for item in suggestions)
 
 
 def find_suggestions(registry: Registry, roots: Roots) -> Iterator[Suggestion]:

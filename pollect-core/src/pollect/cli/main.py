@@ -12,7 +12,8 @@ import click
 
 from pollect import __version__
 from pollect.cli import exit_codes
-from pollect.cli.session import DEFAULT_CONFIG, Session, log_options
+from pollect.cli.lazy import resolve_or_suggest
+from pollect.cli.session import DEFAULT_CONFIG, Session, complete_files, log_options
 from pollect.daemon.old_distribution import refuse_old_distribution
 from pollect.errors import ConfigError, PollectError
 
@@ -30,6 +31,11 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return self._own().get(cmd_name) or self._added().get(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        return resolve_or_suggest(super().resolve_command, self, ctx, args)
 
     def _own(self) -> dict[str, click.Command]:
         from pollect.builtin.plugin import pollect_commands
@@ -61,7 +67,14 @@ class Commands(click.Group):
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.option("-c", "--config", "config_name", metavar="FILE", help="As in `pollect run`.")
+@click.option(
+    "-c",
+    "--config",
+    "config_name",
+    metavar="FILE",
+    shell_complete=complete_files,
+    help="As in `pollect run`.",
+)
 @click.option("-r", "--dry-run", is_flag=True, help="As in `pollect run`.")
 @click.option("--dependencies", is_flag=True, help="As `pollect deps FILE`.")
 @log_options

@@ -13,7 +13,8 @@ from typing import Any
 
 import click
 
-from pollect.cli.session import Session, log_options
+from pollect.cli.completion import complete_probe
+from pollect.cli.session import Session, complete_files, log_options
 from pollect.cli.table import format_table
 from pollect.config.document import NOWHERE
 from pollect.config.problems import Problems
@@ -26,8 +27,10 @@ from pollect.engine.clock import SystemClock
 from pollect.engine.guard import Guard
 from pollect.engine.plan import SourcePlan
 from pollect.errors import ConfigError, InvalidConfig, TargetUnavailable, describe
+from pollect.human import format_quantity
 from pollect.model import Batch, Outcome, ProbeResult, Sample, SourceId
 from pollect.support.names import metric_name
+from pollect.units import unit_of
 
 #: The collection of a source that stands in no config.
 COLLECTION = "pollect"
@@ -41,8 +44,17 @@ SECTION = "executors[0].sources[0]"
 
 
 @click.command()
-@click.argument("words", nargs=-1, metavar="TYPE [KEY=VALUE]... | [SOURCE]")
-@click.option("-c", "--config", "config_name", metavar="FILE", help="Probe sources of this config.")
+@click.argument(
+    "words", nargs=-1, metavar="TYPE [KEY=VALUE]... | [SOURCE]", shell_complete=complete_probe
+)
+@click.option(
+    "-c",
+    "--config",
+    "config_name",
+    metavar="FILE",
+    shell_complete=complete_files,
+    help="Probe sources of this config.",
+)
 @click.option(
     "--wait",
     type=click.FloatRange(min=0),
@@ -166,7 +178,7 @@ def _config_of_words(words: Sequence[str]) -> tuple[Config, Registry]:
     problems = Problems()
     document = replace(NOWHERE, data=data)
     config = read_root(document, place, DryRunTypes(registry), os.environ, problems)
-    if config is None or problems.warnings:
+    if config is None or problems.errors or problems.warnings:
         raise InvalidConfig([_without_path(problem) for problem in problems.all()])
     return config, registry
 
@@ -224,13 +236,12 @@ def _print_tables(results: Sequence[tuple[SourcePlan, ProbeResult]]) -> None:
             (
                 metric_name(plan.id, sample.metric.name),
                 ", ".join(f"{name}={value}" for name, value in labels),
-                format_value(sample.value),
-                sample.metric.unit,
+                _quantity(sample),
             )
             for sample, labels in _labelled(plan, result)
         ]
     if rows:
-        print(format_table(("NAME", "LABELS", "VALUE", "UNIT"), rows, right="VALUE"))
+        print(format_table(("NAME", "LABELS", "VALUE"), rows, right="VALUE"))
     for plan, result in results:
         reasons = result.troubles or (describe(result.error),)
         if not result.samples or result.troubles:
@@ -238,6 +249,12 @@ def _print_tables(results: Sequence[tuple[SourcePlan, ProbeResult]]) -> None:
             word = result.outcome.value.replace("_", " ")
             for reason in reasons:
                 print(f"{plan.id}: {word}{': ' if reason else ''}{reason}", file=sys.stderr)
+
+
+def _quantity(sample: Sample) -> str:
+    """Return a value for people, with its unit; JSON has it as it is."""
+    unit = unit_of(sample.metric, sample.label_values)
+    return format_quantity(sample.value, unit, sample.metric.name or "")
 
 
 def _as_json(plan: SourcePlan, result: ProbeResult) -> Mapping[str, Any]:
@@ -268,11 +285,3 @@ def _labelled(
 ) -> list[tuple[Sample, tuple[tuple[str, str], ...]]]:
     batch = Batch(plan.id, result.samples, result.time, plan.static_labels)
     return [(sample, batch.labels_of(sample)) for sample in batch.samples]
-
-
-def format_value(value: float) -> str:
-    """Return a number for people: whole ones as they are, others with six digits that count."""
-    if value == int(value) and abs(value) < 1e15:
-        return str(int(value))
-    # Digits before the point are never rounded away: they tell an uptime from the one before.
-    return f"{value:.1f}" if 1e5 <= abs(value) < 1e15 else f"{value:.6g}"

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pollect.daemon.log import FORMATS, LEVELS, set_up_logging
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -74,6 +77,24 @@ def config_option(command: _Command) -> _Command:
         show_default=True,
         metavar="FILE",
         help="Config file; without a suffix .yml, .yaml and .json are tried.",
+        shell_complete=complete_files,
+    )(command)
+
+
+def complete_files(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> "list[CompletionItem]":
+    """Let the shell offer file names."""
+    # Imported when a shell asks: no command needs it to run.
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def config_argument(command: _Command) -> _Command:
+    """Add `[FILE]`, a config."""
+    return click.argument(
+        "config_name", metavar="[FILE]", default=DEFAULT_CONFIG, shell_complete=complete_files
     )(command)
 
 

@@ -64,11 +64,11 @@ class Daemon:
         self._board.overview = self._overview
 
     def run_once(self) -> int:
-        """Probe every source once; return 1 if one failed or samples were lost."""
+        """Probe every source once; return 1 if one is down or troubled, or samples are lost."""
         if self._fleet is not None:
             self._fleet.stand_alone()
         results = self._engine.run_once()
-        well = all(result.outcome.up for result in results)
+        well = all(result.outcome.healthy for result in results)
         for status in self._engine.writer_statuses():
             if status.lost_samples:
                 well = False

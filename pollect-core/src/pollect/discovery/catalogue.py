@@ -43,6 +43,11 @@ class Catalogue:
         """Return the types of one kind and their aliases."""
         return [word for known_kind, word in self._entries if known_kind == kind]
 
+    def entries(self, kind: Kind) -> list[Entry]:
+        """Return what is known of the types of one kind."""
+        found = {entry.spec.type: entry for entry in self._entries.values() if entry.kind == kind}
+        return list(found.values())
+
     def requirements(self, distribution: str, extras: Iterable[str]) -> list[str]:
         """Return what a distribution requires from third parties, with these extras."""
         facts = self._data["distributions"].get(distribution)

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from pollect.discovery.entry import Kind
+from pollect.discovery.guess import closest
 from pollect.errors import PluginLoadError, UnknownPlugin, describe
 from pollect.plugin import Source, Writer
 
@@ -56,7 +57,26 @@ def find_extension(
             if hasattr(module, class_name):
                 return _usable(type_name, kind, module, class_name)
         tried.append(f"{module.__file__} (no class {' or '.join(names)})")
-    raise UnknownPlugin(type_name, kind, f"tried {', '.join(tried)}")
+    raise UnknownPlugin(type_name, kind, _explain(type_name, kind, folders, tried))
+
+
+def _explain(type_name: str, kind: Kind, folders: Sequence[Path], tried: Sequence[str]) -> str:
+    """Return what was probably meant, else what to write, and what was tried."""
+    suffix = kind.title()
+    there = {
+        f"{file.parent.name}.{file.stem.removesuffix(suffix)}"
+        for folder in folders
+        for file in folder.glob("*/*.py")
+        if file.stem.isidentifier() and not file.stem.startswith("_")
+    }
+    guess = closest(type_name, sorted(there - {type_name}))
+    package, _, name = type_name.rpartition(".")
+    cure = f"write a class {name} in {package.replace('.', '/')}/{name}.py beside the config"
+    if guess:
+        cure = f"did you mean {guess!r}?"
+    elif type_name in there:
+        cure = f"name the class {name} or {name}{suffix}"
+    return f"{cure}; tried {', '.join(tried)}"
 
 
 def _append_to_import_path(folders: Sequence[Path]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pollect.discovery.catalogue import Catalogue
 from pollect.discovery.entry import KINDS, Entry, Kind
+from pollect.discovery.guess import SHORTEST_WORD, closest
 from pollect.discovery.plugins import CORE, Found, Plugin, Plugins, Problem, find_plugins
 from pollect.errors import DuplicatePlugin, MissingDependency, UnknownPlugin, describe
 from pollect.plugin import Source, SourceSpec, Writer, WriterSpec
@@ -118,6 +119,23 @@ class Registry:
         claims = self._claims.get((kind, type_name))
         return claims[0] if claims else self.catalogue.find(kind, type_name)
 
+    def search(self, word: str, *, available: bool = False) -> list[Entry]:
+        """Return the types whose name, other names or summary has `word`, in any case.
+
+        With `available` those of pollect's distributions that are not installed, too.
+        """
+        wanted = word.lower()
+        found: dict[tuple[Kind, str], Entry] = {}
+        for kind in KINDS:
+            entries = list(self.words(kind).values())
+            if available:
+                entries += self.catalogue.entries(kind)
+            for entry in entries:
+                names = (entry.spec.type, *entry.spec.aliases, entry.spec.summary)
+                if any(wanted in name.lower() for name in names):
+                    found.setdefault((kind, entry.spec.type), entry)
+        return list(found.values())
+
     def commands(self) -> Iterator[tuple[str, "click.Command"]]:
         """Yield the commands of all plugins but the core's, each with its plugin's distribution."""
         for plugin, implementation in self.plugins.implementations("pollect_commands"):
@@ -205,7 +223,7 @@ class Registry:
             hint = f"it is in {available.distribution}: {available.pip_command}"
         elif self.known(other, type_name) is not None:
             hint = f"it is a {other}"
-        elif guess := closest(type_name, [*self.words(kind), *self.catalogue.words(kind)]):
+        elif guess := self._guess(kind, type_name):
             suggestion, known = guess, self.known(kind, guess)
             how = ""
             if known is not None and not known.installed:
@@ -213,21 +231,20 @@ class Registry:
             hint = f"did you mean {guess!r}{how}?"
         return UnknownPlugin(type_name, kind, hint, suggestion=suggestion)
 
+    def _guess(self, kind: Kind, type_name: str) -> str | None:
+        """Return the type that was probably meant: by its name, else by what it is for."""
+        guess = closest(type_name, [*self.words(kind), *self.catalogue.words(kind)])
+        if guess is None and len(type_name) >= SHORTEST_WORD:
+            found = self.search(type_name, available=True)
+            guess = next((entry.spec.type for entry in found if entry.kind == kind), None)
+        return guess
+
     def _broken_home(self, kind: Kind, type_name: str) -> Problem | None:
         home = self.catalogue.find(kind, type_name)
         if home is None:
             return None
         culprits = (p for p in self.problems if p.culprit.split()[0] == home.distribution)
         return next(culprits, None)
-
-
-def closest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that was probably meant: the same in another case, or one alike."""
-    from difflib import get_close_matches
-
-    folded = {name.lower(): name for name in known}
-    matches = get_close_matches(word.lower(), folded, 1)
-    return folded[matches[0]] if matches else None
 
 
 def _as_spec(kind: Kind, item: object) -> SourceSpec | WriterSpec | None:
