@@ -85,6 +85,19 @@ def test_the_index_may_be_left_out(switch: SimulatedAgent) -> None:
     assert 'octets{port="wan"}' in series(switch, **PORTS, indexLabel="")
 
 
+def test_rows_of_one_label_are_told_apart_by_their_index() -> None:
+    names = [(OCTETS, b"port"), (OCTETS, b"wan"), (OCTETS, b"port")]
+    octets = [(COUNTER64, 10), (COUNTER64, 20), (COUNTER64, 30)]
+    with SimulatedAgent(
+        {UPTIME: (TICKS, 100), **table(ifName=names, ifHCInOctets=octets)}
+    ) as agent:
+        assert series(agent, **PORTS, indexLabel="") == {
+            'octets{port="port"}': 10,
+            'octets{port="wan"}': 20,
+            'octets{port="port_3"}': 30,
+        }
+
+
 def test_only_rows_that_match_are_kept(switch: SimulatedAgent) -> None:
     kept = series(switch, **PORTS, only={"port": ["lan*", "dmz"]}, indexLabel="")
     assert kept.keys() == {'octets{port="lan1"}', 'octets{port="lan2"}'}

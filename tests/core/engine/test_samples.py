@@ -90,3 +90,19 @@ def test_names_that_a_device_chose_are_valid_unicode() -> None:
         ("\ufffd",),
     )
     assert clean({"caf\udce9": 1})[0].metric.name == "caf\ufffd"
+
+
+def test_two_values_of_one_series_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    normalizer = Normalizer((), MetricFilter(), logging.getLogger("test"))
+    twins = [LABELLED.sample(1.0, "a"), LABELLED.sample(2.0, "b"), LABELLED.sample(3.0, "a")]
+    assert normalizer.clean(twins) == twins
+    assert normalizer.clean([*twins, PLAIN.sample(1.0)])
+    assert caplog.messages == [
+        "value labelled is reported twice with id='a': only the last one counts"
+    ]
+
+
+def test_history_of_one_series_is_no_twin(caplog: pytest.LogCaptureFixture) -> None:
+    normalizer = Normalizer((), MetricFilter(), logging.getLogger("test"))
+    normalizer.clean([LABELLED.sample(1.0, "a")._replace(time=float(t)) for t in range(3)])
+    assert not caplog.messages

@@ -20,6 +20,8 @@ from pollect.plugin import MetricFilter, ProbeValue
 #: The largest number a writer can take; integers may be larger.
 LARGEST = sys.float_info.max
 _NO_RULES = LabelRules()
+#: What a warning of two equal series is remembered as.
+TWINS = "twins"
 #: Iterable, but never what a probe means to return.
 _TEXT: tuple[type[Any], ...] = (str, bytes)
 
@@ -43,6 +45,8 @@ class Normalizer:
         self.limit = SeriesLimit(max_series, log)
         self._log = log
         self._complained: set[tuple[str | None, str]] = set()
+        #: How many samples there were when they were last searched for twins.
+        self._searched = 0
 
     def clean(self, value: ProbeValue) -> list[Sample]:
         """Return the samples worth writing.
@@ -70,11 +74,31 @@ class Normalizer:
             repaired = self._repair(sample)
             if repaired is not None:
                 keep(repaired)
+        if len(samples) != self._searched:
+            # Series come and go in number; to look at each probe would cost more than it finds.
+            self._searched = len(samples)
+            self._warn_of_twins(samples)
         if self._filter is not None:
             samples = [sample for sample in samples if self._wanted(sample.metric.name)]
         if self._shaper is not None:
             samples = self._shaper.shape(samples, LARGEST)
         return self.limit.apply(samples)
+
+    def _warn_of_twins(self, samples: Iterable[Sample]) -> None:
+        """Report two values that no backend can tell apart: it would keep one of them."""
+        seen: set[tuple[object, ...]] = set()
+        for metric, _, labels, time in samples:
+            series = (metric.name, metric.labels, labels, time)
+            if series in seen and (metric.name, TWINS) not in self._complained:
+                self._complained.add((metric.name, TWINS))
+                pairs = zip(metric.labels, labels, strict=True)
+                text = ", ".join(f"{name}={value!r}" for name, value in pairs) or "no labels"
+                self._log.warning(
+                    "value %s is reported twice with %.200s: only the last one counts",
+                    metric.name or "(without a name)",
+                    text,
+                )
+            seen.add(series)
 
     def _samples_of(self, value: ProbeValue) -> Iterable[Sample]:
         if type(value) is list or type(value) is tuple:

@@ -331,13 +331,20 @@ class SnmpTableSource(Source[SnmpTableConfig]):
         rows.update(*label_texts)
         samples: list[Sample] = []
         kept: dict[str, tuple[str, ...] | None] = {}
+        taken: set[tuple[str, ...]] = set()
         for column in table.columns:
             cells = await cells_of(column.oids)
             now = self.context.clock.monotonic()
             needed = [await cells_of((oid,)) for oid in column.needs] if cells else []
             for index, value in cells.items():
                 if index not in kept:
-                    kept[index] = self._labels(table, label_texts, index, shared)
+                    row = self._labels(table, label_texts, index, shared)
+                    if row and row in taken:
+                        # Two ports with one description: the index tells them apart.
+                        row = (f"{row[0]}_{index}", *row[1:])
+                    kept[index] = row
+                    if row:
+                        taken.add(row)
                 labels = kept[index]
                 if column.states:
                     if labels is not None:
