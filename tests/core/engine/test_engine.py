@@ -92,21 +92,22 @@ def test_source_never_overlaps_itself_and_the_skip_is_counted(run: Run, gate: Ga
 
 
 def test_ten_hanging_sources_with_three_threads_leave_the_other_its_tick(
-    run: Run, gate: Gate
+    run: Run, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("pollect.engine.engine.CLOSE_SECONDS", 30.0)
     hanging = [scripted(gate, name=f"h{n}", timeout=0.3) for n in range(10)]
     good = scripted(name="good")
     engine = run(plan_of([*hanging, good], [recording()], interval=0.2, threads=3))
     wait_until(lambda: len(good.starts) >= 10)
-    gaps = [b - a for a, b in zip(good.starts[2:], good.starts[3:], strict=False)]
-    assert max(gaps) < 0.4
+    # A probe that waits for a thread until its next tick is skipped then.
+    assert engine.source_statuses()[-1].skipped <= 1
     wait_until(lambda: sum(s.outcome is Outcome.TIMED_OUT for s in engine.source_statuses()) == 10)
     threads = [t for t in threading.enumerate() if t.name.startswith("pollect-test")]
     assert len(threads) <= 3 + 10
     assert all(source.most_running == 1 for source in hanging)
     began = time.monotonic()
     engine.stop()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 15, "what hangs is not waited for"
 
 
 def test_hung_source_is_down_and_not_probed_again_until_the_old_call_returned(
@@ -334,13 +335,16 @@ def test_writer_shared_by_collections_is_opened_and_closed_once(run: Run) -> Non
     assert (writer.opened, writer.closed) == (1, 1)
 
 
-def test_stop_during_a_probe_is_prompt_and_closes_every_source(run: Run, gate: Gate) -> None:
+def test_stop_during_a_probe_is_prompt_and_closes_every_source(
+    run: Run, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pollect.engine.engine.CLOSE_SECONDS", 30.0)
     hanging, good = scripted(gate), scripted()
     engine = run(plan_of([hanging, good], [recording()]))
     wait_until(lambda: hanging.running and good.starts)
     began = time.monotonic()
     engine.stop()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 15, "what hangs is not waited for"
     assert (hanging.closed, good.closed) == (1, 1)
 
 

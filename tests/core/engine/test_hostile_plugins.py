@@ -284,7 +284,7 @@ def test_values_of_self_samples_are_cleaned_like_those_of_a_source(run: Run) -> 
 
 
 def test_self_samples_that_hang_are_not_waited_for(run: Run, gate: Gate, monkeypatch) -> None:
-    monkeypatch.setattr("pollect.engine.observers.ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("pollect.engine.observers.ANSWER_SECONDS", 1.0)
     plan = plan_of([scripted()])
 
     def pollect_self_samples() -> list[Batch]:
@@ -296,7 +296,7 @@ def test_self_samples_that_hang_are_not_waited_for(run: Run, gate: Gate, monkeyp
     began = time.monotonic()
     for _ in range(50):
         assert {batch.source.type for batch in engine.self_batches()} == {"source"}
-    assert time.monotonic() - began < 2, "only the first one waits"
+    assert time.monotonic() - began < 25, "only the first one waits"
     gate.open()
     wait_until(lambda: any(batch.source.collection == "extra" for batch in engine.self_batches()))
 

@@ -205,7 +205,7 @@ def test_stop_does_not_wait_for_a_reload_that_hangs(run: Run, gate: Gate, monkey
     wait_until(lambda: any(t.name.startswith("pollect-open") for t in threading.enumerate()))
     began = time.monotonic()
     engine.stop()
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 8, "an open that hangs gets 10 s"
     thread.join(5)
     assert not thread.is_alive()
 
