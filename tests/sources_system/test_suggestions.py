@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +60,6 @@ def test_every_suggestion_is_a_valid_section_with_a_comment(full_host: Path) -> 
     for item in suggest(roots(full_host)):
         build_source(item.section, registry.source_type(item.section["type"]))
         assert item.comment.endswith(".")
-
-
-def test_drives_need_root(full_host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    caveats = []
-    for user in (0, 1000):
-        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
-        smart = next(i for i in suggest(roots(full_host)) if i.section["type"] == "SmartCtl")
-        caveats.append(smart.caveat)
-    assert caveats[0] == ""
-    assert "sudo -n smartctl" in caveats[1]
 
 
 def test_host_with_partitions_only_has_no_drives(tmp_path: Path) -> None:

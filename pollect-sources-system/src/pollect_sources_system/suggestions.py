@@ -67,10 +67,6 @@ def _suggest_hardware(roots: Roots) -> Iterator[Suggestion]:
     if drives:
         yield _source(
             "Health of the drives; disks that sleep are left asleep.",
-            caveat=""
-            if os.geteuid() == 0
-            else "smartctl needs root: run pollect as root, or "
-            "let sudo do it with `command: sudo -n smartctl`",
             type="SmartCtl",
             tickTime=300,
         )

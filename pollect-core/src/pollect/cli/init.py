@@ -19,6 +19,8 @@ from pollect.config.roots import choose_roots
 from pollect.discovery.registry import Registry
 from pollect.discovery.requirements import State, judge
 from pollect.errors import ConfigError, MissingDependency, describe
+from pollect.operate.doctor import Me, lacks_privilege
+from pollect.operate.survey import part_of
 from pollect.plugin import Roots, Suggestion
 
 DEFAULT_FILE = "config.yml"
@@ -91,7 +93,7 @@ def find_suggestions(registry: Registry, roots: Roots) -> Iterator[Suggestion]:
         "pollect_suggestions", roots=roots
     ):
         try:
-            suggestions = [_with_readiness(registry, item) for item in implementation()]
+            suggestions = [_with_readiness(registry, roots, item) for item in implementation()]
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - code of a plugin
@@ -103,12 +105,14 @@ def find_suggestions(registry: Registry, roots: Roots) -> Iterator[Suggestion]:
         yield PRINT
 
 
-def _with_readiness(registry: Registry, suggestion: Suggestion) -> Suggestion:
+def _with_readiness(registry: Registry, roots: Roots, suggestion: Suggestion) -> Suggestion:
     entry = registry.find(suggestion.kind, suggestion.section["type"])
     readiness = judge(entry)
+    reason = readiness.reason
     if readiness.state is State.READY:
-        return suggestion
-    return Suggestion(suggestion.kind, suggestion.section, suggestion.comment, readiness.reason)
+        part = part_of(suggestion.kind, suggestion.section, entry)
+        reason = suggestion.caveat or lacks_privilege(part, Me.here(), roots)
+    return Suggestion(suggestion.kind, suggestion.section, suggestion.comment, reason)
 
 
 def format_config(suggestions: Iterable[Suggestion]) -> str:

@@ -149,7 +149,7 @@ def survey(file: Path, registry: Registry | None = None) -> Survey:
                 registry.find(named.kind, named.type_name)
             except PluginError as error:
                 unusable.append((named, error))
-        parts.append(_part(named, section, entry))
+        parts.append(part_of(named.kind, section, entry))
     top = data if isinstance(data, Mapping) else {}
     texts = list(_texts(document.data))
     return Survey(
@@ -164,13 +164,14 @@ def survey(file: Path, registry: Registry | None = None) -> Survey:
     )
 
 
-def _part(named: Named, section: Mapping[str, Any], entry: Entry | None) -> Part:
-    name = section.get("name")
+def part_of(kind: str, section: Mapping[str, Any], entry: Entry | None) -> Part:
+    """Return a section of a config with what its type needs; `entry` is None for an extension."""
+    type_name, name = str(section.get("type")), section.get("name")
     known = {**_defaults(entry), **section}
     return Part(
-        kind=named.kind,
-        type_name=named.type_name,
-        label=f"{named.type_name} {name}" if isinstance(name, str) and name else named.type_name,
+        kind=kind,
+        type_name=type_name,
+        label=f"{type_name} {name}" if isinstance(name, str) and name else type_name,
         needs=entry.spec.needs if entry is not None else UNKNOWN,
         options={
             key: value
