@@ -26,6 +26,19 @@ def test_program_sees_utf8_messages_in_english_and_no_input() -> None:
     assert finished.stdout == "C.UTF-8 '' °\n"
 
 
+def test_programs_do_not_get_what_systemd_hands_to_the_daemon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """systemctl reported its end to the socket, and systemd complained about it at every probe."""
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/notify")
+    monkeypatch.setenv("WATCHDOG_USEC", "60000000")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/pollect.service")
+    monkeypatch.setenv("LANGUAGE", "en")
+    names = "('NOTIFY_SOCKET', 'WATCHDOG_USEC', 'CREDENTIALS_DIRECTORY', 'LANGUAGE')"
+    finished = python(f"import os; print([n for n in {names} if n in os.environ])")
+    assert finished.stdout == "['LANGUAGE']\n"
+
+
 def test_output_that_is_no_utf8_is_replaced() -> None:
     assert python("import sys; sys.stdout.buffer.write(b'\\xb0C')").stdout == "\ufffdC"
 

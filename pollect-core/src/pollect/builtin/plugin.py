@@ -79,6 +79,7 @@ def pollect_commands() -> "list[click.Command]":
             "Print the completion script of a shell.",
         ),
         LazyCommand("deps", "pollect.cli.deps:deps", "Say what to install for a config."),
+        LazyCommand("compose", "pollect.cli.compose:compose", "Print a compose file for a config."),
         LazyCommand("doctor", "pollect.cli.doctor:doctor", "Check what this machine lacks."),
         LazyCommand("unit", "pollect.cli.unit:unit", "Print a systemd unit for a config."),
     ]

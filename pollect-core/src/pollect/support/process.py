@@ -1,7 +1,7 @@
 """External programs: found, started, watched and ended in one way.
 
-Their environment is the daemon's with `LC_ALL=C.UTF-8`, so that numbers and error texts are the
-same everywhere, and with `/usr/sbin` and `/sbin` in the search path, where programs for disks
+Their environment is the daemon's without what systemd puts there; with `LC_ALL=C.UTF-8`, so that
+numbers and error texts are the same everywhere, and with `/usr/sbin` and `/sbin` in the search path, where programs for disks
 live. They get no standard input and a process group of their own, which is killed as a whole.
 What they print is taken up to a limit; a program that prints more is killed.
 """
@@ -32,6 +32,19 @@ DEFAULT_TIMEOUT_SECONDS = 10.0
 #: Per stream. `zfs list` prints 2 MB for 10,000 datasets.
 MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 _SBIN = ("/usr/sbin", "/sbin")
+#: Of sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3) and systemd.exec(5).
+_FOR_THE_DAEMON = frozenset(
+    {
+        "CREDENTIALS_DIRECTORY",
+        "LISTEN_FDNAMES",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "MAINPID",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_PID",
+        "WATCHDOG_USEC",
+    }
+)
 #: Share of a probe's deadline that its programs may take; the rest is for telling that they did.
 _SHARE_OF_DEADLINE = 0.9
 #: How often a running program is looked at for the daemon's end.
@@ -102,7 +115,7 @@ class Command:
                 stderr=subprocess.STDOUT if merge_errors else subprocess.PIPE,
                 encoding="utf-8",
                 errors="replace",
-                env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": search_path()},
+                env=environment(),
                 start_new_session=True,
             )
         except OSError as error:
@@ -210,6 +223,15 @@ def end_process(process: subprocess.Popen[str]) -> None:
 def program_timeout(deadline_seconds: float, programs: int = 1) -> float:
     """Return how long each of some programs may run for a probe to end before its deadline."""
     return min(DEFAULT_TIMEOUT_SECONDS, _SHARE_OF_DEADLINE * deadline_seconds / programs)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a program: what systemd hands to the daemon is not for it.
+
+    systemctl, for one, would report its own end to the socket of a service that it was started by.
+    """
+    kept = {name: text for name, text in os.environ.items() if name not in _FOR_THE_DAEMON}
+    return {**kept, "LC_ALL": "C.UTF-8", "PATH": search_path()}
 
 
 def search_path() -> str:

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 
 from pollect.api import ConfigError, MissingDependency, SourceContext
-from pollect.support.process import read_output
+from pollect.support.process import environment, read_output
 from pollect_sources_network.snmp.agent import Agent, Transport
 from pollect_sources_network.snmp.config import MAX_OIDS, Address, AgentConfig, Security
 from pollect_sources_network.snmp.native import NativeTransport
@@ -134,7 +134,7 @@ async def _translate(name: str, key: str, mib_dirs: list[str]) -> str:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env={**os.environ, "LC_ALL": "C.UTF-8"},
+        env=environment(),
     )
     try:
         async with asyncio.timeout(_TRANSLATE_SECONDS):
