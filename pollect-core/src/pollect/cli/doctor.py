@@ -73,7 +73,8 @@ def _examine(config_name: str | None, user: str | None) -> Iterator[Finding]:
     config = _load(found.file, registry)
     yield from _check_config(found.file, config)
     yield from check_secrets(found)
-    yield from examine(found, Me.here(), Roots())
+    roots = config.roots if isinstance(config, Config) else Roots()
+    yield from examine(found, Me.here(), roots)
     yield from check_names(found.parts)
     yield from check_machine(config.state_dir if isinstance(config, Config) else _state_dir(found))
 

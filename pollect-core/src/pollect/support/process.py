@@ -1,8 +1,9 @@
 """External programs: found, started, watched and ended in one way.
 
 Their environment is the daemon's without what systemd puts there; with `LC_ALL=C.UTF-8`, so that
-numbers and error texts are the same everywhere, and with `/usr/sbin` and `/sbin` in the search path, where programs for disks
-live. They get no standard input and a process group of their own, which is killed as a whole.
+numbers and error texts are the same everywhere, and with `/usr/sbin` and `/sbin` in the search
+path, where programs for disks live. They get no standard input and a process group of their own,
+which is killed as a whole.
 What they print is taken up to a limit; a program that prints more is killed.
 """
 
