@@ -83,7 +83,8 @@ def start(
         process = subprocess.Popen(
             [*command, *map(str, arguments)],
             cwd=folder,
-            env={**os.environ, **(environ or {})},
+            # What runs at the same time on this machine has other state.
+            env={"XDG_STATE_HOME": str(folder / "state"), **os.environ, **(environ or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

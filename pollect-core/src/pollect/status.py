@@ -172,3 +172,28 @@ class SourceDetail(_Part, frozen=True, kw_only=True):
     values_left_out: Annotated[
         int, Meta(description="Series beyond the option `history`, which are not shown here.")
     ]
+
+
+class ProbeAnswer(_Part, frozen=True, kw_only=True):
+    """What a probe that was asked for brought."""
+
+    outcome: str
+    healthy: bool
+    error: str
+    troubles: Sequence[str]
+    duration_seconds: float
+    source: SourceDetail
+
+
+class Explanation(_Part, frozen=True, kw_only=True):
+    """Where a metric comes from and where it goes."""
+
+    metric: str
+    source: SourceDetail
+    place: Annotated[str, Meta(description="Where the source stands in the config.")]
+    line: int | None
+    include: Sequence[str]
+    exclude: Sequence[str]
+    filters: Annotated[Sequence[str], Meta(description="What plugins pass every batch through.")]
+    values: Sequence[Value]
+    writers: Sequence[WriterSummary]

@@ -66,6 +66,11 @@ def pollect_commands() -> "list[click.Command]":
 
     return [
         LazyCommand("run", "pollect.cli.run:run", "Collect until stopped."),
+        LazyCommand("status", "pollect.cli.status:status", "Show how a running pollect fares."),
+        LazyCommand("explain", "pollect.cli.explain:explain", "Say where a metric comes from."),
+        LazyCommand(
+            "reload", "pollect.cli.reload:reload", "Reload the config of a running pollect."
+        ),
         LazyCommand("check", "pollect.cli.check:check", "Find the mistakes of a config."),
         LazyCommand("auth", "pollect.cli.auth:auth", "Sign in to the account of a source."),
         LazyCommand("probe", "pollect.cli.probe:probe", "Show what a source brings now."),

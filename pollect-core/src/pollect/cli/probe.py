@@ -63,6 +63,11 @@ SECTION = "executors[0].sources[0]"
     "speak up by themselves. Without it there is a second probe after 1 s only if the first "
     "brought nothing.",
 )
+@click.option(
+    "--now",
+    is_flag=True,
+    help="Let the running pollect probe SOURCE out of its turn, instead of probing it here.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @log_options
 @click.pass_obj
@@ -71,6 +76,7 @@ def probe(
     words: Sequence[str],
     config_name: str | None,
     wait: float | None,
+    now: bool,
     as_json: bool,
 ) -> int:
     """Probe a source once and show its values.
@@ -78,11 +84,16 @@ def probe(
     \b
     pollect probe Http url=http://localhost/
     pollect probe -c config.yml           every source of a config
+    pollect probe --now home/Plex         by the pollect that runs
     pollect probe -c config.yml Http      by type, name, or collection/type/name
 
     The exit code is 1 if a source fails or a part of what it checks does.
     """
     session.start_command_log()
+    if now:
+        from pollect.cli.probe_now import probe_now
+
+        return probe_now(words, config_name, as_json=as_json)
     if config_name is None:
         config, registry = _config_of_words(words)
         try:

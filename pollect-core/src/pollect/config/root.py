@@ -237,7 +237,7 @@ def read_root(
         data=data,
         tick_time=_tick_seconds(options),
         labels=options.labels,
-        state_dir=_state_dir(options.state_dir, file, environ),
+        state_dir=state_folder(options.state_dir, file, environ),
         roots=choose_roots(options.roots, file.absolute().parent, environ),
         self_metrics=options.self_metrics,
         history=options.history,
@@ -499,7 +499,8 @@ def _tick_seconds(options: RootOptions) -> float:
     return options.tick_time if options.tick_time > 0 else DEFAULT_TICK_SECONDS
 
 
-def _state_dir(option: str | None, file: Path, environ: Mapping[str, str]) -> Path:
+def state_folder(option: str | None, file: Path, environ: Mapping[str, str]) -> Path:
+    """Return where state is kept that outlives the process; `option` is `stateDir`."""
     if option:
         return file.absolute().parent / Path(option).expanduser()
     # systemd joins several folders with colons; the first is the unit's own.

@@ -5,6 +5,7 @@ import os
 import select
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from pollect import __version__
 from pollect.config.root import Config
 from pollect.daemon.build import Board, assemble
 from pollect.daemon.changes import describe_changes
+from pollect.daemon.commands import commands
+from pollect.daemon.control import Control
 from pollect.daemon.loading import Loaded, reload
 from pollect.daemon.overview import Overview
 from pollect.daemon.reloading import RELOAD_SECONDS, Reload
@@ -25,6 +28,7 @@ from pollect.engine.engine import Engine
 from pollect.engine.plan import Plan
 from pollect.engine.selfmetrics import describe_daemon
 from pollect.model import Batch
+from pollect.status import Reload as ReloadOutcome
 
 if TYPE_CHECKING:
     from pollect.daemon.fleet import FleetPart
@@ -62,6 +66,10 @@ class Daemon:
         self._overview.plugin_of = self._plugin_of
         self._board.engine, self._board.plan = self._engine, self._plan
         self._board.overview = self._overview
+        self._control = Control(self._state_dir, commands(self._overview, self._ask_reload))
+        #: Who waits for the end of the next reload, and of the one that runs.
+        self._reload_wanted_by: list[Callable[[ReloadOutcome], None]] = []
+        self._wake: Callable[[], None] = lambda: None
 
     def run_once(self) -> int:
         """Probe every source once; return 1 if one is down or troubled, or samples are lost."""
@@ -79,7 +87,14 @@ class Daemon:
         """Run until a signal says stop; return the exit code."""
         systemd = Systemd()
         log.info("pollect %s runs %s", __version__, self._summary)
-        self._engine.start()
+        self._wake = signals.wake
+        if not self._dry_run:
+            self._control.start(self._file.absolute())
+        try:
+            self._engine.start()
+        except BaseException:
+            self._control.close()
+            raise
         if self._fleet is not None:
             self._fleet.start(self._ownership_changed)
         signals.started()
@@ -91,6 +106,7 @@ class Daemon:
         systemd.stopping()
         if reason:
             log.info("%s: stopping", reason)
+        self._control.close()
         if self._fleet is not None:
             self._fleet.stop()
         self._engine.stop()
@@ -101,17 +117,22 @@ class Daemon:
     def _obey(self, signals: Signals, systemd: Systemd) -> str:
         """Reload as often as asked; return why to stop, empty if it is to be done in silence."""
         reload: Reload | None = None
+        waiting: list[Callable[[ReloadOutcome], None]] = []
         # Who has seen enough of a dry run, as `head`, ends it.
         watched = [1] if self._dry_run and _is_pipe(1) else []
         settling = Settling()
         settling.changed(self._clock.monotonic())
         while signals.stopping is None:
             if reload is not None and not reload.running:
-                self._overview.last_reload = reload.outcome(self._clock.time())
+                outcome = self._overview.last_reload = reload.outcome(self._clock.time())
+                for ended in waiting:
+                    ended(outcome)
                 reload = None
                 systemd.ready(self._summary)
                 settling.changed(self._clock.monotonic())
-            if reload is None and signals.take_reload():
+            asked = reload is None and (signals.take_reload() or bool(self._reload_wanted_by))
+            if asked:
+                waiting, self._reload_wanted_by = self._reload_wanted_by, []
                 systemd.reloading()
                 reload = Reload(self._file, self._reload, signals.wake)
                 reload.start()
@@ -132,6 +153,10 @@ class Daemon:
 
     def _ownership_changed(self, probe_now: bool) -> None:
         self._engine.ownership_changed(probe_now=probe_now)
+
+    def _ask_reload(self, ended: Callable[[ReloadOutcome], None]) -> None:
+        self._reload_wanted_by.append(ended)
+        self._wake()
 
     def _own_batches(self) -> list[Batch]:
         return describe_daemon(self._overview.last_reload, self._clock.time())

@@ -5,6 +5,7 @@ import os
 import queue
 import socket
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pollect import __version__
@@ -146,6 +147,29 @@ class Overview:
             ) from None
         finally:
             forget()
+
+    @property
+    def file(self) -> Path:
+        """The config."""
+        return Path(self._config)
+
+    def plans(self) -> list[SourcePlan]:
+        """Return every source, in the order of the config."""
+        return list(self._plans(None).values())
+
+    def metrics_of(self, plan: SourcePlan) -> set[str]:
+        """Return the names, as in Prometheus, of what a source reports."""
+        lines = self.engine.history.past(plan.id).lines
+        return {metric_name(plan.id, line.metric.name) for line in lines}
+
+    def writers_of(self, plan: SourcePlan) -> set[str]:
+        """Return the names of the writers that get the values of a source."""
+        return {
+            writer.context.name
+            for executor in self.plan.executors
+            if any(source.id == plan.id for source in executor.sources)
+            for writer in executor.writers
+        }
 
     def _plans(self, writer: str | None) -> dict[SourceId, SourcePlan]:
         return {
