@@ -48,7 +48,8 @@ MAY_IMPORT = {
         *("config", "discovery", "delivery", "engine", "fleet"),
     },
     "cli": {
-        *("api", "errors", "hooks", "hookspecs", "human", "model", "plugin", "support", "units"),
+        *("api", "errors", "hooks", "hookspecs", "human", "model", "plugin", "status", "support"),
+        "units",
         *("builtin", "config", "discovery", "engine", "daemon", "fleet", "operate"),
     },
     # What surrounds a daemon: units, compose files, checks of the machine.

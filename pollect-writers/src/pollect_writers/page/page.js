@@ -427,7 +427,7 @@ function hideCursor(plot) {
 const rowLink = (row) => (row ? $("a.name", row) : null);
 
 function move(by) {
-  const links = all(".row[data-id]").filter((row) => !row.hidden && row.offsetParent !== null).map(rowLink);
+  const links = all(".row[data-id]").filter((row) => row.checkVisibility()).map(rowLink);
   if (!links.length) return;
   const at = links.indexOf(document.activeElement);
   const next = at < 0 ? (by > 0 ? 0 : links.length - 1) : Math.max(0, Math.min(links.length - 1, at + by));
