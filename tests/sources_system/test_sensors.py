@@ -346,6 +346,15 @@ def test_without_the_program_the_kernel_is_read_under_the_same_names(fake_sys: P
     }
 
 
+def test_host_around_a_container_is_read_in_its_own_place(
+    fake_sys: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("PATH", put_first_in_path(programs))
+    answer(programs, '{"container-isa-0000":{"temp1":{"temp1_input":1.0}}}')
+    assert (None, "acpitz-virtual-0", "temp1", "°C") in probe_kernel(fake_sys)
+
+
 def test_chips_of_one_name_are_told_apart_in_the_kernel_too(fake_sys: Path) -> None:
     write_hwmon(fake_sys, 10, "", "", {"name": "acpitz", "temp1_input": "99000"})
     found = probe_kernel(fake_sys)

@@ -92,7 +92,8 @@ class IOSource(Source[IOConfig]):
         self._times: Rates[str] = Rates()
 
     def open(self) -> None:
-        self._psutil = load_psutil(self.context.roots)
+        if not ON_LINUX:
+            self._psutil = load_psutil(self.context.roots)
 
     def probe(self) -> Iterable[Sample]:
         try:

@@ -15,6 +15,7 @@ from pollect.api import (
     MissingDependency,
     NoData,
     Program,
+    Roots,
     Sample,
     Source,
     SourceConfig,
@@ -90,10 +91,15 @@ class SensorsSource(Source[SensorsConfig]):
         self._warned = False
 
     def open(self) -> None:
+        has_monitors = (self.context.roots.sys / "class" / "hwmon").is_dir()
+        if has_monitors and self.context.roots.sys != Roots().sys and not self.config.command:
+            # The program knows one place only, which shows this container.
+            self._uses_program = False
+            return
         try:
             self._command.require()
         except MissingDependency:
-            if self.config.command or not (self.context.roots.sys / "class" / "hwmon").is_dir():
+            if self.config.command or not has_monitors:
                 raise
             self._uses_program = False
             self.log.info("`sensors` is not installed; reading the kernel's hwmon itself")
