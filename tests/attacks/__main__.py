@@ -120,7 +120,7 @@ def attack_with_large_pushes(folder: Path) -> list[Row]:
 
 def attack_with_endless_output(folder: Path) -> list[Row]:
     """A program of a source that prints without end."""
-    section = {"type": "Sensors", "command": ["yes"], "timeout": 5}
+    section = {"type": "Sensors", "command": ["sh", "-c", "yes"], "timeout": 5}
     with target(folder, [section]) as daemon:
         before = daemon.now()
         probes = daemon.value("pollect_source_probes_total", type="LoadAvg", outcome="ok")

@@ -221,6 +221,22 @@ def test_link_in_the_folder_is_not_followed(folder: Path, tmp_path: Path, caplog
     assert "samples are kept in memory" in caplog.text
 
 
+def test_link_among_the_segments_is_not_followed(folder: Path, tmp_path: Path, caplog) -> None:
+    with opened(folder) as spool:
+        spool.put(numbers(1))
+        spool.store()
+    (segment,) = folder.glob("*.spool")
+    elsewhere = tmp_path / "elsewhere"
+    segment.rename(elsewhere)
+    segment.symlink_to(elsewhere)
+    content = elsewhere.read_bytes()
+    with opened(folder) as spool:
+        spool.put(numbers(2))
+        assert values_of(spool.peek(9)) == [2]
+    assert elsewhere.read_bytes() == content
+    assert "samples are kept in memory" in caplog.text
+
+
 def test_size_is_bounded_and_the_oldest_go_first(folder: Path) -> None:
     limit = 200_000
     dropped: list[float] = []

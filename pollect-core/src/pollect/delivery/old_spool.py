@@ -76,7 +76,7 @@ def old_spools(writer: Writer[Any]) -> list[Path]:
         for left_out in itertools.combinations(younger, count):
             kept = [(name, text) for name, text in values if name not in left_out]
             file = spool_path(writer, repr(kept)).with_suffix(OLD_SUFFIX)
-            if file.exists():
+            if file.is_file() and not file.is_symlink():
                 found.append(file)
     return found
 

@@ -10,8 +10,6 @@ start: it brings the mail parser, an HTTP client and TLS along.
 """
 
 import logging
-import os
-import resource
 import selectors
 import socket
 import threading
@@ -19,11 +17,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pollect.support._serving.connection import Closed, Connection, State
+from pollect.support._serving.limits import Limits, affordable_connections
 from pollect.support._serving.message import (
     BadRequest,
     BodyReader,
@@ -34,7 +32,9 @@ from pollect.support._serving.message import (
     parse_head,
 )
 from pollect.support._serving.pool import Pool
+from pollect.support._serving.token import is_token
 from pollect.support.allowed_hosts import AllowedHosts
+from pollect.support.listening import listen
 
 if TYPE_CHECKING:
     from ssl import SSLSocket
@@ -58,36 +58,9 @@ _END_OF_HEAD = b"\r\n\r\n"
 _ACCEPTS_AT_ONCE = 64
 #: Bytes taken from one connection before the others are looked after again.
 _READ_AT_ONCE = 256 * 1024
-#: How many of the descriptors that the process may have are for connections.
-_SHARE_OF_DESCRIPTORS = 4
 #: Deadlines are looked after at most this often, in seconds.
 _SWEEP_SECONDS = 0.05
 _CLOSE_SECONDS = 2.0
-_BACKLOG = 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What clients may do; times are in seconds, sizes in bytes."""
-
-    connections: int = 512
-    #: Requests answered at the same time.
-    threads: int = 8
-    #: A request line with all its headers.
-    head_bytes: int = 16 * 1024
-    #: A body; 0 for a server that takes none.
-    body_bytes: int = 0
-    #: How long a connection may rest between two requests; Prometheus scrapes every minute or so.
-    idle_seconds: float = 300.0
-    #: For a TLS handshake, and for a request from its first byte to its last.
-    request_seconds: float = 5.0
-    #: For a client to read one answer.
-    send_seconds: float = 30.0
-    #: What answers that clients have not read yet may hold; beyond it the slowest are dropped.
-    unsent_bytes: int = 128 * 1024 * 1024
-    #: Of a body that is refused unread, so much is still taken: a client that is writing while the
-    #: connection closes never sees the answer.
-    discard_bytes: int = 8 * 1024 * 1024
 
 
 Handler = Callable[[Request], Response | Later]
@@ -112,7 +85,7 @@ class HttpServer:
         handler: Handler,
         *,
         wrap: Wrap | None = None,
-        limits: Limits = Limits(),
+        limits: Limits | None = None,
         hosts: AllowedHosts | None = None,
         screen: Callable[[Head], Response | None] = _screen_none,
         refuse: Callable[[HTTPStatus, str], Response] = _refuse_in_text,
@@ -127,8 +100,8 @@ class HttpServer:
         listener.setblocking(False)
         self._handler = handler
         self._wrap = wrap
-        self._limits = limits
-        self._max_connections = min(limits.connections, _affordable_connections())
+        self._limits = limits or Limits()
+        self._max_connections = min(self._limits.connections, affordable_connections())
         self._hosts = hosts
         self._screen = screen
         self._refuse = refuse
@@ -142,7 +115,7 @@ class HttpServer:
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
         self._woken.setblocking(False)
-        self._pool = Pool(f"{name}-worker", limits.threads)
+        self._pool = Pool(f"{name}-worker", self._limits.threads)
         self._slow = Pool(f"{name}-slow", 1)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -484,43 +457,3 @@ class HttpServer:
             self._selector.unregister(connection.socket)
             connection.events = 0
         connection.close()
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; `::` takes IPv4 as well. Raises `OSError`."""
-    # As bytes an address needs no tables of Unicode for foreign domain names, 0.2 MB.
-    name = host.encode() if host.isascii() else host
-    family = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-    both = (host == "::" or host.startswith("::ffff:")) and socket.has_dualstack_ipv6()
-    try:
-        return socket.create_server(
-            (host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both
-        )
-    except OSError as error:
-        if error.errno is None:
-            raise
-        # Python adds the address to the words, which whoever reports them does as well.
-        raise OSError(error.errno, os.strerror(error.errno)) from error
-
-
-def is_token(credentials: str, token: str) -> bool:
-    """Whether a client sent this token, in a time that tells nothing about it.
-
-    `credentials` are as in a `Request`: one character for each byte. Clients disagree on how a
-    token beyond ASCII is sent, as UTF-8 (curl) or as Latin-1 (Python's own client).
-    """
-    # For those who use tokens only: brings OpenSSL's hashes along.
-    from hmac import compare_digest
-
-    given = credentials.encode("latin-1", "replace")
-    as_utf8 = compare_digest(given, token.encode())
-    try:
-        as_latin_1 = compare_digest(given, token.encode("latin-1"))
-    except UnicodeEncodeError:
-        as_latin_1 = False
-    return bool(token) and (as_utf8 or as_latin_1)
-
-
-def _affordable_connections() -> int:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(32, soft // _SHARE_OF_DESCRIPTORS) if soft > 0 else 512

@@ -14,6 +14,7 @@ import threading
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from pollect.delivery.memory import Place
 from pollect.delivery.spool.records import MAGIC, Damaged, Record, decode_batch, parse_record
@@ -89,7 +90,7 @@ class SpoolFolder:
     def read(self, place: Place) -> Batch:
         """Return a batch; raises `Damaged`."""
         segment, offset, size, _ = place
-        with self._path(segment).open("rb") as file:
+        with self._open_segment(segment) as file:
             record = parse_record(os.pread(file.fileno(), size, offset))
         if record is None:
             raise Damaged("a checksum does not match")
@@ -146,7 +147,8 @@ class SpoolFolder:
         names = (file.stem for file in self.folder.glob(f"*{_SUFFIX}"))
         self._segments = sorted(int(name) for name in names if name.isdecimal())
         for segment in self._segments:
-            data, offset = self._path(segment).read_bytes(), 0
+            with self._open_segment(segment) as file:
+                data, offset = file.read(), 0
             while 0 <= offset < len(data):
                 record = parse_record(data, offset)
                 if record is None:
@@ -164,6 +166,10 @@ class SpoolFolder:
         self.next_number = max([last, *self._segments]) + 1
         self._head = waiting[0][0][:2] if waiting else (self.next_number, self._written)
         return waiting, lost, bool(waiting) and not known
+
+    def _open_segment(self, segment: int) -> BinaryIO:
+        """Open a segment to read it; raises `OSError`, also for a link."""
+        return open(os.open(self._path(segment), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb")
 
     def _path(self, segment: int) -> Path:
         return self.folder / f"{segment:016d}{_SUFFIX}"
