@@ -9,7 +9,7 @@ import pytest
 
 from pollect.api import Batch, Metric, SourceId
 from pollect.delivery.routing import MergedTick
-from pollect.engine.groups import RAMP_SECONDS, RAMP_SOURCES, TickGroup
+from pollect.engine.groups import RAMP_SECONDS, RAMP_SOURCES, SOURCES_OF_A_SLOT, TickGroup
 from pollect.engine.scheduler import Scheduler
 from pollect.testing import FakeClock
 from tests.core.engine.test_scheduler import run_for
@@ -85,6 +85,14 @@ def test_spread_sources_begin_evenly_over_their_tick_each_in_its_slot() -> None:
         assert 0.5 * INTERVAL < starts[1] - starts[0] < 1.5 * INTERVAL
         gaps = [b - a for a, b in itertools.pairwise(starts[1:])]
         assert gaps == pytest.approx([INTERVAL] * len(gaps))
+
+
+def test_spread_sources_share_slots_so_that_threads_wake_up_seldom() -> None:
+    group = Group(200, spread=True)
+    group.run(4 * INTERVAL)
+    together = Counter(starts[2] for starts in group.starts.values())
+    assert len(together) == 200 // SOURCES_OF_A_SLOT
+    assert max(together.values()) < 3 * SOURCES_OF_A_SLOT, "no burst"
 
 
 def test_merging_writers_get_one_batch_of_each_tick_even_if_spread() -> None:

@@ -25,6 +25,9 @@ SPREAD_FROM = 50
 #: The share of a tick that sources are spread over; the rest is for the last ones to answer in.
 SPREAD_SHARE = 0.8
 SHORTEST_SLOT = 0.02
+#: So many sources share a slot on average: threads that wake up for a single one, their code and
+#: data long gone from the processor's caches, cost more than its probe.
+SOURCES_OF_A_SLOT = 16
 #: As many ticks in a row that did not happen are worth a line in the log.
 MISSED_TICKS = 3
 
@@ -117,7 +120,8 @@ class TickGroup:
     def _slots(self) -> int:
         if not self.spread or len(self.runners) < SPREAD_FROM:
             return 1
-        return max(1, min(len(self.runners), int(self.interval * SPREAD_SHARE / SHORTEST_SLOT)))
+        most = int(self.interval * SPREAD_SHARE / SHORTEST_SLOT)
+        return max(1, min(len(self.runners) // SOURCES_OF_A_SLOT, most))
 
     def _ramp(self, runners: Sequence[Runner]) -> None:
         """Probe each once: the first ones now, the others in steps."""
