@@ -59,19 +59,19 @@ IMAGE ?= localhost/pollect
 image: build ## Build the container image (needs podman, or CONTAINER=docker)
 	@$(or $(CONTAINER),podman) build $(if $(CONTAINER),,--format docker) -f deploy/Containerfile -t $(IMAGE) $(ARGS) .
 
-docs: $(VENV)/.tools ## Write docs/reference.md and the tables of sources anew from the code
+docs: $(VENV)/.tools ## Write docs/reference.md and the tables of sources from the code
 	@$(BIN)/python -m tests.tools.reference && $(BIN)/python -m tests.tools.source_tables && $(BIN)/python -m tests.tools.status_schema
 
 site: $(VENV)/.tools ## Build the documentation as a site into .site/html
 	@$(BIN)/python -m tests.tools.site
 
-catalogue: $(VENV)/.tools ## Write anew what `pollect deps` knows of distributions that are not installed
+catalogue: $(VENV)/.tools ## Write what `pollect deps` knows of distributions that are not installed
 	@$(BIN)/python -m tests.tools.catalogue
 
 firmware: $(VENV)/.tools ## Build the ESPHome device that tests run (Python 3.12 or newer, g++, ninja)
 	@$(BIN)/python -m tests.tools.firmware
 
-bpf: ## Build the packet counter of K8sNamespaceTraffic anew (needs clang)
+bpf: ## Build the packet counter of K8sNamespaceTraffic (needs clang)
 	@$(PYTHON) -m tests.tools.bpf
 
 services: ## Install the Debian packages that integration tests drive (root)

@@ -145,7 +145,7 @@ def slow_disk() -> Iterator[Writer[Any]]:
 CASES: Mapping[str, Callable[[], AbstractContextManager[Writer[Any] | None]]] = {
     ALONE: contextlib.nullcontext,
     "one that delivers": quick,
-    "its write hangs for ever": hanging,
+    "its write never returns": hanging,
     "its target refuses": partial(refused, spool=False),
     "its target refuses, spooled": partial(refused, spool=True),
     "the same on a slow disk": slow_disk,

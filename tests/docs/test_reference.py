@@ -20,7 +20,7 @@ ENTRIES = [*REGISTRY.sources.values(), *REGISTRY.writers.values()]
 
 
 def test_the_reference_is_up_to_date() -> None:
-    assert build_reference() == REFERENCE, "make docs writes it anew"
+    assert build_reference() == REFERENCE, "make docs renews it"
 
 
 @pytest.mark.parametrize("hook", hooks(), ids=lambda hook: hook.__name__)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pollect.api import Roots, TargetUnavailable
+from pollect.api import ConfigError, Roots, TargetUnavailable
 from pollect.testing import build_source
 from pollect_sources_system.disk_usage import (
     DiskUsageSource,
@@ -334,3 +334,13 @@ def test_file_system_of_a_known_size_is_reported_exactly(tmp_path: Path) -> None
 def test_path_that_is_gone_raises_the_systems_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_space(str(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize(
+    ("disks", "key"),
+    [("5", "disks"), (5, "disks"), (["/", 1.5], "disks[1]"), (["yes", True], "disks[1]")],
+)
+def test_a_number_where_a_path_belongs_is_refused(disks: object, key: str) -> None:
+    with pytest.raises(ConfigError, match="expected a path such as /srv, got") as caught:
+        build_source({"type": "DiskUsage", "disks": disks})
+    assert caught.value.key == key

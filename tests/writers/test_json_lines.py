@@ -142,7 +142,7 @@ def test_standard_output_gets_whole_lines_after_a_reader_paused(
     batch = Batch(SOURCE, [VALUE.sample(float(number)) for number in range(2000)], NOW)
     writer.open()
     for _ in range(2):
-        with pytest.raises(Retryable, match="nobody reads standard output"):
+        with pytest.raises(Retryable, match="standard output has not been read"):
             writer.write([batch])
     received: list[bytes] = []
     thread = threading.Thread(target=lambda: received.append(pipe.read_all()))

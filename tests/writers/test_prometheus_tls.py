@@ -122,8 +122,8 @@ def test_a_broken_renewal_leaves_the_old_certificate_in_use(
     for _ in range(3):
         assert serial_of(endpoint, files.client()) == before
     assert [record.getMessage() for record in caplog.records] == [
-        f"the old certificate stays in use: cannot use the key {files.key}: it is no private key "
-        "as PEM, or `keyPassword` does not open it",
+        f"the old certificate stays in use: cannot use the key {files.key}: it is not a private "
+        "key in PEM format, or `keyPassword` does not open it",
         f"the old certificate stays in use: cannot read {files.key}: No such file or directory",
     ]
     files.renew()
@@ -186,7 +186,10 @@ def test_close_ends_handshakes_and_leaves_no_thread(files: Files) -> None:
     assert set(threading.enumerate()) == before
 
 
-NO_KEY = "cannot use the key {}: it is no private key as PEM, or `keyPassword` does not open it"
+NO_KEY = (
+    "cannot use the key {}: it is not a private key in PEM format, "
+    "or `keyPassword` does not open it"
+)
 
 
 @pytest.mark.parametrize(

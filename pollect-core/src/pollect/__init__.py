@@ -9,7 +9,7 @@ __all__ = ["__version__"]
 
 
 class _OldImportPaths:
-    """Answers for modules of pollect 1.x; last in line, so asked only when nobody has a module."""
+    """Answers for modules of pollect 1.x; asked only when no other finder has a module."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:

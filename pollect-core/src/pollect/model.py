@@ -31,7 +31,7 @@ class Kind(enum.Enum):
     """How the values of a metric move."""
 
     GAUGE = "gauge"
-    #: Only grows, and starts anew when its owner restarts.
+    #: Only grows, and starts again when its owner restarts.
     COUNTER = "counter"
 
 

@@ -175,7 +175,7 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     keep_stale: Annotated[
         bool | None,
         Meta(
-            description="Keep the last values for ever when the source stops answering; "
+            description="Keep the last values until a restart when the source stops answering; "
             "default: the global `keepStale`."
         ),
     ] = None
@@ -265,7 +265,7 @@ class WriterContext(msgspec.Struct, frozen=True, kw_only=True):
     source_detail: Callable[[str], SourceDetail | None] = lambda source: None
     #: Probe a source of this writer now and wait for the result; False for an unknown one.
     probe_now: Callable[[str], bool] = lambda source: False
-    #: The metrics of pollect itself as of now, for writers that are asked instead of told.
+    #: The metrics of pollect itself as of now, for writers that are asked, such as a page.
     self_batches: Callable[[], Sequence[Batch]] = tuple
 
 
@@ -503,7 +503,7 @@ class Suggestion(msgspec.Struct, frozen=True):
     #: What it shows and which option is worth a look, in a sentence or two for newcomers.
     comment: str
     #: Why it should not run as it is: a missing privilege, a decision that is the operator's. Such
-    #: a section is written as a comment. What is not installed need not be told here.
+    #: a section is written as a comment. What is not installed need not be mentioned here.
     caveat: str = ""
 
 

@@ -144,7 +144,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why something is no success."""
+    """Why something failed."""
 
     reason: str
     #: The same for reasons that differ in their wording only.

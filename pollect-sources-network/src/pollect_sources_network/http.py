@@ -209,7 +209,7 @@ class Check:
     code: ResultCode
     seconds: float
     response: Response | None = None
-    #: Why it is no success, without secrets.
+    #: Why it failed, without secrets.
     reason: str = ""
     #: What sort of failure it is, whatever the text says.
     kind: Hashable = None

@@ -105,7 +105,7 @@ def build_request(kind: int, identifier: int, sequence: int, payload: bytes) -> 
 
 
 def parse_reply(packet: bytes, kind: int) -> tuple[int, bytes] | None:
-    """Return sequence number and payload; None when it is no echo reply."""
+    """Return sequence number and payload; None when it is not an echo reply."""
     if len(packet) < _HEADER.size:
         return None
     found, _, _, _, sequence = _HEADER.unpack_from(packet)

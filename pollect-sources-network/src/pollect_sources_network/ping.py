@@ -2,7 +2,7 @@
 
 All hosts are asked at the same time, `count` requests each, `spacing` seconds apart, over one
 socket per version of IP; a probe takes (count - 1) x spacing + `replyTimeout` at most, and less
-when all replies are there. A host that begins or ends to be silent is told by the log, with the
+when all replies are there. A host that starts or stops answering is logged, with the
 reason where the system has one. Without root, see `pollect_sources_network.icmp`. Needs no library.
 """
 
@@ -265,12 +265,12 @@ class _Round:
                 reply = echo.receive()
             except BlockingIOError:
                 return
-            except OSError:  # an unreachable host, told to the socket: there is no reply
+            except OSError:  # an unreachable host, reported to the socket: there is no reply
                 continue
             arrived = time.perf_counter()
             if reply is None or not reply.payload.startswith(self._mark):
                 continue
-            # The second copy of a reply finds nobody waiting.
+            # No one waits for the second copy of a reply.
             target, left_at = self._waiting.pop(reply.sequence, (None, 0.0))
             if target is not None:
                 target.round_trips[reply.sequence] = arrived - left_at

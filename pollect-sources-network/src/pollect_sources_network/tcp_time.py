@@ -95,7 +95,7 @@ class TcpTimeConfig(TargetOptions, frozen=True, kw_only=True):
     hosts: Annotated[
         tuple[str, ...],
         Meta(
-            description="Instead of `host` and `port`: several as `host:port`, told apart by the "
+            description="Instead of `host` and `port`: several as `host:port`, each with its "
             "label `host`."
         ),
     ] = ()
@@ -130,7 +130,7 @@ class Check:
     #: Until there was a connection, by UDP until there was an answer.
     seconds: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
-    #: Why it is no success.
+    #: Why it failed.
     reason: str = ""
     #: What tells one failure of the same code from another.
     errno: int | None = None
@@ -191,7 +191,7 @@ class TcpTimeSource(Source[TcpTimeConfig]):
     def _ask(self, target: tuple[str, int], deadline: Deadline, check: Check) -> None:
         """Exchange one datagram for another. Raises `OSError`.
 
-        That nobody listens is told by the other host (ICMP), and only if no firewall is in between.
+        The other host reports by ICMP that no one listens, if no firewall is in between.
         """
         config = self.config
 
@@ -313,7 +313,9 @@ def _parse_target(text: str, key: str) -> tuple[str, int]:
 
 def _check_combination(config: TcpTimeConfig) -> None:
     if config.protocol == "udp" and not config.send:
-        raise ConfigError("expected a text: by UDP nobody answers to nothing", key="send")
+        raise ConfigError(
+            "`send` is required for UDP: a server answers only to what it receives", key="send"
+        )
     if config.protocol == "udp" and config.tls:
         raise ConfigError("expected `protocol: tcp`, TLS does not go by UDP", key="tls")
     if config.read_timeout is not None and config.read_timeout > config.timeout:

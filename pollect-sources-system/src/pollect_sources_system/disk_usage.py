@@ -9,6 +9,7 @@ host around a container they are those of its process 1, asked below the `rootfs
 """
 
 import os
+import re
 import threading
 import time
 from collections import deque
@@ -53,6 +54,8 @@ ROOT = "/"
 MOUNTS = "mounts"
 #: Images that can only be read: they are always full.
 IMAGE_TYPES = ("squashfs", "erofs", "iso9660", "udf")
+#: A number or a truth value, written where a path belongs.
+_NO_PATH = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?|true|false|null", re.IGNORECASE)
 
 SPACE = Metric(
     help="Space in bytes; `used` counts what is reserved for root as free, `free` does not.",
@@ -129,8 +132,9 @@ class DiskUsageSource(Source[DiskUsageConfig]):
         super().__init__(config, context)
         self._disks = [config.disks] if isinstance(config.disks, str) else config.disks
         for position, disk in enumerate(self._disks or ()):
-            if not disk:
-                raise ConfigError("expected a path, got nothing", key=f"disks[{position}]")
+            if not disk or _NO_PATH.fullmatch(disk):
+                key = "disks" if isinstance(config.disks, str) else f"disks[{position}]"
+                raise ConfigError(f"expected a path such as /srv, got {disk!r}", key=key)
         self._filter = NameFilter(exclude=config.exclude)
         self._type_filter = NameFilter(exclude=config.exclude_fs_types)
         self._reader = SpaceReader(min(LIMIT_SECONDS, self.deadline_seconds() / 2))

@@ -107,7 +107,7 @@ def read_of_namespace(roots: Roots, name: str) -> str:
 
 
 def read_text(file: Path) -> str:
-    """Return the text of a file, whose names may be no UTF-8; raises `OSError`."""
+    """Return the text of a file, whose names may not be UTF-8; raises `OSError`."""
     return os.fsdecode(file.read_bytes())
 
 

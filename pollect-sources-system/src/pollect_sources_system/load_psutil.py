@@ -6,7 +6,7 @@ from pollect.api import Roots
 
 
 def load_psutil(roots: Roots) -> ModuleType:
-    """Return psutil, told where the kernel's process files are mounted."""
+    """Return psutil, set to where the kernel's process files are mounted."""
     import psutil
 
     psutil.PROCFS_PATH = str(roots.proc)

@@ -273,7 +273,7 @@ class ProcessSource(Source[ProcessConfig]):
         if not self._psutil.LINUX:
             return " ".join(self._psutil.Process(pid).cmdline())
         # psutil's way to the same text takes four times as long, and this is done for every
-        # process of the host. Remembering it is no way out: exec() changes it.
+        # process of the host. Remembering it does not help: exec() changes it.
         file = os.open(f"{self.context.roots.proc}/{pid}/cmdline", os.O_RDONLY | os.O_CLOEXEC)
         try:
             text = b""

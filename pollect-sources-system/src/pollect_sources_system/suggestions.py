@@ -18,7 +18,7 @@ _DRIVE = re.compile(r"sd[a-z]+|nvme\d+|hd[a-z]")
 _PSEUDO_DEVICES = ("loop", "ram", "zram")
 #: Services that every host has; those of the operator are more interesting.
 _PLUMBING = re.compile(r"systemd-.*|dbus.*|user@.*|getty@.*|serial-getty@.*|polkit|init|rc-local")
-#: A config with more units than this is no good example.
+#: A config with more units than this is not a good example.
 _MAX_UNITS = 12
 
 

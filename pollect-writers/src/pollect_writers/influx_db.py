@@ -152,7 +152,7 @@ def build_lines(batches: Iterable[Batch], starts: SeriesCache[str] | None = None
     lines: list[str] = []
     for batch in batches:
         time = round(batch.time * _MILLISECONDS)
-        # Always a float: a field that was written as an integer once refuses floats for ever.
+        # Always a float: a field that was written as an integer once refuses floats from then on.
         lines += [
             f"{start}{float(value)!r} {time if moment is None else round(moment * _MILLISECONDS)}"
             for start, (_, value, _, moment) in zip(starts.of(batch), batch.samples, strict=True)

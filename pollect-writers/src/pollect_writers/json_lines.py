@@ -1,7 +1,7 @@
 """Writer `JsonLines`: one JSON object a line, to a file with rotation or to standard output.
 
 Format: https://jsonlines.org/, fields in `format_lines`. A file that somebody else renames or
-removes, as logrotate does, is begun anew. Needs no third-party library.
+removes, as logrotate does, is started again. Needs no third-party library.
 """
 
 import os
@@ -146,7 +146,7 @@ class _Stream:
             _, ready, _ = select.select([], [descriptor], [], self._timeout)
             if not ready:
                 self._keep_rest(bytes(data), sent)
-                raise TimeoutError(0, f"nobody reads standard output since {self._timeout:g} s")
+                raise TimeoutError(0, f"standard output has not been read for {self._timeout:g} s")
             sent += os.write(descriptor, data[sent : sent + select.PIPE_BUF])
         self._rest = b""
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pollect.api import Batch, Metric, Sample, SourceId
 from pollect.support.names import label_name, metric_name
 
-#: Names repeat at every tick; beyond this many the oldest are worked out anew.
+#: Names repeat at every tick; beyond this many the oldest are worked out again.
 _REMEMBERED_NAMES = 16_384
 
 _remembered_metric_name = lru_cache(_REMEMBERED_NAMES)(metric_name)

@@ -36,5 +36,5 @@ def message(field: int, content: bytes) -> bytes:
 
 
 def text(field: int, value: str) -> bytes:
-    """Return a field that holds text; empty text is no field."""
+    """Return a field that holds text; empty text is not a field."""
     return message(field, value.encode()) if value else b""

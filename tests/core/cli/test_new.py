@@ -34,7 +34,7 @@ def test_the_example_is_what_the_command_makes() -> None:
         for file in EXAMPLE.rglob("*")
         if file.is_file() and not {"__pycache__", ".pytest_cache"} & set(file.parts)
     }
-    assert found == expected, "pollect plugins new tide --into examples makes it anew"
+    assert found == expected, "pollect plugins new tide --into examples makes it again"
 
 
 @pytest.mark.parametrize("writer", [False, True])

@@ -104,7 +104,7 @@ BROKEN_MODULES = {
     ),
     "unknown argument of a hook": (
         "from pollect.api import hookimpl\n@hookimpl\ndef pollect_started(engine): ...\n",
-        "is no usable plugin",
+        "cannot be used as a plugin",
         "tell its author",
     ),
     "raises in a hook": (

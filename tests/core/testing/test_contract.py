@@ -263,7 +263,7 @@ def test_careless_options_are_found(config, complaint) -> None:
 
 def test_careless_metrics_are_found() -> None:
     source_type = type("AnySource", (TideSource,), {"metrics": (Metric("level"),)})
-    with pytest.raises(AssertionError, match="help of metric level is no sentence"):
+    with pytest.raises(AssertionError, match="help of metric level: expected a sentence"):
         sources.metrics_are_described(case_of(source_type))
     with pytest.raises(AssertionError, match="declares no metrics"):
         sources.metrics_are_described(case_of(type("BareSource", (TideSource,), {"metrics": ()})))

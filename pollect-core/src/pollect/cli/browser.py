@@ -138,7 +138,7 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = self.path, self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Do nothing: a browser that hangs up is no news."""
+        """Do nothing: a browser that hangs up is nothing to report."""
 
 
 class _Handler(BaseHTTPRequestHandler):

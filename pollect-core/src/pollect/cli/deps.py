@@ -46,7 +46,7 @@ def deps(
     """Say what to install for a config, as lines for pip.
 
     Works before anything is installed: pip install -r <(pollect deps config.yml). External
-    programs follow as comments. A type that nobody has makes the exit code 3.
+    programs follow as comments. An unknown type makes the exit code 3.
     """
     session.start_command_log()
     needs = _read_needs(config_name)
@@ -65,7 +65,7 @@ def print_dependencies(config_name: str) -> int:
 
 
 def _read_needs(config_name: str) -> Needs:
-    """Return what a config needs, after telling which of its types nobody has."""
+    """Return what a config needs, after reporting which of its types are unknown."""
     file = find_config(config_name)
     document = read_document(file)
     environment = Environment(os.environ, file.absolute().parent)

@@ -39,7 +39,7 @@ def load_extension(
         else:
             yield _entry_of(type_name, plugin), plugin
     if len(errors) == len(KINDS):
-        # What was found and is no good says more than what was not found.
+        # What was found and cannot be used says more than what was not found.
         raise min(errors, key=lambda error: isinstance(error, UnknownPlugin))
 
 

@@ -49,7 +49,7 @@ def init(session: Session, file: str, force: bool, install: bool) -> int:
     """Look at what this host has, and write a config for it.
 
     FILE is config.yml by default; `-` prints the config instead. What the host has but pollect
-    cannot read yet, for want of a program, a package or a privilege, is in it as a comment.
+    cannot read yet, because a program, a package or a privilege is missing, is in it as a comment.
     """
     session.start_command_log()
     registry = Registry()

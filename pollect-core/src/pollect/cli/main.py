@@ -110,7 +110,7 @@ def main() -> int:
     """Run the command line of this process; the console script calls it."""
     _open_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A name from a config is no reason to fail in a locale that cannot show it.
+        # A name from a config must not cause a failure in a locale that cannot show it.
         sys.stdout.reconfigure(errors="backslashreplace")
     code = call(sys.argv[1:])
     _leave_if_threads_last(code)
@@ -182,7 +182,7 @@ def print_error(error: PollectError) -> None:
 
 
 def _leave_if_threads_last(code: int) -> None:
-    """End the process although a plugin's thread does not end: Python would wait for ever."""
+    """End the process although a plugin's thread does not end: Python would wait until it does."""
     others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
     lasting = [thread for thread in others if not thread.daemon]
     for thread in lasting:

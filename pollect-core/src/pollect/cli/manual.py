@@ -26,7 +26,7 @@ _SAMPLES = (
 
 
 def write_manual(entry: Entry, plugin: type[Source[Any]] | type[Writer[Any]]) -> str:
-    """Return all there is to know about a type; of an extension nobody knows requirements."""
+    """Return all there is to know about a type; the requirements of an extension are unknown."""
     own, common = _options(plugin)
     parts = [
         f"{entry.spec.type}: {entry.kind} of {entry.origin}",
@@ -95,7 +95,7 @@ def _option_table(rows: Iterable[OptionRow]) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table that fits the terminal in spite of the indent it will get."""
+    """Return a table that fits the terminal despite the indent it will get."""
     width = terminal_width()
     return format_table(header, rows, width=width and width - len(INDENT)) if rows else ""
 

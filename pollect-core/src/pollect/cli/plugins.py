@@ -127,7 +127,7 @@ plugins.add_command(LazyCommand("new", "pollect.cli.new:new", "Begin a plugin of
 
 
 def _show_absent(registry: Registry, type_name: str) -> int:
-    """Say how to get a type that is not installed; raises `PluginError` if nobody has it."""
+    """Say how to get a type that is not installed; raises `PluginError` if it is unknown."""
     errors: list[PluginError] = []
     for kind in KINDS:
         try:

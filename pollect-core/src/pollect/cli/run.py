@@ -1,4 +1,4 @@
-"""`pollect run`: collects until it is told to stop."""
+"""`pollect run`: collects until it is stopped."""
 
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def run(session: Session, config_name: str, dry_run: bool, once: bool, strict: bool) -> int:
     """Collect until stopped.
 
-    SIGTERM and Ctrl-C stop in order, a second one at once. SIGHUP reads the config anew and
+    SIGTERM and Ctrl-C stop in order, a second one at once. SIGHUP reads the config again and
     restarts only what changed; a config with mistakes changes nothing.
     """
     return run_daemon(config_name, session, dry_run=dry_run, once=once, strict=strict)

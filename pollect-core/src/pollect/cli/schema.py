@@ -29,7 +29,7 @@ def schema(session: Session) -> None:
 
 
 def _classes(registry: Registry, kind: Kind) -> dict[str, type[Any]]:
-    """Return the class of every type and alias; one that fails to load is told and left out."""
+    """Return the class of every type and alias; one that fails to load is reported and left out."""
     classes: dict[str, type[Any]] = {}
     for word, entry in registry.words(kind).items():
         try:

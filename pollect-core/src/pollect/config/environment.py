@@ -182,7 +182,7 @@ class Options(Mapping[str, Any]):
     """Options that no model describes, as a 1.x extension gets them.
 
     Read-only and compared by content. Reading one that refers to an unset variable raises
-    `UnsetVariable`; one that nobody reads is no mistake.
+    `UnsetVariable`; one that is never read is not a mistake.
     """
 
     def __init__(self, data: Mapping[Any, Any], path: str = "") -> None:

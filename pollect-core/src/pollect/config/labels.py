@@ -1,4 +1,4 @@
-"""Static labels of a config: what is no label, and what would hide behind another one."""
+"""Static labels of a config: what is not a label, and what would hide behind another one."""
 
 import re
 from collections.abc import Iterable, Mapping

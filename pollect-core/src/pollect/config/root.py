@@ -149,7 +149,7 @@ class RootOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     keep_stale: Annotated[
         bool,
         Meta(
-            description="Keep the last values of a source that stops answering for ever, "
+            description="Keep the last values of a source that stops answering until a restart, "
             "as pollect 1.x did."
         ),
     ] = False
@@ -408,14 +408,14 @@ class _FrameReader:
 
     def _report_missing_plugin(self, path: str, error: PluginError, *, disabled: bool) -> None:
         if isinstance(error, UnknownPlugin):
-            told = ConfigError(f"unknown {error.kind} type {error.type_name!r}", hint=error.hint)
+            problem = ConfigError(f"unknown {error.kind} type {error.type_name!r}", hint=error.hint)
         else:
-            told = ConfigError(str(error))
-        told.__cause__ = error
+            problem = ConfigError(str(error))
+        problem.__cause__ = error
         if disabled:
-            self._problems.warn(path, told)
+            self._problems.warn(path, problem)
         else:
-            self._problems.refuse(path, told)
+            self._problems.refuse(path, problem)
 
     def _entries(
         self, section: Mapping[str, Any], key: str, path: str, *, required: bool = True
@@ -462,7 +462,7 @@ class _FrameReader:
             )
 
     def _warn_of_twins(self, executors: Iterable[ExecutorSection]) -> None:
-        """Warn of sources whose values cannot be told apart."""
+        """Warn of sources whose values cannot be distinguished."""
         first: dict[tuple[str, str, str | None], str] = {}
         for executor in executors:
             for source in executor.sources:

@@ -164,7 +164,7 @@ class SectionReader:
         return fitting[0] if fitting else None
 
     def _no_member(self, kind: Type, candidates: Sequence[Type], value: Any, path: str) -> Wrong:
-        """Report that `value` is no member of a union."""
+        """Report that `value` is not a member of a union."""
         tagged = [choice for choice in candidates if isinstance(choice, StructType)]
         if not (tagged and isinstance(value, Mapping)):
             return self._unexpected(kind, value, path)

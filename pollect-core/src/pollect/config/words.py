@@ -10,7 +10,7 @@ from pollect.config.document import scalar_text
 from pollect.config.environment import Filled
 from pollect.plugin import Secret
 
-#: A value in a message is cut here; nobody reads more of it.
+#: A value in a message is cut here: more of it does not help.
 _LONGEST_VALUE = 60
 
 

@@ -43,7 +43,7 @@ class Daemon:
         self._registry = loaded.registry
         self._file = loaded.config.file
         self._state_dir = loaded.config.state_dir
-        #: Spools that were told of.
+        #: Spools that were reported.
         self._left_over: set[Path] = set()
         self._dry_run = dry_run
         self._strict = strict
@@ -180,7 +180,7 @@ class Daemon:
         )
 
     def _reload(self, attempt: Reload) -> None:
-        """Take up the config anew; raises what stands against it, and changes nothing then."""
+        """Take up the config again; raises what stands against it, and changes nothing then."""
         config = reload(self._file, self._registry, dry_run=self._dry_run, strict=self._strict)
         plan = self._assemble(Loaded(config, self._registry), previous=self._plan)
         if not attempt.commit():
@@ -199,7 +199,7 @@ class Daemon:
         log.info("reloaded: now runs %s", self._summary)
 
     def _tell_left_over_spools(self) -> None:
-        """Log once which files nobody empties, since an address in the config was changed."""
+        """Log once which files are no longer emptied: an address in the config was changed."""
         if self._dry_run:
             return  # no writer of the config runs
         writers = (writer for part in self._plan.executors for writer in part.writers)
@@ -247,7 +247,7 @@ def describe_plan(plan: Plan, file: Path) -> str:
     )
     return (
         f"{file}: {_count(sources, 'source')} in {_count(len(plan.executors), 'executor')}, "
-        f"written by {', '.join(writers) or 'nobody'}"
+        f"written by {', '.join(writers) or 'no writer'}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Tells systemd how the daemon fares: the protocol of sd_notify(3), without its library."""
+"""Reports to systemd how the daemon fares: the protocol of sd_notify(3), without its library."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ class Systemd:
         self._send(f"READY=1\nSTATUS={status}")
 
     def reloading(self) -> None:
-        """Say that the config is read anew."""
+        """Say that the config is being read again."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:

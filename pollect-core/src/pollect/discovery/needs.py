@@ -61,7 +61,7 @@ class Needs:
     def __init__(self, named: Iterable[Named], registry: Registry) -> None:
         self._registry = registry
         self._entries: list[Entry] = []
-        #: Types that nobody has, or two plugins at once, with their place.
+        #: Unknown types, and those of two plugins at once, with their place.
         self.unusable: list[tuple[Named, PluginError]] = []
         for part in named:
             try:

@@ -228,7 +228,7 @@ class Plugins:
             self._manager.register(plugin.module, plugin.name)
         except (pluggy.PluginValidationError, ValueError) as error:
             reason = " ".join(str(error).split())
-            self.problems.append(plugin.problem(f"is no usable plugin: {reason:.200}", tell))
+            self.problems.append(plugin.problem(f"cannot be used as a plugin: {reason:.200}", tell))
             return
         self._by_name[plugin.name] = plugin
         try:

@@ -1,7 +1,7 @@
 """Every installed source and writer type.
 
 A type is known by its spec; the class behind it is imported only when somebody asks for it by
-name. What is wrong with which plugin is told in `problems`; the others go on.
+name. What is wrong with which plugin is in `problems`; the others go on.
 """
 
 import logging

@@ -39,7 +39,7 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     label_rules: LabelRules = LabelRules()
     #: Series of one probe at most, 0 for no limit.
     max_series: int = MAX_SERIES
-    #: The last values stay for ever when the source stops answering.
+    #: The last values stay when the source stops answering.
     keep_stale: bool = False
     #: In a fleet one daemon probes it; otherwise every one does.
     fleet: bool = True

@@ -124,7 +124,7 @@ def opens_at_once(writer: Writer[Any]) -> bool:
 
 
 class InBackground:
-    """A call of plugin code in a thread of its own, for a caller who cannot wait for ever."""
+    """A call of plugin code in a thread of its own, for a caller who cannot wait long."""
 
     def __init__(self, call: Callable[[], object], name: str) -> None:
         self.error: BaseException | None = None

@@ -61,7 +61,7 @@ class Executing(Protocol):
         """Stop waiting for a run."""
 
     def drop(self, run: ProbeRun) -> None:
-        """Take note that a run ended whose result nobody wants."""
+        """Take note that a run ended whose result is no longer wanted."""
 
     def left_to_others(self, runner: "Runner") -> None:
         """Take note that another daemon probes a source."""

@@ -109,7 +109,7 @@ class Runner:
         """Start a run; None if the last one still runs, or it is too early, or not its owner.
 
         `next_due`: when the tick after this one is, in monotonic seconds. A `retry` between two
-        ticks that finds the last run still going is no skipped tick.
+        ticks that finds the last run still going is not a skipped tick.
         """
         now = self._clock.monotonic()
         with self._lock:

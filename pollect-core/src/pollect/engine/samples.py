@@ -123,7 +123,7 @@ class Normalizer:
         return metric
 
     def _repair(self, sample: object) -> Sample | None:
-        """Return the sample with a float and text labels, or None if there is no making sense."""
+        """Return the sample with a float and text labels, or None if it makes no sense."""
         if not isinstance(sample, Sample):
             self._complain(None, f"expected a Sample, got {type(sample).__name__}")
             return None
@@ -141,7 +141,7 @@ class Normalizer:
         except OverflowError:
             value = math.inf
         if not -LARGEST <= value <= LARGEST:
-            self._complain(metric.name, f"is {value}, which is no measurement")
+            self._complain(metric.name, f"expected a finite number, got {value}")
             return None
         return Sample(metric, value, tuple(map(label_text, labels)), time)
 

@@ -172,6 +172,6 @@ class LeasedFleet:
 
 
 def _boot_time() -> float:
-    """Seconds of a clock that nobody sets and that goes on while the machine is suspended."""
+    """Seconds of a clock that cannot be set and that goes on while the machine is suspended."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)

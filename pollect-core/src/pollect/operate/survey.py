@@ -57,7 +57,7 @@ class Part:
     needs: Needs
     #: What the config says, with the defaults of the type.
     options: Mapping[str, Any]
-    #: None for an extension and for a type that nobody has.
+    #: None for an extension and for an unknown type.
     entry: Entry | None
 
     def texts(self, option: str) -> list[str]:
@@ -93,7 +93,7 @@ class Survey:
 
     file: Path
     parts: tuple[Part, ...]
-    #: Types that nobody has, with the reason.
+    #: Unknown types, with the reason.
     unusable: tuple[tuple[Named, PluginError], ...]
     #: Names of credentials of systemd that the config reads.
     credentials: tuple[str, ...]

@@ -122,7 +122,7 @@ class CompiledRule(NamedTuple):
         )
 
 
-#: A source that is down for the time of five ticks of the default is no hiccup any more.
+#: A source that is down for the time of five ticks of the default is more than a hiccup.
 SOURCE_DOWN = Condition("down", "SourceDown", "the source cannot be read", for_seconds=60.0)
 SOURCE_TROUBLED = Condition(
     "troubled", "SourceTroubled", "a part of what the source checks fails", for_seconds=600.0

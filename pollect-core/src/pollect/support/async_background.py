@@ -63,7 +63,7 @@ class AsyncBackground:
             self._limit.reschedule(now + self._state.silence_seconds)
 
     def slow_down(self) -> None:
-        """Make the next pause the longest: called by `work` when trying soon again is no use."""
+        """Make the next pause the longest: called by `work` when trying again soon is useless."""
         self._state.slow_down()
 
     async def check(self, *, patience_seconds: float = 0.0) -> None:

@@ -113,7 +113,7 @@ class Background:
                 self._changed.notify_all()
 
     def slow_down(self) -> None:
-        """Make the next pause the longest: called by `work` when trying soon again is no use."""
+        """Make the next pause the longest: called by `work` when trying again soon is useless."""
         with self._changed:
             self._state.slow_down()
 

@@ -18,12 +18,12 @@ class Backoff:
         """Return how long to wait before the next attempt."""
         pause = self._next
         self._next = min(pause * 2, self._longest)
-        return pause * (1 - _JITTER * random.random())  # noqa: S311, nobody guards a secret here
+        return pause * (1 - _JITTER * random.random())  # noqa: S311, it guards no secret
 
     def exhaust(self) -> None:
         """Make the next pause the longest, after a failure that will not pass by itself."""
         self._next = self._longest
 
     def reset(self) -> None:
-        """Begin anew, after an attempt that worked."""
+        """Start again, after an attempt that worked."""
         self._next = self._first

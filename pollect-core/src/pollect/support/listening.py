@@ -11,7 +11,7 @@ _BACKLOG = 1024
 
 
 def is_local(listener: socket.socket) -> bool:
-    """Tell whether only this host can connect, so that nobody can read what is sent to it."""
+    """Return whether only this host can connect, so that others cannot read what is sent."""
     address: str = listener.getsockname()[0]
     return address == "::1" or address.removeprefix("::ffff:").startswith("127.")
 

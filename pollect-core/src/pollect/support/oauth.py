@@ -38,7 +38,7 @@ class AuthorizationRequest:
     def take(self, values: Mapping[str, str], *, by_browser: bool = True) -> AuthorizationCode:
         """Return the code in the query of a redirect.
 
-        One that came by a browser must bring our `state`, so that nobody slips another account's
+        One that came by a browser must bring our `state`, so that no one slips in another account's
         code in; one that a service answered directly may leave it out. Raises `BadResponse` for
         the answer to another request or one without a code, and `AuthenticationFailed` when the
         service refuses.

@@ -58,7 +58,7 @@ _QUOTED_CHARACTERS = 80
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What a program left behind. Bytes that are no UTF-8 are replaced."""
+    """What a program left behind. Bytes that are not UTF-8 are replaced."""
 
     status: int
     stdout: str
@@ -103,7 +103,7 @@ class Command:
     def start(self, *arguments: str, merge_errors: bool = False) -> subprocess.Popen[str]:
         """Start the program with pipes for stdout and stderr; end it with `end_process`.
 
-        With `merge_errors` stderr goes where stdout goes: a pipe that nobody reads stalls a
+        With `merge_errors` stderr goes where stdout goes: a pipe that is never read stalls a
         program that runs on. Raises `MissingDependency`, or `TargetUnavailable` when the program
         cannot be started.
         """

@@ -94,7 +94,7 @@ class _Window:
         self.parts[current] = self.parts.get(current, 0) + calls
 
     def free_at(self, calls: int, now: float) -> float:
-        """Return the Unix time at which `calls` more fit in, if nobody else calls."""
+        """Return the Unix time at which `calls` more fit in, if there are no other callers."""
         excess = self.used(now) + calls - self.calls
         for number in sorted(self.parts):
             if excess <= 0:

@@ -32,7 +32,7 @@ class Rates(Generic[KeyT]):
 
         `now` is monotonic seconds, taken next to the counters. None where there is no rate: at
         the first look at a key, when no time went by, and when a counter went back because its
-        owner began anew.
+        owner restarted.
         """
         before = self._last.get(key)
         if before is None:
@@ -49,7 +49,7 @@ class Rates(Generic[KeyT]):
         return [change / seconds for change in changes]
 
     def keep(self, keys: Collection[KeyT]) -> None:
-        """Forget every key that is not among `keys`: one that returns later begins anew."""
+        """Forget every key that is not among `keys`: one that returns later starts again."""
         for key in self._last.keys() - keys:
             del self._last[key]
 

@@ -58,7 +58,7 @@ REFUSED_SECONDS = 900.0
 LOCK_SECONDS = 30.0
 #: A number of seconds above this is a moment, not a duration.
 _FIRST_MOMENT = 1e9
-#: A token that claims to live longer, or for ever, is asked for again after this time.
+#: A token that claims to live longer, or without end, is asked for again after this time.
 _LONGEST_LIFE_SECONDS = 10 * 365 * 86_400.0
 #: Stands for a file that is to be looked at again.
 _UNREADABLE = (-1, -1, -1)

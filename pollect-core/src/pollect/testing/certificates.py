@@ -65,7 +65,7 @@ class Certificate:
 
 
 class CertificateAuthority:
-    """Signs certificates nobody else trusts; all files stay in `folder`.
+    """Signs certificates that only a test trusts; all files stay in `folder`.
 
     With `parent` it is an intermediate authority. Raises `FileNotFoundError` when there is no
     `openssl` program.

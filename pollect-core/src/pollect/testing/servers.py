@@ -18,7 +18,7 @@ from typing import Self, TypeAlias
 LOOPBACK = "127.0.0.1"
 #: How long the threads of a server may take to end; they end at once unless a simulator hangs.
 STOP_SECONDS = 5.0
-#: What no protocol begins with: an escape sequence, bytes that are no UTF-8, a lone NUL.
+#: What no protocol begins with: an escape sequence, bytes that are not UTF-8, a lone NUL.
 RUBBISH = b"\x1b[0m\xff\xfe\x00 pardon?\r\n\r\n"
 
 #: Talks to one connection; the socket is closed when it returns.
@@ -148,7 +148,7 @@ class TcpServer(Server):
         secured = connection
         try:
             if self._tls is not None:
-                # The handshake is done here, where a peer that never ends it blocks nobody else.
+                # The handshake is done here, where a peer that never ends it blocks no other.
                 secured = self._tls.wrap_socket(connection.dup(), server_side=True)
             self.talk(secured)
         except OSError:
@@ -214,7 +214,7 @@ def serve_udp(reply: Reply, *, host: str = LOOPBACK) -> UdpServer:
 
 
 def stay_silent(connection: socket.socket) -> None:
-    """Talk of a device that hangs: listens for ever and never answers."""
+    """A device that hangs: listens and never answers."""
     while connection.recv(65_536):
         pass
 
@@ -234,7 +234,7 @@ def absent_port(host: str = LOOPBACK) -> Iterator[int]:
     """Give a TCP port that refuses connections for as long as the block lasts."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with closing(socket.socket(family, socket.SOCK_STREAM)) as bound:
-        bound.bind((host, 0))  # bound and never listening: refused, and nobody else gets it
+        bound.bind((host, 0))  # bound and never listening: refused, and no other program gets it
         yield bound.getsockname()[1]
 
 

@@ -76,7 +76,7 @@ class Entity:
     values: dict[str, tuple[float, str]] = field(default_factory=dict)
 
     def take(self, state: Any) -> None:
-        """Take over a state; what it does not know is no value."""
+        """Take over a state; what it does not know is not a value."""
         self.heard = True
         self.values = {}
         if getattr(state, "missing_state", False):

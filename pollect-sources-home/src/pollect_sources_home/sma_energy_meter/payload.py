@@ -45,7 +45,7 @@ _POWERS: Final = {
 
 
 class Foreign(enum.Enum):
-    """What comes to the same port and is no measurement."""
+    """What comes to the same port and is not a measurement."""
 
     DISCOVERY = "discovery"
     OTHER = "other"

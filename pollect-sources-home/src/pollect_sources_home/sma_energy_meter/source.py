@@ -29,7 +29,7 @@ from pollect_sources_home.sma_energy_meter.listener import Listener
 from pollect_sources_home.sma_energy_meter.meters import Meter, Meters
 from pollect_sources_home.sma_energy_meter.payload import MULTICAST_GROUP, PORT, parse_datagram
 
-#: Meters send every second or more often: for so long it is no wonder not to hear one.
+#: Meters send every second or more often: for so long, not hearing one is normal.
 PATIENCE_SECONDS = 2.0
 
 _POWERS = {

@@ -363,7 +363,7 @@ class BindSource(Source[BindConfig]):
                     yield metric.sample(view.cache_statistics[counter], memory)
             metric = self._metric(
                 f"{name}.cache.deletions_per_sec",
-                "RR sets removed from the cache per second: `lru` for want of memory, `ttl` since "
+                "RR sets removed from the cache per second: `lru` for lack of memory, `ttl` since "
                 "they were too old.",
                 label="reason",
             )

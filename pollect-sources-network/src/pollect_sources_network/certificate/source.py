@@ -131,7 +131,7 @@ class CertificateConfig(TlsTargetOptions, frozen=True, kw_only=True):
     ] = None
     urls: Annotated[
         tuple[str, ...],
-        Meta(description="Instead of `url`: several, told apart by the label `url`."),
+        Meta(description="Instead of `url`: several, distinguished by the label `url`."),
     ] = ()
     file: Annotated[
         str | None,
@@ -179,7 +179,7 @@ class Check:
 
     leaf: Certificate
     presented: Presented
-    #: None when nobody asked, or when there was no answer.
+    #: None when it was not asked for, or when there was no answer.
     verify_code: int | None = None
 
 

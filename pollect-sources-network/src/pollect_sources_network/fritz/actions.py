@@ -315,7 +315,7 @@ def list_details(radios: Mapping[int, str]) -> tuple[Detail, ...]:
 def parse_totals_64(fields: Fields) -> tuple[int, int] | None:
     """Return bytes received and sent of `GetAddonInfos`; None from a box that does not count so.
 
-    Both are text, and empty on some models. Raises `BadResponse` when one is no number.
+    Both are text, and empty on some models. Raises `BadResponse` when one is not a number.
     """
     names = ("NewX_AVM_DE_TotalBytesReceived64", "NewX_AVM_DE_TotalBytesSent64")
     if not all(fields.get(name) for name in names):

@@ -89,7 +89,7 @@ class FritzClient:
             raise self._mapped(error) from error
 
     def begin(self) -> None:
-        """Give the requests from now on their time limit anew."""
+        """Give the requests from now on a new time limit."""
         self._limit.begin(self._limit_seconds)
 
     def call(self, service: str, action: str) -> Mapping[str, Any]:

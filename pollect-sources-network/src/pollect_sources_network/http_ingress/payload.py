@@ -54,7 +54,7 @@ def parse_push(
         document = json.loads(body)
     except RecursionError as error:
         raise Refused("the document is nested too deeply") from error
-    except ValueError as error:  # also text that is no UTF-8
+    except ValueError as error:  # also text that is not UTF-8
         raise Refused(str(error)) from error
     metrics = document.get("metrics") if isinstance(document, dict) else None
     if not isinstance(metrics, dict):

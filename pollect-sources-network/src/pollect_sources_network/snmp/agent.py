@@ -24,7 +24,7 @@ class NoAnswer(TargetUnavailable):
 
 
 class Undecodable(BadResponse):
-    """What came back is no SNMP message, or holds a value of an unknown type."""
+    """What came back is not an SNMP message, or holds a value of an unknown type."""
 
 
 class RequestTooLarge(ProbeError):

@@ -100,7 +100,7 @@ def percent_of(value: float, needed: Sequence[float | None]) -> float | None:
 
 
 def has_some(level: float, _: Sequence[float | None]) -> float | None:
-    """Return 1 while there is some of a supply, 0 when there is none; None where nobody knows.
+    """Return 1 while there is some of a supply, 0 when there is none; None where that is unknown.
 
     A printer that cannot measure says -3 for some, -2 for unknown and -1 for no limit.
     """

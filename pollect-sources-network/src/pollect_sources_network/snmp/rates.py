@@ -1,4 +1,4 @@
-"""Change per second of an agent's counters: wraps, reboots and gaps told apart.
+"""Change per second of an agent's counters: wraps, reboots and gaps distinguished.
 
 The library hands out plain integers, so whether a counter that went back wrapped is decided from
 the values: below 2^32 it was 32 bits wide, and it wrapped if it stood in the upper half of that

@@ -68,7 +68,7 @@ class TpLinkEapConfig(SourceConfig, frozen=True, kw_only=True):
     verify: Annotated[bool, Meta(description="Verify the certificate of an https `url`.")] = False
     keep_session: Annotated[
         bool,
-        Meta(description="Stay logged in; nobody else can use the web interface meanwhile."),
+        Meta(description="Stay logged in; no other user can use the web interface meanwhile."),
     ] = False
 
 

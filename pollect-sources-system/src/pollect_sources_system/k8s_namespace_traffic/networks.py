@@ -29,7 +29,7 @@ class Networks:
     """The networks of a config, `localhost` behind them, numbered from 1; 0 is `other`."""
 
     def __init__(self, configured: Sequence[NamedNetwork]) -> None:
-        """Raises `ValueError` for what is no address range."""
+        """Raises `ValueError` for what is not an address range."""
         self.names = [OTHER, *(network.name for network in configured), LOCALHOST]
         ranges = [network.cidrs for network in configured]
         #: `(range, number)` in the order in which they are asked.

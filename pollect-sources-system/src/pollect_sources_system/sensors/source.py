@@ -113,7 +113,7 @@ class SensorsSource(Source[SensorsConfig]):
             raise NoData(NOTHING_FOUND)
         chosen = [feature for feature in features if self._chips.accepts(feature.chip)]
         readings = [_read(feature) for feature in chosen]
-        # Manufacturers call two fans alike. One label for a fan and a temperature is no clash,
+        # Manufacturers call two fans alike. One label for a fan and a temperature is not a clash,
         # except for alarms, which carry no unit.
         names = tell_apart(
             Named(reading.name, reading.id, (reading.device, reading.unit)) for reading in readings
@@ -167,7 +167,7 @@ class SensorsSource(Source[SensorsConfig]):
 
 class _Reading(NamedTuple):
     device: str
-    #: The label as 1.x wrote it; not yet told apart from others.
+    #: The label as 1.x wrote it; not yet distinguished from others.
     name: str
     id: str
     unit: str

@@ -1,7 +1,7 @@
 """The connection to the broker: paho-mqtt's thread, and what the broker should hold.
 
 A `Session` knows the payload wanted for every topic. What changes is published at once; after a
-reconnect, or when Home Assistant started anew, everything is published again. So a broker that
+reconnect, or when Home Assistant restarted, everything is published again. So a broker that
 forgot all is complete again before the next value comes.
 """
 

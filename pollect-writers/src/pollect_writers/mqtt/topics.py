@@ -35,5 +35,5 @@ def series_topic(
 
 def clean_topic(topic: str) -> str:
     """Return `topic` with an underscore for everything a topic name may not hold."""
-    # Names of files and processes may hold bytes that are no UTF-8.
+    # Names of files and processes may hold bytes that are not UTF-8.
     return _FORBIDDEN.sub("_", topic.encode("utf-8", "replace").decode())

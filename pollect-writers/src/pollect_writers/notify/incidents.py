@@ -40,9 +40,9 @@ class Incident(msgspec.Struct):
     began: float = 0.0
     #: When it was found to last long enough for a message; None before.
     due: float | None = None
-    #: Whether people were told.
+    #: Whether a message was sent.
     announced: bool = False
-    #: When they were told last.
+    #: When the last message was sent.
     sent: float = 0.0
     #: Since when it does not hold any more; None while it does.
     over: float | None = None
@@ -64,7 +64,7 @@ class Fact(msgspec.Struct):
 
 
 class Changes(msgspec.Struct):
-    """What a look at all incidents found to be told, each in the order of its beginning."""
+    """What a look at all incidents found to report, each in the order of its beginning."""
 
     begun: Sequence[Incident] = ()
     lasting: Sequence[Incident] = ()
@@ -155,7 +155,7 @@ class Incidents:
         self._present[source] = frozenset(present)
 
     def advance(self, statuses: Sequence[SourceStatus], now: float, *, ready: bool) -> Changes:
-        """Return what is to be told now.
+        """Return what is to be sent now.
 
         `ready`: every source was probed once, so that what is not there is missing.
         """

@@ -14,7 +14,7 @@ from pollect.support.private_files import read_private, write_private
 from pollect_writers.notify.incidents import Incident
 from pollect_writers.notify.messages import Message
 
-#: An incident people were not told of yet is forgotten when pollect was away for longer: whether
+#: An incident that was not reported yet is forgotten when pollect was away for longer: whether
 #: it lasted meanwhile is not known.
 PENDING_SECONDS = 3600.0
 _LARGEST_BYTES = 16 * 1024 * 1024

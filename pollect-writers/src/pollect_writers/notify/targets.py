@@ -26,7 +26,7 @@ _MOST_REASON = 200
 
 
 class Target(NamedTuple):
-    """One address, ready to be told something."""
+    """One address, ready to be sent something."""
 
     #: Tells it from the others without being its address; kept in the state.
     digest: str
@@ -68,7 +68,7 @@ class Target(NamedTuple):
 def build_targets(addresses: Sequence[Secret], *, timeout: float) -> list[Target]:
     """Return the targets of a config.
 
-    Raises `ConfigError` for what is no address of apprise, and `MissingDependency` without it.
+    Raises `ConfigError` for what is not an address of apprise, and `MissingDependency` without it.
     """
     try:
         import apprise

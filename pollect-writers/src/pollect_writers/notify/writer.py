@@ -1,7 +1,7 @@
 """Writer `Notify`: tells people when something is wrong, and when it is over.
 
 Values are judged as they come, states of sources and everything that lasts by a thread of its own.
-What is to be told is first kept in the state folder, then sent by apprise to each target until it
+What is to be sent is first kept in the state folder, then sent by apprise to each target until it
 has taken it; while one is away the outbox shows the writer as down. Needs the extra `notify`.
 """
 
@@ -47,7 +47,7 @@ class NotifyWriter(Writer[NotifyConfig]):
         self._templates.check()
         self._file = context.state_dir / "notify" / f"{context.name}.json"
         self._host = socket.gethostname().partition(".")[0]
-        #: Guards everything below, also while a target is told something.
+        #: Guards everything below, also while a target is sent something.
         self._lock = threading.RLock()
         self._targets: list[Target] = []
         self._messages: list[Message] = []
@@ -144,7 +144,7 @@ class NotifyWriter(Writer[NotifyConfig]):
                     self.context.clock.wait(self._look, LOOK_SECONDS)
 
     def _work(self) -> None:
-        """Find what is to be told, keep it, and send what waits; holds the lock."""
+        """Find what is to be sent, keep it, and send what waits; holds the lock."""
         clock = self.context.clock
         now = clock.monotonic()
         changes = self._incidents.advance(
@@ -175,7 +175,7 @@ class NotifyWriter(Writer[NotifyConfig]):
             self.log.error("too many messages wait: given up on %r", lost.title)
 
     def _send(self) -> None:
-        """Tell each target what it was not told yet, in order."""
+        """Send each target what it was not sent yet, in order."""
         failure: Retryable | None = None
         for target in self._targets:
             for message in [one for one in self._messages if target.digest in one.targets]:

@@ -1,7 +1,7 @@
 """Samples as OTLP: names, units, the start times of counters, and the protobuf message.
 
 Message: `ExportMetricsServiceRequest` of opentelemetry-proto 1.x. The instruments of an SDK would
-send the last value of every series for ever and fold series beyond a limit into one; what is the
+send the last value of every series without end and fold series beyond a limit into one; what is the
 same at every tick is encoded once.
 """
 

@@ -104,7 +104,7 @@ def read_resource(environ: Mapping[str, str], config: OtelWriterConfig) -> dict[
     """Return the resource attributes: who sends.
 
     `service.instance.id` is the host name unless somebody says otherwise: a random one, as SDKs
-    make it, would start all series anew with every restart.
+    make it, would start all series again with every restart.
     """
     host = socket.gethostname()
     attributes = {

@@ -65,12 +65,12 @@ def counts(status: Status) -> str:
 def _group(name: str, sources: Sequence[SourceSummary], status: Status, fold: bool) -> str:
     bad = [source for source in sources if source.state in ("down", "troubled")]
     unfolded = "" if fold and not bad else " open"
-    told = f"{counted(len(bad), 'problem')}, " if bad else ""
+    summary = f"{counted(len(bad), 'problem')}, " if bad else ""
     rows = "".join(_row(source, status.daemon.now) for source in sources)
     return (
         f'<details class="group" data-group="{escaped(name)}"{unfolded}>'
         f'<summary><h2>{breakable(name)}</h2> <span class="quiet">'
-        f"{told}{counted(len(sources), 'source')}</span></summary>"
+        f"{summary}{counted(len(sources), 'source')}</span></summary>"
         f'<ul class="rows">{rows}</ul></details>'
     )
 

@@ -61,7 +61,7 @@ class PasswordHash(NamedTuple):
         try:
             salt, digest = (_decode(part) for part in match.groups()[3:])
         except binascii.Error as error:
-            raise ValueError("salt or hash is no base64") from error
+            raise ValueError("salt or hash is not base64") from error
         return cls(log2_n, block_size, parallel, salt, digest)
 
     @classmethod
@@ -106,7 +106,9 @@ class Gate:
                 ) from error
         self._token = config.token.reveal()
         if not self._users and not self._token:
-            raise ConfigError("nobody could enter", key="auth", hint="set `users` or `token`")
+            raise ConfigError(
+                "no users and no token configured", key="auth", hint="set `users` or `token`"
+            )
         # An unknown name must take as long as a known one: it costs what a user's hash costs,
         # always the same user's, and no password gives these random bytes.
         self._decoys = [

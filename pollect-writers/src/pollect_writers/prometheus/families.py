@@ -1,7 +1,7 @@
 """Names, headers and series prefixes of the Prometheus text formats.
 
 Formats: "Exposition formats" of the Prometheus documentation (text 0.0.4) and the OpenMetrics 1.0
-specification. Metric names are those of pollect 1.x for ever; what neither format can carry becomes
+specification. Metric names stay those of pollect 1.x; what neither format can carry becomes
 an underscore, whatever the scraper claims to accept.
 """
 

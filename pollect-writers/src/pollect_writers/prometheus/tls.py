@@ -35,12 +35,12 @@ class ServerTls:
         self._log = log
         self._lock = threading.Lock()
         self._stamp: _Stamp = ()
-        #: Why the files cannot be read again; told once.
+        #: Why the files cannot be read again; logged once.
         self._trouble = ""
         self._context: SSLContext | None = None
 
     def load(self) -> None:
-        """Read the files. Raises `UnusableFile` naming the one that is no good."""
+        """Read the files. Raises `UnusableFile` naming the one that cannot be used."""
         stamp = self._look()
         self._context = self._build()
         self._stamp = stamp
@@ -101,7 +101,7 @@ class ServerTls:
                 problem = f"the key {self._key} does not belong to the certificate {self._cert}"
             else:
                 problem = (
-                    f"cannot use the key {self._key}: it is no private key as PEM, "
+                    f"cannot use the key {self._key}: it is not a private key in PEM format, "
                     "or `keyPassword` does not open it"
                 )
             raise UnusableFile(problem, option="key") from error

@@ -99,7 +99,7 @@ class PrometheusWriter(Endpoint[PrometheusConfig]):
         try:
             return renderer.render(batch.samples, batch.static_labels)[0]
         except (TypeError, ValueError) as error:
-            # Plugins add batches here that nobody has looked at; theirs must not take the others.
+            # Plugins add batches here that were never checked; theirs must not take the others.
             if batch.source not in self._refused:
                 self._refused.add(batch.source)
                 self.log.error("self metrics %s left out: %s", batch.source, error)

@@ -44,7 +44,7 @@ class SqlWriterConfig(WriterConfig, frozen=True, kw_only=True):
     ] = None
     retention: Annotated[
         Annotated[float, Meta(ge=3600)] | None,
-        Meta(description="Seconds to keep a sample, an hour at least; null: for ever."),
+        Meta(description="Seconds to keep a sample, an hour at least; null: without limit."),
     ] = DEFAULT_RETENTION_SECONDS
     timeout: Annotated[Seconds, Meta(description="Seconds to wait for a lock or a connection.")] = (
         10.0

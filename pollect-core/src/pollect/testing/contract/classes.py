@@ -16,12 +16,12 @@ from pollect.config.sections import convert_section
 from pollect.errors import InvalidConfig
 from pollect.plugin import Secret
 
-#: Options of these names hold what nobody else may see.
+#: Options of these names hold secrets.
 _SECRET_NAME = re.compile(r"(password|passphrase|secret|token|api_?key)$", re.IGNORECASE)
 
 _IMPORT_PROGRAM = """
 import importlib, sys, threading
-import copy, pickle  # these two try a module of Jython, which nobody else is to blame for
+import copy, pickle  # these two try a module of Jython, for which no plugin is to blame
 import pollect.api, pollect.support
 module, allowed = sys.argv[1], {*sys.argv[2:], *sys.stdlib_module_names, "pollect", "msgspec"}
 refused = []
@@ -85,7 +85,7 @@ def check_described_options(config_type: type[msgspec.Struct]) -> None:
     for name, field in options_of(config_type):
         description = _description(field.type)
         demand(description, f"option {name} has no Meta(description=...)")
-        demand(description.endswith("."), f"description of option {name} is no sentence")
+        demand(description.endswith("."), f"description of option {name}: expected a sentence")
         plain_text = any(isinstance(part, inspect.StrType) for part in _parts(field.type))
         demand(
             not (_SECRET_NAME.search(name) and plain_text),

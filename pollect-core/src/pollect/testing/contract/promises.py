@@ -34,7 +34,7 @@ def import_is_light(case: Case) -> None:
 
 
 def unknown_options_are_refused(case: Case) -> None:
-    """A misspelt option is a mistake, told with what was probably meant."""
+    """A misspelt option is a mistake, reported with what was probably meant."""
     check_unknown_option(case.plugin.config_type, {"type": case.plugin.__name__, **case.section})
 
 

@@ -97,7 +97,7 @@ def metrics_are_described(case: SourceCase) -> None:
     )
     series = [(metric.name, metric.labels) for metric in metrics]
     for metric in metrics:
-        demand(metric.help.endswith("."), f"help of metric {metric.name} is no sentence")
+        demand(metric.help.endswith("."), f"help of metric {metric.name}: expected a sentence")
         twice = series.count((metric.name, metric.labels)) > 1
         demand(not twice, f"metric {metric.name} is declared twice with the same labels")
 
@@ -191,7 +191,7 @@ SOURCE_PROMISES: tuple[Promise, ...] = exemptible(
 
 
 def _first_samples(running: Running, clock: FakeClock, interval: float) -> list[Sample]:
-    """Probe until there are values: a push source has to be told first, a rate needs two probes."""
+    """Probe until there are values: a push source needs input first, a rate two probes."""
     end = time.monotonic() + PATIENCE_SECONDS
     reason = "it returned no samples"
     while time.monotonic() < end:

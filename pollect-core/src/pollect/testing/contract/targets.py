@@ -47,7 +47,7 @@ def silent(protocol: Protocol) -> Iterator[Place]:
 
 @contextmanager
 def rubbish(protocol: Protocol) -> Iterator[Place]:
-    """Give a place that answers what nobody can make sense of."""
+    """Give a place that answers what makes no sense."""
     with _babbler(protocol) as server:
         yield server.host, server.port
 
