@@ -201,13 +201,3 @@ def test_exposure_stays_low(tmp_path: Path, dev: Path, types, most: float) -> No
     figure = exposure(tmp_path, unit)
     print(f"exposure {figure}")
     assert figure <= most
-
-
-def test_the_bus_must_know_the_users_that_systemd_makes(tmp_path: Path) -> None:
-    unit_of(tmp_path, {"type": "SystemdUnit", "units": ["nginx"]})
-    found = survey(tmp_path / "config.yml")
-    (note,) = notes(found, tmp_path)
-    assert note.endswith("apt install libnss-systemd")
-    (tmp_path / "triplet").mkdir()
-    (tmp_path / "triplet" / "libnss_systemd.so.2").touch()
-    assert notes(found, tmp_path) == []

@@ -1,17 +1,16 @@
 """`pollect deps`: what to install for a config."""
 
-import importlib.util
 import os
 import shlex
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import click
 
 from pollect.cli import exit_codes
+from pollect.cli.installer import install_command, pip
 from pollect.cli.session import Session, config_argument, log_options
 from pollect.config.document import Document
 from pollect.config.environment import Environment
@@ -20,7 +19,7 @@ from pollect.config.reading import read_document
 from pollect.daemon.loading import extension_paths
 from pollect.discovery.needs import Needs, Unit, find_conflict, merge_lines, named_types
 from pollect.discovery.registry import Registry
-from pollect.errors import ConfigError, EngineError, MissingDependency
+from pollect.errors import ConfigError, EngineError
 
 
 @click.command()
@@ -116,7 +115,7 @@ def _install(needs: Needs, *, ask: bool) -> int:
     if not lines:
         print("nothing to install")
         return exit_codes.MISSING if needs.unusable else 0
-    print(shlex.join(_install_command(lines)), flush=True)
+    print(shlex.join(install_command(lines)), flush=True)
     if ask and not click.confirm("Install?"):
         return exit_codes.FAILURE
     install_with_pip(lines)
@@ -125,12 +124,8 @@ def _install(needs: Needs, *, ask: bool) -> int:
 
 def install_with_pip(lines: Sequence[str]) -> None:
     """Install requirements for this Python; raises `EngineError` if pip fails."""
-    if subprocess.run(_install_command(lines), check=False).returncode != 0:
-        raise EngineError("pip did not install it, see above")
-
-
-def _install_command(lines: Sequence[str]) -> list[str]:
-    return [*_pip(), "install", *lines]
+    if subprocess.run(install_command(lines), check=False).returncode != 0:
+        raise EngineError("it was not installed, see above")
 
 
 def _check(needs: Needs) -> int:
@@ -161,7 +156,7 @@ def _resolve(units: Iterable[Unit]) -> str:
     """Ask pip whether requirements fit together; return what it says against it, or nothing."""
     options = ["install", "--dry-run", "--no-input", "--disable-pip-version-check"]
     done = subprocess.run(
-        [*_pip(), *options, *(unit.line for unit in units)],
+        [*pip(), *options, *(unit.line for unit in units)],
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,  # it explains a conflict on the one and calls it one on the other
@@ -177,12 +172,3 @@ def _explain(output: str) -> str:
         return textwrap.dedent(cause.partition("\n\n")[0]).rstrip()
     errors = [line for line in output.splitlines() if line.startswith("ERROR: ")]
     return "\n".join(line.removeprefix("ERROR: ") for line in errors) or output.strip()
-
-
-def _pip() -> list[str]:
-    if importlib.util.find_spec("pip") is None:
-        raise MissingDependency(
-            f"pip is not installed for {sys.executable}: {Path(sys.executable).name} -m ensurepip",
-            program="pip",
-        )
-    return [sys.executable, "-m", "pip"]

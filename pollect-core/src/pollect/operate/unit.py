@@ -16,8 +16,6 @@ from pollect.operate.survey import CREDENTIALS, Part, Survey
 
 CREDENTIALS_FOLDER = "/etc/pollect/credentials"
 ENVIRONMENT_FILE = "/etc/pollect/environment"
-#: Makes users known that exist only while a service runs; below /usr/lib.
-NSS_SYSTEMD = "**/libnss_systemd.so.2"
 #: What `ProtectHome=yes` hides.
 HOMES = ("/home", "/root", "/run/user")
 #: Where `PrivateTmp=yes` puts other folders.
@@ -103,7 +101,7 @@ def write_unit(
     return "\n".join(" ".join(line.splitlines()) for line in lines) + "\n"
 
 
-def notes(survey: Survey, libraries: Path = Path("/usr/lib")) -> list[str]:
+def notes(survey: Survey) -> list[str]:
     """Return what the operator has to know beside the unit itself."""
     found = []
     for part in survey.unique():
@@ -112,12 +110,6 @@ def notes(survey: Survey, libraries: Path = Path("/usr/lib")) -> list[str]:
             found.append(
                 f"{part.label}: {words[0]} cannot work in this unit, which forbids new "
                 "privileges; leave `command` out, the unit grants what the program needs"
-            )
-        asks_bus = any(program.name == "systemctl" for program in part.needs.programs)
-        if asks_bus and not any(libraries.glob(NSS_SYSTEMD)):
-            found.append(
-                f"{part.label}: D-Bus does not know the unit's user without libnss-systemd: "
-                "apt install libnss-systemd"
             )
     found += [
         f"{name}: readable for the unit's user? A secret is better a credential: write "
