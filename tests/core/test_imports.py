@@ -47,10 +47,11 @@ MAY_IMPORT = {
         "builtin",
         *("config", "discovery", "delivery", "engine", "fleet"),
     },
+    "derived": {"errors", "hints", "model", "plugin", "support", "units", "engine"},
     "cli": {
         *("api", "errors", "hooks", "hookspecs", "human", "model", "plugin", "status", "support"),
         "units",
-        *("builtin", "config", "discovery", "engine", "daemon", "fleet", "operate"),
+        *("builtin", "config", "derived", "discovery", "engine", "daemon", "fleet", "operate"),
     },
     # What surrounds a daemon: units, compose files, checks of the machine.
     "operate": {"errors", "model", "needs", "plugin", "config", "discovery", "daemon"},

@@ -83,6 +83,8 @@ def pollect_commands() -> "list[click.Command]":
             "pollect.cli.completion:completion",
             "Print the completion script of a shell.",
         ),
+        LazyCommand("rules", "pollect.cli.rules:rules", "Print alert rules for Prometheus."),
+        LazyCommand("notify", "pollect.cli.notify:notify", "Send a test message."),
         LazyCommand("deps", "pollect.cli.deps:deps", "Say what to install for a config."),
         LazyCommand("compose", "pollect.cli.compose:compose", "Print a compose file for a config."),
         LazyCommand("doctor", "pollect.cli.doctor:doctor", "Check what this machine lacks."),

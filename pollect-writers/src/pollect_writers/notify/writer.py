@@ -39,6 +39,8 @@ class NotifyWriter(Writer[NotifyConfig]):
     accepts_partial = True
     latest_only = True
     opens_at_once = True
+    #: `pollect rules` prints its rules.
+    notifies = True
 
     def __init__(self, config: NotifyConfig, context: WriterContext) -> None:
         super().__init__(config, context)

@@ -1,0 +1,49 @@
+"""`pollect notify`: does a message reach those it is for."""
+
+import sys
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import click
+
+from pollect.cli.rules import load_plan
+from pollect.cli.session import DEFAULT_CONFIG, Session, log_options
+from pollect.errors import ConfigError, WriteError
+
+
+@runtime_checkable
+class Notifier(Protocol):
+    """A writer that tells people something."""
+
+    def send_test(self) -> Sequence[str]:
+        """Send a message to every target; return a line for each.
+
+        Raises `WriteError` with such lines when one did not take it.
+        """
+
+
+@click.command()
+@click.argument("config_name", metavar="[FILE]", default=DEFAULT_CONFIG)
+@click.option("--test", is_flag=True, required=True, help="Send a message to every target now.")
+@log_options
+@click.pass_obj
+def notify(session: Session, config_name: str, test: bool) -> int:
+    """Try the writers that tell people something.
+
+    The exit code is 1 if a target did not take the message.
+    """
+    session.start_command_log()
+    plan = load_plan(config_name)
+    writers = {id(writer): writer for part in plan.executors for writer in part.writers}
+    notifiers = [writer for writer in writers.values() if isinstance(writer, Notifier)]
+    if not notifiers:
+        raise ConfigError("no writer that tells people something", hint="add one of type Notify")
+    failed = False
+    for notifier in notifiers:
+        try:
+            for line in notifier.send_test():
+                print(line)
+        except WriteError as error:
+            failed = True
+            print(error, file=sys.stderr)
+    return 1 if failed else 0

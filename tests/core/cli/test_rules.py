@@ -1,0 +1,136 @@
+"""`pollect rules`: what real promtool makes of the rules, and of their generated tests."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pollect.derived.promql import duration, regex_of, selector
+from tests.e2e.command import call
+from tests.simulators.daemons import find_program
+
+SOURCES = """
+executors:
+  - collection: home
+    sources:
+      - {type: DiskUsage, inodes: true}
+      - {type: MdRaid}
+      - {type: Zfs}
+      - {type: Pressure}
+      - {type: SmartCtl}
+      - {type: Certificate, url: "https://localhost:1"}
+      - {type: Certificate, urls: ["https://localhost:1"], name: all}
+      - {type: Http, url: "http://localhost:1", name: "web[1]"}
+writers:
+  - {type: Prometheus, port: 8000, bind: 127.0.0.1}
+"""
+OWN_RULES = """
+  - type: Notify
+    to: "json://127.0.0.1:9/"
+    rules:
+      - {source: "home/Http*", state: down, for: 1m}
+      - {metric: "home_Disk*", labels: {type: free, disk: _}, below: 5e9, for: 10m, repeat: 12h}
+      - {metric: "home_Disk*", labels: {type: free, disk: "_v*"}, below: 1e9}
+      - {metric: "home_Smart*", absent: true, for: 1h}
+      - {metric: "foo_*", labels: {a: "b*"}, above: 3, keepFor: 5m}
+      - {metric: "foo_*", above: 5, name: 'Too "much"', summary: "{{ it }}"}
+      - {metric: "*_total", grows: 10m, labels: {device: "sd[!a-c]?"}}
+      - {metric: "home_Pressure*", labels: {resource: io}, mute: true}
+      - {source: "home/Zfs", mute: true}
+      - defaults
+"""
+
+
+def promtool(*arguments: str | Path) -> str:
+    program = find_program("promtool", "prometheus")
+    done = subprocess.run(
+        [program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def generate(folder: Path, config: str) -> tuple[Path, Path]:
+    file = folder / "config.yml"
+    file.write_text(config)
+    rules, tests = folder / "pollect-rules.yml", folder / "tests.yml"
+    for target, options in ((rules, []), (tests, ["--test"])):
+        done = call("rules", *options, file, folder=folder)
+        assert done.returncode == 0, done.stderr
+        target.write_text(done.stdout)
+    return rules, tests
+
+
+def expressions(rules: Path) -> dict[str, str]:
+    (group,) = yaml.safe_load(rules.read_text())["groups"]
+    return {rule["alert"]: rule["expr"] for rule in group["rules"]}
+
+
+@pytest.mark.parametrize("config", [SOURCES, SOURCES + OWN_RULES], ids=["shipped", "own"])
+def test_promtool_takes_the_rules_and_each_fires_and_is_silent(tmp_path: Path, config: str) -> None:
+    rules, tests = generate(tmp_path, config)
+
+    assert "SUCCESS" in promtool("check", "rules", rules)
+    promtool("test", "rules", tests)
+    cases = yaml.safe_load(tests.read_text())["tests"]
+    fired: dict[str, set[bool]] = {}
+    for case in cases:
+        (test,) = case["alert_rule_test"]
+        fired.setdefault(test["alertname"], set()).add(bool(test["exp_alerts"]))
+    assert fired == {name: {True, False} for name in expressions(rules)}
+
+
+def test_what_ships_is_that_of_the_configured_sources(tmp_path: Path) -> None:
+    names = expressions(generate(tmp_path, SOURCES)[0])
+
+    assert {"SourceDown", "SourceTroubled", "WriterDown", "SamplesLost"} <= names.keys()
+    assert {"DiskFull", "ArrayDegraded", "PoolNotOnline", "DrivePendingSectors"} <= names.keys()
+    assert "BackupOld" not in names
+    assert names["DiskFull"] == (
+        'home_DiskUsage{type="free"} / ignoring(type) home_DiskUsage{type="total"} < 0.05'
+    )
+
+
+def test_what_an_earlier_rule_decides_is_left_out_of_later_ones(tmp_path: Path) -> None:
+    names = expressions(generate(tmp_path, SOURCES + OWN_RULES)[0])
+
+    assert names["DiskFull"] == (
+        'home_DiskUsage{type="free"} / ignoring(type) home_DiskUsage{type="total"} < 0.05'
+        ' unless ignoring(type) home_DiskUsage{type="free", disk="_"}'
+        ' unless ignoring(type) home_DiskUsage{type="free", disk=~"_v.*"}'
+    )
+    assert "unless" not in names["CpuPressure"]
+    assert not {"IoPressure", "PoolFull"} & names.keys(), "nothing is left of them"
+
+
+def test_two_runs_give_the_same_bytes(tmp_path: Path) -> None:
+    runs = []
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        runs.append([file.read_bytes() for file in generate(folder, SOURCES + OWN_RULES)])
+
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "regex"),
+    [
+        ("a.b*", r"a\.b.*"),
+        ("sd[a-c]?", "sd[a-c]."),
+        ("[!x]", "[^x]"),
+        ("a[", r"a\["),
+        ("(a|b)+", r"\(a\|b\)\+"),
+    ],
+)
+def test_shell_patterns_become_those_of_prometheus(pattern: str, regex: str) -> None:
+    assert regex_of(pattern) == regex
+
+
+def test_selectors_quote_what_has_a_meaning() -> None:
+    labels: Any = {"a": 'say "x\\y"', "b": "*"}
+
+    assert selector("m", labels) == r'm{a="say \"x\\y\""}'
+    assert duration(5430) == "1h30m30s"
