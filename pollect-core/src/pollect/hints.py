@@ -32,6 +32,9 @@ class Panel(NamedTuple):
     red: float | None = None
     #: A few values with a name each, drawn as states over time: `{0: "off", 1: "on"}`.
     states: Mapping[float, str] = {}
+    #: Options of the source without which the metric does not come, one of each text at least:
+    #: `("errors|details",)`, named as in Python.
+    needs: tuple[str, ...] = ()
 
 
 class Alert(NamedTuple):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pollect.api import Kind, Metric, Sample
+from pollect.api import Kind, Metric, Panel, Sample
 from pollect.support.distinct import shorten_apart
 from pollect.support.filters import NameFilter
 from pollect.support.rates import Rates
@@ -20,12 +20,30 @@ class Counter(NamedTuple):
     total: Metric
 
 
-def declare_counter(label: str, field: str, rate: str, total: str, unit: str, what: str) -> Counter:
-    """Return the counter of psutil's `field`, its rate and total named and labelled by device."""
+def declare_counter(
+    label: str, field: str, rate: str, total: str, unit: str, what: str, *needs: str
+) -> Counter:
+    """Return the counter of psutil's `field`, its rate and total named and labelled by device.
+
+    `needs`: options without which neither comes, see `Panel.needs`.
+    """
     return Counter(
         field,
-        Metric(rate, help=f"{what} per second.", unit=f"{unit}_per_second", labels=(label,)),
-        Metric(total, help=f"{what}.", unit=unit, kind=Kind.COUNTER, labels=(label,)),
+        Metric(
+            rate,
+            help=f"{what} per second.",
+            unit=f"{unit}_per_second",
+            labels=(label,),
+            panel=Panel(needs=needs),
+        ),
+        Metric(
+            total,
+            help=f"{what}.",
+            unit=unit,
+            kind=Kind.COUNTER,
+            labels=(label,),
+            panel=Panel(needs=(*needs, "include_total")),
+        ),
     )
 
 

@@ -25,6 +25,7 @@ from pollect.api import (
     Alert,
     ConfigError,
     Metric,
+    Panel,
     Sample,
     Source,
     SourceConfig,
@@ -84,9 +85,13 @@ INODES = Metric(
         labels={"type": "free"},
         share_of={"type": "total"},
     ),
+    panel=Panel(needs=("inodes|details",)),
 )
 READONLY = Metric(
-    "readonly", help="1 if the file system is mounted read-only, else 0.", labels=("disk",)
+    "readonly",
+    help="1 if the file system is mounted read-only, else 0.",
+    labels=("disk",),
+    panel=Panel(needs=("readonly|details",)),
 )
 
 

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from pollect.api import (
     Metric,
+    Panel,
     Roots,
     Sample,
     Source,
@@ -52,22 +53,58 @@ TRAFFIC = (
     ),
 )
 ERRORS = (
-    _counter("errin", "recv_errors_sec", "total_errors_recv", "errors", "Errors on receiving"),
-    _counter("errout", "sent_errors_sec", "total_errors_sent", "errors", "Errors on sending"),
-    _counter("dropin", "recv_drops_sec", "total_drops_recv", "packets", "Incoming packets dropped"),
     _counter(
-        "dropout", "sent_drops_sec", "total_drops_sent", "packets", "Outgoing packets dropped"
+        "errin",
+        "recv_errors_sec",
+        "total_errors_recv",
+        "errors",
+        "Errors on receiving",
+        "errors|details",
+    ),
+    _counter(
+        "errout",
+        "sent_errors_sec",
+        "total_errors_sent",
+        "errors",
+        "Errors on sending",
+        "errors|details",
+    ),
+    _counter(
+        "dropin",
+        "recv_drops_sec",
+        "total_drops_recv",
+        "packets",
+        "Incoming packets dropped",
+        "errors|details",
+    ),
+    _counter(
+        "dropout",
+        "sent_drops_sec",
+        "total_drops_sent",
+        "packets",
+        "Outgoing packets dropped",
+        "errors|details",
     ),
 )
-UP = Metric("up", help="1 while the card is up and has a link, else 0.", labels=LABELS)
+UP = Metric(
+    "up",
+    help="1 while the card is up and has a link, else 0.",
+    labels=LABELS,
+    panel=Panel(needs=("state|details",)),
+)
 SPEED = Metric(
     "speed_bits",
     help="Speed of the link in bits per second; absent where the driver does not know it.",
     unit="bits_per_second",
     labels=LABELS,
+    panel=Panel(needs=("state|details",)),
 )
 MTU = Metric(
-    "mtu", help="Largest packet in bytes that the card sends.", unit="bytes", labels=LABELS
+    "mtu",
+    help="Largest packet in bytes that the card sends.",
+    unit="bytes",
+    labels=LABELS,
+    panel=Panel(needs=("state|details",)),
 )
 
 

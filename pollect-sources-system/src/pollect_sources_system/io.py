@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from pollect.api import (
     Metric,
+    Panel,
     Sample,
     Source,
     SourceConfig,
@@ -43,18 +44,21 @@ BUSY = Metric(
     help="Share of the time in percent during which the device had something to do.",
     unit="percent",
     labels=LABELS,
+    panel=Panel(needs=("latency|details",)),
 )
 READ_LATENCY = Metric(
     "read_latency_ms",
     help="Milliseconds a read took on average; absent when there was none.",
     unit="milliseconds",
     labels=LABELS,
+    panel=Panel(needs=("latency|details",)),
 )
 WRITE_LATENCY = Metric(
     "write_latency_ms",
     help="Milliseconds a write took on average; absent when there was none.",
     unit="milliseconds",
     labels=LABELS,
+    panel=Panel(needs=("latency|details",)),
 )
 
 

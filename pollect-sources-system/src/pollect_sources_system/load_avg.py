@@ -10,7 +10,16 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pollect.api import BadResponse, Metric, NoData, Sample, Source, SourceConfig, TargetUnavailable
+from pollect.api import (
+    BadResponse,
+    Metric,
+    NoData,
+    Panel,
+    Sample,
+    Source,
+    SourceConfig,
+    TargetUnavailable,
+)
 
 #: Values of the label `time`: averages over 1, 5 and 15 minutes.
 TIMES = ("short", "mid", "long")
@@ -25,6 +34,7 @@ LOAD_PER_CPU = Metric(
     help="Load average divided by the number of logical CPUs.",
     unit="processes",
     labels=("time",),
+    panel=Panel(needs=("per_cpu|details",)),
 )
 
 

@@ -15,7 +15,16 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta
 
-from pollect.api import ConfigError, Kind, Metric, Sample, Source, SourceConfig, SourceContext
+from pollect.api import (
+    ConfigError,
+    Kind,
+    Metric,
+    Panel,
+    Sample,
+    Source,
+    SourceConfig,
+    SourceContext,
+)
 from pollect.support.rates import Rates
 from pollect_sources_system.kernel import place_of, read_text
 from pollect_sources_system.load_psutil import load_psutil
@@ -40,17 +49,32 @@ VIRTUAL_MEMORY = Metric(
 COUNT = Metric("process_count", help="Processes that match.", unit="processes", labels=("pidx",))
 
 RESIDENT_MEMORY = Metric(
-    "resident_memory", help="Resident memory in bytes.", unit="bytes", labels=("pidx",)
+    "resident_memory",
+    help="Resident memory in bytes.",
+    unit="bytes",
+    labels=("pidx",),
+    panel=Panel(needs=("details",)),
 )
-THREADS = Metric("num_threads", help="Threads.", unit="threads", labels=("pidx",))
+THREADS = Metric(
+    "num_threads",
+    help="Threads.",
+    unit="threads",
+    labels=("pidx",),
+    panel=Panel(needs=("details",)),
+)
 FILES = Metric(
     "num_fds",
     help="Open file descriptors; only for processes of the same user, or as root.",
     unit="files",
     labels=("pidx",),
+    panel=Panel(needs=("details",)),
 )
 UPTIME = Metric(
-    "uptime", help="Seconds since the process started.", unit="seconds", labels=("pidx",)
+    "uptime",
+    help="Seconds since the process started.",
+    unit="seconds",
+    labels=("pidx",),
+    panel=Panel(needs=("details",)),
 )
 READ_BYTES = Metric(
     "io_read_bytes",
@@ -58,6 +82,7 @@ READ_BYTES = Metric(
     unit="bytes",
     kind=Kind.COUNTER,
     labels=("pidx",),
+    panel=Panel(needs=("details",)),
 )
 WRITE_BYTES = Metric(
     "io_write_bytes",
@@ -65,22 +90,26 @@ WRITE_BYTES = Metric(
     unit="bytes",
     kind=Kind.COUNTER,
     labels=("pidx",),
+    panel=Panel(needs=("details",)),
 )
 
 TOTAL_LOAD = Metric(
     "total_load_percent",
     help="CPU time of all matching processes since the last probe in percent of one CPU.",
     unit="percent",
+    panel=Panel(needs=("total",)),
 )
 TOTAL_VIRTUAL_MEMORY = Metric(
     "total_virtual_memory",
     help="Virtual memory of all matching processes in bytes.",
     unit="bytes",
+    panel=Panel(needs=("total",)),
 )
 TOTAL_RESIDENT_MEMORY = Metric(
     "total_resident_memory",
     help="Resident memory of all matching processes in bytes; shared pages count for each.",
     unit="bytes",
+    panel=Panel(needs=("total",)),
 )
 
 

@@ -84,6 +84,9 @@ def pollect_commands() -> "list[click.Command]":
             "Print the completion script of a shell.",
         ),
         LazyCommand("rules", "pollect.cli.rules:rules", "Print alert rules for Prometheus."),
+        LazyCommand(
+            "dashboard", "pollect.cli.dashboard:dashboard", "Print a dashboard for Grafana."
+        ),
         LazyCommand("notify", "pollect.cli.notify:notify", "Send a test message."),
         LazyCommand("deps", "pollect.cli.deps:deps", "Say what to install for a config."),
         LazyCommand("compose", "pollect.cli.compose:compose", "Print a compose file for a config."),

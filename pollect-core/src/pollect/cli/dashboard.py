@@ -1,0 +1,26 @@
+"""`pollect dashboard`: a dashboard for Grafana, from a config."""
+
+import json
+
+import click
+
+from pollect.cli.rules import load_plan
+from pollect.cli.session import DEFAULT_CONFIG, Session, log_options
+
+
+@click.command()
+@click.argument("config_name", metavar="[FILE]", default=DEFAULT_CONFIG)
+@click.option("--title", default="", help="Title of the dashboard; default: the collections.")
+@log_options
+@click.pass_obj
+def dashboard(session: Session, config_name: str, title: str) -> None:
+    """Print a dashboard for Grafana, to be imported there.
+
+    Made of the config and of what its sources declare; nothing is asked of a device. A new import
+    replaces the one before.
+    """
+    from pollect.derived.dashboard import dashboard_of
+
+    session.start_command_log()
+    found = dashboard_of(load_plan(config_name), title)
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False))

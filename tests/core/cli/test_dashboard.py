@@ -1,0 +1,202 @@
+"""`pollect dashboard`: judged by a real Prometheus, by Grafana's SDK and by Grafana's types."""
+
+import json
+import shutil
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pollect.derived.dashboard import grafana_unit
+from pollect.units import UNITS
+from tests.e2e.command import call, start
+from tests.simulators.daemons import find_program, free_port
+
+ROOT = Path(__file__).parents[3]
+QUICKSTART = ROOT / "examples" / "quickstart.yml"
+#: Prometheus needs two scrapes for a rate.
+PATIENCE_SECONDS = 40.0
+
+
+def dashboard(config: Path, *options: str) -> dict[str, Any]:
+    done = call("dashboard", *options, config)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def queries(board: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for panel in board["panels"]:
+        for target in panel.get("targets", ()):
+            filled = target["expr"].replace("$__rate_interval", "10s").replace("$instance", ".*")
+            yield panel["title"], filled, target.get("legendFormat", "")
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("quickstart")
+    text = QUICKSTART.read_text("utf-8")
+    assert "port: 8000" in text
+    file = folder / "config.yml"
+    port = free_port()
+    file.write_text(
+        text.replace("port: 8000", f"port: {port}\n  bind: 127.0.0.1").replace(
+            "tickTime: 5", "tickTime: 1"
+        )
+    )
+    (folder / "prometheus.yml").write_text(
+        "global: {scrape_interval: 1s}\n"
+        "scrape_configs:\n"
+        f"- {{job_name: pollect, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}\n"
+    )
+    return file
+
+
+@pytest.mark.timeout(120)
+def test_every_panel_shows_something_of_a_daemon_that_prometheus_scraped(quickstart: Path) -> None:
+    folder, port = quickstart.parent, free_port()
+    command = [
+        find_program("prometheus", "prometheus"),
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    board = dashboard(quickstart)
+    with start("run", "-c", quickstart, folder=folder):
+        log = (folder / "prometheus.log").open("wb")
+        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            until = time.monotonic() + PATIENCE_SECONDS
+            missing = dict.fromkeys(queries(board))
+            while missing and time.monotonic() < until:
+                time.sleep(0.5)
+                missing = {one: None for one in missing if not _is_shown(port, *one[1:])}
+        finally:
+            server.terminate()
+            server.wait()
+            log.close()
+
+    assert [one[:2] for one in missing] == []
+
+
+def _is_shown(port: int, expression: str, legend: str) -> bool:
+    arguments = urllib.parse.urlencode({"query": expression})
+    try:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{port}/api/v1/query?{arguments}", timeout=5
+        ) as answer:
+            found = json.load(answer)["data"]["result"]
+    except OSError:
+        return False
+    labels = [part.strip("{}") for part in legend.split() if part.startswith("{{")]
+    return bool(found) and all(
+        any(label in series["metric"] for series in found) for label in labels
+    )
+
+
+def test_the_sdk_of_grafana_reads_it_without_loss(quickstart: Path) -> None:
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.cog.plugins import register_default_plugins
+    from grafana_foundation_sdk.models.dashboard import Dashboard
+
+    register_default_plugins()
+    board = dashboard(quickstart)
+    read = Dashboard.from_json(board)
+    again = json.loads(JSONEncoder(sort_keys=True).encode(read))
+
+    assert list(_lost(board, again, "")) == []
+
+
+def _lost(before: Any, after: Any, place: str) -> Iterator[str]:
+    """Yield where something of a document is not in another."""
+    if isinstance(before, dict):
+        for key, value in before.items():
+            if value is None:
+                continue
+            if not isinstance(after, dict) or key not in after:
+                yield f"{place}.{key}"
+            else:
+                yield from _lost(value, after[key], f"{place}.{key}")
+    elif isinstance(before, list):
+        if not isinstance(after, list) or len(before) != len(after):
+            yield place
+        else:
+            for number, (one, other) in enumerate(zip(before, after, strict=True)):
+                yield from _lost(one, other, f"{place}[{number}]")
+    elif before != after:
+        yield f"{place}: {before!r} became {after!r}"
+
+
+@pytest.mark.timeout(300)
+def test_grafanas_own_types_accept_it(quickstart: Path, tmp_path: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not installed")
+    (tmp_path / "package.json").write_text('{"private": true}')
+    install = [npm, "install", "--no-audit", "--no-fund", "--silent"]
+    done = subprocess.run(
+        [*install, "@grafana/schema@13", "typescript@5"],
+        cwd=tmp_path, check=False, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    if done.returncode != 0:
+        pytest.skip(f"npm cannot install @grafana/schema: {done.stderr[-200:]}")
+    board = json.dumps(dashboard(quickstart), indent=1)
+    (tmp_path / "board.ts").write_text(
+        'import type { Dashboard } from "@grafana/schema";\n'
+        # The members of an enum of texts are no texts to TypeScript.
+        "type Plain<T> = T extends string ? `${T}`"
+        " : T extends object ? { [K in keyof T]: Plain<T[K]> } : T;\n"
+        f"export const board: Plain<Dashboard> = {board};\n"
+    )
+    check = ["--noEmit", "--strict", "--skipLibCheck", "--moduleResolution", "bundler"]
+    done = subprocess.run(
+        ["node_modules/.bin/tsc", *check, "--module", "esnext", "board.ts"],
+        cwd=tmp_path, check=False, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_two_runs_give_the_same_bytes(quickstart: Path) -> None:
+    assert call("dashboard", quickstart).stdout == call("dashboard", quickstart).stdout
+
+
+def test_an_import_replaces_the_one_before(quickstart: Path) -> None:
+    board, other = dashboard(quickstart), dashboard(quickstart, "--title", "This host")
+
+    assert board["uid"] == other["uid"]
+    assert (board["title"], other["title"]) == ("pollect: pollect", "This host")
+    ids = [panel["id"] for panel in board["panels"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_what_a_config_switches_off_has_no_panel(tmp_path: Path) -> None:
+    file = tmp_path / "config.yml"
+    text = (
+        "selfMetrics: false\n"
+        "writer: {type: Prometheus, port: 0}\n"
+        "executors:\n- collection: c\n  sources:\n"
+        "  - {type: DiskUsage, inodes: INODES}\n"
+        "  - {type: Pressure, metrics: {exclude: [ratio]}}\n"
+    )
+
+    def titles(inodes: str) -> list[str]:
+        file.write_text(text.replace("INODES", inodes))
+        return [panel["title"] for panel in dashboard(file)["panels"]]
+
+    assert titles("true") == [
+        *("c/DiskUsage", "DiskUsage", "inodes"),
+        *("c/Pressure", "seconds_total"),
+    ]
+    assert "inodes" not in titles("false")
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_every_unit_has_one_in_grafana(unit: str) -> None:
+    assert grafana_unit(unit)
+    assert grafana_unit(unit) != "none"
