@@ -7,7 +7,6 @@ whoever looks after a power cut. It is readable by its owner alone from the firs
 import errno
 import logging
 import os
-import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -56,7 +55,7 @@ def write_private(file: Path, content: bytes, *, durable: bool = True) -> None:
     wrote. Raises `OSError`; the file is then as it was.
     """
     file.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
-    new = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    new = file.with_name(f".{file.name}.{os.urandom(8).hex()}")
     descriptor = os.open(new, _WRITE_FLAGS, FILE_MODE)
     try:
         with open(descriptor, "wb") as opened:

@@ -1,0 +1,22 @@
+"""What every daemon imports, whatever its config says: megabytes that most have no use for."""
+
+import subprocess
+import sys
+
+import pytest
+
+#: With the resident memory that each brings along.
+HEAVY = {"_hashlib": "OpenSSL, 4 MB", "ssl": "OpenSSL, 6 MB", "asyncio": "10 MB", "sqlite3": "2 MB"}
+DAEMON = (
+    "pollect.cli.run, pollect.daemon.daemon, pollect.daemon.control, pollect.daemon.commands, "
+    "pollect_writers.prometheus.writer"
+)
+
+
+@pytest.mark.parametrize("module", HEAVY)
+def test_a_daemon_does_not_import_what_few_configs_need(module: str) -> None:
+    script = f"import sys, {DAEMON}\nprint({module!r} in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=50
+    )
+    assert done.stdout.strip() == "False", f"{module} ({HEAVY[module]})"
