@@ -74,5 +74,4 @@ def test_every_series_of_1x_exists_with_equal_names_and_labels(
         assert part in names
     assert "pollect_Process_the_test_process_load_percent" in names
     assert "python_info" in names
-
     check_that_none_is_missing(new_file, new_port, expected)

@@ -31,7 +31,7 @@ from tests.core.engine.rig import Gate, wait_until
 log = logging.getLogger("spool")
 NUMBER = Metric("number", help="Counts up.")
 #: Longer than anything takes that does not wait for the disk, shorter than the disk hangs.
-AT_ONCE_SECONDS = 1.0
+AT_ONCE_SECONDS = 5.0
 
 
 def numbers(*values: float) -> Batch:
