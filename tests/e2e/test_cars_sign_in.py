@@ -30,6 +30,6 @@ def test_sign_in_shows_the_car_and_the_daemon_goes_on_with_it(tmp_path: Path) ->
         assert f"{VIN}: {VIN}_0000.zip" in done.stdout
         assert "hush" not in done.stdout + done.stderr
 
-        after = call("probe", "-c", "config.yml", "MMI", folder=tmp_path)
+        after = call("probe", "--json", "-c", "config.yml", "MMI", folder=tmp_path)
         assert (after.returncode, "54321" in after.stdout) == (0, True), after.stderr
         assert group.sign_ins == 1

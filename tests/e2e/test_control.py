@@ -184,7 +184,16 @@ def test_a_daemon_that_was_killed_leaves_nothing_in_the_way(folder: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "line", [b"\n", b"status\n", b"[]\n", b'{"command": "stop"}\n', b'{"command": {}}\n', b"\xff\n"]
+    "line",
+    [
+        b"\n",
+        b"status\n",
+        b"[]\n",
+        b"[" * 30000 + b"\n",
+        b'{"command": "stop"}\n',
+        b'{"command": {}}\n',
+        b"\xff\n",
+    ],
 )
 def test_rubbish_on_the_socket_is_answered_and_harms_nothing(
     daemon, folder: Path, line: bytes

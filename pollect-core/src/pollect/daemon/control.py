@@ -7,7 +7,6 @@ use, and outlives no process.
 
 import contextlib
 import fcntl
-import json
 import logging
 import os
 import socket
@@ -148,9 +147,9 @@ class Control:
 
     def _answer(self, line: bytes) -> dict[str, object]:
         try:
-            request = json.loads(line)
+            request = msgspec.json.decode(line)
             command = self._commands[request["command"]]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             known = ", ".join(sorted(self._commands))
             return {"error": f"expected a command as JSON, one of: {known}"}
         try:
@@ -168,14 +167,14 @@ def ask(folder: Path, command: str, **request: object) -> Any:
     Raises `TargetUnavailable` when none runs there or it does not answer, and `PollectError` with
     what the daemon says against it.
     """
-    line = json.dumps({"command": command, **request}).encode() + b"\n"
+    line = msgspec.json.encode({"command": command, **request}) + b"\n"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(ANSWER_SECONDS)
         try:
             with _address(folder) as address:
                 connection.connect(address)
             connection.sendall(line)
-            answer = json.loads(_read_line(connection, most=None))
+            answer = msgspec.json.decode(_read_line(connection, most=None))
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise TargetUnavailable(
                 f"no pollect runs with the state folder {folder}: start it, or name its config "
