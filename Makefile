@@ -9,7 +9,7 @@ PARTS  ?=
 export PARTS
 
 .DEFAULT_GOAL := help
-.PHONY: help run test pythons bounds upgrade lint type bench attacks outages build image release services docs site catalogue firmware bpf clean setup fleet
+.PHONY: help run test pythons bounds upgrade lint type bench attacks outages build image release services docs site screenshot catalogue firmware bpf clean setup fleet
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -64,6 +64,9 @@ docs: $(VENV)/.tools ## Write docs/reference.md and the tables of sources from t
 
 site: $(VENV)/.tools ## Build the documentation as a site into .site/html
 	@$(BIN)/python -m tests.tools.site
+
+screenshot: $(VENV)/.tools ## Draw docs/page.png, the page of the quickstart, with Debian's chromium
+	@$(BIN)/python -m tests.tools.screenshot
 
 catalogue: $(VENV)/.tools ## Write what `pollect deps` knows of distributions that are not installed
 	@$(BIN)/python -m tests.tools.catalogue

@@ -36,8 +36,14 @@ class Scale(NamedTuple):
     divisor: float
     symbol: str
 
+    def tick(self, value: float) -> str:
+        """Return a round value of an axis, without digits that say nothing."""
+        return self._with_symbol(f"{value / self.divisor:.6g}")
+
     def format(self, value: float) -> str:
-        text = format_number(value / self.divisor)
+        return self._with_symbol(format_number(value / self.divisor))
+
+    def _with_symbol(self, text: str) -> str:
         return f"{text}{self.symbol if self.symbol in ('%', '°') else _behind(self.symbol)}"
 
 

@@ -18,7 +18,16 @@ from typing import Annotated, Self
 
 from msgspec import Meta
 
-from pollect.api import ConfigError, Metric, Sample, Seconds, Source, SourceConfig, SourceContext
+from pollect.api import (
+    ConfigError,
+    Headline,
+    Metric,
+    Sample,
+    Seconds,
+    Source,
+    SourceConfig,
+    SourceContext,
+)
 from pollect.support.connect import ROOM_SECONDS, IpProtocol
 from pollect_sources_network.icmp import Address, EchoSocket
 from pollect_sources_network.parallel import side_by_side
@@ -37,12 +46,14 @@ LOSS = Metric(
     help="Part of the requests without a reply, 0 to 1.",
     unit="ratio",
     labels=("host",),
+    headline=Headline("lost"),
 )
 RTT = Metric(
     "rtt_seconds",
     help="Round trip time in seconds, as min, mean and max over one probe.",
     unit="seconds",
     labels=("host", "stat"),
+    headline=Headline("round trip", {"stat": "mean"}),
 )
 JITTER = Metric(
     "jitter_seconds",

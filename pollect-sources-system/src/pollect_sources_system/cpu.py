@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from pollect.api import (
     BadResponse,
+    Headline,
     Kind,
     Metric,
     Sample,
@@ -42,12 +43,17 @@ USAGE = Metric(
     help="Share of the time since the last probe in which the CPU worked; 1 is all of it.",
     unit="ratio",
     labels=("cpu",),
+    headline=Headline("busy", {"cpu": "all"}),
 )
 MODE = Metric(
     "mode_ratio",
     help="Share of the time since the last probe by what the CPU did.",
     unit="ratio",
     labels=("cpu", "mode"),
+    headline=[
+        Headline("waiting for disks", {"cpu": "all", "mode": "iowait"}),
+        Headline("system", {"cpu": "all", "mode": "system"}),
+    ],
 )
 SECONDS = Metric(
     "seconds_total",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pollect.api import Kind, Metric, Panel, Sample
+from pollect.api import Headline, Kind, Metric, Panel, Sample
 from pollect.support.distinct import shorten_apart
 from pollect.support.filters import NameFilter
 from pollect.support.rates import Rates
@@ -34,6 +34,7 @@ def declare_counter(
             help=f"{what} per second.",
             unit=f"{unit}_per_second",
             labels=(label,),
+            headline=Headline(what.removeprefix("Bytes ")) if unit == "bytes" else (),
             panel=Panel(needs=needs),
         ),
         Metric(

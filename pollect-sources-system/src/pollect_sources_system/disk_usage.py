@@ -24,6 +24,7 @@ from msgspec import Meta
 from pollect.api import (
     Alert,
     ConfigError,
+    Headline,
     Metric,
     Panel,
     Sample,
@@ -62,7 +63,6 @@ SPACE = Metric(
     help="Space in bytes; `used` counts what is reserved for root as free, `free` does not.",
     unit="bytes",
     labels=("disk", "type"),
-    headline=True,
     alert=Alert(
         "DiskFull",
         "less than 5 % of the disk is free",
@@ -71,6 +71,7 @@ SPACE = Metric(
         labels={"type": "free"},
         share_of={"type": "total"},
     ),
+    headline=[Headline("free", {"type": "free"}), Headline("used", {"type": "used"})],
 )
 INODES = Metric(
     "inodes",

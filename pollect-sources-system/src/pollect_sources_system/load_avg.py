@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from pollect.api import (
     BadResponse,
+    Headline,
     Metric,
     NoData,
     Panel,
@@ -28,6 +29,11 @@ LOAD = Metric(
     help="Processes that run or wait to, averaged over 1 (short), 5 (mid) or 15 (long) minutes.",
     unit="processes",
     labels=("time",),
+    headline=[
+        Headline("1 min", {"time": "short"}),
+        Headline("5 min", {"time": "mid"}),
+        Headline("15 min", {"time": "long"}),
+    ],
 )
 LOAD_PER_CPU = Metric(
     "per_cpu",

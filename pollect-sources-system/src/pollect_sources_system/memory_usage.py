@@ -7,11 +7,18 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-from pollect.api import Metric, Sample, Source, SourceConfig, TargetUnavailable
+from pollect.api import Headline, Metric, Sample, Source, SourceConfig, TargetUnavailable
 from pollect_sources_system.load_psutil import load_psutil
 
 MEMORY = Metric(
-    help="Main memory in bytes, by what it is used for.", unit="bytes", labels=("type",)
+    help="Main memory in bytes, by what it is used for.",
+    unit="bytes",
+    labels=("type",),
+    headline=[
+        Headline("used", {"type": "used"}),
+        Headline("available", {"type": "available"}),
+        Headline("total", {"type": "total"}),
+    ],
 )
 
 #: Reported with `details`, where the system tells them.

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pollect.api import (
     Alert,
     BadResponse,
+    Headline,
     Kind,
     Metric,
     NoData,
@@ -32,7 +33,6 @@ RATIO = Metric(
     help="Share of the time that tasks waited, averaged over the window in seconds.",
     unit="ratio",
     labels=("resource", "kind", "window"),
-    headline=True,
     alert=[
         Alert(
             f"{resource.capitalize()}Pressure",
@@ -46,6 +46,10 @@ RATIO = Metric(
             ("memory", "full", 0.1, "all tasks wait for memory a tenth of the time"),
             ("io", "full", 0.5, "all tasks wait for disks half of the time"),
         )
+    ],
+    headline=[
+        Headline(resource, {"resource": resource, "kind": "some", "window": "60"})
+        for resource in RESOURCES
     ],
 )
 SECONDS = Metric(

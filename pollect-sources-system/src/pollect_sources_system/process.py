@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from pollect.api import (
     ConfigError,
+    Headline,
     Kind,
     Metric,
     Panel,
@@ -42,17 +43,25 @@ LOAD = Metric(
     help="CPU time since the last probe in percent of one CPU, user and system together.",
     unit="percent",
     labels=("pidx",),
+    headline=Headline("CPU"),
 )
 VIRTUAL_MEMORY = Metric(
     "virtual_memory", help="Virtual memory in bytes.", unit="bytes", labels=("pidx",)
 )
-COUNT = Metric("process_count", help="Processes that match.", unit="processes", labels=("pidx",))
+COUNT = Metric(
+    "process_count",
+    help="Processes that match.",
+    unit="processes",
+    labels=("pidx",),
+    headline=Headline("processes"),
+)
 
 RESIDENT_MEMORY = Metric(
     "resident_memory",
     help="Resident memory in bytes.",
     unit="bytes",
     labels=("pidx",),
+    headline=Headline("memory"),
     panel=Panel(needs=("details",)),
 )
 THREADS = Metric(

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from types import ModuleType
 
 from pollect.api import (
+    Headline,
     Kind,
     Metric,
     Sample,
@@ -23,9 +24,18 @@ from pollect_sources_system.load_psutil import load_psutil
 #: psutil takes every page of Linux for this many bytes; a Raspberry Pi 5 has larger ones.
 PSUTIL_PAGE_BYTES = 4096
 
-SWAP = Metric("bytes", help="Swap space in bytes, by state.", unit="bytes", labels=("type",))
+SWAP = Metric(
+    "bytes",
+    help="Swap space in bytes, by state.",
+    unit="bytes",
+    labels=("type",),
+    headline=[Headline("used", {"type": "used"}), Headline("free", {"type": "free"})],
+)
 IN_RATE = Metric(
-    "in_bytes_per_second", help="Bytes read back from swap per second.", unit="bytes_per_second"
+    "in_bytes_per_second",
+    help="Bytes read back from swap per second.",
+    unit="bytes_per_second",
+    headline=Headline("read back"),
 )
 OUT_RATE = Metric(
     "out_bytes_per_second", help="Bytes moved to swap per second.", unit="bytes_per_second"

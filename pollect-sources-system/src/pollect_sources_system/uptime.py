@@ -7,10 +7,23 @@ small files.
 from collections.abc import Iterable
 from types import ModuleType
 
-from pollect.api import BadResponse, Metric, Sample, Source, SourceConfig, TargetUnavailable
+from pollect.api import (
+    BadResponse,
+    Headline,
+    Metric,
+    Sample,
+    Source,
+    SourceConfig,
+    TargetUnavailable,
+)
 from pollect_sources_system.load_psutil import load_psutil
 
-UPTIME = Metric("seconds", help="Seconds since the system started.", unit="seconds")
+UPTIME = Metric(
+    "seconds",
+    help="Seconds since the system started.",
+    unit="seconds",
+    headline=Headline("running for"),
+)
 BOOT_TIME = Metric(
     "boot_time_seconds", help="When the system started, in seconds since 1970.", unit="seconds"
 )

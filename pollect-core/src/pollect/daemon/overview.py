@@ -328,7 +328,7 @@ def _words(metric: Metric) -> str:
 
 def _glance(title: str, line: Line, past: Past) -> Glance:
     unit = unit_of(line.metric, line.label_values)
-    return Glance(title=title, text=_text(line, past), value=line.last, unit=unit)
+    return Glance(title=title or "value", text=_text(line, past), value=line.last, unit=unit)
 
 
 def _text(line: Line, past: Past) -> str:

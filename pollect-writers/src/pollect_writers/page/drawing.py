@@ -100,7 +100,7 @@ def plot(curves: Sequence[Curve], scale: Scale, label: str) -> str:
         y = PLOT_TOP + area * (high - tick) / ((high - low) or 1)
         lines.append(
             f'<line class="grid" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text x="2" y="{y - 4:.1f}">{escaped(scale.format(tick))}</text>'
+            f'<text x="2" y="{y - 4:.1f}">{escaped(scale.tick(tick))}</text>'
         )
     for time in time_marks(start, end):
         x = 100 * (time - start) / ((end - start) or 1)
