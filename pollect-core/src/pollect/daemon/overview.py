@@ -4,6 +4,7 @@ import math
 import os
 import queue
 import socket
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from pollect import __version__
 from pollect.daemon.options import describe_options
 from pollect.engine.engine import Engine
-from pollect.engine.history import DOWN, NOTHING, TROUBLED, UP, Line, Past
+from pollect.engine.history import DOWN, NOTHING, POINTS, TROUBLED, UP, Line, Past
 from pollect.engine.plan import Plan, SourcePlan
 from pollect.errors import TargetUnavailable
 from pollect.hints import Headline
@@ -209,7 +210,7 @@ class Overview:
             interval=plan.interval,
             series=status.series,
             glance=[_glance(title, line, past) for title, line in lines],
-            curve=first and thinned(curve_of(first, past, now - window), GLANCE_POINTS),
+            curve=first and curve_of(first, past, now - window, GLANCE_POINTS),
             strip=_strip(cells, seconds),
         )
 
@@ -257,28 +258,22 @@ def window_seconds(interval: float) -> float:
     return max(WINDOW_SECONDS, WINDOW_PROBES * interval)
 
 
-def curve_of(line: Line, past: Past, since: float) -> Curve:
-    """Return the points of a series from `since` on."""
-    points = [
-        (round(time, 1), None if math.isnan(value) else _rounded(value))
-        for time, value in zip(past.times, line.points(past.times), strict=True)
-        if time >= since
-    ]
-    return Curve(times=[time for time, _ in points], values=[value for _, value in points])
-
-
-def thinned(curve: Curve, most: int) -> Curve:
-    """Return at most `most` points, each the mean of those it stands for."""
-    size = -(-len(curve.times) // most)
-    if size <= 1:
-        return curve
-    times: list[float] = []
-    values: list[float | None] = []
-    for start in range(0, len(curve.times), size):
-        some = [value for value in curve.values[start : start + size] if value is not None]
-        times.append(curve.times[min(start + size, len(curve.times)) - 1])
-        values.append(_rounded(sum(some) / len(some)) if some else None)
-    return Curve(times=times, values=values)
+def curve_of(line: Line, past: Past, since: float, most: int = POINTS) -> Curve:
+    """Return the points of a series from `since` on; at most `most`, each the mean of its part."""
+    first = bisect_left(past.times, since)
+    times, values = past.times[first:], line.points(past.times)[first:]
+    size = max(1, -(-len(times) // most))
+    ends: list[float] = []
+    means: list[float | None] = []
+    for start in range(0, len(times), size):
+        part = values[start : start + size]
+        total = sum(part)
+        if math.isnan(total):
+            part = [value for value in part if not math.isnan(value)]
+            total = sum(part)
+        ends.append(round(times[min(start + size, len(times)) - 1], 1))
+        means.append(_rounded(total / len(part)) if part else None)
+    return Curve(times=ends, values=means)
 
 
 def _telling(past: Past) -> list[tuple[str, Line]]:
