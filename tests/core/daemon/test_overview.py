@@ -1,5 +1,6 @@
 """What the page and `pollect status` are told of a running engine."""
 
+import math
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from pollect.api import Headline, Metric, Sample, Source, SourceConfig, TargetUnavailable
-from pollect.daemon.overview import Overview, thinned
+from pollect.daemon.overview import Overview, curve_of
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
+from pollect.engine.history import Line, Past
 from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
 from pollect.model import SourceId
 from pollect.plugin import SourceContext, Writer, WriterConfig, WriterContext
-from pollect.status import Curve
 from pollect.testing.waiting import wait_until
 
 SPACE = Metric(
@@ -149,10 +150,12 @@ def test_the_last_error_stays_with_its_time(overview: Overview) -> None:
 
 def test_many_points_become_few_that_stand_for_them() -> None:
     times = [float(n) for n in range(100)]
-    values = [None if n == 99 else float(n) for n in range(100)]
-    few = thinned(Curve(times=times, values=values), 30)
+    values = [math.nan if n == 99 else float(n) for n in range(100)]
+    line = Line(PLAIN, (), 98.0, values)
+    few = curve_of(line, Past(times, 99.0), since=0.0, most=30)
     assert len(few.times) == 25
     assert few.times[0] == 3.0
     assert few.values[0] == 1.5
     assert few.values[-1] == 97.0
-    assert thinned(Curve(times=[1.0], values=[None]), 30).values == [None]
+    late = curve_of(line, Past(times, 99.0), since=97.0)
+    assert (late.times, late.values) == ([97.0, 98.0, 99.0], [97.0, 98.0, None])
