@@ -26,7 +26,7 @@ MIDNIGHT = 1_699_920_000.0
 BLOCK_HOURS = 2
 #: What the last values live without new ones: 2.5 intervals, noticed at the next tick.
 FRESH_SECONDS = 30
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 40.0
 
 
 class Daemon:
