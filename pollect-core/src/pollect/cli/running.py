@@ -18,7 +18,7 @@ from pollect.errors import ConfigError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-#: Where the state of a service of the system is, see deploy/pollect.service.
+#: Where the state of a service of the system is, see `pollect unit`.
 SERVICE_FOLDER = Path("/var/lib/pollect")
 
 
