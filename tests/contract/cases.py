@@ -186,7 +186,11 @@ def local_traffic() -> Iterator[Mapping[str, Any]]:
 
 A_FAILURE_IS_A_VALUE = "reports `success` 0 instead"
 A_CHECK_REPORTS = dict.fromkeys(
-    ("target_absent", "target_silent", "target_talks_rubbish"), A_FAILURE_IS_A_VALUE
+    (
+        *("target_absent", "target_silent", "target_stalls"),
+        *("target_trickles", "target_talks_rubbish"),
+    ),
+    A_FAILURE_IS_A_VALUE,
 )
 
 SOURCES = [

@@ -4,6 +4,7 @@ import pytest
 
 from pollect.discovery.registry import Registry
 from pollect.testing import SOURCE_PROMISES, WRITER_PROMISES
+from pollect.testing.contract.sources import target_trickles
 from tests.contract.cases import SOURCES, WRITERS
 
 
@@ -18,7 +19,9 @@ def promises_to_check(cases, promises):
     ]
 
 
-@pytest.mark.parametrize(("case", "promise"), promises_to_check(SOURCES, SOURCE_PROMISES))
+@pytest.mark.parametrize(
+    ("case", "promise"), promises_to_check(SOURCES, (*SOURCE_PROMISES, target_trickles))
+)
 def test_source(case, promise) -> None:
     promise(case)
 

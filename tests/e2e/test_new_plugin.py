@@ -54,7 +54,7 @@ def test_a_new_plugin_is_installed_tested_listed_and_served(tmp_path) -> None:
     )
 
     tests = run(binaries / "python", "-m", "pytest", "-q", folder=tmp_path / "pollect-tide")
-    assert "16 passed" in tests
+    assert "17 passed" in tests
     assert "skipped" not in tests
 
     tests = run(binaries / "python", "-m", "pytest", "-q", folder=tmp_path / "pollect-jetty")

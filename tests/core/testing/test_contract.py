@@ -159,7 +159,13 @@ class UnmappedSource(TideSource):
 
 
 @pytest.mark.parametrize(
-    "promise", [sources.target_absent, sources.target_silent, sources.target_talks_rubbish]
+    "promise",
+    [
+        sources.target_absent,
+        sources.target_silent,
+        sources.target_stalls,
+        sources.target_talks_rubbish,
+    ],
 )
 def test_a_made_up_value_instead_of_an_error_is_found(promise) -> None:
     with pytest.raises(AssertionError, match="got values, expected"):

@@ -25,7 +25,14 @@ from pollect.testing.contract.promises import (
     unknown_options_are_refused,
 )
 from pollect.testing.contract.running import Running, expect_error, remembered_log
-from pollect.testing.contract.targets import Protocol, absent, rubbish, silent
+from pollect.testing.contract.targets import (
+    Protocol,
+    absent,
+    rubbish,
+    silent,
+    stalling,
+    trickling,
+)
 from pollect.testing.leaks import no_leaks
 
 Options: TypeAlias = Mapping[str, Any]
@@ -126,6 +133,26 @@ def target_silent(case: SourceCase) -> None:
         _check_failure(case, case.at_target(*place), TargetUnavailable, "a silent target")
 
 
+def target_stalls(case: SourceCase) -> None:
+    """A target that falls silent in the middle of an answer is a `ProbeError`, in time."""
+    if case.protocol == "udp":
+        return  # a datagram comes whole or not at all
+    with stalling(case.protocol) as place:
+        _check_failure(case, case.at_target(*place), ProbeError, "a target that stalls")
+
+
+def target_trickles(case: SourceCase) -> None:
+    """A target that sends a byte now and then is a `ProbeError`, in time.
+
+    Not among `SOURCE_PROMISES`: libraries that limit single reads only cannot keep it, and the
+    engine's deadline is there for them.
+    """
+    if case.protocol == "udp":
+        return
+    with trickling(case.protocol) as place:
+        _check_failure(case, case.at_target(*place), ProbeError, "a target that trickles")
+
+
 def target_talks_rubbish(case: SourceCase) -> None:
     """A target that makes no sense is a `ProbeError`, a strange page by HTTP a `BadResponse`."""
     expected = BadResponse if case.protocol == "http" else ProbeError
@@ -184,6 +211,7 @@ SOURCE_PROMISES: tuple[Promise, ...] = exemptible(
     samples_are_declared,
     target_absent,
     target_silent,
+    target_stalls,
     target_talks_rubbish,
     close_leaves_nothing,
     secrets_stay_hidden,
