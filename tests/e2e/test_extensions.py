@@ -147,10 +147,10 @@ def test_plugins_know_the_extensions_of_a_config(tmp_path: Path) -> None:
         " {type: extensions.Tide}, {type: extensions.Crab}]}]\nwriter: {type: DryRun}\n"
     )
     listed = call("plugins", "list", "-c", config).stdout
-    rows = [line.split(maxsplit=3) for line in listed.splitlines()]
+    rows = [line.split()[:4] for line in listed.splitlines()]
     assert ["extensions.Gull", "source", str(folder / "Gull.py"), "ready"] in rows
     assert ["extensions.Tide", "source", str(folder / "TideSource.py"), "ready"] in rows
-    assert re.search(r"^extensions\.Crab +source +an extension +broken: unknown", listed, re.M)
+    assert re.search(r"^extensions\.Crab +source +an extension +broken", listed, re.M)
     assert "extensions." not in call("plugins", "list", folder=tmp_path).stdout
 
     shown = call("plugins", "show", "extensions.Gull", "-c", config)
