@@ -187,7 +187,7 @@ def test_mistake_on_the_command_line_is_named(
 def test_mistake_that_only_the_source_finds_is_named_by_its_option() -> None:
     done = call("probe", "Process", "procRegex=[")
     assert done.returncode == 2
-    assert done.stderr.startswith("procRegex: '[' is no regular expression")
+    assert done.stderr.startswith("procRegex: '[' is not a regular expression")
 
 
 def test_a_source_in_trouble_shows_its_values_and_what_is_wrong(
