@@ -36,7 +36,7 @@ _BACKLOG = 16
 #: Bytes that the address of a Unix socket may have.
 _LONGEST_ADDRESS = 100
 
-#: Answers one command; what it raises of `PollectError` is told to the client.
+#: Answers one command; a `PollectError` it raises is sent to the client.
 Command = Callable[[Mapping[str, Any]], object]
 
 
