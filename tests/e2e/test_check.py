@@ -339,6 +339,7 @@ def test_json_has_the_place_and_the_cure_of_every_mistake(tmp_path: Path) -> Non
                 "problem": "unknown source type 'Dumy'",
                 "hint": "did you mean 'Dummy'?",
                 "missing": True,
+                "warning": False,
             }
         ],
     }

@@ -7,6 +7,8 @@ import pytest
 
 from tests.e2e.command import call
 
+#: As published: the set is not closed.
+INVALID_PATTERN = "sd[a-z}+$"
 SAMPLE = {
     "tickTime": 10,
     "writer": {"type": "Prometheus", "port": 9001},
@@ -64,9 +66,14 @@ SAMPLE = {
                     "type": "SmartCtl",
                     "tickTime": 60,
                     "attributes": ["Temperature_Celsius", "Reallocated_Sector_Ct"],
-                    "devices": ["sd[a-z]+$"],
+                    "devices": [INVALID_PATTERN],
                 },
-                {"type": "Sensors", "tickTime": 60, "include": ["coretemp-isa-0000"]},
+                {
+                    "type": "Sensors",
+                    "tickTime": 60,
+                    "include": ["coretemp-isa-0000"],
+                    "exclude": [],
+                },
                 {"type": "Bind", "url": "http://192.0.2.10:8053", "views": ["_default"]},
                 {"type": "Plex", "url": "http://192.0.2.10:32400"},
                 {"type": "MMI", "credentials": "mmiCreds.json", "vin": ""},
@@ -98,20 +105,61 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_sample_is_right_as_it_stands(folder: Path) -> None:
+def test_sample_passes_with_its_only_mistake_as_a_warning(folder: Path) -> None:
+    """The pattern of drives in the public sample is invalid; 1.x does not start with it."""
     done = call("check", "pollect.json", folder=folder)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stdout.startswith("no mistakes in pollect.json: 17 sources in 3 executors")
+    (warning,) = done.stderr.splitlines()
+    line = 1 + (folder / "pollect.json").read_text().partition(INVALID_PATTERN)[0].count("\n")
+    assert warning.startswith(f"warning: pollect.json:{line}:")
+    assert "executors[2].sources[6].devices[0]: 'sd[a-z}+$' is not a regular expression" in warning
+    assert warning.endswith("(write for example `sd[a-z]$`)")
 
 
-def test_its_only_mistake_is_found(folder: Path) -> None:
-    """The pattern of drives in the public sample is not valid; it stops 1.x when it starts."""
-    text = (folder / "pollect.json").read_text().replace("sd[a-z]+$", "sd[a-z}+$")
+def test_programs_see_the_warning_beside_a_config_that_is_right(folder: Path) -> None:
+    done = call("check", "--json", "pollect.json", folder=folder)
+    found = json.loads(done.stdout)
+    assert (done.returncode, done.stderr, found["ok"]) == (0, "", True)
+    (problem,) = found["problems"]
+    assert (problem["key"], problem["warning"]) == ("executors[2].sources[6].devices[0]", True)
+
+
+def test_warning_stands_beside_mistakes_and_does_not_count(folder: Path) -> None:
+    """What only a package is missing for ends with 3; a warning makes no 2 of it."""
+    text = (folder / "pollect.json").read_text().replace('"LoadAvg"', '"LoadAvgs"')
     (folder / "pollect.json").write_text(text)
     done = call("check", "pollect.json", folder=folder)
-    assert done.returncode == 2
-    (complaint,) = done.stderr.splitlines()
-    assert "devices[0]" in complaint
-    assert "regular expression" in complaint
+    assert done.returncode == 3
+    unknown, warning = done.stderr.splitlines()
+    assert "did you mean 'LoadAvg'?" in unknown
+    assert "is not a regular expression" in warning
+
+
+def test_invalid_pattern_costs_no_other_source_at_run_time(tmp_path: Path) -> None:
+    """Only the source without a usable pattern is down, with the words of `check`."""
+    command = tmp_path / "smartctl"
+    command.write_text('#!/bin/sh\necho \'{"smartctl": {}, "temperature": {"current": 31}}\'\n')
+    command.chmod(0o700)
+    sections: list[dict[str, object]] = [
+        {"type": "SmartCtl", "name": "old", "devices": [INVALID_PATTERN]},
+        {"type": "SmartCtl", "name": "new", "devices": ["null$", "(x"]},
+    ]
+    config = {
+        "writers": [{"type": "DryRun"}],
+        "executors": [
+            {
+                "collection": "house",
+                "sources": [{**section, "command": str(command)} for section in sections],
+            }
+        ]
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    done = call("probe", "-c", "config.json", folder=tmp_path)
+    assert done.returncode == 1
+    assert "SmartCtl_new_temperature" in done.stdout
+    assert "devices[0]: 'sd[a-z}+$' is not a regular expression" in done.stdout + done.stderr
+    assert "devices[1]: '(x' is not a regular expression" in done.stdout + done.stderr
 
 
 def test_all_six_distributions_are_named(folder: Path) -> None:

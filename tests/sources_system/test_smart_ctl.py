@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pollect.api import BadResponse, ConfigError, MissingDependency, NoData, TargetUnavailable
+from pollect.api import BadResponse, MissingDependency, NoData, TargetUnavailable
 from pollect.plugin import Roots
 from pollect.testing import FakeClock, build_source
 from pollect_sources_system.smart_ctl.payload import parse_raw_value, parse_report
@@ -424,10 +424,24 @@ def test_model_and_serial_number_are_reported_on_request(drives: FakeDrives) -> 
     assert ratings["threshold", "A", "sda"] == 10
 
 
-def test_bad_regular_expression_is_told_with_its_place() -> None:
-    with pytest.raises(ConfigError, match="is not a regular expression") as caught:
-        build_source({"devices": ["nvme", "sd[a-z}+$"]}, SmartCtlSource)
-    assert caught.value.key == "devices[1]"
+def test_pattern_that_is_invalid_costs_itself_only(drives: FakeDrives) -> None:
+    drives.add("sda", ata(("A", "1")))
+    source = drives.open(devices=["sda", "sd[a-z}+$"])
+    (warning,) = source.config_warnings
+    assert warning.key == "devices[1]"
+    assert warning.problem.startswith("'sd[a-z}+$' is not a regular expression: ")
+    assert warning.hint == "write for example `sd[a-z]$`"
+    assert read(source)[None, "A", "sda"] == 1
+    assert source.troubles.texts() == (str(warning),)
+
+
+def test_invalid_patterns_alone_never_lead_to_other_drives(drives: FakeDrives) -> None:
+    drives.answer("scan", {"smartctl": {"exit_status": 0}, "devices": [{"name": "/dev/sda"}]})
+    drives.add("sda", ata(("A", "1")))
+    source = drives.open(devices=["sd[a-z}+$", "(nvme"])
+    with pytest.raises(TargetUnavailable) as caught:
+        source.probe()
+    assert str(caught.value) == "; ".join(map(str, source.config_warnings))
 
 
 def test_missing_program_is_told_with_its_package() -> None:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, Self, T
 import msgspec
 from msgspec import Meta
 
-from pollect.errors import PluginLoadError, describe
+from pollect.errors import ConfigError, PluginLoadError, describe
 from pollect.model import Batch, Metric, Sample, SourceId, SourceStatus, WriterStatus
 from pollect.needs import Needs
 from pollect.status import SourceDetail, Status
@@ -351,6 +351,9 @@ class Source(Generic[SourceConfigT]):
         self.log = logging.getLogger(str(context.id))
         #: Which parts of what the source checks fail now: part of the result of every probe.
         self.troubles = Troubles(self.log)
+        #: What the source runs with although a part of it cannot work: `check` prints it as a
+        #: warning. For options whose values earlier versions accepted; everything else is raised.
+        self.config_warnings: list[ConfigError] = []
 
     def listens_on(self) -> Sequence[tuple[str, int]]:
         """Return the TCP addresses and ports it opens, so that `check` finds two with the same.

@@ -3,8 +3,7 @@
 import json
 import sys
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -38,21 +37,28 @@ def check(session: Session, config_name: str, as_json: bool) -> int:
     """
     session.start_command_log()
     try:
-        summary = _check(config_name)
+        summary, warnings = _check(config_name)
     except ConfigError as error:
         if not as_json:
             raise
-        print(json.dumps(_as_json(error), indent=2, ensure_ascii=False))
+        problems = error.problems if isinstance(error, InvalidConfig) else (error,)
+        warnings = error.warnings if isinstance(error, InvalidConfig) else ()
+        _print_json(None, problems, warnings)
         return exit_code(error)
     if as_json:
-        print(json.dumps({"ok": True, "summary": summary, "problems": []}, indent=2))
-    else:
-        print(f"no mistakes in {summary}")
+        _print_json(summary, warnings, warnings)
+        return 0
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"no mistakes in {summary}")
     return 0
 
 
-def _check(config_name: str) -> str:
-    """Return what a config without mistakes describes; raises `ConfigError`."""
+def _check(config_name: str) -> tuple[str, Sequence[ConfigError]]:
+    """Return what a config without mistakes describes, and what cannot work in it all the same.
+
+    Raises `ConfigError`.
+    """
     file = find_config(config_name)
     registry = Registry(extension_paths=extension_paths(file))
     for problem in registry.problems:
@@ -60,6 +66,7 @@ def _check(config_name: str) -> str:
     config, problems = read_sound(file, registry)
     found = problems.errors + problems.warnings
     summary = ""
+    warnings: Sequence[ConfigError] = ()
     if config is not None:
         found += _missing_programs(config, registry)
         try:
@@ -68,19 +75,22 @@ def _check(config_name: str) -> str:
             found += error.problems
         try:
             plan = assemble(config, registry, clock=SystemClock(), stopping=threading.Event())
-            summary = describe_plan(plan, file)
+            summary, warnings = describe_plan(plan, file), plan.warnings
         except InvalidConfig as error:
-            found += error.problems
+            found += [problem for problem in error.problems if problem not in error.warnings]
+            warnings = error.warnings
     if found:
-        raise InvalidConfig(problems.sort(found))
-    return summary
+        raise InvalidConfig(problems.sort([*found, *warnings]), warnings=warnings)
+    return summary, problems.sort(warnings)
 
 
-def _as_json(error: ConfigError) -> dict[str, Any]:
-    problems = error.problems if isinstance(error, InvalidConfig) else (error,)
-    return {
-        "ok": False,
-        "summary": None,
+def _print_json(
+    summary: str | None, problems: Sequence[ConfigError], warnings: Sequence[ConfigError]
+) -> None:
+    """Print the outcome for programs; without a summary the config has mistakes."""
+    result = {
+        "ok": summary is not None,
+        "summary": summary,
         "problems": [
             {
                 "file": str(problem.file) if problem.file else None,
@@ -90,10 +100,12 @@ def _as_json(error: ConfigError) -> dict[str, Any]:
                 "problem": problem.problem,
                 "hint": problem.hint or None,
                 "missing": isinstance(problem.__cause__, PluginError),
+                "warning": problem in warnings,
             }
             for problem in problems
         ],
     }
+    print(json.dumps(result, indent=2, ensure_ascii=False))
 
 
 def _missing_programs(config: Config, registry: Registry) -> Iterator[ConfigError]:

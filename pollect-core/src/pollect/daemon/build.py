@@ -98,7 +98,7 @@ def assemble(
     executors = [builder.executor(section) for section in config.executors]
     builder.check_fleet()
     if builder.refused:
-        raise InvalidConfig(builder.refused)
+        raise InvalidConfig([*builder.refused, *builder.warnings], warnings=builder.warnings)
     return Plan(
         executors=executors,
         tick_time=config.tick_time,
@@ -106,6 +106,7 @@ def assemble(
         history=config.history,
         shutdown_timeout=config.shutdown_timeout,
         filters=_filters(config, registry),
+        warnings=builder.warnings,
         stopping=stopping,
         ready=builder.ready,
     )
@@ -124,6 +125,7 @@ class _Builder:
         board: Board,
     ) -> None:
         self.refused: list[ConfigError] = []
+        self.warnings: list[ConfigError] = []
         self.ready = previous.ready if previous else threading.Event()
         self._config = config
         self._registry = registry
@@ -188,6 +190,7 @@ class _Builder:
         if source is None:
             return None
         self._note_ports(source, section.path)
+        self.warnings += self._located(getattr(source, "config_warnings", ()), section.path)
         rules = LabelRules(drop=config.drop_labels, rename=config.rename_labels)
         labels = {**self._config.labels, **executor.labels, **config.labels}
         keep_stale, spec = config.keep_stale, self._spec(config.type)
@@ -301,7 +304,10 @@ class _Builder:
         return None
 
     def _refuse(self, path: str, problems: Sequence[ConfigError]) -> None:
-        self.refused += [self._document.located(problem, path) for problem in problems]
+        self.refused += self._located(problems, path)
+
+    def _located(self, problems: Sequence[ConfigError], path: str) -> list[ConfigError]:
+        return [self._document.located(problem, path) for problem in problems]
 
     @functools.cached_property
     def _document(self) -> Document:

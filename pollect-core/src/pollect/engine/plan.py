@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from pollect.engine.shaping import LabelRules
+from pollect.errors import ConfigError
 from pollect.model import Batch, SourceId
 from pollect.plugin import MAX_SERIES, MetricFilter, Source, Writer
 
@@ -103,6 +104,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     #: Seconds that stopping may take to hand over what is buffered.
     shutdown_timeout: float = 10.0
     filters: Sequence[Callable[[Batch], Batch | None]] = ()
+    #: What sources run with although a part of it cannot work, each at its place in the config.
+    warnings: Sequence[ConfigError] = ()
     #: Set by the engine when it stops, shared with the contexts of sources and writers.
     stopping: threading.Event = msgspec.field(default_factory=threading.Event)
     #: Set by the engine when every source was probed once, shared with the contexts of writers.

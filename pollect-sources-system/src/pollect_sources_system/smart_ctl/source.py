@@ -209,9 +209,14 @@ class SmartCtlSource(Source[SmartCtlConfig]):
             try:
                 self._patterns.append(re.compile(entry))
             except re.error as error:
-                raise ConfigError(
-                    f"{entry!r} is not a regular expression: {error}", key=f"devices[{position}]"
-                ) from error
+                # The sample config of 1.x has one: it must not keep all other sources away.
+                self.config_warnings.append(
+                    ConfigError(
+                        f"{entry!r} is not a regular expression: {error}",
+                        key=f"devices[{position}]",
+                        hint="write for example `sd[a-z]$`",
+                    )
+                )
         self._command = Command(SMARTCTL, config.command, stopping=context.stopping)
         self._last: dict[str, list[Sample]] = {}
 
@@ -241,17 +246,20 @@ class SmartCtlSource(Source[SmartCtlConfig]):
                 continue
             self.troubles.works(drive.label)
             read += 1
+        for warning in self.config_warnings:
+            self.troubles.failed(warning.key, f"{warning.problem} ({warning.hint})")
         labels = {drive.label for drive in drives}
-        self.troubles.keep(labels | {_values_of(label) for label in labels})
+        patterns = {warning.key for warning in self.config_warnings}
+        self.troubles.keep(labels | {_values_of(label) for label in labels} | patterns)
         self._last = {label: last for label, last in self._last.items() if label in labels}
-        if drives and not read:
+        if not read and (drives or patterns):
             raise TargetUnavailable(str(self.troubles))
         if not drives:
             raise NoData("no drive found", withdraw=True)
         return samples
 
     def _find_drives(self) -> list[Drive]:
-        if not self._named and not self._patterns:
+        if not self.config.devices:
             scanned = parse_scan(self._command.run("--scan", "--json").stdout)
             drives = [_make_drive(device.name, device.type) for device in scanned]
         else:
