@@ -152,7 +152,7 @@ def test_invalid_pattern_costs_no_other_source_at_run_time(tmp_path: Path) -> No
                 "collection": "house",
                 "sources": [{**section, "command": str(command)} for section in sections],
             }
-        ]
+        ],
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
     done = call("probe", "-c", "config.json", folder=tmp_path)
