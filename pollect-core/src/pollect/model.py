@@ -27,6 +27,17 @@ def valid_text(text: str) -> str:
     return text if text.isascii() else _LONE_SURROGATES.sub(REPLACEMENT, text)
 
 
+def _valid_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names that differ as text that can be encoded, which differs as well."""
+    texts = tuple(map(valid_text, names))
+    if len(set(texts)) == len(texts):
+        return texts
+    # A label that is there twice makes a whole scrape invalid.
+    return tuple(
+        f"{text}_{index}" if text in texts[:index] else text for index, text in enumerate(texts)
+    )
+
+
 class Kind(enum.Enum):
     """How the values of a metric move."""
 
@@ -91,7 +102,7 @@ class Metric:
         put(self, "help", valid_text(help))
         put(self, "unit", valid_text(unit))
         put(self, "kind", kind)
-        put(self, "labels", tuple(map(valid_text, labels)))
+        put(self, "labels", _valid_names(labels))
         put(self, "headline", headlines)
         put(self, "panel", panel)
         put(self, "alerts", alerts)

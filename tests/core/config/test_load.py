@@ -93,6 +93,34 @@ def test_each_invalid_config_has_its_message() -> None:
     assert messages == {file.stem for file in INVALID}
 
 
+@pytest.mark.parametrize(
+    ("collection", "source", "place"),
+    [
+        ("caf\ud800", {"host": "h"}, ".collection"),
+        ("c", {"host": "h", "name": "caf\udce9"}, ".sources[0].name"),
+        ("c", {"host": "caf\ud83d"}, ".sources[0].host"),
+        ("c", {"host": "h", "labels": {"room": "caf\udce9"}}, ".sources[0].labels.room"),
+    ],
+)
+def test_half_a_surrogate_pair_is_refused_at_its_place(
+    tmp_path: Path, collection: str, source: dict[str, object], place: str
+) -> None:
+    executor = {"collection": collection, "sources": [{"type": "Gauge", **source}]}
+    text = json.dumps({"writer": {"type": "Listen"}, "executors": [executor]})
+    with pytest.raises(InvalidConfig) as caught:
+        load(tmp_path, text, "config.json")
+    (problem,) = caught.value.problems
+    assert (problem.key, problem.problem) == (f"executors[0]{place}", "is not valid Unicode")
+
+
+def test_bytes_of_a_variable_may_name_a_file_but_no_series(tmp_path: Path) -> None:
+    """A mount point need not be UTF-8; what is part of the name of a series must be."""
+    text = MINIMAL.replace("host: h", 'host: "/media/${DISK}", name: "${DISK}"')
+    with pytest.raises(InvalidConfig) as caught:
+        load(tmp_path, text, DISK="caf\udce9")
+    assert [error.key for error in caught.value.problems] == ["executors[0].sources[0].name"]
+
+
 @pytest.mark.parametrize("name", ["config.yml", "config.yaml", "config.json", "config"])
 def test_both_formats_give_the_same_config(tmp_path: Path, name: str) -> None:
     yaml = MINIMAL if name != "config.json" else (

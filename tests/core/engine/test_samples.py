@@ -81,6 +81,34 @@ def test_label_values_are_valid_unicode_and_cost_nothing_else(given: str, expect
         "".join(sample.label_values).encode()
 
 
+def texts(normalizer: Normalizer, *labels: str) -> list[str]:
+    samples = normalizer.clean([LABELLED.sample(1, label) for label in labels])
+    return [label for sample in samples for label in sample.label_values]
+
+
+def test_label_values_that_differ_in_what_is_no_text_stay_two_series() -> None:
+    normalizer = Normalizer((), MetricFilter(), logging.getLogger("test"))
+    given = ["caf\udce9", "caf\udce8", "caf\udce8\udcff", "caf\ud83d", "caf\ufffd", "caf\udce9"]
+    expected = ["caf\ufffd", "caf\ufffd_e8", "caf\ufffd_e8ff", "caf\ufffd_d83d", "caf\ufffd_2"]
+    assert texts(normalizer, *given) == [*expected, "caf\ufffd"]
+    # What became of a text does not depend on the order in which later probes find them.
+    assert texts(normalizer, *given[4::-1]) == expected[::-1]
+
+
+def test_text_that_really_has_the_replacement_character_keeps_it() -> None:
+    normalizer = Normalizer((), MetricFilter(), logging.getLogger("test"))
+    assert texts(normalizer, "a\ufffd", "a\udce9") == ["a\ufffd", "a\ufffd_e9"]
+
+
+def test_names_of_values_that_differ_in_what_is_no_text_stay_two() -> None:
+    found = clean(dict.fromkeys(("caf\udce9", "caf\udce8"), 1))
+    assert [sample.metric.name for sample in found] == ["caf\ufffd", "caf\ufffd_e8"]
+
+
+def test_label_names_that_differ_in_what_is_no_text_stay_two() -> None:
+    assert Metric("x", labels=("a\udce9", "a\udce8")).labels == ("a\ufffd", "a\ufffd_1")
+
+
 def test_names_that_a_device_chose_are_valid_unicode() -> None:
     metric = Metric("caf\udce9", help="\udce9", unit="\udce9", labels=("\udce9",))
     assert (metric.name, metric.help, metric.unit, metric.labels) == (

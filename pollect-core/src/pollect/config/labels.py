@@ -1,10 +1,12 @@
-"""Static labels of a config: what is not a label, and what would hide behind another one."""
+"""Names and static labels of a config: what is no name, and what hides behind another one."""
 
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pollect.config.document import join_path
 from pollect.config.problems import Problems
+from pollect.config.sections import NO_TEXT
 from pollect.errors import ConfigError
 from pollect.model import valid_text
 from pollect.plugin import Source
@@ -21,8 +23,16 @@ def check_labels(problems: Problems, path: str, labels: Mapping[str, str]) -> No
     for name, value in labels.items():
         if not name.strip():
             problems.refuse(path, ConfigError(f"the label {value!r} has no name"))
-        elif valid_text(name) != name or valid_text(value) != value:
+        elif valid_text(name) != name:
             problems.refuse(path, ConfigError(f"the label {name!a} is not valid Unicode"))
+        else:
+            check_name(problems, join_path(path, name), value)
+
+
+def check_name(problems: Problems, path: str, name: str | None) -> None:
+    """Refuse a part of what values are called that is not text: bytes of a variable."""
+    if name is not None and valid_text(name) != name:
+        problems.refuse(path, ConfigError(NO_TEXT))
 
 
 def warn_of_hidden_labels(

@@ -16,7 +16,7 @@ from msgspec import Meta
 from pollect.config.document import Document, join_path
 from pollect.config.environment import Environment, Unset, fill_data, unset_texts
 from pollect.config.fleet import FleetOptions
-from pollect.config.labels import check_labels, warn_of_hidden_labels
+from pollect.config.labels import check_labels, check_name, warn_of_hidden_labels
 from pollect.config.plausible import check_label_rules, check_source, check_threads
 from pollect.config.problems import Problems
 from pollect.config.roots import RootsOptions, choose_roots
@@ -330,6 +330,8 @@ class _FrameReader:
             self._problems.warn(join_path(path, "sources"), ConfigError("an empty list"))
         if own is None:  # its sources can be judged all the same
             own = ExecutorOptions(collection=path)
+        else:
+            check_name(self._problems, join_path(path, "collection"), own.collection)
         if own.threads is not None:
             check_threads(self._problems, join_path(path, "threads"), own.threads)
         ticks = own.tick_time or 0.0
@@ -350,6 +352,7 @@ class _FrameReader:
         config = self.sections.read(found.config_type, entry, path)
         if config is None or not usable:
             return None
+        check_name(self._problems, join_path(path, "name"), config.name)
         check_source(self._problems, path, config, found)
         return SourceSection(config, found, path)
 

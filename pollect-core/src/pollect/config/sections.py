@@ -6,6 +6,7 @@ texts, and an option left empty counts as not given.
 """
 
 import functools
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -26,6 +27,11 @@ from pollect.config.words import (
     item_types,
 )
 from pollect.errors import ConfigError, InvalidConfig, PluginLoadError, describe
+
+#: Half of a surrogate pair, as JSON can have it. Bytes that are not UTF-8 are in the range that is
+#: left out here: the name of a file, in a variable, may have some.
+_NO_TEXT = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+NO_TEXT = "is not valid Unicode"
 
 ConfigT = TypeVar("ConfigT", bound=msgspec.Struct)
 
@@ -149,7 +155,11 @@ class SectionReader:
         if isinstance(chosen, inspect.AnyType):
             return self._anything(value, path)
         converted = convert_scalar(chosen, value, self._texts.get(path))
-        return self._unexpected(chosen, value, path) if converted is WRONG else converted
+        if converted is WRONG:
+            return self._unexpected(chosen, value, path)
+        if isinstance(converted, str) and not converted.isascii() and _NO_TEXT.search(converted):
+            return self._refuse(path, NO_TEXT)
+        return converted
 
     def _choose(self, candidates: Sequence[Type], value: Any, path: str) -> Type | None:
         """Return the member of a union that `value` is meant to be, None if there is none."""

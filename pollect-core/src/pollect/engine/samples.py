@@ -14,12 +14,14 @@ from numbers import Real
 from typing import Any
 
 from pollect.engine.shaping import LabelRules, SeriesLimit, Shaper
-from pollect.model import Metric, Sample, valid_text
+from pollect.model import REPLACEMENT, Metric, Sample, valid_text
 from pollect.plugin import MetricFilter, ProbeValue
 
 #: The largest number a writer can take; integers may be larger.
 LARGEST = sys.float_info.max
 _NO_RULES = LabelRules()
+#: Texts with something in them that is not text, remembered at most.
+MOST_TEXTS = 10_000
 #: What a warning of two equal series is remembered as.
 TWINS = "twins"
 #: Iterable, but never what a probe means to return.
@@ -45,6 +47,8 @@ class Normalizer:
         self.limit = SeriesLimit(max_series, log)
         self._log = log
         self._complained: set[tuple[str | None, str]] = set()
+        self._label_texts = DistinctTexts()
+        self._names = DistinctTexts()
         #: How many samples there were when they were last searched for twins.
         self._searched = 0
 
@@ -65,7 +69,7 @@ class Normalizer:
                 if (
                     well_formed
                     and len(labels) == len(metric.labels)
-                    and ((text := "".join(labels)).isascii() or valid_text(text) == text)
+                    and ((text := "".join(labels)).isascii() or is_whole(text))
                 ):
                     keep(sample)
                     continue
@@ -119,7 +123,8 @@ class Normalizer:
     def _metric(self, name: str | None) -> Metric:
         metric = self._declared.get(name)
         if metric is None:
-            metric = self._declared[name] = Metric(name)
+            text = name if name is None else self._names.valid(name)
+            metric = self._declared[name] = Metric(text)
         return metric
 
     def _repair(self, sample: object) -> Sample | None:
@@ -143,7 +148,8 @@ class Normalizer:
         if not -LARGEST <= value <= LARGEST:
             self._complain(metric.name, f"expected a finite number, got {value}")
             return None
-        return Sample(metric, value, tuple(map(label_text, labels)), time)
+        texts = (self._label_texts.valid(label_text(label)) for label in labels)
+        return Sample(metric, value, tuple(texts), time)
 
     def _complain(self, name: str | None, problem: str) -> None:
         known = (name, problem) in self._complained
@@ -171,4 +177,49 @@ def label_text(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return valid_text(str(value))
+    return str(value)
+
+
+def is_whole(text: str) -> bool:
+    """Whether text is valid Unicode, and has nothing in it that stands for what was not."""
+    return REPLACEMENT not in text and valid_text(text) == text
+
+
+class DistinctTexts:
+    """Makes text valid, and keeps apart what differs only in bytes that are no text.
+
+    The first gets `caf\N{REPLACEMENT CHARACTER}`, one that would look the same the bytes behind it:
+    `caf\N{REPLACEMENT CHARACTER}_e8`. What a text became it stays.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+        self._owners: dict[str, str] = {}
+
+    def valid(self, original: str) -> str:
+        """Return valid text for `original`, which no other text gets."""
+        known = self._texts.get(original)
+        if known is not None:
+            return known
+        text = first = valid_text(original)
+        if REPLACEMENT not in first:
+            return first
+        if len(self._texts) >= MOST_TEXTS:
+            self._texts.clear()
+            self._owners.clear()
+        number = 0
+        while self._owners.setdefault(text, original) != original:
+            number += 1
+            parts = [first, _lost(original), str(number) if number > 1 else ""]
+            text = "_".join(filter(None, parts))
+        self._texts[original] = text
+        return text
+
+
+def _lost(text: str) -> str:
+    """Return what is not valid in a text: bytes as hex digits, of JSON the code units."""
+    codes = (ord(character) for character in text if "\ud800" <= character <= "\udfff")
+    # Python maps the bytes 0x80 to 0xff that are not UTF-8 to U+DC80 to U+DCFF.
+    return "".join(
+        f"{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"{code:x}" for code in codes
+    )
