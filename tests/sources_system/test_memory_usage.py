@@ -1,9 +1,10 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
-from pollect.api import Roots
+from pollect.api import BadResponse, Roots
 from pollect.testing import build_source
 from pollect_sources_system.memory_usage import MemoryUsageSource, used_bytes
 from tests.sources_system.node_exporter import NodeExporter
@@ -34,6 +35,30 @@ def test_details_add_the_finer_divisions(recorded_proc: Path) -> None:
     assert found[None, "free"] == 230883328
     assert found[None, "buffers"] == 22568960
     assert {label for _, label in found} >= {"shared", "slab", "active", "inactive"}
+
+
+def test_container_has_no_more_available_than_it_has(tmp_path: Path) -> None:
+    (tmp_path / "meminfo").write_text(
+        "MemTotal: 100 kB\nMemFree: 40 kB\nMemAvailable: 5000 kB\nBuffers: 0 kB\nCached: 20 kB\n"
+    )
+    found = probe(Roots(proc=tmp_path), details=True)
+    assert found[None, "available"] == found[None, "free"] == 40 * 1024
+    assert (None, "slab") not in found
+
+
+def test_this_host_has_what_psutil_says() -> None:
+    found, theirs = probe(details=True), psutil.virtual_memory()
+    assert found[None, "total"] == theirs.total
+    for label in ("available", "cached", "free", "buffers", "shared", "slab", "active", "inactive"):
+        expected = getattr(theirs, label)
+        assert found[None, label] == pytest.approx(expected, abs=DRIFT_BYTES), label
+
+
+@pytest.mark.parametrize("text", ["", "MemTotal: 100 kB\n", "<html>"])
+def test_rubbish_is_a_bad_response(tmp_path: Path, text: str) -> None:
+    (tmp_path / "meminfo").write_text(text)
+    with pytest.raises(BadResponse, match="expected MemTotal, MemFree, Buffers and Cached"):
+        probe(Roots(proc=tmp_path))
 
 
 def test_used_is_what_is_neither_free_nor_buffers_nor_cache() -> None:

@@ -12,7 +12,9 @@ import pytest
 from pollect.api import ConfigError, Roots
 from pollect.testing import FakeClock, build_source
 from pollect.testing.clock import FakeClock as Clock
-from pollect_sources_system.process import ProcessSource, SteadyCounters, format_command_line
+from pollect_sources_system.process import ProcessSource, SteadyCounters
+from pollect_sources_system.processes import KernelProcesses, format_command_line
+from pollect_sources_system.psutil_processes import PsutilProcesses
 from tests.sources_system.readings import read
 
 BUSY = "while True: pass"
@@ -172,7 +174,7 @@ def test_process_that_ends_between_listing_and_reading_is_not_counted(
     doomed = ready(start(SLEEP, mark))
     survivor = ready(start(SLEEP, mark))
     source = open_source(procRegex=mark)
-    command_line = source._command_line
+    command_line = source._processes.command_line
 
     def kill_once_seen(pid: int) -> str:
         text = command_line(pid)
@@ -181,7 +183,7 @@ def test_process_that_ends_between_listing_and_reading_is_not_counted(
             doomed.wait()
         return text
 
-    monkeypatch.setattr(source, "_command_line", kill_once_seen)
+    monkeypatch.setattr(source._processes, "command_line", kill_once_seen)
     found = read(source)
     assert found["process_count", "all"] == 1
     assert found["virtual_memory", "0"] == psutil.Process(survivor.pid).memory_info().vms
@@ -390,6 +392,87 @@ def test_command_line_is_the_arguments_joined_by_blanks(text: bytes, line: str) 
 def test_command_lines_equal_those_of_psutil(start: Start, mark: str) -> None:
     long = "x" * 40_000
     child = ready(start(SLEEP, mark + long))
-    source = open_source(procRegex=mark)
     for process in (psutil.Process(), psutil.Process(child.pid)):
-        assert source._command_line(process.pid) == " ".join(process.cmdline())
+        line = KernelProcesses(Path("/proc")).command_line(process.pid)
+        assert line == " ".join(process.cmdline())
+
+
+def by_psutil() -> PsutilProcesses:
+    """The processes as on a system that is not Linux."""
+    return PsutilProcesses(
+        build_source({"procRegex": "x"}, ProcessSource, clock=RealTime()).context
+    )
+
+
+def test_kernel_and_psutil_show_the_same_process(start: Start, mark: str, tmp_path: Path) -> None:
+    # Longer than the kernel's 15 characters, with what ends a name in /proc/PID/stat.
+    program = tmp_path / "a) long (name) of a program"
+    program.symlink_to("/bin/sleep")
+    sleeper = subprocess.Popen([program, "60"])
+    try:
+        child = ready(start(SLEEP, mark))
+        while not Path(f"/proc/{sleeper.pid}/cmdline").read_bytes().startswith(bytes(program)):
+            time.sleep(0.001)
+        for pid in (child.pid, sleeper.pid):
+            theirs, ours = by_psutil().look(pid), KernelProcesses(Path("/proc")).look(pid)
+            assert ours.is_zombie is theirs.is_zombie is False
+            assert ours.virtual_bytes == theirs.virtual_bytes
+            assert ours.resident_bytes() == theirs.resident_bytes()
+            assert ours.cpu_seconds == pytest.approx(theirs.cpu_seconds)
+            assert ours.name() == theirs.name()
+            assert ours.program() == theirs.program()
+            assert (ours.user_id(), ours.user()) == (theirs.user_id(), theirs.user())
+            assert ours.details()._replace(uptime_seconds=0) == theirs.details()._replace(
+                uptime_seconds=0
+            )
+            # psutil counts from the time of day at boot, which the kernel has in whole seconds.
+            assert abs(ours.details().uptime_seconds - theirs.details().uptime_seconds) < 2
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+def test_source_probes_alike_where_there_is_no_proc(start: Start, mark: str) -> None:
+    children = [ready(start(SLEEP, mark)) for _ in range(2)]
+    section = {"procRegex": mark, "details": True, "total": True, "exe": "python*"}
+    source = open_source(**section)
+    expected = read(source)
+    assert expected["process_count", "all"] == len(children)
+    source = open_source(**section)
+    source._processes = by_psutil()
+    found = read(source)
+    assert found.keys() == expected.keys()
+    for key, value in found.items():
+        if key[0] != "uptime":
+            assert value == expected[key], key
+
+
+@pytest.mark.parametrize("processes", [KernelProcesses(Path("/proc")), by_psutil()])
+def test_process_that_ended_is_an_error_of_the_system(
+    processes: KernelProcesses | PsutilProcesses,
+) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    process = processes.look(child.pid)
+    child.communicate(b"\n")
+    for look in (
+        process.resident_bytes,
+        process.details,
+        process.program,
+        process.user_id,
+        lambda: processes.command_line(child.pid),
+        lambda: processes.look(child.pid),
+    ):
+        with pytest.raises(OSError, match=rf"{child.pid}|No such process"):
+            look()
+
+
+def test_same_number_and_another_start_is_another_process(tmp_path: Path) -> None:
+    folder = tmp_path / "7"
+    folder.mkdir()
+    keys = []
+    for started in (100, 100, 200):
+        numbers = ["0"] * 40
+        numbers[18] = str(started)
+        (folder / "stat").write_text(f"7 (a b) S {' '.join(numbers)}")
+        keys.append(KernelProcesses(tmp_path).look(7).key)
+    assert keys[0] == keys[1] != keys[2]

@@ -145,7 +145,8 @@ class InterfaceSource(Source[InterfaceConfig]):
         )
 
     def open(self) -> None:
-        self._psutil = load_psutil(self.context.roots)
+        if not ON_LINUX or self._wants_state:
+            self._psutil = load_psutil(self.context.roots)
 
     def probe(self) -> Iterable[Sample]:
         try:

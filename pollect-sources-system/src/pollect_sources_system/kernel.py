@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from pollect.api import Roots, SourceContext
+from pollect.api import BadResponse, Roots, SourceContext
 from pollect.support.troubles import Troubles
 
 ON_LINUX: bool = sys.platform.startswith("linux")
@@ -26,6 +26,7 @@ FEWEST_CPU_MODES = 4
 _Row = TypeVar("_Row")
 #: Names may hold blanks of Unicode, which are no separators.
 _WORDS = re.compile(r"[^ \t]+")
+_MEMINFO_LINE = re.compile(r"^(\w+): +([0-9]+)", re.MULTILINE)
 
 
 class Table(NamedTuple, Generic[_Row]):
@@ -58,6 +59,21 @@ class DiskCounters(NamedTuple):
     write_bytes: int
     write_time: int
     busy_time: int
+
+
+class Memory(NamedTuple):
+    """Main memory in bytes, its fields named as psutil names them; None for what is not told."""
+
+    total: int
+    available: int
+    free: int
+    buffers: int
+    #: File contents, and what the kernel could give back of its own tables.
+    cached: int
+    shared: int | None
+    slab: int | None
+    active: int | None
+    inactive: int | None
 
 
 class Mount(NamedTuple):
@@ -125,6 +141,30 @@ def parse_cpu_times(text: str) -> Table[dict[str, float]]:
 
     lines = (line for line in text.split("\n") if line.startswith("cpu"))
     return _parse("\n".join(lines), parse)
+
+
+def parse_meminfo(text: str) -> Memory:
+    """Return the memory out of `/proc/meminfo`: lines as `MemTotal: 3742148 kB`.
+
+    Raises `BadResponse` for one without what every kernel tells.
+    """
+    found: dict[str, str] = dict(_MEMINFO_LINE.findall(text))
+
+    def size(name: str) -> int | None:
+        return int(found[name]) * 1024 if name in found else None
+
+    total, free, buffers, cached = map(size, ("MemTotal", "MemFree", "Buffers", "Cached"))
+    if total is None or free is None or buffers is None or cached is None:
+        quoted = text[:QUOTED_CHARACTERS]
+        raise BadResponse(f"expected MemTotal, MemFree, Buffers and Cached, got {quoted!r}")
+    available = size("MemAvailable")
+    if available is None:  # Linux before 3.14
+        available = free + cached
+    elif available > total:  # a container is told its own total, and what its host has available
+        available = free
+    reclaimable = size("SReclaimable") or 0
+    rest = map(size, ("Shmem", "Slab", "Active", "Inactive"))
+    return Memory(total, available, free, buffers, cached + reclaimable, *rest)
 
 
 def parse_net_dev(text: str) -> Table[CardCounters]:

@@ -1,7 +1,7 @@
 """Source `Process`: CPU, memory and number of the processes that match.
 
-Read from `/proc/PID` through psutil. Cost of a probe: the command line of every process of the
-host, which is one short read each, and three more reads per process that matches.
+Read from `/proc/PID`, elsewhere through psutil. Cost of a probe: the command line of every process
+of the host, which is one short read each, and one more read per process that matches.
 """
 
 import os
@@ -10,8 +10,7 @@ from collections.abc import Collection, Hashable, Iterable, Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
-from types import ModuleType
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta
 
@@ -27,14 +26,12 @@ from pollect.api import (
     SourceContext,
 )
 from pollect.support.rates import Rates
-from pollect_sources_system.kernel import place_of, read_text
-from pollect_sources_system.load_psutil import load_psutil
+from pollect_sources_system.kernel import ON_LINUX, place_of, read_text
+from pollect_sources_system.processes import KernelProcesses, Process, Processes
 
 #: Label value of `process_count`.
 ALL = "all"
 PERCENT = 100.0
-#: More than this is read in pieces; nearly all command lines are shorter.
-COMMAND_LINE_BYTES = 16 * 1024
 #: Of a command line as a label; those of Java run to thousands.
 LABEL_CHARACTERS = 256
 
@@ -159,13 +156,13 @@ class ProcessConfig(SourceConfig, frozen=True, kw_only=True):
 class Reading(NamedTuple):
     """What one process shows at one moment."""
 
-    #: psutil's handle. Handles are equal when number and start are: a number alone comes round
-    #: again, and the start as time of day moves when the clock is set.
-    process: Any
+    #: Which process it is, see `Process.key`.
+    key: Hashable
     #: Value of the label that the config asks for; empty without.
     label: str
     load_percent: float | None
     virtual_bytes: int
+    #: 0 unless totals are wanted.
     resident_bytes: int
     #: The values of `details`, without their label.
     details: list[tuple[Metric, float]]
@@ -190,7 +187,7 @@ class ProcessSource(Source[ProcessConfig]):
         TOTAL_RESIDENT_MEMORY,
     )
 
-    _psutil: ModuleType
+    _processes: Processes
 
     def __init__(self, config: ProcessConfig, context: SourceContext) -> None:
         super().__init__(config, context)
@@ -201,7 +198,7 @@ class ProcessSource(Source[ProcessConfig]):
                 f"{config.proc_regex!r} is not a regular expression: {error}", key="procRegex"
             ) from error
         self._own_words = re.compile(rf"procRegex=(['\"]?){re.escape(config.proc_regex)}\1")
-        self._rates: Rates[Any] = Rates()
+        self._rates: Rates[Hashable] = Rates()
         self._io = SteadyCounters()
         if config.label is not None:
             # Which labels there are is for the config to decide, so the instance declares them.
@@ -210,11 +207,16 @@ class ProcessSource(Source[ProcessConfig]):
             )
 
     def open(self) -> None:
-        self._psutil = load_psutil(self.context.roots)
+        if ON_LINUX:
+            self._processes = KernelProcesses(self.context.roots.proc)
+        else:
+            from pollect_sources_system.psutil_processes import PsutilProcesses
+
+            self._processes = PsutilProcesses(self.context)
 
     def probe(self) -> Iterable[Sample]:
         readings = list(self._read_matches())
-        self._rates.keep({reading.process for reading in readings})
+        self._rates.keep({reading.key for reading in readings})
         samples: list[Sample] = []
         series = set()
         for index, reading in enumerate(readings):
@@ -230,9 +232,9 @@ class ProcessSource(Source[ProcessConfig]):
             for metric, value in reading.details:
                 if metric.kind is Kind.COUNTER:
                     series.add((metric.name, *labels))
-                    value = self._io.update((metric.name, *labels), reading.process, value)
+                    value = self._io.update((metric.name, *labels), reading.key, value)
                 add(metric, value)
-        self._io.keep(series, {reading.process for reading in readings})
+        self._io.keep(series, {reading.key for reading in readings})
         samples.append(COUNT.sample(len(readings), ALL))
         if self.config.total:
             samples += self._totals(readings)
@@ -261,18 +263,16 @@ class ProcessSource(Source[ProcessConfig]):
     def _read_matches(self) -> Iterator[Reading]:
         for pid in self._pids():
             try:
-                command_line = self._command_line(pid)
+                command_line = self._processes.command_line(pid)
                 if not self._matches(command_line):
                     continue
-                process = self._psutil.Process(pid)
-                with process.oneshot():
-                    reading = (
-                        self._read(process, command_line) if self._is_wanted(process) else None
-                    )
-            except (self._psutil.Error, OSError, ValueError):
-                continue  # it ended meanwhile, is a zombie, or is none of our business
-            if reading:
-                yield reading
+                process = self._processes.look(pid)
+                if not self._is_wanted(process):
+                    continue
+                reading = self._read(process, command_line)
+            except (OSError, ValueError):
+                continue  # it ended meanwhile, or is none of our business
+            yield reading
 
     def _matches(self, command_line: str) -> bool:
         if not self._search(command_line):
@@ -284,7 +284,7 @@ class ProcessSource(Source[ProcessConfig]):
 
     def _pids(self) -> list[int]:
         if self.config.pid_file is None:
-            pids: list[int] = self._psutil.pids()
+            pids = self._processes.pids()
         else:
             pids = self._read_pid_file(place_of(self.context, self.config.pid_file))
         if self.config.exclude_self:
@@ -306,80 +306,62 @@ class ProcessSource(Source[ProcessConfig]):
             self.log.debug("%s: %s", file, error)
             return []
 
-    def _command_line(self, pid: int) -> str:
-        """Return the arguments joined by one blank; empty for kernel threads."""
-        if not self._psutil.LINUX:
-            return " ".join(self._psutil.Process(pid).cmdline())
-        # psutil's way to the same text takes four times as long, and this is done for every
-        # process of the host. Remembering it does not help: exec() changes it.
-        file = os.open(f"{self.context.roots.proc}/{pid}/cmdline", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            text = b""
-            while piece := os.read(file, COMMAND_LINE_BYTES):
-                text += piece
-                if len(piece) < COMMAND_LINE_BYTES:
-                    break
-        finally:
-            os.close(file)
-        return format_command_line(text)
-
-    def _is_wanted(self, process: Any) -> bool:
-        if process.status() == self._psutil.STATUS_ZOMBIE:
+    def _is_wanted(self, process: Process) -> bool:
+        if process.is_zombie:
             return False
         config = self.config
         if config.user is not None and self._user_of(process) != config.user:
             return False
         if config.exe is not None:
-            exe = process.exe()
-            return fnmatchcase(exe if "/" in config.exe else os.path.basename(exe), config.exe)
+            program = process.program()
+            wanted = program if "/" in config.exe else os.path.basename(program)
+            return fnmatchcase(wanted, config.exe)
         return True
 
-    def _user_of(self, process: Any) -> str:
+    def _user_of(self, process: Process) -> str:
         if self.context.roots.rootfs == Path("/"):
-            return str(process.username())
+            return process.user()
         # The users of the host are not those of this container.
-        number = process.uids().real
+        number = str(process.user_id())
         for line in read_text(self.context.roots.place("/etc/passwd")).split("\n"):
             name, *rest = line.split(":")
-            if len(rest) > 1 and rest[1] == str(number):
+            if len(rest) > 1 and rest[1] == number:
                 return name
-        return str(number)
+        return number
 
-    def _read(self, process: Any, command_line: str) -> Reading:
-        times = process.cpu_times()
+    def _read(self, process: Process, command_line: str) -> Reading:
         now = self.context.clock.monotonic()
-        memory = process.memory_info()
-        is_new = process not in self._rates
-        rates = self._rates.update(process, now, (times.user + times.system,))
+        is_new = process.key not in self._rates
+        rates = self._rates.update(process.key, now, (process.cpu_seconds,))
         load = rates[0] * PERCENT if rates else None
         if is_new:
             load = 0.0  # as 1.x began, so that the series is there from the first probe on
+        resident = process.resident_bytes() if self.config.total else 0
         details = self._read_details(process) if self.config.details else []
         label = self._label_of(process, command_line)
-        return Reading(process, label, load, memory.vms, memory.rss, details)
+        return Reading(process.key, label, load, process.virtual_bytes, resident, details)
 
-    def _label_of(self, process: Any, command_line: str) -> str:
+    def _label_of(self, process: Process, command_line: str) -> str:
         match self.config.label:
             case "pid":
                 return str(process.pid)
             case "cmdline":
                 return command_line[:LABEL_CHARACTERS]
             case "name":
-                return str(process.name())
+                return process.name()
         return ""
 
-    def _read_details(self, process: Any) -> list[tuple[Metric, float]]:
-        details = [
-            (RESIDENT_MEMORY, process.memory_info().rss),
-            (THREADS, process.num_threads()),
-            (UPTIME, self.context.clock.time() - process.create_time()),
-        ]
-        try:
-            details.append((FILES, process.num_fds()))
-            io = process.io_counters()
-        except (self._psutil.AccessDenied, AttributeError):
-            return details  # another user's process, or a system that does not tell
-        return [*details, (READ_BYTES, io.read_bytes), (WRITE_BYTES, io.write_bytes)]
+    def _read_details(self, process: Process) -> list[tuple[Metric, float]]:
+        found = process.details()
+        values = (
+            (RESIDENT_MEMORY, found.resident_bytes),
+            (THREADS, found.threads),
+            (UPTIME, found.uptime_seconds),
+            (FILES, found.files),
+            (READ_BYTES, found.read_bytes),
+            (WRITE_BYTES, found.write_bytes),
+        )
+        return [(metric, value) for metric, value in values if value is not None]
 
 
 class SteadyCounters:
@@ -413,12 +395,3 @@ class SteadyCounters:
         """Forget what is neither among `series` nor `processes`."""
         self._totals = {key: total for key, total in self._totals.items() if key in series}
         self._seen = {key: value for key, value in self._seen.items() if key[0] in processes}
-
-
-def format_command_line(text: bytes) -> str:
-    """Return the contents of `/proc/PID/cmdline` as one line.
-
-    Arguments end with NUL there; a process that overwrote its title may leave blanks instead.
-    """
-    arguments = text.removesuffix(b"\0" if text.endswith(b"\0") else b" ")
-    return os.fsdecode(arguments.replace(b"\0", b" "))
