@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
+from pollect.operate.unit import DYNAMIC_USERS
 from tests.deploy import booted
+from tests.deploy.booted_checks import EXCUSED
 from tests.deploy.image import CACHE
 
 pytestmark = [pytest.mark.integration, pytest.mark.root, pytest.mark.timeout(600)]
-
-#: Where systemd takes the users from that exist only while a service runs, systemd.exec(5).
-DYNAMIC_USERS = range(61184, 65520)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +88,7 @@ def test_a_mistake_in_the_config_is_not_tried_again_and_again(found) -> None:
                 "box_Process_process_count",
                 "box_DiskUsage",
                 "box_TcpTime",
+                "box_SystemdUnit_active",
             },
         ),
     ],
@@ -97,8 +97,17 @@ def test_sources_with_needs_collect_inside_their_sandbox(found, name: str, metri
     facts = found[name]
     assert found["prepare"]["as_root"] == "made", "the machine itself has no BPF"
     assert facts["up"], (facts["said"], facts["down"], facts["journal"])
+    for kind in facts["down"]:
+        assert f"[box/{kind}] down: " in facts["journal"]
+        assert EXCUSED[kind] in facts["journal"]
     seen = facts["metrics"]
     assert {m for m in metrics if not any(name.startswith(m) for name in seen)} == set()
+
+
+def test_the_system_bus_of_this_debian_turns_away_users_that_end_with_their_unit(found) -> None:
+    """What `User=pollect` in the unit of SystemdUnit is for."""
+    assert "Transport endpoint is not connected" in found["prepare"]["bus"]
+    assert "useradd --system" in found["everything"]["said"]
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,9 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     locked_memory: bool = False
     #: It looks at the processes of other users.
     processes: bool = False
+    #: It asks the system bus (D-Bus), which turns away users that exist only while a unit runs
+    #: (since systemd 250).
+    bus: bool = False
     #: It reports what this machine is: in a container it needs the host's /proc, /sys and mounts.
     host: bool = False
 
@@ -125,6 +128,8 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             lines.append("locked memory without a limit (before Linux 5.11)")
         if self.processes:
             lines.append("a view of the processes of all users")
+        if self.bus:
+            lines.append("the system bus, as a user that useradd made")
         lines += [
             f"{setting.name} = {setting.value}"
             for setting in self.settings

@@ -147,6 +147,7 @@ def pollect_sources() -> list[SourceSpec]:
             needs=_Local(
                 programs=(Program("systemctl", "systemd"),),
                 paths=(Location("/run/dbus/system_bus_socket"),),
+                bus=True,
             ),
             platforms=LINUX,
         ),

@@ -69,6 +69,12 @@ def test_drives_come_with_their_capability_and_root(tmp_path: Path, dev: Path) -
     assert service["user"] == "0:0"
 
 
+def test_the_system_bus_is_asked_as_root_which_it_knows(tmp_path: Path, dev: Path) -> None:
+    service = compose(tmp_path, dev, {"type": "SystemdUnit", "units": "dbus"})
+    assert service["user"] == "0:0"
+    assert service["cap_add"] == ["DAC_OVERRIDE"], "for the state folder, and no other"
+
+
 def test_ping_needs_a_setting_of_the_containers_network_and_no_capability(
     tmp_path: Path, dev: Path
 ) -> None:

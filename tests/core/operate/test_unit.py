@@ -1,9 +1,11 @@
 """The unit of a config: strict, and loosened by exactly what its sources need."""
 
 import json
+import pwd
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -201,3 +203,44 @@ def test_exposure_stays_low(tmp_path: Path, dev: Path, types, most: float) -> No
     figure = exposure(tmp_path, unit)
     print(f"exposure {figure}")
     assert figure <= most
+
+
+def test_a_source_that_asks_the_system_bus_gets_a_user_that_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Since systemd 250 the bus turns away the users of `DynamicUser=`, which end with the unit."""
+    unit = unit_of(tmp_path, {"type": "SystemdUnit", "units": "dbus"})
+    found = settings(unit)
+    assert (found["User"], found["DynamicUser"]) == (["_pollect"], ["yes"])
+    assert "useradd --system" in unit
+
+    def user_of_a_running_unit(name: str) -> pwd.struct_passwd:
+        return pwd.struct_passwd((name, "x", 61200, 61200, "", "/", "/usr/sbin/nologin"))
+
+    monkeypatch.setattr("pwd.getpwnam", user_of_a_running_unit)
+    (note,) = notes(survey(tmp_path / "config.yml"))
+    assert note.startswith("SystemdUnit: the system bus turns away users")
+    assert note.endswith("useradd --system --no-create-home --shell /usr/sbin/nologin _pollect")
+
+
+def test_without_such_a_source_the_user_ends_with_the_unit(tmp_path: Path) -> None:
+    assert "User" not in settings(unit_of(tmp_path, {"type": "LoadAvg"}))
+    assert notes(survey(tmp_path / "config.yml")) == []
+
+
+def test_two_units_do_not_share_their_state(tmp_path: Path) -> None:
+    unit_of(tmp_path, {"type": "LoadAvg"})
+    found = survey(tmp_path / "config.yml")
+    text = write_unit(found, executable=EXECUTABLE, name="attic", version="2.0.0")
+    assert settings(text)["StateDirectory"] == settings(text)["RuntimeDirectory"] == ["attic"]
+
+
+@pytest.mark.parametrize("name", ["../pollect", "a b", "_pollect", ".service", ""])
+def test_a_name_that_is_no_file_name_is_refused(tmp_path: Path, name: str) -> None:
+    unit_of(tmp_path, {"type": "LoadAvg"})
+    command = [sys.executable, "-m", "pollect", "unit", "-c", str(tmp_path / "config.yml")]
+    done = subprocess.run(
+        [*command, "--name", name], check=False, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 2
+    assert "expected letters, digits" in done.stderr

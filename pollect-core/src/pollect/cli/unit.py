@@ -1,6 +1,7 @@
 """`pollect unit`: a hardened systemd unit for exactly one config."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,17 +15,35 @@ from pollect.cli.session import Session, config_option, log_options
 from pollect.config.load import find_config
 from pollect.errors import EngineError, MissingDependency
 from pollect.operate.survey import Survey, survey
-from pollect.operate.unit import CREDENTIALS_FOLDER, ENVIRONMENT_FILE, notes, write_unit
+from pollect.operate.unit import (
+    CREDENTIALS_FOLDER,
+    ENVIRONMENT_FILE,
+    MAKE_USER,
+    lacks_user,
+    notes,
+    write_unit,
+)
 from pollect.version import __version__
 
 UNIT_FOLDER = Path("/etc/systemd/system")
+#: Of what systemd.unit(5) allows, what a folder of state may be called, too.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def _check_name(context: click.Context, option: click.Parameter, value: str) -> str:
+    name = value.removesuffix(".service")
+    if not _NAME.fullmatch(name):
+        raise click.BadParameter(f"expected letters, digits, '-', '_' and '.', got {value!r}")
+    return name
 
 
 @click.command()
 @config_option
 @click.option("--install", is_flag=True, help="Write, enable and start it, after asking.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.option("--name", default="pollect", show_default=True, help="Name of the unit.")
+@click.option(
+    "--name", default="pollect", show_default=True, callback=_check_name, help="Name of the unit."
+)
 @click.option("--executable", help="The command pollect, as systemd shall start it.")
 @log_options
 @click.pass_obj
@@ -40,6 +59,7 @@ def unit(
     text = write_unit(
         found,
         executable=executable or find_executable(),
+        name=name,
         version=__version__,
         can_reload=any(command.name == "reload" for command in pollect_commands()),
     )
@@ -71,6 +91,7 @@ def _install(text: str, file: Path, found: Survey, *, ask: bool) -> int:
     _print_preparations(found)
     changed = "replace" if file.exists() else "write"
     commands = [
+        *_make_user(found, file),
         ["systemctl", "daemon-reload"],
         ["systemctl", "enable", file.name],
         ["systemctl", "restart", file.name],
@@ -85,9 +106,18 @@ def _install(text: str, file: Path, found: Survey, *, ask: bool) -> int:
     _write(file, text)
     for command in commands:
         if subprocess.run(command, check=False).returncode != 0:
-            raise EngineError(f"{' '.join(command)} failed: see `journalctl -u {file.name}`")
+            cure = f": see `journalctl -u {file.name}`" if command[0] == "systemctl" else ""
+            raise EngineError(f"{' '.join(command)} failed{cure}")
     print(f"{file.name} runs; `systemctl status {file.name}` shows how it fares")
     return 0
+
+
+def _make_user(found: Survey, file: Path) -> list[list[str]]:
+    if not lacks_user(found):
+        return []
+    # While a unit runs that was started without it, there is one of that name that ends with it.
+    stop = [["systemctl", "stop", file.name]] if file.exists() else []
+    return [*stop, [*MAKE_USER]]
 
 
 def _print_preparations(found: Survey) -> None:

@@ -34,6 +34,7 @@ class _Service:
     ports: dict[str, list[str]] = field(default_factory=dict)
     sysctls: dict[str, list[str]] = field(default_factory=dict)
     packages: dict[str, list[str]] = field(default_factory=dict)
+    bus: list[str] = field(default_factory=list)
     host: list[str] = field(default_factory=list)
     host_network: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -76,6 +77,8 @@ def _collect_part(service: _Service, survey: Survey, part: Part, dev: Path) -> N
     needs, label = part.needs, part.label
     if needs.host:
         service.host.append(label)
+    if needs.bus:
+        service.bus.append(label)
     for program in needs.programs:
         if not part.command():
             _add(service.packages, program.package, label)
@@ -143,7 +146,9 @@ def _service(survey: Survey, service: _Service) -> Iterator[str]:
     yield "tmpfs: [/tmp]"
     yield "security_opt: ['no-new-privileges:true']"
     yield "cap_drop: [ALL]"
-    if service.capabilities:
+    if service.bus:
+        yield f"# {_join(service.bus)}: the system bus knows root, and no user of the image"
+    if service.capabilities or service.bus:
         yield "user: '0:0'"
         # Root without it may not even write to the state folder, which is another user's.
         _add(service.capabilities, "DAC_OVERRIDE", "root, for the state folder")

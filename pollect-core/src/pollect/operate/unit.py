@@ -5,6 +5,7 @@ way, and a comment says which source that was. The meaning of each line is in sy
 """
 
 import platform
+import pwd
 import re
 import shlex
 from collections.abc import Iterator
@@ -16,6 +17,12 @@ from pollect.operate.survey import CREDENTIALS, Part, Survey
 
 CREDENTIALS_FOLDER = "/etc/pollect/credentials"
 ENVIRONMENT_FILE = "/etc/pollect/environment"
+#: Who runs pollect where a user must exist beyond the unit; a unit called `pollect` has one of that
+#: name while it runs.
+USER = "_pollect"
+#: Where systemd takes the users from that end with their unit, systemd.exec(5).
+DYNAMIC_USERS = range(61184, 65520)
+MAKE_USER = ("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", USER)
 #: What `ProtectHome=yes` hides.
 HOMES = ("/home", "/root", "/run/user")
 #: Where `PrivateTmp=yes` puts other folders.
@@ -40,6 +47,7 @@ class _Loosened:
     temporary: list[str] = field(default_factory=list)
     processes: list[str] = field(default_factory=list)
     memory: list[str] = field(default_factory=list)
+    bus: list[str] = field(default_factory=list)
     #: What could be granted and is not, in words.
     left_out: list[str] = field(default_factory=list)
 
@@ -48,6 +56,7 @@ def write_unit(
     survey: Survey,
     *,
     executable: str,
+    name: str = "pollect",
     dev: Path = Path("/dev"),
     release: str = "",
     version: str,
@@ -55,7 +64,8 @@ def write_unit(
 ) -> str:
     """Return the text of a unit for a config.
 
-    `executable` is the command `pollect` as systemd shall start it, `dev` the folder of this
+    `executable` is the command `pollect` as systemd shall start it. `name` is that of the unit and
+    of its folders, because two daemons must not share their state. `dev` is the folder of this
     host's device nodes, `release` the version of its kernel, by default the running one. With
     `can_reload` the command knows `reload`.
     """
@@ -84,11 +94,12 @@ def write_unit(
         f"TimeoutStopSec={round(survey.shutdown_seconds) + STOP_MARGIN_SECONDS}",
         "",
         *_secrets(survey),
-        "# A user of its own, made at every start; state in /var/lib/pollect.",
+        f"# A user of its own, made at every start; state in /var/lib/{name}.",
         "DynamicUser=yes",
-        "StateDirectory=pollect",
+        *_user(needed),
+        f"StateDirectory={name}",
         "StateDirectoryMode=0700",
-        "RuntimeDirectory=pollect",
+        f"RuntimeDirectory={name}",
         "RuntimeDirectoryMode=0700",
         "UMask=0077",
         "",
@@ -101,9 +112,25 @@ def write_unit(
     return "\n".join(" ".join(line.splitlines()) for line in lines) + "\n"
 
 
+def lacks_user(survey: Survey) -> bool:
+    """Whether the unit needs a user that this host does not have; `MAKE_USER` makes it."""
+    if not any(part.needs.bus for part in survey.parts):
+        return False
+    try:
+        return pwd.getpwnam(USER).pw_uid in DYNAMIC_USERS
+    except KeyError:
+        return True
+
+
 def notes(survey: Survey) -> list[str]:
     """Return what the operator has to know beside the unit itself."""
     found = []
+    if lacks_user(survey):
+        labels = [part.label for part in survey.unique() if part.needs.bus]
+        found.append(
+            f"{_join(labels)}: the system bus turns away users that exist only while a unit runs; "
+            f"make one that stays: {shlex.join(MAKE_USER)}"
+        )
     for part in survey.unique():
         words = part.command().split()
         if words and Path(words[0]).name in ("sudo", "doas", "su"):
@@ -167,6 +194,8 @@ def _collect_part(needed: _Loosened, survey: Survey, part: Part, dev: Path, rele
         _add(needed.written, str(_folder_of(path, part)), label)
     if needs.processes:
         needed.processes.append(label)
+    if needs.bus:
+        needed.bus.append(label)
     if needs.locked_memory and _kernel(release) < ACCOUNTED_MEMORY:
         needed.memory.append(label)
 
@@ -200,6 +229,18 @@ def _secrets(survey: Survey) -> Iterator[str]:
         yield f"# NAME=value, a line each: {', '.join(survey.variables)}"
         yield f"EnvironmentFile={ENVIRONMENT_FILE}"
         yield ""
+
+
+def _user(needed: _Loosened) -> Iterator[str]:
+    """Yield the user where the usual one, which ends with the unit, does not do.
+
+    A user of that name that exists is taken in its place, systemd.exec(5); all else that
+    `DynamicUser=` means stays.
+    """
+    if needed.bus:
+        yield f"# {_join(needed.bus)}: the system bus turns away users that exist only while a unit"
+        yield f"# runs. Make one that stays: {shlex.join(MAKE_USER)}"
+        yield f"User={USER}"
 
 
 def _sandbox(needed: _Loosened) -> Iterator[str]:
