@@ -234,7 +234,8 @@ def test_hand_over_to_a_disk_that_hangs_is_bounded_and_the_oldest_go_first(
     spooled = Spooled(tmp_path, samples=10).start()
     disk.hang()
     spooled.deliver(1)
-    assert disk.held_up.wait(5)
+    assert disk.held_up.wait(30)
+    assert spooled.writer.writing.wait(30), "what is given out to be sent does not count"
     spooled.deliver(100)
     status = spooled.outbox.status()
     assert status.buffered_samples <= 10 + 1, "one more while it is being sent"

@@ -103,7 +103,7 @@ def plan_of(
     return Plan(executors=[collection], **options)
 
 
-def wait_until(true: Callable[[], object], seconds: float = 5.0) -> None:
+def wait_until(true: Callable[[], object], seconds: float = 30.0) -> None:
     """Return as soon as `true()` is; fail after `seconds`."""
     end = time.monotonic() + seconds
     while not true():

@@ -12,7 +12,9 @@ import pytest
 from pollect import hookspecs
 from pollect.api import Batch, Metric, Outcome, SourceId, TargetUnavailable, hookimpl
 from pollect.engine.engine import Engine
+from pollect.engine.history import History
 from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
+from pollect.engine.runner import Runner
 from pollect.errors import EngineError
 from tests.core.engine.rig import (
     Gate,
@@ -240,6 +242,57 @@ def test_an_observer_that_does_not_keep_up_is_named_once(
     gate.open()
     wait_until(lambda: "plugin plug keeps up again" in caplog.text)
     assert seen == sorted(seen)
+
+
+def test_observers_get_the_results_of_a_source_in_order(run: Run, monkeypatch) -> None:
+    seen: list[float] = []
+    source = scripted()
+    note = History.note
+
+    def held_up(history: History, result: Any) -> None:
+        if not second.is_set() and len(source.starts) == 1:
+            wait_until(lambda: len(source.starts) == 2)
+            second.wait(0.2)  # what the second result needs to overtake, if it can
+        note(history, result)
+
+    def pollect_probe_finished(result: Any) -> None:
+        seen.append(result.time)
+        second.set()
+
+    second = threading.Event()
+    monkeypatch.setattr(History, "note", held_up)
+    hooks = hooks_of(pollect_probe_finished=pollect_probe_finished)
+    run(plan_of([source], interval=0.02), hooks=hooks)
+    wait_until(lambda: len(seen) > 3)
+    assert seen == sorted(seen)
+
+
+def test_a_call_that_returns_just_after_its_deadline_is_counted_before_the_next(
+    run: Run, gate: Gate, monkeypatch
+) -> None:
+    """The thread of the engine that reports what hung may be late itself."""
+    seen: list[Outcome] = []
+    late, reported = threading.Event(), threading.Event()
+    time_out = Runner._time_out
+
+    def report_late(runner: Runner, *details: Any) -> None:
+        late.set()
+        wait_until(lambda: Outcome.OK in seen)
+        time_out(runner, *details)
+        reported.set()
+
+    monkeypatch.setattr(Runner, "_time_out", report_late)
+    source = scripted(gate, timeout=0.1)
+    hooks = hooks_of(pollect_probe_finished=lambda result: seen.append(result.outcome))
+    engine = run(plan_of([source], [recording()], interval=0.05), hooks=hooks)
+    assert late.wait(30)
+    gate.open()
+    assert reported.wait(30)
+    status = engine.source_statuses()[0]
+    assert status.up
+    assert status.probes[Outcome.TIMED_OUT] == 1
+    assert seen[0] is Outcome.TIMED_OUT
+    assert Outcome.TIMED_OUT not in seen[1:]
 
 
 @pytest.mark.parametrize("error", [*FATAL, Unspeakable()])

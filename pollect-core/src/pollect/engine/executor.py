@@ -141,20 +141,16 @@ class Executor:
         self._record(batch)
         self.routes.put(batch, tick)
 
-    def settle(self, run: ProbeRun, result: ProbeResult) -> None:
-        self._finished(run.runner, result)
-        self.routes.drain()
+    def finished(self, runner: Runner, result: ProbeResult | None) -> None:
+        self._finished(runner, result)
 
-    def settle_writers(self) -> None:
+    def settle(self) -> None:
         self.routes.drain()
 
     def drop(self, run: ProbeRun) -> None:
         if not run.reported:
             run.tick.end()
         self.routes.drain()
-
-    def left_to_others(self, runner: Runner) -> None:
-        self._finished(runner, None)
 
     def watch_freshness(self, until: float) -> None:
         # Asked at every probe that works: one look after the earliest serves all of them.

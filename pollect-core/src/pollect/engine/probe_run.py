@@ -20,7 +20,7 @@ class ProbeRun(WorkerCall):
     It is the call that a worker thread makes; on the event loop, `started` is set there.
     """
 
-    __slots__ = ("created", "epoch", "future", "over", "reported", "runner", "tick")
+    __slots__ = ("created", "epoch", "future", "missed", "over", "reported", "runner", "tick")
 
     def __init__(self, runner: "Runner", tick: "MergedTick", created: float, epoch: object) -> None:
         super().__init__(None, runner.key, suspect=runner.suspect)
@@ -35,26 +35,31 @@ class ProbeRun(WorkerCall):
         self.reported = False
         #: It ended or timed out: whatever still comes is too late.
         self.over = False
+        #: Seconds of the deadline that it missed, until that is counted.
+        self.missed: float | None = None
 
     def run(self) -> None:
         self.runner.probe(self)
 
 
 class Executing(Protocol):
-    """What a runner asks of its executor. All but `filtered` run no code of plugins."""
+    """What a runner asks of its executor. Only what says so runs code of plugins."""
 
     name: str
 
     def filtered(self, batch: Batch) -> Batch | None:
-        """Return what the plugins' filters leave of a batch."""
+        """Return what the filters of plugins leave of a batch. Runs code of plugins."""
 
     def put(self, batch: Batch, tick: "MergedTick | None" = None) -> None:
         """Hand a batch over to the writers, to be written by `settle`."""
 
-    def settle(self, run: ProbeRun, result: ProbeResult) -> None:
-        """Let the writers take what was put, and pass the result on. Runs code of plugins."""
+    def finished(self, runner: "Runner", result: ProbeResult | None) -> None:
+        """Pass a result on; None for a source that another daemon probes.
 
-    def settle_writers(self) -> None:
+        Called in the order of the results.
+        """
+
+    def settle(self) -> None:
         """Let the writers take what was put. Runs code of plugins."""
 
     def abandon(self, run: ProbeRun) -> None:
@@ -63,9 +68,6 @@ class Executing(Protocol):
     def drop(self, run: ProbeRun) -> None:
         """Take note that a run ended whose result is no longer wanted."""
 
-    def left_to_others(self, runner: "Runner") -> None:
-        """Take note that another daemon probes a source."""
-
     def watch_freshness(self, until: float) -> None:
         """Look after values that are true until then, in monotonic seconds."""
 
@@ -73,7 +75,7 @@ class Executing(Protocol):
         """Probe once more, between two ticks."""
 
     def close(self, runner: "Runner") -> None:
-        """Close the source, in this thread or on the event loop."""
+        """Close the source, in this thread or on the event loop. Runs code of plugins."""
 
     def errand(self, call: Callable[[], None]) -> None:
         """Run something that takes its time in a thread of the engine."""

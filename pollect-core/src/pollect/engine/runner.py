@@ -154,15 +154,18 @@ class Runner:
                 if self._run is run:
                     self._run = None
                 unwanted = ended or self._stopped or not self._is_owned_in(run.epoch)
-            if not unwanted:
+            if ended:
+                self._report_missed(run)
+            elif not unwanted:
                 self._take(result, batch, run)
+                self._executor.finished(self, result)
         if unwanted:
             self._log.debug("an earlier probe returned after %.1f s", result.duration_seconds)
             if not ended:
                 self._executor.drop(run)
             self._let_go()
             return
-        self._executor.settle(run, result)
+        self._executor.settle()
 
     def stop(self) -> bool:
         """Start no run any more; return whether one still runs."""
@@ -231,7 +234,7 @@ class Runner:
         with self._order:
             if self._disowned:
                 self._health.forget()
-        self._executor.left_to_others(self)
+        self._executor.finished(self, None)
         self._let_go()
 
     def _let_go(self) -> None:
@@ -364,7 +367,8 @@ class Runner:
             elif run.started is not None:
                 # The run stays in place: no probe starts before the old call returned.
                 run.over = True
-                self._executor.errand(lambda: self._time_out(run, seconds))
+                run.missed = seconds
+                self._executor.errand(lambda: self._time_out(run))
             elif not run.reported:
                 run.reported = True
                 self._executor.errand(lambda: self._report_wait(run, seconds))
@@ -376,34 +380,38 @@ class Runner:
             f"({self._executor.describe_load()}): give sources that hang a shorter timeout, or an "
             "executor of their own"
         )
-        self._give_up(run, seconds, error, unless=lambda: run.started is not None)
+        with self._order:
+            if run.started is None:
+                self._count_timed_out(seconds, error)
+        run.tick.end()
+        self._executor.settle()
 
-    def _time_out(self, run: ProbeRun, seconds: float) -> None:
+    def _time_out(self, run: ProbeRun) -> None:
+        """Give up on a run and let its tick end without it; in a thread of the engine."""
         self._executor.abandon(run)
-        self._set_rank(Rank.HUNG)
-        self._give_up(run, seconds, TargetUnavailable(f"no answer within {seconds:g} s"))
+        with self._order:
+            self._report_missed(run)
+        run.tick.end()
+        self._executor.settle()
 
-    def _give_up(
-        self,
-        run: ProbeRun,
-        seconds: float,
-        error: ProbeError,
-        *,
-        unless: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """Count a run as timed out and let its tick end without it; in a thread of the engine."""
+    def _report_missed(self, run: ProbeRun) -> None:
+        """Count a run that missed its deadline, once; holds `_order`.
+
+        The call that returns late and the engine both come here: whichever is first, no result of a
+        later run precedes it.
+        """
+        seconds, run.missed = run.missed, None
+        if seconds is not None:
+            self._set_rank(Rank.HUNG)
+            self._count_timed_out(seconds, TargetUnavailable(f"no answer within {seconds:g} s"))
+
+    def _count_timed_out(self, seconds: float, error: ProbeError) -> None:
         now = self._clock.time()
         result = ProbeResult(self.id, Outcome.TIMED_OUT, (), now, seconds, error)
-        with self._order:
-            counts = not self._stopped and not unless()
-            if counts:
-                self._plan_next(result)
-                self._health.take(result)
-        run.tick.end()
-        if counts:
-            self._executor.settle(run, result)
-        else:
-            self._executor.settle_writers()
+        if not self._stopped:
+            self._plan_next(result)
+            self._health.take(result)
+            self._executor.finished(self, result)
 
     def expire(self) -> None:
         """Withdraw values that are too old; in a thread of the engine."""
@@ -419,7 +427,7 @@ class Runner:
             self.fresh_until = math.inf
             if batch is not None:
                 self._executor.put(batch)
-        self._executor.settle_writers()
+        self._executor.settle()
 
     def _batch(self, result: ProbeResult) -> Batch | None:
         """Return what the writers get for a result, None for nothing; runs the plugins' filters."""
