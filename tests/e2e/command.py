@@ -12,8 +12,11 @@ from pathlib import Path
 from pollect.testing.waiting import wait_until
 
 POLLECT = str(Path(sys.executable).with_name("pollect"))
-#: Long enough for a busy machine; no test waits that long on purpose.
-LIMIT_SECONDS = 20.0
+#: Long enough for a machine that is busy or slow; no test waits that long on purpose.
+LIMIT_SECONDS = 60.0
+#: At once on such a machine, and less than what a mistake would wait for: 30 s for a reload that
+#: hangs, and without end for a source.
+PROMPT_SECONDS = 20.0
 
 
 def call(
@@ -99,6 +102,7 @@ def start(
 
 def scrape(port: int) -> str:
     """Return what the endpoint on a port of this host shows."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+    url = f"http://127.0.0.1:{port}/metrics"
+    with urllib.request.urlopen(url, timeout=LIMIT_SECONDS) as answer:
         text: str = answer.read().decode()
         return text

@@ -75,7 +75,7 @@ def test_a_disk_that_fills_and_a_source_that_dies_are_told_once_across_a_restart
         config.write_text(CONFIG.format(disk=disk, gauge=gauge, to=ntfy.url))
 
         def wait_for(count: int) -> None:
-            wait_until(lambda: len(ntfy.messages) >= count, f"message {count}", limit_seconds=20)
+            wait_until(lambda: len(ntfy.messages) >= count, f"message {count}")
 
         with start("run", "-c", config, folder=tmp_path) as daemon:
             ballast.write_bytes(b"x" * 7_500_000)

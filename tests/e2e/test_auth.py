@@ -46,7 +46,7 @@ class AcmeSource(Source[AcmeConfig]):
     metrics = (POWER,)
 
     def open(self):
-        self._client = HttpClient(timeout=5)
+        self._client = HttpClient(timeout=30)
         file = find_token_file(self.context, "acme.json")
         self._tokens = token_file(file, remedy=sign_in_command(self.context))
 

@@ -137,7 +137,7 @@ def test_daemon_killed_on_a_full_disk_delivers_what_is_there_and_goes_on(
     with start("run", "-c", config, folder=tmp_path) as daemon:
         daemon.wait_for("the spool takes no samples, they are kept in memory")
         until = probes() + 50
-        wait_until(lambda: probes() > until, "probes go on", limit_seconds=20)
+        wait_until(lambda: probes() > until, "probes go on")
         daemon.send(signal.SIGKILL)
         daemon.process.wait()
         assert daemon.output.count("takes no samples") == 1
@@ -147,10 +147,10 @@ def test_daemon_killed_on_a_full_disk_delivers_what_is_there_and_goes_on(
     assert len(stored) > 30, "the disk kept what fits on it"
     backend.come_up()
     with start("run", "-c", config, folder=tmp_path) as daemon:
-        wait_until(lambda: max(backend.arrived(), default=0) > last, "news", limit_seconds=20)
+        wait_until(lambda: max(backend.arrived(), default=0) > last, "news")
         filler.unlink()
         until = probes() + 20
-        wait_until(lambda: probes() > until, "more probes", limit_seconds=20)
+        wait_until(lambda: probes() > until, "more probes")
         assert daemon.stop() == 0
     backend.close()
     arrived = backend.arrived()

@@ -1,17 +1,14 @@
 """Sources that never return cost nobody else anything."""
 
 import re
-import time
 from pathlib import Path
 
 from pollect.testing.waiting import wait_until
-from tests.e2e.command import LIMIT_SECONDS, scrape, start
+from tests.e2e.command import scrape, start
 from tests.simulators.daemons import free_port
 from tests.tools.distributions import write_distribution
 
 HANGING = 10
-#: A daemon that waited for one of them would be stopped by nothing but SIGKILL.
-PROMPT_SECONDS = 8.0
 
 PLUGIN = """
 import threading
@@ -69,11 +66,9 @@ def test_ten_hanging_sources_leave_the_other_its_tick_and_the_daemon_its_end(
             text = scrape(port)
             return all(value_of(text, up(f"hung{n}", "Hung")) == 0 for n in range(HANGING))
 
-        wait_until(all_ten_are_down, "ten sources down", limit_seconds=LIMIT_SECONDS)
+        wait_until(all_ten_are_down, "ten sources down")
         before = value_of(scrape(port), probes)
         wait_until(lambda: value_of(scrape(port), probes) >= before + 6, "six ticks of the other")
         assert value_of(scrape(port), up("good", "Dummy")) == 1
 
-        began = time.monotonic()
-        assert daemon.stop() == 0
-        assert time.monotonic() - began < PROMPT_SECONDS
+        assert daemon.stop() == 0, "it waits for none of them, which would take SIGKILL"

@@ -107,7 +107,7 @@ def values_when_complete(port: int) -> dict[str, float]:
             found = {name: v for name, v in values_of(port).items() if name.startswith("net_")}
         return all(any(name.startswith(f"net_{kind}_") for name in found) for kind in TYPES)
 
-    wait_until(complete, "values of all three", limit_seconds=20)
+    wait_until(complete, "values of all three")
     return found
 
 

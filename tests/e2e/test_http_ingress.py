@@ -31,7 +31,7 @@ def push(port: int, **metrics: object) -> None:
         json.dumps({"metrics": metrics}).encode(),
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         assert json.load(answer) == {"status": "metrics updated"}
 
 
@@ -48,7 +48,7 @@ def test_pushes_go_on_after_probes_with_static_labels_and_over_a_reload(tmp_path
 
     with start("run", "-c", file, folder=tmp_path) as daemon:
         daemon.wait_for("listening on")
-        wait_until(lambda: answers(ingress), "the port of the source", limit_seconds=20)
+        wait_until(lambda: answers(ingress), "the port of the source")
         for total in (2.0, 4.0, 6.0):
             push(ingress, jobs=entry)
             wait_for_sum(total)

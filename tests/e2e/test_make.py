@@ -72,7 +72,7 @@ def make_run(folder: Path) -> Iterator[Terminal]:
         ) as process,
     ):
         try:
-            wait_until(lambda: "listening on" in output.read_text(), limit_seconds=20)
+            wait_until(lambda: "listening on" in output.read_text())
             yield Terminal(process, output)
         finally:
             process.kill()
@@ -87,7 +87,7 @@ def child_of(pid: int) -> int:
 def test_make_run_says_where_to_look_and_ctrl_c_ends_it_with_0(tmp_path: Path) -> None:
     with make_run(tmp_path) as terminal:
         terminal.type(CTRL_C)
-        assert terminal.process.wait(20) == 0, terminal.output
+        assert terminal.process.wait(60) == 0, terminal.output
     first, *_ = terminal.output.splitlines()
     assert "http://localhost:8000/" in first
     assert "***" not in terminal.output, "make has nothing to complain about"
@@ -99,7 +99,7 @@ def test_ending_make_ends_what_it_runs(tmp_path: Path) -> None:
         make = child_of(terminal.process.pid)
         pollect = child_of(make)
         os.kill(make, signal.SIGTERM)
-        terminal.process.wait(20)
+        terminal.process.wait(60)
         assert not Path(f"/proc/{pollect}").exists()
     assert "SIGTERM: stopping" in terminal.output
     assert "stopped" in terminal.output

@@ -40,7 +40,7 @@ def push(port: int) -> bool:
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/", PUSH, {"Content-Type": "application/json"}
     )
-    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5) as answer:
+    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=30) as answer:
         return bool(answer.status == 200)
     return False
 

@@ -38,7 +38,7 @@ def run(*command: str | Path, folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_new_plugin_is_installed_tested_listed_and_served(tmp_path) -> None:
     assert call("plugins", "new", "tide", folder=tmp_path).returncode == 0
     assert call("plugins", "new", "--writer", "jetty", folder=tmp_path).returncode == 0

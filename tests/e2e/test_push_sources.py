@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pollect.testing import wait_until
 from tests.e2e.beside_1x import values_of
-from tests.e2e.command import start
+from tests.e2e.command import PROMPT_SECONDS, start
 from tests.simulators.certificates import Authority
 from tests.simulators.daemons import free_port
 from tests.simulators.esphome.device import SimulatedDevice, device_replies, messages
@@ -50,9 +50,9 @@ def test_sources_start_before_their_devices_and_come_back_with_them(tmp_path: Pa
         daemon.wait_for("[home/SmaEnergyMeter] down: no meter is heard")
         with esp_home, Sender(meter) as sender:
             sender.keep_sending([datagram()])
-            wait_until(lambda: shows(POWER, PORCH), limit_seconds=20)
+            wait_until(lambda: shows(POWER, PORCH))
         daemon.wait_for("[home/SmaEnergyMeter] down: no measurements since the last probe")
-        wait_until(lambda: not shows(POWER) and not shows(PORCH), limit_seconds=20)
+        wait_until(lambda: not shows(POWER) and not shows(PORCH))
         stopped = time.monotonic()
         assert daemon.stop() == 0
-        assert time.monotonic() - stopped < 5, "pauses of a minute end at once"
+        assert time.monotonic() - stopped < PROMPT_SECONDS, "pauses of a minute end at once"

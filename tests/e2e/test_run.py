@@ -234,7 +234,7 @@ def test_ten_hanging_sources_take_nothing_from_another_nor_from_the_end(tmp_path
             probed = re.search(r'^house_Dummy\{i="0"\} (\S+)', page, re.MULTILINE)
             return len(down) == 10 and probed is not None and float(probed[1]) > 3
 
-        wait_until(all_down_and_the_other_goes_on, "ten sources down", limit_seconds=20)
+        wait_until(all_down_and_the_other_goes_on, "ten sources down")
         assert daemon.stop() == 0
 
 

@@ -24,7 +24,7 @@ executors:
     sources: [{{type: Dummy, count: 1}}]
 """
 #: What a stop takes besides, on a busy machine; the request itself would take a minute.
-MARGIN_SECONDS = 8.0
+MARGIN_SECONDS = 20.0
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def wait_for_waiting(daemon: Daemon, port: int, samples: int) -> None:
         found = pattern.search(scrape(port))
         return found is not None and float(found[1]) >= samples
 
-    wait_until(waiting, f"{samples} samples that wait", limit_seconds=20)
+    wait_until(waiting, f"{samples} samples that wait")
 
 
 def test_target_that_hangs_holds_up_the_end_no_longer_than_the_timeout(
@@ -75,7 +75,7 @@ def test_what_waits_is_delivered_when_the_target_answers_within_the_timeout(
     backend: OtlpBackend,
 ) -> None:
     port = free_port()
-    config = write_config(backend, port, timeout=20)
+    config = write_config(backend, port, timeout=60)
     with start("run", "-c", config, folder=backend.folder) as daemon:
         wait_for_waiting(daemon, port, 5)
         daemon.send(signal.SIGTERM)

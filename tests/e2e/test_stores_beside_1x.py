@@ -118,7 +118,7 @@ def values_of(port: int) -> Values:
         names = {name for name, _ in found}
         return found if {"Apps_Gdc_latestUpdate", "Apps_AppStoreConnect_units"} <= names else {}
 
-    return wait_until(complete, "the values of both stores", limit_seconds=30)
+    return wait_until(complete, "the values of both stores")
 
 
 def test_every_series_of_1x_exists_with_equal_labels_and_values(

@@ -66,7 +66,7 @@ def series_over_tls(port: int, authority: Authority) -> Series:
     context = ssl.create_default_context(cafile=str(authority.ca_file))
     # 1.x answers 500 to whom sends no Accept header.
     request = urllib.request.Request(f"https://127.0.0.1:{port}/", headers={"Accept": "text/plain"})
-    with urllib.request.urlopen(request, timeout=5, context=context) as answer:
+    with urllib.request.urlopen(request, timeout=30, context=context) as answer:
         lines = [line for line in answer.read().decode().splitlines() if line[:1] != "#"]
     series = (line.rpartition(" ")[0].partition("{") for line in lines)
     return {(name, tuple(sorted(LABEL.findall(labels)))) for name, _, labels in series}

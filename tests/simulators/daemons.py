@@ -5,13 +5,14 @@ import random
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.simulators.tcp import wait_until
 
+START_SECONDS = 50.0
 _STOP_SECONDS = 10.0
 #: Below those that Linux hands out by itself, which other sockets on this machine get at any time.
 _OWN_PORTS = range(10_000, 32_768)
@@ -47,6 +48,20 @@ def answers(port: int) -> bool:
     return False
 
 
+def await_start(process: "subprocess.Popen[bytes]", ready: Callable[[], object], log: Path) -> None:
+    """Wait until a program is ready; the error has what it printed into `log`."""
+
+    def is_up() -> bool:
+        assert process.poll() is None, f"ended with {process.returncode}"
+        return bool(ready())
+
+    try:
+        wait_until(is_up, START_SECONDS)
+    except AssertionError as error:
+        printed = log.read_text(errors="replace")[-2000:]
+        raise AssertionError(f"{process.args!r}: {error}; it printed: {printed}") from None
+
+
 @contextlib.contextmanager
 def run_daemon(
     command: Sequence[str], folder: Path, *ports: int
@@ -58,12 +73,7 @@ def run_daemon(
             command, stdin=subprocess.PIPE, stdout=output, stderr=output, cwd=folder
         )
     try:
-
-        def ready() -> bool:
-            assert process.poll() is None, f"{command[0]} ended: {log.read_text()[-2000:]}"
-            return all(answers(port) for port in ports)
-
-        wait_until(ready, 20.0)
+        await_start(process, lambda: all(answers(port) for port in ports), log)
         yield process
     finally:
         process.terminate()

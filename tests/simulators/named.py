@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pollect.testing import wait_until
+from tests.simulators.daemons import await_start
 
 NAMED = shutil.which("named", path="/usr/sbin:/usr/bin:/sbin:/bin")
 needs_named = pytest.mark.skipif(NAMED is None, reason="named is not installed")
@@ -45,14 +45,13 @@ def run_named(
         process = subprocess.Popen([NAMED, "-g", "-n", "1", "-c", str(config)], stderr=log)
 
     def answers() -> bool:
-        assert process.poll() is None, (folder / "log").read_text()
         with contextlib.suppress(OSError):
             urllib.request.urlopen(f"http://127.0.0.1:{statistics_port}/json/v1/status").close()
             return True
         return False
 
     try:
-        wait_until(answers, "named")
+        await_start(process, answers, folder / "log")
         yield
     finally:
         process.terminate()

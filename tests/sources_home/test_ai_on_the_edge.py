@@ -25,6 +25,7 @@ from pollect.testing import (
     serve_http,
 )
 from pollect_sources_home.ai_on_the_edge.source import AiOnTheEdgeSource
+from tests.simulators.tcp import IN_TIME_SECONDS
 from tests.sources_network.driver import opened
 
 READING = {
@@ -285,6 +286,6 @@ def test_a_device_that_breaks_fails_in_time_and_recovers(how: Any, error: type[P
             begin = time.monotonic()
             with pytest.raises(error):
                 source.series()
-            assert time.monotonic() - begin < 3
+            assert time.monotonic() - begin < IN_TIME_SECONDS
             device.routes = {"/json": {"main": READING}}
             assert len(source.series()) == 4

@@ -186,7 +186,7 @@ class TestRealFirmware:
         probed = Probed(firmware)
         assert probed.is_up()
         firmware.freeze()
-        with no_leaks(limit_seconds=1.0):
+        with no_leaks(limit_seconds=8.0):
             probed.running.close()
         firmware.thaw()
         probed.running.__exit__(None, None, None)

@@ -24,6 +24,7 @@ from pollect.testing import (
 )
 from pollect_sources_home.evcc.source import EvccSource
 from tests.simulators.evcc import STATE, Evcc
+from tests.simulators.tcp import IN_TIME_SECONDS
 from tests.sources_network.driver import opened
 
 
@@ -210,6 +211,6 @@ def test_a_server_that_breaks_fails_in_time_and_recovers(how: Any, error: type[P
             begin = time.monotonic()
             with pytest.raises(error):
                 source.series()
-            assert time.monotonic() - begin < 3
+            assert time.monotonic() - begin < IN_TIME_SECONDS
             server.routes = {"*": {"homePower": 1}}
             assert source.series() == {"homePower": 1}

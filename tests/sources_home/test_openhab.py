@@ -26,6 +26,7 @@ from pollect.testing import (
 )
 from pollect_sources_home.openhab.source import OpenhabSource
 from tests.simulators.certificates import Authority
+from tests.simulators.tcp import IN_TIME_SECONDS
 from tests.sources_network.driver import opened
 
 ALL_TYPES = [
@@ -288,6 +289,6 @@ def test_a_server_that_breaks_fails_in_time_and_recovers(
             begin = time.monotonic()
             with pytest.raises(error, match=text):
                 source.series()
-            assert time.monotonic() - begin < 3
+            assert time.monotonic() - begin < IN_TIME_SECONDS
             server.routes = {"*": [item("Number", "1")]}
             assert source.series() == {'Value{name="Item",group=""}': 1}

@@ -232,7 +232,7 @@ def test_close_returns_at_once_before_a_half_open_connection(charger: Charger) -
         with Probed(valve.host, valve.port) as probed:
             probed.wait_for(ALL)
             valve.shut = True
-            with no_leaks(limit_seconds=2.0):
+            with no_leaks(limit_seconds=8.0):
                 probed.running.close()
 
 

@@ -29,6 +29,7 @@ from pollect.testing import (
 from pollect_sources_home.sma_pv_modbus.registers import DETAILS, ENERGY, REGISTERS, decode
 from pollect_sources_home.sma_pv_modbus.source import SmaPvModbusSource
 from tests.simulators import sma
+from tests.simulators.tcp import IN_TIME_SECONDS
 from tests.sources_network.driver import opened
 
 pytest.importorskip("pymodbus")
@@ -261,7 +262,7 @@ def test_slow_answers_share_one_limit(monkeypatch: pytest.MonkeyPatch) -> None:
             begin = time.monotonic()
             with pytest.raises(TargetUnavailable):
                 source.series()
-            assert time.monotonic() - begin < 2
+            assert time.monotonic() - begin < IN_TIME_SECONDS
 
 
 def test_a_silent_inverter_says_how_often_it_was_asked() -> None:

@@ -16,6 +16,7 @@ from pollect_sources_network.certificate.source import CertificateSource
 from tests.simulators import starttls
 from tests.simulators.certificates import Authority
 from tests.simulators.tcp import (
+    SILENT_SECONDS,
     Handler,
     Peer,
     half_answer,
@@ -199,7 +200,7 @@ def follow(script: Script, last_words: bytes, tls: ssl.SSLContext | None, piece:
                 heard += word
         speak(last_words)
         if tls is None:
-            peer.over.wait(10)
+            peer.over.wait(SILENT_SECONDS)
             return
         with tls.wrap_socket(connection, server_side=True) as wrapped:
             silent(wrapped, peer)
@@ -251,7 +252,7 @@ def test_odd_answers_are_named(
     def speak(connection, peer: Peer) -> None:
         connection.sendall(words)
         connection.shutdown(socket.SHUT_WR)
-        peer.over.wait(10)
+        peer.over.wait(SILENT_SECONDS)
 
     with serve_tcp(speak) as server:
         assert check(url=f"{protocol}://localhost:{server.port}", timeout=5) == {"success": 0}

@@ -28,7 +28,7 @@ from tests.sources_network.driver import opened, series_of
 
 TRAFFIC = "WANCommonIFC1"
 #: What a probe may take on a busy machine beyond the 0.3 s it has.
-GRACE_SECONDS = 3.0
+GRACE_SECONDS = 20.0
 
 
 @pytest.fixture
@@ -378,11 +378,11 @@ def test_all_answers_of_a_slow_box_share_one_time_limit(box: FritzBox) -> None:
     box.routes = slowly
     begin = time.monotonic()
     with pytest.raises(TargetUnavailable, match=r"no end after 0\.5 s|no answer within"):
-        connect(box, timeout_seconds=5, limit_seconds=0.5)
+        connect(box, timeout_seconds=60, limit_seconds=0.5)
     assert time.monotonic() - begin < 0.5 + GRACE_SECONDS
     # The limit is for one probe: the next has its own.
     box.routes = well
-    client = connect(box, timeout_seconds=5, limit_seconds=0.5)
+    client = connect(box, timeout_seconds=60, limit_seconds=0.5)
     time.sleep(0.5)
     with pytest.raises(TargetUnavailable, match=r"no end after 0\.5 s"):
         client.call(TRAFFIC, "GetAddonInfos")

@@ -18,10 +18,11 @@ from pollect.testing import build_source
 from pollect_sources_network.icmp import build_request, checksum, parse_reply
 from pollect_sources_network.ping import PingSource, mean_difference
 from tests.simulators.ping import may_ping
+from tests.simulators.tcp import IN_TIME_SECONDS
 from tests.sources_network.samples import probe
 
 FAST = {"count": 3, "spacing": 0.01, "replyTimeout": 1}
-NAMESPACE_SECONDS = 30
+NAMESPACE_SECONDS = 50
 
 
 needs_permission = pytest.mark.skipif(
@@ -97,7 +98,7 @@ def test_names_of_the_same_address_are_told_apart() -> None:
     assert [found[f"success{{host={host}}}"] for host in hosts] == [1, 1, 0]
     assert found["loss_ratio{host=nowhere.invalid}"] == 1
     assert "rtt_seconds{host=nowhere.invalid,stat=min}" not in found
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < IN_TIME_SECONDS
 
 
 @needs_permission
@@ -193,7 +194,7 @@ def test_host_without_ipv6_and_without_a_way_out_loses_all_requests() -> None:
         begin = time.monotonic()
         section = {"host": hosts, "count": 2, "spacing": 0.01, "replyTimeout": 0.2}
         found = probe(build_source({**section, "details": True}, PingSource))
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 20
         for host in hosts:
             assert found[f"success{{host={host}}}"] == 0
             assert not [name for name in found if "rtt" in name or "jitter" in name]

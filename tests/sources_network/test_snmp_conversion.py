@@ -175,7 +175,7 @@ def test_rows_may_carry_what_belongs_to_the_agent(
 def test_details_of_a_table_tell_of_its_agent(device: SimulatedAgent) -> None:
     found = probe(device, SnmpTableSource, preset="interfaces", details=True)
     assert found["sys_uptime_seconds"] == 60
-    assert 0 < found["response_ms"] < 300
+    assert 0 < found["response_ms"] < 10_000
 
 
 def test_a_printer() -> None:

@@ -196,7 +196,7 @@ def test_an_object_in_several_entries_is_asked_for_once(agent: SimulatedAgent) -
 def test_details_add_uptime_and_response_time(agent: SimulatedAgent) -> None:
     values = probe_once(agent, one(f"{IN_OCTETS}.1"), details=True)
     assert values["sys_uptime_seconds"] == DAY_TICKS / 100
-    assert 0 < values["response_ms"] < 300
+    assert 0 < values["response_ms"] < 10_000
 
 
 def test_without_metrics_the_agent_tells_how_long_it_runs(agent: SimulatedAgent) -> None:

@@ -13,6 +13,7 @@ from pollect_sources_network.tcp_time import TcpTimeSource
 from tests.simulators.certificates import Authority
 from tests.simulators.daemons import find_program, free_port, run_daemon
 from tests.simulators.tcp import (
+    IN_TIME_SECONDS,
     Peer,
     closed_port,
     full_backlog,
@@ -107,7 +108,7 @@ def test_unanswered_connection_ends_in_time() -> None:
     with full_backlog() as port:
         begin = time.monotonic()
         found = check(host="127.0.0.1", port=port, timeout=SHORT_SECONDS)
-        assert time.monotonic() - begin < SHORT_SECONDS + 2
+        assert time.monotonic() - begin < IN_TIME_SECONDS
     assert (found[""], found["success"], found["result_code"]) == (400, 0, 1)
 
 
@@ -160,11 +161,11 @@ def test_tls_is_a_phase_of_its_own(tmp_path) -> None:
 
 def test_patience_for_the_answer_has_a_limit_of_its_own() -> None:
     with serve_tcp(trickle(b".")) as server:
-        section = {"host": "127.0.0.1", "port": server.port, "expect": "x"}
+        section = {"host": "127.0.0.1", "port": server.port, "expect": "x", "timeout": 50}
         begin = time.monotonic()
         found = check(**section, readTimeout=SHORT_SECONDS)
-        assert time.monotonic() - begin < SHORT_SECONDS + 2
-    assert (found["success"], found["result_code"], found[""]) == (0, 1, 5000)
+        assert time.monotonic() - begin < IN_TIME_SECONDS
+    assert (found["success"], found["result_code"], found[""]) == (0, 1, 50_000)
     assert time.monotonic() - begin >= SHORT_SECONDS
 
 
@@ -218,10 +219,10 @@ def test_any_answer_by_udp_counts_unless_it_must_match(host: str) -> None:
 def test_silence_by_udp_ends_in_time() -> None:
     with serve_udp(lambda data: None) as server:
         section = {"host": "127.0.0.1", "port": server.port, "protocol": "udp", "send": "x"}
-        for limit in ({"timeout": SHORT_SECONDS}, {"readTimeout": SHORT_SECONDS}):
+        for limit in ({"timeout": SHORT_SECONDS}, {"timeout": 50, "readTimeout": SHORT_SECONDS}):
             begin = time.monotonic()
             found = check(**section, **limit)
-            assert time.monotonic() - begin < SHORT_SECONDS + 2
+            assert time.monotonic() - begin < IN_TIME_SECONDS
             assert (found["success"], found["result_code"]) == (0, 1)
 
 
@@ -230,7 +231,7 @@ def test_refusal_by_udp_is_told_at_once() -> None:
     port = free_port(socket.SOCK_DGRAM)
     found = check(host="127.0.0.1", port=port, protocol="udp", send="x")
     assert (found["success"], found["result_code"], found[""]) == (0, 2, 5000)
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < IN_TIME_SECONDS
     found = check(host="nowhere.invalid", port=1, protocol="udp", send="x")
     assert (found["success"], found["result_code"]) == (0, 5)
 

@@ -22,10 +22,8 @@ from typing import Any
 
 import pytest
 
-from tests.core.engine.rig import wait_until
-from tests.simulators.daemons import answers, find_program, free_port
+from tests.simulators.daemons import answers, await_start, find_program, free_port
 
-START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 
 
@@ -33,7 +31,7 @@ def fetch(url: str, *, data: Mapping[str, str] | None = None) -> Any:
     """Return the JSON of an answer; None when there is no server or no JSON."""
     body = urllib.parse.urlencode(data).encode() if data is not None else None
     try:
-        with urllib.request.urlopen(url, body, timeout=5) as answer:
+        with urllib.request.urlopen(url, body, timeout=10) as answer:
             text = answer.read()
     except (OSError, urllib.error.URLError):
         return None
@@ -71,8 +69,7 @@ class Program:
                 process_group=0,
             )
         self._process = process
-        wait_until(lambda: process.poll() is not None or self._ready(), START_SECONDS)
-        assert process.poll() is None, self.log.read_text(errors="replace")[-2000:]
+        await_start(process, self._ready, self.log)
 
     def kill(self) -> None:
         """End it at once, and the processes it started, as a power cut does."""
@@ -204,7 +201,7 @@ class VictoriaMetrics(Prometheus):
         """Return whole series, each with `metric`, `values` and `timestamps` in milliseconds."""
         fetch(f"{self.url}/internal/force_flush")
         arguments = urllib.parse.urlencode({"match[]": selector})
-        with urllib.request.urlopen(f"{self.url}/api/v1/export?{arguments}", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self.url}/api/v1/export?{arguments}", timeout=10) as answer:
             return [json.loads(line) for line in answer]
 
 

@@ -128,7 +128,7 @@ class Delivery:
         if self._outbox is not None:
             self.begin_stop()
             self._outbox.join(seconds)
-            self._outbox._thread.join(10)
+            self._outbox._thread.join(30)
 
 
 def kinds(*kind: type[Backend]) -> list[ParameterSet]:
@@ -584,7 +584,7 @@ def real_time(delivery: Delivery, folder: Path, *, shutdown_timeout: float) -> I
         if thread.name.startswith(("pollect-outbox", "paho"))
     ]
     for thread in own:
-        thread.join(10)
+        thread.join(30)
         assert not thread.is_alive()
 
 
@@ -633,7 +633,7 @@ def test_shutdown_timeout_is_honoured_while_the_target_is_away(
         wait_until(lambda: engine.writer_statuses()[0].buffered_samples)
         began = time.monotonic()
         engine.stop()
-        assert time.monotonic() - began < 0.1 + PROBE_GRACE_SECONDS + 5.0
+        assert time.monotonic() - began < 0.1 + PROBE_GRACE_SECONDS + 20.0
         (status,) = engine.writer_statuses()
         assert status.lost_samples > 0
         assert (status.buffered_samples, status.written_samples) == (0, 0)

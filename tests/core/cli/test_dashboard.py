@@ -57,7 +57,7 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_every_panel_shows_something_of_a_daemon_that_prometheus_scraped(quickstart: Path) -> None:
     folder, port = quickstart.parent, free_port()
     command = [

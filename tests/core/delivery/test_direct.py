@@ -43,7 +43,7 @@ class Port:
         )
         self.thread = threading.Thread(target=self.port.deliver, args=[[batch(0)]], daemon=True)
         self.thread.start()
-        assert self.blocked.wait(5)
+        assert self.blocked.wait(30)
 
     @property
     def written(self) -> list[float]:
@@ -121,7 +121,7 @@ def test_many_threads_write_one_after_the_other(threads: int) -> None:
     together = threading.Barrier(threads)
 
     def deliver(first: int) -> None:
-        together.wait(5)
+        together.wait(30)
         for number in range(200):
             port.deliver([batch(first + number)])
 
@@ -129,7 +129,7 @@ def test_many_threads_write_one_after_the_other(threads: int) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(10)
+        worker.join(30)
     assert port.wait_idle(5)
     assert most == [1]
     values = [each.samples[0].value for each in writer.batches]

@@ -121,7 +121,7 @@ def test_every_sample_arrives_once_in_order_or_is_counted_lost(
         status = outbox.status()
         assert status.buffered_samples <= limit + max(batch_size, 7) + 7, "memory is bounded"
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
     status = outbox.status()
     assert status.written_samples + status.lost_samples == number
     assert len(writer.arrived) == status.written_samples
@@ -145,7 +145,7 @@ def test_writer_that_hangs_delays_nobody_and_its_samples_are_counted(gate: Gate)
     status = outbox.status()
     assert status.lost_samples == 100
     gate.open()
-    assert writer.closed.wait(5)
+    assert writer.closed.wait(30)
     assert outbox.status() == status, "what returns after the end changes no count"
 
 
@@ -165,7 +165,7 @@ def test_outage_shorter_than_the_buffer_loses_nothing_and_is_logged_once(caplog)
     wait_until(lambda: outbox.status().written_samples == 10)
     assert outbox.status().up
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
     levels = {
         text: [r.levelname for r in caplog.records if text in r.message]
         for text in ("cannot deliver", "delivering again")
@@ -183,7 +183,7 @@ def test_oldest_samples_are_dropped_when_the_buffer_is_full(caplog) -> None:
     wait_until(lambda: outbox.status().buffered_samples == 5)
     writer.then = "accept"
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
     assert writer.arrived == [15, 16, 17, 18, 19]
     assert outbox.status().lost_samples == 15
     assert caplog.text.count("the buffer is full") == 1
@@ -200,7 +200,7 @@ def test_slow_delivery_costs_the_oldest_samples_not_the_newest(gate: Gate) -> No
         outbox.deliver([batch(number)])
     gate.open()
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
     assert writer.arrived == [0, 1, 2, 3, 4, 15, 16, 17, 18, 19]
     assert outbox.status().lost_samples == 10
 
@@ -223,7 +223,7 @@ def test_samples_older_than_the_age_limit_are_dropped(caplog) -> None:
 
     wait_until(delivered)
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
     assert writer.arrived == [2]
     assert outbox.status().lost_samples == 1
     assert caplog.text.count("samples that waited longer than 60 s are being dropped") == 1
@@ -255,7 +255,7 @@ def test_target_may_ask_for_a_pause() -> None:
     wait_until(tried_again)
     assert tries[1] - tries[0] >= 30
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
 
 
 def test_writer_of_the_present_gets_only_the_latest_batch_of_a_source() -> None:
@@ -268,7 +268,7 @@ def test_writer_of_the_present_gets_only_the_latest_batch_of_a_source() -> None:
     wait_until(lambda: writer.attempts > 2)
     writer.then = "accept"
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
     assert sorted(writer.arrived) == [9, 109], "each source has an order, they have none"
     assert outbox.status().lost_samples == 0
 
@@ -300,7 +300,7 @@ def test_target_down_at_the_start_is_opened_later() -> None:
     wait_until(lambda: writer.arrived == [1, 2])
     assert len(opens) == 3
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
 
 
 def test_end_during_an_outage_makes_one_more_try_and_counts_the_rest() -> None:
@@ -312,7 +312,7 @@ def test_end_during_an_outage_makes_one_more_try_and_counts_the_rest() -> None:
     outbox.deliver([batch(1, 2, 3)])
     wait_until(lambda: writer.attempts == 1)
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
     assert writer.attempts == 2
     assert outbox.status().lost_samples == 3
     assert writer.closed.is_set()
@@ -328,7 +328,7 @@ def test_reason_is_logged_once_however_many_samples_it_costs(caplog) -> None:
         wait_until(lambda: outbox.status().buffered_samples == 0)
     wait_until(lambda: outbox.status().reason == "bad request")
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
     assert [record.message for record in caplog.records] == ["1 samples refused: bad request"]
 
 
@@ -342,7 +342,7 @@ def test_library_that_is_missing_is_named_without_a_traceback(caplog) -> None:
     outbox.deliver([batch(1)])
     wait_until(lambda: outbox.status().reason)
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
     (record,) = caplog.records
     assert record.message.startswith("1 samples lost: urllib3 is not installed")
     assert record.exc_info is None
@@ -392,7 +392,7 @@ def test_whatever_a_writer_raises_costs_its_batches_and_no_thread(
     wait_until(lambda: 2 in writer.arrived)
     assert outbox.status().up
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
     assert writer.closed.is_set()
     assert not outbox._thread.is_alive()
 
@@ -410,7 +410,7 @@ def test_report_of_a_loss_that_raises_does_not_end_the_outbox(caplog) -> None:
     outbox.deliver([batch(2)])
     wait_until(lambda: writer.arrived == [2])
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
     assert "the report of lost samples failed" in caplog.text
 
 
@@ -484,9 +484,9 @@ def pauses(
     writer.batch_size = 1  # type: ignore[misc]
     outbox.start()
     outbox.deliver([batch(1), batch(2)])
-    assert done.wait(5)
+    assert done.wait(30)
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
     return [after - before for before, after in itertools.pairwise(tries)]
 
 
@@ -518,7 +518,7 @@ def test_batch_that_can_never_be_delivered_costs_itself_only(failure: Exception)
         of_source = [value for value in writer.arrived if value % 5 == source]
         assert of_source == sorted(of_source), "each source in its order"
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
 
 
 @pytest.mark.parametrize("lost", [-3, 10**9, "many", True])
@@ -537,7 +537,7 @@ def test_number_of_refused_samples_is_believed_within_reason(lost: Any) -> None:
     assert 0 <= status.lost_samples <= 2
     assert status.lost_samples + status.written_samples == 2
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
 
 
 def test_writer_that_does_not_return_is_not_up(gate: Gate) -> None:
@@ -555,7 +555,7 @@ def test_writer_that_does_not_return_is_not_up(gate: Gate) -> None:
     gate.open()
     wait_until(lambda: outbox.status().up)
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
 
 
 def test_bad_batch_is_compared_with_one_of_another_source_so_that_each_keeps_its_order() -> None:
@@ -582,7 +582,7 @@ def test_bad_batch_is_compared_with_one_of_another_source_so_that_each_keeps_its
     assert [value for value in writer.arrived if value < 10] == [1, 2, 3]
     assert outbox.status().lost_samples == 1
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
 
 
 def test_mistake_of_ours_does_not_end_the_outbox(caplog, monkeypatch) -> None:
@@ -603,7 +603,7 @@ def test_mistake_of_ours_does_not_end_the_outbox(caplog, monkeypatch) -> None:
     assert writer.arrived == [1, 1], "what was given out is tried again"
     assert "a mistake in the outbox" in caplog.text
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
 
 
 def test_replaced_values_are_counted_as_outdated_and_take_no_memory() -> None:

@@ -614,7 +614,7 @@ def test_next_process_delivers_what_the_last_one_could_not(tmp_path: Path) -> No
     outbox.deliver([numbers(1, 2), numbers(3)])
     wait_until(lambda: outbox.status().reason)
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
     assert outbox.status().lost_samples == 0
     second = build()
     second.up = True
@@ -624,7 +624,7 @@ def test_next_process_delivers_what_the_last_one_could_not(tmp_path: Path) -> No
     outbox.deliver([numbers(4)])
     wait_until(lambda: outbox.status().buffered_samples == 0)
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
     assert second.arrived == [1, 2, 3, 4]
     assert outbox.status().written_samples == 4
 

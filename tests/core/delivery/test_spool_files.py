@@ -182,7 +182,7 @@ def test_spool_of_the_old_name_and_format_is_delivered_and_removed(
     outbox.deliver([old_batch(4.0)])
     wait_until(lambda: len(arrived) == 4)
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
     assert arrived == [old_batch(value) for value in (1.0, 2.0, 3.0, 4.0)]
     assert left_over(tmp_path, [writer]) == [other]
     assert not file.with_suffix(".reserve").exists()
@@ -198,7 +198,7 @@ def test_old_spool_that_is_damaged_stays_and_is_reported(tmp_path: Path, caplog)
     outbox = Outbox(writer, clock=SystemClock())
     outbox.start()
     outbox.stop()
-    outbox.join(5)
+    outbox.join(30)
     assert file.exists()
     assert "cannot read the old spool" in caplog.text
 

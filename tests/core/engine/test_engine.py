@@ -94,7 +94,7 @@ def test_source_never_overlaps_itself_and_the_skip_is_counted(run: Run, gate: Ga
 def test_ten_hanging_sources_with_three_threads_leave_the_other_its_tick(
     run: Run, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pollect.engine.engine.CLOSE_SECONDS", 30.0)
+    monkeypatch.setattr("pollect.engine.engine.CLOSE_SECONDS", 50.0)
     hanging = [scripted(gate, name=f"h{n}", timeout=0.3) for n in range(10)]
     good = scripted(name="good")
     engine = run(plan_of([*hanging, good], [recording()], interval=0.2, threads=3))
@@ -107,7 +107,7 @@ def test_ten_hanging_sources_with_three_threads_leave_the_other_its_tick(
     assert all(source.most_running == 1 for source in hanging)
     began = time.monotonic()
     engine.stop()
-    assert time.monotonic() - began < 15, "what hangs is not waited for"
+    assert time.monotonic() - began < 30, "what hangs is not waited for"
 
 
 def test_hung_source_is_down_and_not_probed_again_until_the_old_call_returned(
@@ -338,13 +338,13 @@ def test_writer_shared_by_collections_is_opened_and_closed_once(run: Run) -> Non
 def test_stop_during_a_probe_is_prompt_and_closes_every_source(
     run: Run, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pollect.engine.engine.CLOSE_SECONDS", 30.0)
+    monkeypatch.setattr("pollect.engine.engine.CLOSE_SECONDS", 50.0)
     hanging, good = scripted(gate), scripted()
     engine = run(plan_of([hanging, good], [recording()]))
     wait_until(lambda: hanging.running and good.starts)
     began = time.monotonic()
     engine.stop()
-    assert time.monotonic() - began < 15, "what hangs is not waited for"
+    assert time.monotonic() - began < 30, "what hangs is not waited for"
     assert (hanging.closed, good.closed) == (1, 1)
 
 
@@ -590,14 +590,14 @@ def test_ready_is_set_when_every_source_was_probed(run: Run, gate: Gate) -> None
     run(plan)
     assert not plan.ready.wait(0.1)
     gate.open()
-    assert plan.ready.wait(5)
+    assert plan.ready.wait(30)
 
 
 def test_self_metrics_tell_who_is_up_and_how_probes_ended(run: Run) -> None:
     sources = [scripted(name="good"), scripted(failing(TargetUnavailable("away")), name="bad")]
     plan = plan_of(sources, [recording()])
     engine = run(plan)
-    plan.ready.wait(5)
+    plan.ready.wait(30)
     found = {
         (f"{batch.source.dotted}_{sample.metric.name}", sample.label_values): sample.value
         for batch in engine.self_batches()
@@ -675,7 +675,7 @@ def test_namesakes_do_not_replace_each_other_in_self_metrics(run: Run) -> None:
     second.context = replace(second.context, id=second.context.id._replace(instance=1))
     plan = plan_of([first, second])
     engine = run(plan)
-    plan.ready.wait(5)
+    plan.ready.wait(30)
     names = {
         sample.label_values
         for batch in engine.self_batches()
@@ -691,7 +691,7 @@ def test_thousand_sources_with_ten_hanging_are_all_probed_with_few_threads(
     good = [scripted(name=f"g{n}") for n in range(990)]
     hanging = [scripted(gate, name=f"h{n}") for n in range(10)]
     run(plan_of([*hanging, *good], [recording()], interval=1))
-    wait_until(lambda: all(len(source.starts) >= 2 for source in good), seconds=10)
+    wait_until(lambda: all(len(source.starts) >= 2 for source in good))
     threads = [t for t in threading.enumerate() if t.name.startswith("pollect-test")]
     assert len(threads) <= 5 + 10
 
@@ -719,7 +719,7 @@ def test_call_at_an_interval_ends_when_the_scheduler_hangs(run: Run, gate: Gate)
         gate()
 
     engine.call_every(3600, hang)
-    assert hanging.wait(10)
+    assert hanging.wait(30)
     clock.advance(5)
     time.sleep(3 * GLANCE_SECONDS)
     assert beats == [1000, 1005]

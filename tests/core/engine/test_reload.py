@@ -56,7 +56,7 @@ def test_sources_that_stay_are_visible_while_a_removed_one_closes_slowly(
     assert names <= {("stays", "goes"), ("stays",)}
     assert ("stays",) in names
     gate.open()
-    reload.join(5)
+    reload.join(30)
     assert not reload.is_alive()
 
 
@@ -69,7 +69,7 @@ def test_a_removed_source_withdraws_its_values_before_it_closes(run: Run, gate: 
     reload.start()
     wait_until(lambda: len(writer.batches[-1]) == 0)
     gate.open()
-    reload.join(5)
+    reload.join(30)
 
 
 def test_fifty_reloads_leave_no_tick_behind(run: Run) -> None:
@@ -187,6 +187,7 @@ def test_a_source_that_closes_too_slowly_wipes_no_values_of_its_heir(
 
 def test_stop_does_not_wait_for_a_reload_that_hangs(run: Run, gate: Gate, monkeypatch) -> None:
     monkeypatch.setattr("pollect.engine.engine.RELOAD_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr("pollect.engine.ports.OPEN_SECONDS", 50.0)
     source, old, new = scripted(), recording(), recording()
     new.open = gate  # type: ignore[method-assign, assignment]
     kept = section(source)
@@ -205,8 +206,8 @@ def test_stop_does_not_wait_for_a_reload_that_hangs(run: Run, gate: Gate, monkey
     wait_until(lambda: any(t.name.startswith("pollect-open") for t in threading.enumerate()))
     began = time.monotonic()
     engine.stop()
-    assert time.monotonic() - began < 8, "an open that hangs gets 10 s"
-    thread.join(5)
+    assert time.monotonic() - began < 30, "it does not wait for the open that hangs"
+    thread.join(30)
     assert not thread.is_alive()
 
 
@@ -241,7 +242,7 @@ def test_ready_means_that_in_process_writers_have_the_first_values(run: Run) -> 
     writer.write = write  # type: ignore[method-assign]
     plans = plan([section(scripted(name=name), 3600) for name in ("a", "b")], [writer])
     run(plans)
-    assert plans.ready.wait(5)
+    assert plans.ready.wait(30)
     assert {batch.source.name for batch in writer.batches} == {"a", "b"}
 
 

@@ -103,7 +103,7 @@ def test_earlier_call_wakes_the_sleeping_thread() -> None:
     scheduler.start()
     try:
         scheduler.call_at(clock.monotonic(), called.set)
-        assert called.wait(5)
+        assert called.wait(30)
     finally:
         scheduler.stop()
 
@@ -130,6 +130,6 @@ def test_call_that_never_comes_does_not_disturb_the_others() -> None:
         assert scheduler._thread is not None
         assert scheduler._thread.is_alive()
         scheduler.call_at(clock.monotonic(), called.set)
-        assert called.wait(5)
+        assert called.wait(30)
     finally:
         scheduler.stop()

@@ -76,7 +76,7 @@ def test_cache_waits_for_the_thread_that_holds_its_lock() -> None:
     other.start()
     assert [value.value for value in cache.flush_values()] == [1]
     cache.release()
-    other.join(5)
+    other.join(30)
     assert [value.name for value in cache.flush_values()] == ["late"]
 
 

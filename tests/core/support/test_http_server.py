@@ -27,6 +27,7 @@ from pollect.support.http_server import (
     listen,
 )
 from pollect.testing.waiting import wait_until
+from tests.simulators.tcp import IN_TIME_SECONDS
 
 CL_5 = b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n"
 
@@ -261,7 +262,7 @@ def test_a_slow_request_gets_no_more_time_by_dripping() -> None:
                 with contextlib.suppress(TimeoutError):
                     if not client.recv(10):
                         break
-                assert time.monotonic() - started < 5
+                assert time.monotonic() - started < IN_TIME_SECONDS
 
 
 def test_a_silent_connection_gives_its_place_to_a_new_one() -> None:

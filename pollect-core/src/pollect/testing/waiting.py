@@ -10,7 +10,7 @@ PAUSE_SECONDS = 0.005
 
 
 def wait_until(
-    condition: Callable[[], ResultT], what: str = "", *, limit_seconds: float = 10.0
+    condition: Callable[[], ResultT], what: str = "", *, limit_seconds: float = 30.0
 ) -> ResultT:
     """Call `condition` until it returns something true, and return that.
 
