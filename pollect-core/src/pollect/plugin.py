@@ -22,6 +22,12 @@ from pollect.status import SourceDetail, Status
 from pollect.troubles import Troubles
 
 Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
+#: What an option of these types is, for messages. A number or boolean that stands for one in the
+#: config is a mistake, unless it is in quotes: text options take them otherwise.
+MEANS = "means"
+FilePath: TypeAlias = Annotated[str, Meta(extra={MEANS: "a path"})]
+Name: TypeAlias = Annotated[str, Meta(extra={MEANS: "a name"})]
+Host: TypeAlias = Annotated[str, Meta(extra={MEANS: "a host"})]
 #: Series of one source at most when its config does not say.
 MAX_SERIES = 50_000
 

@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from pollect.api import (
     ConfigError,
+    Host,
     Metric,
     MissingDependency,
     Sample,
@@ -86,11 +87,11 @@ AUTHORITATIVE = Metric(
 
 class DnsConfig(TlsTargetOptions, frozen=True, kw_only=True):
     server: Annotated[
-        str | tuple[str, ...],
+        Host | tuple[Host, ...],
         Meta(description="Name or address of the resolver, or a list; with `port` if not 53."),
     ]
     query: Annotated[
-        str | tuple[str, ...], Meta(description="Name to ask for, or a list of names.")
+        Host | tuple[Host, ...], Meta(description="Name to ask for, or a list of names.")
     ]
     record_type: Annotated[
         RecordType | tuple[RecordType, ...],

@@ -23,6 +23,7 @@ from msgspec import Meta
 from pollect.api import (
     BadResponse,
     ConfigError,
+    FilePath,
     Metric,
     ProbeError,
     Sample,
@@ -182,10 +183,10 @@ class HttpConfig(TlsTargetOptions, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=0)], Meta(description="Number of redirects to follow at most.")
     ] = MAX_REDIRECTS
     client_cert: Annotated[
-        str | None, Meta(description="File with the client certificate in PEM.")
+        FilePath | None, Meta(description="File with the client certificate in PEM.")
     ] = None
     client_key: Annotated[
-        str | None, Meta(description="File with its key; default: it is in `clientCert`.")
+        FilePath | None, Meta(description="File with its key; default: it is in `clientCert`.")
     ] = None
     basic_auth: Annotated[
         BasicAuth | None, Meta(description="Credentials for basic authentication.")

@@ -21,6 +21,7 @@ from msgspec import Meta
 from pollect.api import (
     ConfigError,
     Headline,
+    Host,
     Metric,
     Sample,
     Seconds,
@@ -81,7 +82,7 @@ IP_PROTOCOL = Metric("ip_protocol", help="4 or 6, the version of IP used.", labe
 
 class PingConfig(SourceConfig, frozen=True, kw_only=True):
     host: Annotated[
-        str | tuple[str, ...], Meta(description="Name or address to ping, or a list of them.")
+        Host | tuple[Host, ...], Meta(description="Name or address to ping, or a list of them.")
     ]
     count: Annotated[
         Annotated[int, Meta(ge=1, le=1000)], Meta(description="Requests per host and probe.")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from msgspec import Meta
 
-from pollect.api import ConfigError, Metric, Sample, Seconds, Source, SourceContext
+from pollect.api import ConfigError, Host, Metric, Sample, Seconds, Source, SourceContext
 from pollect.support.connect import (
     Deadline,
     Found,
@@ -88,12 +88,12 @@ _BY_HOST = _declare("host")
 
 
 class TcpTimeConfig(TargetOptions, frozen=True, kw_only=True):
-    host: Annotated[str, Meta(description="Name or address to connect to.")] = ""
+    host: Annotated[Host, Meta(description="Name or address to connect to.")] = ""
     port: Annotated[
         Annotated[int, Meta(ge=1, le=65535)] | None, Meta(description="Port of `host`.")
     ] = None
     hosts: Annotated[
-        tuple[str, ...],
+        tuple[Host, ...],
         Meta(
             description="Instead of `host` and `port`: several as `host:port`, each with its "
             "label `host`."
@@ -118,7 +118,7 @@ class TcpTimeConfig(TargetOptions, frozen=True, kw_only=True):
     ] = ""
     tls: Annotated[bool, Meta(description="Whether to talk TLS; nothing is verified.")] = False
     source_address: Annotated[
-        str, Meta(description="Address of this host to come from; default: the system chooses.")
+        Host, Meta(description="Address of this host to come from; default: the system chooses.")
     ] = ""
 
 

@@ -24,6 +24,7 @@ from msgspec import Meta
 from pollect.api import (
     Alert,
     ConfigError,
+    FilePath,
     Headline,
     Metric,
     Panel,
@@ -109,7 +110,7 @@ class Space(NamedTuple):
 
 class DiskUsageConfig(SourceConfig, frozen=True, kw_only=True):
     disks: Annotated[
-        Names,
+        tuple[FilePath, ...] | FilePath | None,
         Meta(
             description="Mount points, or any path on the file systems; default: every mounted "
             "file system that is backed by a device."

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from pollect.api import (
     ConfigError,
+    FilePath,
     Headline,
     Kind,
     Metric,
@@ -133,7 +134,7 @@ class ProcessConfig(SourceConfig, frozen=True, kw_only=True):
         bool, Meta(description="Leave pollect out, should its own command line match.")
     ] = False
     exe: Annotated[
-        str | None,
+        FilePath | None,
         Meta(
             description="Only processes of this program, a shell pattern: the whole path if it "
             "has a slash, else the file name."
@@ -141,7 +142,7 @@ class ProcessConfig(SourceConfig, frozen=True, kw_only=True):
     ] = None
     user: Annotated[str | None, Meta(description="Only processes of this user.")] = None
     pid_file: Annotated[
-        str | None, Meta(description="Only the process whose number stands in this file.")
+        FilePath | None, Meta(description="Only the process whose number stands in this file.")
     ] = None
     total: Annotated[bool, Meta(description="Also report the sums over all matches.")] = False
     label: Annotated[

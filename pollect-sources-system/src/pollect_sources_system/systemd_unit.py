@@ -15,6 +15,7 @@ from pollect.api import (
     ConfigError,
     Kind,
     Metric,
+    Name,
     NoData,
     Program,
     Sample,
@@ -73,7 +74,7 @@ ACCOUNTS = (
 
 class SystemdUnitConfig(SourceConfig, frozen=True, kw_only=True):
     units: Annotated[
-        tuple[str, ...] | str,
+        tuple[Name, ...] | Name,
         Meta(
             description="Units by name (`nginx` is `nginx.service`) or shell pattern, which finds "
             "loaded units only (`*.service`)."

@@ -14,7 +14,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pollect.api import Batch, Retryable, Sample, Seconds, Writer, WriterConfig, WriterContext
+from pollect.api import Batch, Host, Retryable, Sample, Seconds, Writer, WriterConfig, WriterContext
 from pollect_writers.names import free_names
 from pollect_writers.series import SeriesCache
 
@@ -30,7 +30,7 @@ _QUOTED_BYTES = 40
 
 
 class GraphiteWriterConfig(WriterConfig, frozen=True, kw_only=True):
-    host: Annotated[str, Meta(description="Host of the server.")] = "localhost"
+    host: Annotated[Host, Meta(description="Host of the server.")] = "localhost"
     port: Annotated[
         int, Meta(gt=0, le=65535, description="TCP port for the plain text protocol.")
     ] = DEFAULT_PORT

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from pollect.api import (
     Batch,
+    FilePath,
     Kind,
     Retryable,
     Sample,
@@ -35,7 +36,7 @@ _Parts: TypeAlias = tuple[str, str]
 
 
 class JsonLinesWriterConfig(WriterConfig, frozen=True, kw_only=True):
-    path: Annotated[str, Meta(description="File to append to; `-` is standard output.")] = (
+    path: Annotated[FilePath, Meta(description="File to append to; `-` is standard output.")] = (
         STANDARD_OUTPUT
     )
     max_bytes: Annotated[

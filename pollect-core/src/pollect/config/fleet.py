@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from pollect.plugin import Secret
+from pollect.plugin import FilePath, Secret
 
 
 class ShardOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -29,13 +29,14 @@ class FleetTlsOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
 
     insecure: Annotated[bool, Meta(description="Do not check the engine's certificate.")] = False
     ca: Annotated[
-        str | None, Meta(description="File with the authorities to trust instead of the system's.")
+        FilePath | None,
+        Meta(description="File with the authorities to trust instead of the system's."),
     ] = None
     cert: Annotated[
-        str | None,
+        FilePath | None,
         Meta(description="File with this daemon's certificate, and its key if in there."),
     ] = None
-    key: Annotated[str | None, Meta(description="File with the key of `cert`.")] = None
+    key: Annotated[FilePath | None, Meta(description="File with the key of `cert`.")] = None
 
 
 class FleetOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -24,7 +24,7 @@ from pollect.config.scalars import boolean
 from pollect.config.sections import SectionReader
 from pollect.config.words import describe_value
 from pollect.errors import ConfigError, MissingDependency, PluginError, UnknownPlugin
-from pollect.plugin import Roots, Seconds, Source, SourceConfig, Writer, WriterConfig
+from pollect.plugin import FilePath, Roots, Seconds, Source, SourceConfig, Writer, WriterConfig
 
 DEFAULT_TICK_SECONDS = 10.0
 DEFAULT_THREADS = 5
@@ -123,7 +123,7 @@ class RootOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         msgspec.field(default_factory=dict)
     )
     state_dir: Annotated[
-        str | None,
+        FilePath | None,
         Meta(
             description="Folder for what outlives a restart, relative to the config file; "
             "default: $STATE_DIRECTORY, else pollect's folder in the XDG state folder."

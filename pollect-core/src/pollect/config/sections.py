@@ -14,7 +14,7 @@ import msgspec
 from msgspec import inspect
 from msgspec.inspect import StructType, Type
 
-from pollect.config.document import join_path
+from pollect.config.document import join_path, scalar_text
 from pollect.config.environment import Options, Unset, unset_texts
 from pollect.config.problems import Problems
 from pollect.config.scalars import WRONG, Wrong, convert_scalar, scalar_types
@@ -25,6 +25,7 @@ from pollect.config.words import (
     describe_value,
     description,
     item_types,
+    meaning,
 )
 from pollect.errors import ConfigError, InvalidConfig, PluginLoadError, describe
 
@@ -140,6 +141,10 @@ class SectionReader:
             return self._refuse(path, value.problem, value.hint)
         if value is None and allows_none(kind):
             return None
+        if isinstance(value, int | float) and (meant := meaning(kind)):
+            written = self._texts.get(path) or scalar_text(value)
+            hint = f"write {written!r} in quotes if that is what it is called"
+            return self._refuse(path, f"expected {meant}, got {written}", hint)
         candidates = choices(kind)
         chosen = candidates[0] if len(candidates) == 1 else self._choose(candidates, value, path)
         if chosen is None:

@@ -8,7 +8,7 @@ from msgspec.inspect import Metadata, NoneType, Type, UnionType
 
 from pollect.config.document import scalar_text
 from pollect.config.environment import Filled
-from pollect.plugin import Secret
+from pollect.plugin import MEANS, Secret
 
 #: A value in a message is cut here: more of it does not help.
 _LONGEST_VALUE = 60
@@ -18,6 +18,18 @@ def description(kind: Type) -> str:
     """Return the description a field was declared with, empty if it has none."""
     schema = kind.extra_json_schema if isinstance(kind, Metadata) else None
     return str((schema or {}).get("description", ""))
+
+
+def meaning(kind: Type) -> str:
+    """Return what a text option is (`a path`), itself or the items of its list; else empty."""
+    if isinstance(kind, Metadata):
+        return str((kind.extra or {}).get(MEANS, "")) or meaning(kind.type)
+    parts = kind.types if isinstance(kind, UnionType) else item_types(kind) or ()
+    if any(
+        isinstance(part, inspect.BoolType | inspect.IntType | inspect.FloatType) for part in parts
+    ):
+        return ""
+    return next(filter(None, map(meaning, parts)), "")
 
 
 def choices(kind: Type) -> list[Type]:

@@ -16,9 +16,11 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
+from pollect.plugin import Host
+
 #: The option of every plugin that listens.
 HostPatterns: TypeAlias = Annotated[
-    tuple[str, ...],
+    tuple[Host, ...],
     Meta(
         description="Further host names to answer to, as in `nas.example.org` or `*.example.org`; "
         "`*` for any. Addresses, `localhost`, the names of this host and names without a dot are "

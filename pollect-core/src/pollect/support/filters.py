@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from fnmatch import translate
 from typing import TypeAlias
 
+from pollect.plugin import Name
+
 #: Type of a config field that takes such a list: one name, several, or nothing.
-Names: TypeAlias = tuple[str, ...] | str | None
+Names: TypeAlias = tuple[Name, ...] | Name | None
 
 
 class NameFilter:

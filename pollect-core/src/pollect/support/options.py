@@ -6,7 +6,7 @@ from typing import Annotated, TypedDict
 import msgspec
 from msgspec import Meta
 
-from pollect.plugin import Seconds, SourceConfig
+from pollect.plugin import FilePath, Seconds, SourceConfig
 from pollect.support.connect import IpProtocol
 
 
@@ -23,11 +23,12 @@ class ClientTls(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Certificates for connections to a server."""
 
     ca: Annotated[
-        str | None, Meta(description="PEM file of the authorities to trust; default: the system's.")
+        FilePath | None,
+        Meta(description="PEM file of the authorities to trust; default: the system's."),
     ] = None
-    cert: Annotated[str | None, Meta(description="PEM file of the client certificate.")] = None
+    cert: Annotated[FilePath | None, Meta(description="PEM file of the client certificate.")] = None
     key: Annotated[
-        str | None, Meta(description="PEM file of its key, when `cert` does not hold it.")
+        FilePath | None, Meta(description="PEM file of its key, when `cert` does not hold it.")
     ] = None
     insecure: Annotated[
         bool, Meta(description="Do not check the certificate of the target; this protects nothing.")
@@ -62,7 +63,7 @@ class TlsTargetOptions(TargetOptions, frozen=True, kw_only=True):
 
     verify: Annotated[bool, Meta(description="Whether to verify the server's certificate.")] = True
     ca_file: Annotated[
-        str | None,
+        FilePath | None,
         Meta(
             description="File or folder of the authorities to trust instead of those of the system."
         ),

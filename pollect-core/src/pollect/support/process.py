@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from pollect.errors import BadResponse, MissingDependency, NoData, TargetUnavailable
 from pollect.needs import Program
+from pollect.plugin import FilePath
 
 if TYPE_CHECKING:
     import asyncio
 
 #: Type of the config field that replaces a program's name.
-CommandOverride: TypeAlias = tuple[str, ...] | str | None
+CommandOverride: TypeAlias = tuple[str, ...] | FilePath | None
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 #: Per stream. `zfs list` prints 2 MB for 10,000 datasets.

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from pollect.api import (
     ConfigError,
+    FilePath,
     Metric,
     NoData,
     ProbeError,
@@ -96,13 +97,13 @@ SUMS_BY_COUNTRY = _metrics("country")
 
 class AppStoreConnectConfig(SourceConfig, frozen=True, kw_only=True):
     key_id: Annotated[str, Meta(min_length=1, description="Key ID of the team key.")]
-    key_file: Annotated[str, Meta(description="Private key, the .p8 file of the team key.")]
+    key_file: Annotated[FilePath, Meta(description="Private key, the .p8 file of the team key.")]
     issuer_id: Annotated[str, Meta(min_length=1, description="Issuer ID, above the list of keys.")]
     vendor_number: Annotated[
         str, Meta(description="Vendor number, as under Payments and Financial Reports.")
     ]
     db_dir: Annotated[
-        str, Meta(description="Folder for the downloaded report, made when it is missing.")
+        FilePath, Meta(description="Folder for the downloaded report, made when it is missing.")
     ] = "db"
     country: Annotated[
         bool, Meta(description="Add the label country to the sums; makes many series.")

@@ -18,6 +18,7 @@ from msgspec import Meta
 from pollect.api import (
     AuthenticationFailed,
     ConfigError,
+    FilePath,
     Metric,
     ProbeError,
     Sample,
@@ -135,13 +136,13 @@ class GdcConfig(SourceConfig, frozen=True, kw_only=True):
             "shows it; gs:// in front and a path behind it do no harm."
         ),
     ]
-    key_file: Annotated[str, Meta(description="JSON key of the service account.")]
+    key_file: Annotated[FilePath, Meta(description="JSON key of the service account.")]
     apps: Annotated[
         list[GdcApp],
         Meta(min_length=1, description="The apps: a package each, and a name if you like."),
     ]
     db_dir: Annotated[
-        str, Meta(description="Folder for the downloaded files, made when it is missing.")
+        FilePath, Meta(description="Folder for the downloaded files, made when it is missing.")
     ] = "db"
     endpoint: Annotated[
         str | None,

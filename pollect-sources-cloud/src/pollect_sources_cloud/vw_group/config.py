@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pollect.api import Seconds, Secret, SourceConfig
+from pollect.api import FilePath, Seconds, Secret, SourceConfig
 from pollect_sources_cloud.limits import ANSWER_SECONDS
 
 PORTAL = "https://eu-data-act.drivesomethinggreater.com"
@@ -19,7 +19,7 @@ class MmiConfig(SourceConfig, frozen=True, kw_only=True):
     ] = None
     password: Annotated[Secret | None, Meta(description="Password of the account.")] = None
     credentials: Annotated[
-        str | None,
+        FilePath | None,
         Meta(description="JSON file with `user` and `pass`, as 1.x had it, instead of the two."),
     ] = None
     vin: Annotated[
@@ -40,7 +40,7 @@ class MmiConfig(SourceConfig, frozen=True, kw_only=True):
         ),
     ] = SHORTEST_INTERVAL_SECONDS
     token_file: Annotated[
-        str | None,
+        FilePath | None,
         Meta(description="Where the sign-in is kept; default: a file in the state folder."),
     ] = None
     portal: Annotated[str, Meta(description="Base URL of the portal.")] = PORTAL

@@ -16,6 +16,7 @@ from pollect.api import (
     AuthenticationFailed,
     BadResponse,
     ConfigError,
+    Host,
     Sample,
     Seconds,
     Secret,
@@ -58,7 +59,7 @@ _turns_lock = threading.Lock()
 
 
 class AiOnTheEdgeConfig(SourceConfig, frozen=True, kw_only=True):
-    host: Annotated[str, Meta(description="Name or address of the device.")]
+    host: Annotated[Host, Meta(description="Name or address of the device.")]
     port: Annotated[int, Meta(description="Port of its web server.", ge=1, le=65535)] = DEFAULT_PORT
     value: Annotated[
         str | tuple[str, ...],

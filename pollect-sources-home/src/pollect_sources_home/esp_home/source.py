@@ -22,6 +22,7 @@ from pollect.api import (
     AuthenticationFailed,
     BadResponse,
     ConfigError,
+    Host,
     Metric,
     MissingDependency,
     NoData,
@@ -56,7 +57,7 @@ DEVICE_INFO = Metric(
 
 
 class EspHomeConfig(SourceConfig, frozen=True, kw_only=True):
-    host: Annotated[str, Meta(min_length=1, description="Address or name of the device.")]
+    host: Annotated[Host, Meta(min_length=1, description="Address or name of the device.")]
     port: Annotated[
         Annotated[int, Meta(ge=1, le=65535)], Meta(description="TCP port of the native API.")
     ] = 6053

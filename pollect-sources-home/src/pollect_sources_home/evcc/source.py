@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pollect.api import BadResponse, Sample, Seconds, Source, SourceConfig, SourceContext
+from pollect.api import BadResponse, Host, Sample, Seconds, Source, SourceConfig, SourceContext
 from pollect.support.http import HttpClient
 from pollect.support.urls import redact_url
 from pollect_sources_home.evcc.metrics import (
@@ -37,7 +37,7 @@ PATH = "/api/state"
 
 class EvccConfig(SourceConfig, frozen=True, kw_only=True):
     host: Annotated[
-        str,
+        Host,
         Meta(
             description="Host and port of evcc, as in evcc.local:7070; or its URL, as in "
             "https://example.org/evcc."

@@ -14,6 +14,7 @@ from pollect.api import (
     AuthenticationFailed,
     BadResponse,
     ConfigError,
+    FilePath,
     Sample,
     Seconds,
     Secret,
@@ -60,7 +61,7 @@ class HomematicIpConfig(SourceConfig, frozen=True, kw_only=True):
         Meta(description="Token of a registration; default: the one that `pollect auth` keeps."),
     ] = None
     token_file: Annotated[
-        str | None,
+        FilePath | None,
         Meta(
             description="File for the token; default: homematicip_token.json in the state folder."
         ),

@@ -13,6 +13,7 @@ from msgspec import Meta
 from pollect.api import (
     BadResponse,
     ConfigError,
+    Name,
     NoData,
     Sample,
     Seconds,
@@ -61,7 +62,7 @@ class OpenhabConfig(SourceConfig, frozen=True, kw_only=True):
     ] = ""
     password: Annotated[Secret, Meta(description="Password of the user.")] = Secret("")
     groups: Annotated[
-        tuple[str, ...] | None,
+        tuple[Name, ...] | None,
         Meta(description="Report only the direct members of these groups, by their item names."),
     ] = None
     types: Annotated[

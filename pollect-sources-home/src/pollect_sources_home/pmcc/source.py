@@ -21,6 +21,7 @@ from pollect.api import (
     AuthenticationFailed,
     BadResponse,
     ConfigError,
+    Host,
     Kind,
     Metric,
     MissingDependency,
@@ -94,7 +95,8 @@ _DETAILS: dict[Field, Metric] = {
 
 class PmccConfig(SourceConfig, frozen=True, kw_only=True):
     host: Annotated[
-        str, Meta(min_length=1, description="Name or address of the charger, with port if not 443.")
+        Host,
+        Meta(min_length=1, description="Name or address of the charger, with port if not 443."),
     ]
     verify: Annotated[
         bool, Meta(description="Check the certificate; chargers have one of their own making.")

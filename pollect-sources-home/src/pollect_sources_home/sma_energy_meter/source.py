@@ -16,6 +16,7 @@ from msgspec import Meta
 from pollect.api import (
     BadResponse,
     ConfigError,
+    Host,
     Kind,
     Metric,
     ProbeValue,
@@ -87,7 +88,7 @@ INFO = Metric(
 
 class SmaEnergyMeterConfig(SourceConfig, frozen=True, kw_only=True):
     host_ip: Annotated[
-        str,
+        Host,
         Meta(
             description="Address of this host on the network of the meter; default: the interface "
             "of the default route."

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from pollect.api import (
     BadResponse,
+    Host,
     Sample,
     Seconds,
     Source,
@@ -38,7 +39,7 @@ TOTAL_SECONDS = 3600.0
 
 
 class SmaPvModbusConfig(SourceConfig, frozen=True, kw_only=True):
-    host: Annotated[str, Meta(description="Name or address of the inverter.")]
+    host: Annotated[Host, Meta(description="Name or address of the inverter.")]
     port: Annotated[int, Meta(description="Port of Modbus TCP.", ge=1, le=65535)] = DEFAULT_PORT
     unit_id: Annotated[
         Annotated[int, Meta(ge=1, le=247)] | None,

@@ -17,6 +17,7 @@ from pollect.api import (
     AuthorizationCode,
     BadResponse,
     ConfigError,
+    FilePath,
     Metric,
     ProbeError,
     Sample,
@@ -86,7 +87,7 @@ class ViessmannConfig(SourceConfig, frozen=True, kw_only=True):
     ] = None
     password: Annotated[Secret | None, Meta(description="Password of the account.")] = None
     token_file: Annotated[
-        str | None,
+        FilePath | None,
         Meta(description="File for the token; default: viessmann_token.json in the state folder."),
     ] = None
     installation: Annotated[

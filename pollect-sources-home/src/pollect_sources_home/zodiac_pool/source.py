@@ -13,6 +13,7 @@ from pollect.api import (
     AuthenticationFailed,
     BadResponse,
     ConfigError,
+    FilePath,
     NoData,
     ProbeError,
     Sample,
@@ -60,7 +61,7 @@ class ZodiacPoolConfig(SourceConfig, frozen=True, kw_only=True):
     ] = None
     password: Annotated[Secret | None, Meta(description="Password of the account.")] = None
     token_file: Annotated[
-        str | None,
+        FilePath | None,
         Meta(description="File for the token; default: zodiac-token.json in the state folder."),
     ] = None
     devices: Annotated[

@@ -16,6 +16,7 @@ from pollect.api import (
     BadResponse,
     Kind,
     Metric,
+    Name,
     Sample,
     Seconds,
     Source,
@@ -118,11 +119,11 @@ RESOLVER_EVENT_NAMES = (
 class BindConfig(SourceConfig, frozen=True, kw_only=True):
     url: Annotated[str, Meta(description="Statistics channel, as in http://192.168.1.10:8053.")]
     views: Annotated[
-        tuple[str, ...] | None,
+        tuple[Name, ...] | None,
         Meta(description="Views as named.conf writes them; default: all but `_bind`."),
     ] = None
     zones: Annotated[
-        tuple[str, ...] | None,
+        tuple[Name, ...] | None,
         Meta(
             description="Zones to report the serial of, as shell patterns; default: none, with "
             f"`details` all but those that named makes by itself, at most {MAX_ZONES}."

@@ -19,6 +19,8 @@ from msgspec import Meta
 from pollect.api import (
     Alert,
     ConfigError,
+    FilePath,
+    Host,
     Metric,
     Panel,
     ProbeError,
@@ -124,7 +126,7 @@ class CertificateConfig(TlsTargetOptions, frozen=True, kw_only=True):
             "ldaps TLS at once."
         ),
     ] = None
-    host: Annotated[str | None, Meta(description="Host, when there is no `url`.")] = None
+    host: Annotated[Host | None, Meta(description="Host, when there is no `url`.")] = None
     port: Annotated[
         Annotated[int, Meta(ge=1, le=65535)] | None,
         Meta(description="TCP port of `host`; default: 443, or that of `starttls`."),
@@ -134,7 +136,7 @@ class CertificateConfig(TlsTargetOptions, frozen=True, kw_only=True):
         Meta(description="Instead of `url`: several, distinguished by the label `url`."),
     ] = ()
     file: Annotated[
-        str | None,
+        FilePath | None,
         Meta(
             description="Instead of `url`: a certificate, or a chain of them, in PEM, DER or "
             "PKCS#12 (.p12, .pfx)."

@@ -14,6 +14,7 @@ from pollect.api import (
     AuthenticationFailed,
     BadResponse,
     ConfigError,
+    Host,
     Sample,
     Seconds,
     Secret,
@@ -56,9 +57,9 @@ TRAFFIC_SERVICE = "WANCommonIFC1"
 
 
 class FritzConfig(SourceConfig, frozen=True, kw_only=True):
-    ip: Annotated[str | None, Meta(description="Address of the box; default 169.254.1.1.")] = None
-    host: Annotated[str | None, Meta(description="The same as `ip`.")] = None
-    address: Annotated[str | None, Meta(description="The same as `ip`.")] = None
+    ip: Annotated[Host | None, Meta(description="Address of the box; default 169.254.1.1.")] = None
+    host: Annotated[Host | None, Meta(description="The same as `ip`.")] = None
+    address: Annotated[Host | None, Meta(description="The same as `ip`.")] = None
     port: Annotated[
         Annotated[int, Meta(ge=1, le=65535)] | None,
         Meta(description="Port of TR-064; default 49000, with `tls` 49443."),

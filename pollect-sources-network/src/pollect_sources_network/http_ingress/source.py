@@ -20,6 +20,8 @@ from msgspec import Meta
 
 from pollect.api import (
     ConfigError,
+    FilePath,
+    Host,
     Kind,
     Metric,
     NoData,
@@ -81,25 +83,27 @@ class HttpIngressConfig(SourceConfig, frozen=True, kw_only=True):
         Meta(description="TCP port to listen on; 0 for any that is free."),
     ]
     bind: Annotated[
-        str | None,
+        Host | None,
         Meta(description="Address to listen on, `::` for IPv4 and IPv6; default: 0.0.0.0."),
     ] = None
     token: Annotated[
         Secret | None, Meta(description="Token that pushes must carry as bearer token.")
     ] = None
-    token_file: Annotated[str | None, Meta(description="File with the token instead.")] = None
+    token_file: Annotated[FilePath | None, Meta(description="File with the token instead.")] = None
     basic_auth: Annotated[
         BasicAuth | None,
         Meta(description="User and password that pushes may carry, instead of the token."),
     ] = None
     paths: Annotated[
-        tuple[str, ...], Meta(description="Paths that take requests, as in /push; default: all.")
+        tuple[FilePath, ...],
+        Meta(description="Paths that take requests, as in /push; default: all."),
     ] = ()
     tls_cert: Annotated[
-        str | None, Meta(description="File with the server's certificate in PEM; turns TLS on.")
+        FilePath | None,
+        Meta(description="File with the server's certificate in PEM; turns TLS on."),
     ] = None
     tls_key: Annotated[
-        str | None, Meta(description="File with its key; default: it is in `tlsCert`.")
+        FilePath | None, Meta(description="File with its key; default: it is in `tlsCert`.")
     ] = None
     max_body_size: Annotated[
         Annotated[int, Meta(gt=0)], Meta(description="Bytes a push may have, also unpacked.")

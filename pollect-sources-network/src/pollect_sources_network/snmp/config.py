@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
-from pollect.api import ConfigError, Seconds, Secret, SourceConfig
+from pollect.api import ConfigError, FilePath, Host, Seconds, Secret, SourceConfig
 
 SNMP_PORT = 161
 #: RFC 3414, section 11.2: shorter pass phrases are refused by agents as well.
@@ -37,7 +37,7 @@ class AgentConfig(SourceConfig, frozen=True, kw_only=True):
     """The agent to talk to; common to all SNMP sources."""
 
     host: Annotated[
-        str,
+        Host,
         Meta(description="Agent: `name`, `address`, `host:port` or `transport:host:port`."),
     ]
     port: Annotated[
@@ -100,7 +100,7 @@ class AgentConfig(SourceConfig, frozen=True, kw_only=True):
         ),
     ] = "auto"
     mib_dirs: Annotated[
-        tuple[str, ...], Meta(description="Further folders with MIB files for snmptranslate.")
+        tuple[FilePath, ...], Meta(description="Further folders with MIB files for snmptranslate.")
     ] = ()
 
 

@@ -14,6 +14,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from pollect.api import (
+    FilePath,
     Kind,
     Metric,
     NoData,
@@ -79,16 +80,18 @@ class ContainerConfig(SourceConfig, frozen=True, kw_only=True):
     exclude: Annotated[
         Names, Meta(description="Containers to leave out, by name or shell pattern.")
     ] = None
-    docker_dir: Annotated[str, Meta(description="Folder of Docker, for names.")] = "/var/lib/docker"
+    docker_dir: Annotated[FilePath, Meta(description="Folder of Docker, for names.")] = (
+        "/var/lib/docker"
+    )
     podman_dir: Annotated[
-        str,
+        FilePath,
         Meta(
             description="Storage folder of Podman, for names; a user's is "
             "`~/.local/share/containers/storage`."
         ),
     ] = "/var/lib/containers/storage"
     containerd_dir: Annotated[
-        str, Meta(description="Folder of containerd's running tasks, for names.")
+        FilePath, Meta(description="Folder of containerd's running tasks, for names.")
     ] = "/run/containerd/io.containerd.runtime.v2.task"
 
 

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from pollect.api import (
     ConfigError,
+    FilePath,
     Kind,
     Metric,
     MissingDependency,
@@ -92,12 +93,12 @@ class K8sNamespaceTrafficConfig(SourceConfig, frozen=True, kw_only=True):
         False
     )
     cgroup_path: Annotated[
-        str | None,
+        FilePath | None,
         Meta(description="Root of the node's cgroup v2 hierarchy; default: where it is mounted."),
     ] = None
-    pod_log_dir: Annotated[str, Meta(description="Where the kubelet keeps the logs of pods.")] = (
-        "/var/log/pods"
-    )
+    pod_log_dir: Annotated[
+        FilePath, Meta(description="Where the kubelet keeps the logs of pods.")
+    ] = "/var/log/pods"
     resolver: Annotated[
         Literal["auto", "logdir", "crictl", "ctr"],
         Meta(description="Where the namespaces of pods come from."),

@@ -5,12 +5,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from pollect.api import Secret, WriterConfig
+from pollect.api import Host, Secret, WriterConfig
 from pollect.support.options import ClientTls
 
 
 class MqttConfig(WriterConfig, frozen=True, kw_only=True):
-    host: Annotated[str, Meta(description="Host of the broker.")] = "127.0.0.1"
+    host: Annotated[Host, Meta(description="Host of the broker.")] = "127.0.0.1"
     port: Annotated[
         Annotated[int, Meta(ge=1, le=65535)],
         Meta(description="Port of the broker; 8883 is usual with TLS."),

@@ -5,18 +5,18 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from pollect.api import Secret, WriterConfig
+from pollect.api import FilePath, Host, Secret, WriterConfig
 from pollect.support.allowed_hosts import HostPatterns
 
 
 class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Serve HTTPS with this certificate; changed files are read again by themselves."""
 
-    cert: Annotated[str, Meta(description="PEM file with the certificate and its chain.")]
-    key: Annotated[str, Meta(description="PEM file with the private key.")]
+    cert: Annotated[FilePath, Meta(description="PEM file with the certificate and its chain.")]
+    key: Annotated[FilePath, Meta(description="PEM file with the private key.")]
     key_password: Annotated[Secret, Meta(description="Password of the private key.")] = Secret("")
     client_ca: Annotated[
-        str | None,
+        FilePath | None,
         Meta(description="PEM file with authorities; only clients with their certificates enter."),
     ] = None
 
@@ -41,7 +41,7 @@ class EndpointConfig(WriterConfig, frozen=True, kw_only=True):
         Meta(description="TCP port to listen on; 0 takes any free one."),
     ] = 8080
     bind: Annotated[
-        str,
+        Host,
         Meta(description="Address to listen on; `::` takes IPv6 and IPv4, `127.0.0.1` this host."),
     ] = "0.0.0.0"
     tls: Annotated[TlsConfig | None, Meta(description="Serve HTTPS instead of HTTP.")] = None
@@ -75,8 +75,8 @@ class PrometheusConfig(EndpointConfig, frozen=True, kw_only=True):
 
 class PrometheusSslConfig(PrometheusConfig, frozen=True, kw_only=True):
     cert: Annotated[
-        str | None, Meta(description="PEM file with the certificate; or use `tls`.")
+        FilePath | None, Meta(description="PEM file with the certificate; or use `tls`.")
     ] = None
-    key: Annotated[str | None, Meta(description="PEM file with the private key; or use `tls`.")] = (
-        None
-    )
+    key: Annotated[
+        FilePath | None, Meta(description="PEM file with the private key; or use `tls`.")
+    ] = None

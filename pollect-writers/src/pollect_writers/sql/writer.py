@@ -12,6 +12,7 @@ from msgspec import Meta
 from pollect.api import (
     Batch,
     ConfigError,
+    FilePath,
     Seconds,
     Secret,
     WriteError,
@@ -32,7 +33,7 @@ _MILLISECONDS = 1000
 
 class SqlWriterConfig(WriterConfig, frozen=True, kw_only=True):
     path: Annotated[
-        str | None,
+        FilePath | None,
         Meta(description="SQLite file; default: `history.sqlite` in the state folder."),
     ] = None
     url: Annotated[
