@@ -24,6 +24,7 @@ from pollect.plugin import (
     SourceContext,
     SourceSpec,
     Writer,
+    WriterConfig,
     WriterContext,
 )
 from pollect.status import SourceDetail, Status
@@ -184,8 +185,8 @@ class _Builder:
         )
         source = self._old_sources.get(context.id)
         if not _is_same(source, section, context):
-            source = self._built(
-                lambda: section.source_type(config, context), section.path, config.type
+            source = self._constructed(
+                lambda tried: section.source_type(tried, context), section.path, config
             )
         if source is None:
             return None
@@ -269,12 +270,12 @@ class _Builder:
             self_batches=self._board.self_batches,
         )
 
-        def build() -> Writer[Any]:
-            writer = section.writer_type(section.config, context)
+        def build(config: WriterConfig) -> Writer[Any]:
+            writer = section.writer_type(config, context)
             writer.check_files()
             return writer
 
-        return self._built(build, section.path, section.config.type)
+        return self._constructed(build, section.path, section.config)
 
     def _free_name(self, type_name: str) -> str:
         """Return a name that no other writer of this plan has, as far as the config got."""
@@ -284,6 +285,21 @@ class _Builder:
             number += 1
             name = f"{type_name}-{number}"
         return name
+
+    def _constructed(
+        self, build: Callable[[Any], _Built], path: str, config: SourceConfig | WriterConfig
+    ) -> _Built | None:
+        """Return what a constructor makes of a section; None if it refuses it, which is noted."""
+
+        def construct() -> _Built:
+            try:
+                return build(config)
+            except ConfigError as error:
+                from pollect.daemon.refusals import all_refusals
+
+                raise InvalidConfig(all_refusals(build, config, error)) from error
+
+        return self._built(construct, path, config.type)
 
     def _built(self, build: Callable[[], _Built], path: str, type_name: str) -> _Built | None:
         """Return what a constructor makes; None if it raises, which is noted."""

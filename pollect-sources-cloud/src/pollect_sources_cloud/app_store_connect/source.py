@@ -131,12 +131,12 @@ class AppStoreConnectSource(Source[AppStoreConnectConfig]):
 
     def __init__(self, config: AppStoreConnectConfig, context: SourceContext) -> None:
         super().__init__(config, context)
+        self._endpoint = check_endpoint(config.endpoint, key="endpoint")
         if not re.fullmatch(r"[A-Za-z0-9]+", config.vendor_number):
             raise ConfigError(
                 f"expected a number such as 81234567, got {config.vendor_number!r}",
                 key="vendorNumber",
             )
-        self._endpoint = check_endpoint(config.endpoint, key="endpoint")
         self._key_file = KeyFile(context.config_dir / config.key_file, self.log)
         self._file = ReportFile(context.config_dir / config.db_dir, config.vendor_number)
         self._limit = Limit(self._endpoint, config.timeout or ANSWER_SECONDS)

@@ -172,7 +172,6 @@ class GdcSource(Source[GdcConfig]):
 
     def __init__(self, config: GdcConfig, context: SourceContext) -> None:
         super().__init__(config, context)
-        self._bucket = bucket_of(config.bucket_name)
         self._endpoint = _endpoint(config.endpoint)
         # The order of the config, each once: 1.x took an app twice, too.
         self._packages = list(dict.fromkeys(app.package for app in config.apps))
@@ -182,6 +181,7 @@ class GdcSource(Source[GdcConfig]):
                     f"expected a package name as in org.example.app, got {app.package!r}",
                     key=f"apps[{index}].package",
                 )
+        self._bucket = bucket_of(config.bucket_name)
         self._by_version = {
             package: Metric(
                 f"crashes_{package}",
