@@ -175,6 +175,25 @@ def test_an_import_replaces_the_one_before(quickstart: Path) -> None:
     assert len(set(ids)) == len(ids)
 
 
+def test_queries_are_those_of_the_names_that_are_exposed(tmp_path: Path) -> None:
+    config = tmp_path / "config.yml"
+    config.write_text(
+        "writers: [{type: Prometheus, port: 8000}]\n"
+        "executors:\n"
+        "- collection: home\n"
+        "  sources:\n"
+        "  - type: DiskUsage\n"
+        "    metrics: {rename: {'': bytes}, scale: {'': 0.001}}\n"
+        "    renameLabels: {disk: mount}\n"
+    )
+    board = dashboard(config)
+    legends = {expression: legend for _, expression, legend in queries(board)}
+    assert legends['home_DiskUsage_bytes{instance=~".*"}'] == "{{mount}} {{type}}"
+    assert 'home_DiskUsage{instance=~".*"}' not in legends
+    (panel,) = (panel for panel in board["panels"] if panel["title"] == "bytes")
+    assert panel["fieldConfig"]["defaults"]["unit"] == "short", "the unit is the operator's now"
+
+
 def test_what_a_config_switches_off_has_no_panel(tmp_path: Path) -> None:
     file = tmp_path / "config.yml"
     text = (

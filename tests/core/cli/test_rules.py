@@ -105,6 +105,36 @@ def test_what_an_earlier_rule_decides_is_left_out_of_later_ones(tmp_path: Path) 
     assert not {"IoPressure", "PoolFull"} & names.keys(), "nothing is left of them"
 
 
+SHAPED = """
+executors:
+  - collection: home
+    sources:
+      - type: DiskUsage
+        renameLabels: {type: kind, disk: mount}
+        metrics: {rename: {"": bytes}}
+      - {type: DiskUsage, name: sum, dropLabels: [type], metrics: {include: [""]}}
+      - type: SmartCtl
+        metrics: {rename: {exit_status: status}, scale: {exit_status: 0.5, passed: -1}}
+      - {type: LoadAvg, metrics: {rename: {"": load}, scale: {"": 1000}}}
+writers:
+  - {type: Prometheus, port: 8000, bind: 127.0.0.1}
+"""
+
+
+def test_rules_speak_of_names_labels_and_units_as_they_are_exposed(tmp_path: Path) -> None:
+    rules, tests = generate(tmp_path, SHAPED)
+    promtool("check", "rules", rules)
+    promtool("test", "rules", tests)
+    names = expressions(rules)
+    assert names["DiskFull"] == (
+        'home_DiskUsage_bytes{kind="free"} / ignoring(kind) home_DiskUsage_bytes{kind="total"}'
+        " < 0.05"
+    )
+    assert names["DriveSelfTestFailed"] == "home_SmartCtl_status > 63.5"
+    assert names["DriveFailing"] == "home_SmartCtl_passed > -1.0"
+    assert not any("home_DiskUsage_sum" in expression for expression in names.values())
+
+
 def test_two_runs_give_the_same_bytes(tmp_path: Path) -> None:
     runs = []
     for number in range(2):

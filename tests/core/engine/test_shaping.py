@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pollect.api import Kind, Metric, MetricFilter, Sample
+from pollect.api import Alert, Headline, Kind, Metric, MetricFilter, Panel, Sample
 from pollect.engine.samples import Normalizer
 from pollect.engine.shaping import LabelRules
 
@@ -52,6 +52,62 @@ def test_a_scaled_value_is_in_no_known_unit_and_a_mirrored_counter_is_none() -> 
     )
     assert (size.value, size.metric.unit, size.metric.kind) == (2, "", Kind.GAUGE)
     assert (runs.value, runs.metric.kind) == (-2, Kind.GAUGE)
+
+
+HINTED = Metric(
+    "used",
+    unit="percent",
+    labels=("disk", "type"),
+    headline=[Headline("used", {"type": "used"}), Headline("all")],
+    panel=Panel(minimum=0, maximum=100, amber=80, red=90, states={0: "off", 2: "on"}),
+    alert=[
+        Alert("Full", "it is full", above=90, labels={"type": "used"}),
+        Alert("Low", "little is left", below=0.05, share_of={"type": "all"}),
+        Alert("Any", "too much", above=5),
+    ],
+)
+
+
+def hinted(**shape: Any) -> Metric:
+    [sample] = shaped([HINTED.sample(1, "a", "b")], **shape)
+    return sample.metric
+
+
+def test_hints_speak_of_the_new_unit() -> None:
+    metric = hinted(scale={"used": 0.5})
+    assert metric.panel == Panel(0, 50, 40, 45, {0: "off", 1: "on"})
+    assert [(alert.above, alert.below) for alert in metric.alerts] == [
+        (45, None),
+        (None, 0.05),  # of a share, whatever the unit
+        (2.5, None),
+    ]
+
+
+def test_hints_of_a_mirrored_value_are_mirrored() -> None:
+    metric = hinted(scale={"used": -1})
+    # Red below amber: small values are bad.
+    assert metric.panel == Panel(-100, 0, -80, -90, {0: "off", -2: "on"})
+    assert [(alert.above, alert.below) for alert in metric.alerts] == [
+        (None, -90),
+        (None, 0.05),
+        (None, -5),
+    ]
+
+
+def test_hints_speak_of_the_new_labels() -> None:
+    metric = hinted(rename_labels={"type": "kind"}, rename={"used": "share"})
+    assert metric.headline == (Headline("used", {"kind": "used"}), Headline("all"))
+    assert [alert.labels or alert.share_of for alert in metric.alerts] == [
+        {"kind": "used"},
+        {"kind": "all"},
+        {},
+    ]
+
+
+def test_hints_that_ask_for_a_dropped_label_are_left_out() -> None:
+    metric = hinted(drop=("type",))
+    assert metric.headline == (Headline("all"),)
+    assert [alert.name for alert in metric.alerts] == ["Any"]
 
 
 def test_a_value_too_large_to_be_scaled_costs_only_itself(caplog) -> None:

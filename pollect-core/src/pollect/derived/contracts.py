@@ -8,6 +8,7 @@ import msgspec
 from pollect.engine import selfmetrics
 from pollect.engine.plan import Plan, SourcePlan
 from pollect.engine.samples import matches
+from pollect.engine.shaping import Shaper
 from pollect.model import Metric, SourceId
 from pollect.support.names import metric_name
 
@@ -37,14 +38,16 @@ def sources_of(plan: Plan) -> list[SourcePlan]:
 
 
 def contracts_of(plan: SourcePlan) -> list[Contract]:
-    """Return the declared metrics of a source that its config keeps, each name once."""
+    """Return the declared metrics of a source as its config lets them out, each name once."""
     source: Any = plan.source
+    shaper = Shaper(plan.filter, plan.label_rules, plan.log)
     found: dict[str, Contract] = {}
     for metric in source.metrics:
         if not matches(plan.filter, metric.name or ""):
             continue
-        name = metric_name(plan.id, metric.name)
-        found.setdefault(name, Contract(plan.id, metric, name, plan.static_labels))
+        shaped = shaper.shaped(metric)
+        name = metric_name(plan.id, shaped.name)
+        found.setdefault(name, Contract(plan.id, shaped, name, plan.static_labels))
     return list(found.values())
 
 

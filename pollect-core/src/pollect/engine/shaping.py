@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from pollect.hints import Alert, Headline, Panel
 from pollect.model import Kind, Metric, Sample
 from pollect.plugin import MetricFilter
 
@@ -94,12 +95,17 @@ class Shaper:
             shaped.append(Sample(form.metric, value, labels, time))
         return shaped
 
+    def shaped(self, metric: Metric) -> Metric:
+        """Return what a metric becomes, the hints it carries included."""
+        return self._form(metric).metric
+
     def _form(self, metric: Metric) -> _Form:
         if len(self._forms) >= _MAX_FORMS:
             self._forms.clear()
         own = metric.name or ""
         factor = self._metrics.scale.get(own)
         kept = self._labels.apply(metric.labels)
+        names = {metric.labels[index]: name for index, name in kept}
         scaled = factor is not None
         new = Metric(
             self._metrics.rename.get(own, own) or None,
@@ -108,6 +114,9 @@ class Shaper:
             unit="" if scaled else metric.unit,
             kind=Kind.GAUGE if factor is not None and factor < 0 else metric.kind,
             labels=[name for _, name in kept],
+            headline=_headlines(metric, names),
+            panel=_panel(metric, factor),
+            alert=_alerts(metric, names, factor),
         )
         positions = tuple(index for index, _ in kept)
         stays = positions == tuple(range(len(metric.labels)))
@@ -118,6 +127,57 @@ class Shaper:
         if problem not in self._complained and len(self._complained) < 10:
             self._complained.add(problem)
             self._log.warning("%s", problem)
+
+
+def _renamed(labels: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str] | None:
+    """Return what a hint wants of labels under their new names; None if one of them is gone."""
+    if not labels.keys() <= names.keys():
+        return None
+    return {names[label]: wanted for label, wanted in labels.items()}
+
+
+def _headlines(metric: Metric, names: Mapping[str, str]) -> list[Headline]:
+    renamed = [(line, _renamed(line.labels, names)) for line in metric.headline]
+    return [line._replace(labels=labels) for line, labels in renamed if labels is not None]
+
+
+def _panel(metric: Metric, factor: float | None) -> Panel | None:
+    panel = metric.panel
+    if panel is None or factor is None:
+        return panel
+    ends = [_times(panel.minimum, factor), _times(panel.maximum, factor)]
+    minimum, maximum = ends if factor > 0 else reversed(ends)
+    return panel._replace(
+        minimum=minimum,
+        maximum=maximum,
+        amber=_times(panel.amber, factor),
+        red=_times(panel.red, factor),
+        states={value * factor: text for value, text in panel.states.items()},
+    )
+
+
+def _alerts(metric: Metric, names: Mapping[str, str], factor: float | None) -> list[Alert]:
+    """Return the alerts of a metric for its new labels and unit.
+
+    One that asks for a label which is left out cannot be asked any more.
+    """
+    alerts = []
+    for alert in metric.alerts:
+        labels, share_of = _renamed(alert.labels, names), _renamed(alert.share_of, names)
+        if labels is None or share_of is None:
+            continue
+        above, below = alert.above, alert.below
+        if factor is not None and not share_of:  # a share has no unit
+            above, below = _times(above, factor), _times(below, factor)
+            if factor < 0:
+                above, below = below, above
+        alerts.append(alert._replace(labels=labels, share_of=share_of, above=above, below=below))
+    return alerts
+
+
+def _times(value: float | None, factor: float) -> float | None:
+    # Adding 0.0 makes 0.0 of -0.0.
+    return None if value is None else value * factor + 0.0
 
 
 class SeriesLimit:
