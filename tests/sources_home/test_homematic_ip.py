@@ -27,6 +27,7 @@ from pollect.testing import (
 )
 from pollect_sources_home.homematic_ip.source import HomematicIpSource
 from pollect_sources_home.homematic_ip.state import (
+    find_problems,
     parse_climate,
     parse_details,
     parse_rooms,
@@ -304,7 +305,41 @@ def test_what_is_not_as_it_should_be_costs_only_itself() -> None:
     state["groups"]["g1"]["channels"] += [None, 5, {}, {"deviceId": "absent"}, {"deviceId": 5}]
     state["groups"] |= {"g2": None, "g3": {"type": "META"}, "g4": {"type": "META", "label": "x"}}
     assert climate_of(state) == {}
-    assert list(parse_details(state, parse_rooms(state))) == []
+    rooms = parse_rooms(state)
+    assert list(parse_details(state, rooms)) == []
+    humidity = "humidity: expected a number, got"
+    assert find_problems(state, rooms, details=False) == {
+        "A": f"actualTemperature: expected a number, got nan; {humidity} '50'",
+        "B": "expected an object, got None",
+    }
+    found = find_problems(state, rooms, details=True)["A"]
+    assert found.count(humidity) == 2, "of a channel that only `details` shows, too"
+
+
+def test_every_channel_of_one_kind_is_shown() -> None:
+    """A strip of sockets, a bar of twelve valves: the first channel is called as the device."""
+    strip = {
+        "id": "S",
+        "label": "Strip",
+        "functionalChannels": {
+            "0": {"unreach": False},
+            "1": {"currentPowerConsumption": 5.0, "windowState": "OPEN"},
+            "2": {"currentPowerConsumption": 7.0, "windowState": "CLOSED"},
+            "10": {"currentPowerConsumption": 9.0, "particulateMassConcentrationTen": 3},
+            "11": {"particulateMassConcentrationTen": 4},
+        },
+    }
+    state = {"devices": {"S": strip, "T": {"label": "Strip (2)", "functionalChannels": {}}}}
+    assert series_of(list(parse_details(state, []))) == {
+        'unreachable{room="",device="Strip"}': 0,
+        'power{room="",device="Strip"}': 5,
+        'power{room="",device="Strip (2) (2)"}': 7,
+        'power{room="",device="Strip (10)"}': 9,
+        'window_open{room="",device="Strip"}': 1,
+        'window_open{room="",device="Strip (2) (2)"}': 0,
+        'particulate_mass{room="",device="Strip",size="10"}': 3,
+        'particulate_mass{room="",device="Strip (11)",size="10"}': 4,
+    }
 
 
 def test_two_rooms_of_one_name_are_one_and_equal_device_names_are_told_apart() -> None:

@@ -209,6 +209,21 @@ def test_a_service_the_box_does_not_have_is_asked_for_once(box: FritzBox) -> Non
     assert box.calls.count("Hosts1/GetHostNumberOfEntries") == 2
 
 
+def test_an_action_that_answers_rubbish_is_a_trouble_and_asked_again(box: FritzBox) -> None:
+    everything = TOTALS | DETAILS | PROTECTED_DETAILS
+    without = {name: value for name, value in everything.items() if not name.startswith("hosts")}
+    good = dict(box.values["Hosts1"]["GetHostNumberOfEntries"])
+    with opened(section(box, details=True, password=PASSWORD), FritzSource) as source:
+        for rubbish_fields in ({"NewHostNumberOfEntries": ("string", "many")}, {}):
+            box.values["Hosts1"]["GetHostNumberOfEntries"] = rubbish_fields
+            assert source.series().keys() == without.keys()
+            (text,) = source.source.troubles.texts()
+            assert text.startswith("Hosts1/GetHostNumberOfEntries: ")
+        box.values["Hosts1"]["GetHostNumberOfEntries"] = good
+        assert source.series().keys() == everything.keys()
+        assert not source.source.troubles
+
+
 def test_a_wrong_password_costs_the_details_and_does_not_hammer_the_login(
     box: FritzBox, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -205,6 +205,48 @@ def test_data_that_the_firmware_refuses_is_left_out() -> None:
             assert source.series() == {"total_clients": 5}
 
 
+def test_what_cannot_be_read_is_a_trouble_of_its_part_only(point: AccessPoint) -> None:
+    with opened(section(point, details=True), TpLinkEapSource) as source:
+        well = source.series()
+        for name, answer in point.data.items():
+            if "traffic.radio" in name or "ap.interface" in name:
+                point.data[name] = {**answer, "rx_bytes": "many"}
+            elif "device" in name or "devinfo" in name:
+                point.data[name] = "rubbish"
+            elif "wireless.radio" in name or "wsetting" in name:
+                point.data[name] = {"channel": "auto", "power": "23"}
+        users = next(name for name in point.data if "client" in name)
+        point.data[users] = [*point.data[users], "a client", {"radio": "?"}]
+        before = dict(point.data)
+        found = source.series()
+        assert {'packets{wifi="2ghz",direction="rx"}', 'clients{wifi="2ghz"}'} <= found.keys()
+        assert "cpu_percent" not in found
+        troubles = source.source.troubles.texts()
+        assert len(troubles) == 5
+        for text in (
+            "traffic of 2ghz: rx_bytes: expected a number, got 'many'",
+            "traffic of 5ghz: rx_bytes: expected a number, got 'many'",
+            "clients: expected a client, got 'a client'; expected a radio of a client, got '?'",
+        ):
+            assert text in troubles
+        assert any("expected an object, got 'rubbish'" in text for text in troubles)
+        assert any(": channel: expected a number, got 'auto'" in text for text in troubles)
+        fresh = old_data() if "monitor.ap.aplist?operation=load" in before else new_data()
+        point.data.update(fresh)
+        assert source.series() == well
+        assert not source.source.troubles
+
+
+@pytest.mark.parametrize("users", ["rubbish", {"a": 1}, 5])
+def test_a_list_of_clients_that_is_none_is_never_counted(users: Any) -> None:
+    with AccessPoint(new_data(), cookie="JSESSIONID") as point:
+        point.data["status.client.user?operation=load"] = users
+        with opened(section(point), TpLinkEapSource) as source:
+            assert source.series() == TRAFFIC
+            (text,) = source.source.troubles.texts()
+            assert text.startswith("clients: expected a list, got ")
+
+
 def test_a_rejected_login_tells_the_chances_that_are_left(point: AccessPoint) -> None:
     point.login_facts = {"retryChances": 4, "waitTime": 300}
     config = section(point, password="wrong")

@@ -41,6 +41,7 @@ from pollect_sources_home.homematic_ip.client import (
 )
 from pollect_sources_home.homematic_ip.state import (
     METRICS,
+    find_problems,
     parse_climate,
     parse_details,
     parse_rooms,
@@ -92,6 +93,8 @@ class HomematicIpSource(Source[HomematicIpConfig]):
         self._tokens: TokenFile | None = None
         #: Rooms in which several thermostats were reported.
         self._reported: set[str] = set()
+        #: Devices with values that could not be read.
+        self._unreadable: set[str] = set()
 
     def open(self) -> None:
         self.close()
@@ -195,4 +198,10 @@ class HomematicIpSource(Source[HomematicIpConfig]):
                 )
         if self.config.details:
             samples += parse_details(state, rooms)
+        problems = find_problems(state, rooms, details=self.config.details)
+        for device in self._unreadable - problems.keys():
+            self.troubles.works(device)
+        for device, problem in problems.items():
+            self.troubles.failed(device, problem)
+        self._unreadable = set(problems)
         return samples

@@ -5,7 +5,7 @@ the fields that are needed are read: new devices and groups come with every upda
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -160,7 +160,8 @@ def parse_details(state: Mapping[str, Any], rooms: list[Room]) -> Iterator[Sampl
     places = {identity: room.label for room in rooms for identity in room.devices}
     names = _device_names(state)
     for identity, device in sorted(_objects(state.get("devices")).items()):
-        yield from _parse_device(device, places.get(identity, ""), names[identity])
+        others = set(names.values())
+        yield from _parse_device(device, places.get(identity, ""), names[identity], others)
     home = state.get("home")
     home = home if isinstance(home, Mapping) else {}
     duty_cycle = _number(home.get("dutyCycle"))
@@ -170,24 +171,65 @@ def parse_details(state: Mapping[str, Any], rooms: list[Room]) -> Iterator[Sampl
         yield CONNECTED.sample(float(home["connected"]))
 
 
-def _parse_device(device: Mapping[str, Any], room: str, name: str) -> Iterator[Sample]:
+def find_problems(state: Mapping[str, Any], rooms: list[Room], *, details: bool) -> dict[str, str]:
+    """Return what cannot be read of the values that are shown, by the name of the device."""
+    devices = state.get("devices")
+    devices = devices if isinstance(devices, Mapping) else {}
+    inside = {identity for room in rooms for identity in room.devices}
+    names = _device_names(state)
+    found: dict[str, str] = {}
+    for identity, device in devices.items():
+        if not isinstance(device, Mapping):
+            found[str(identity)] = f"expected an object, got {device!r:.60}"
+            continue
+        problems = []
+        for channel in _channels(device).values():
+            fields = {*FIELDS, *PARTICULATE_FIELDS} if details else set()
+            if identity in inside and channel.get("functionalChannelType") in THERMOSTATS:
+                fields.update(ROOM_METRICS)
+            problems += [
+                f"{field}: expected a number, got {channel[field]!r:.40}"
+                for field in sorted(fields)
+                # What the device does not measure, or not yet, is null.
+                if channel.get(field) is not None and _number(channel[field]) is None
+            ]
+        if problems:
+            found[names[str(identity)]] = "; ".join(problems)
+    return found
+
+
+def _parse_device(
+    device: Mapping[str, Any], room: str, name: str, others: Collection[str]
+) -> Iterator[Sample]:
+    """Yield the values of all channels of a device.
+
+    The first channel with a value has the name of the device, each further one, as of a strip of
+    sockets or a bar of valves, its number behind it: `Strip (2)`.
+    """
     seen: set[str] = set()
-    for _, channel in sorted(_channels(device).items()):
+    for index, channel in sorted(_channels(device).items(), key=_position):
+        names = {True: name, False: f"{name} ({index})"}
+        while names[False] in others:
+            names[False] += f" ({index})"
         for key, metric in FIELDS.items():
             value = _number(channel.get(key))
-            # A device with several channels of one kind counts by its first.
-            if value is not None and key not in seen:
+            if value is not None:
+                yield metric.sample(value, room, names[key not in seen])
                 seen.add(key)
-                yield metric.sample(value, room, name)
         window = WINDOW_STATES.get(str(channel.get("windowState")))
-        if window is not None and "windowState" not in seen:
+        if window is not None:
+            yield WINDOW_OPEN.sample(window, room, names["windowState" not in seen])
             seen.add("windowState")
-            yield WINDOW_OPEN.sample(window, room, name)
         for key, size in PARTICULATE_FIELDS.items():
             value = _number(channel.get(key))
-            if value is not None and key not in seen:
+            if value is not None:
+                yield PARTICULATE_MASS.sample(value, room, names[key not in seen], size)
                 seen.add(key)
-                yield PARTICULATE_MASS.sample(value, room, name, size)
+
+
+def _position(item: tuple[str, Channel]) -> tuple[int, str]:
+    index = item[0]
+    return (int(index) if index.isdecimal() else -1, index)
 
 
 def _device_names(state: Mapping[str, Any]) -> dict[str, str]:

@@ -175,6 +175,11 @@ class Detail:
     parse: Callable[[Fields], Iterator[Sample]]
 
     @property
+    def name(self) -> str:
+        """What the box calls it."""
+        return f"{self.service}/{self.action}"
+
+    @property
     def needs_login(self) -> bool:
         """Whether the service is one of TR-064."""
         return not self.service.endswith(("IFC1", "Conn1"))
@@ -334,7 +339,7 @@ def parse_detail(detail: Detail, fields: Fields) -> list[Sample]:
         return list(detail.parse(fields))
     except (KeyError, ValueError, TypeError) as error:
         raise BadResponse(
-            f"{detail.service}/{detail.action}: expected its documented fields, got {error}"
+            f"expected its documented fields, got {type(error).__name__}: {error}"
         ) from error
 
 

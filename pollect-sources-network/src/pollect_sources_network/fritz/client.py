@@ -29,6 +29,10 @@ _STRANGE_ANSWERS = (
 _REASON_CHARACTERS = 160
 
 
+class NotOffered(BadResponse):
+    """The box does not have the service or the action, or not for this user."""
+
+
 class FritzClient:
     """One box; connects in `__init__`, which reads the descriptions of all its services.
 
@@ -95,8 +99,8 @@ class FritzClient:
     def call(self, service: str, action: str) -> Mapping[str, Any]:
         """Return the out arguments of an action by name.
 
-        Raises `TargetUnavailable`, `AuthenticationFailed`, or `BadResponse`, also for a service or
-        an action that the box does not have.
+        Raises `TargetUnavailable`, `AuthenticationFailed`, `BadResponse`, and `NotOffered` for what
+        the box does not have.
         """
         try:
             answer: Mapping[str, Any] = self._connection.call_action(service, action)
@@ -120,6 +124,13 @@ class FritzClient:
         if isinstance(error, exceptions.FritzAuthorizationError):
             return AuthenticationFailed(f"{where}: user or password are missing or wrong")
         reason = " ".join(str(error).split())[:_REASON_CHARACTERS]
+        missing = (
+            exceptions.FritzServiceError,
+            exceptions.FritzActionError,
+            exceptions.FritzSecurityError,
+        )
+        if isinstance(error, missing):
+            return NotOffered(f"{where}: {reason}")
         if isinstance(error, exceptions.FritzConnectionException):
             return BadResponse(f"{where}: {reason}")
         return BadResponse(

@@ -44,7 +44,7 @@ from pollect_sources_network.fritz.actions import (
     parse_totals_32,
     parse_totals_64,
 )
-from pollect_sources_network.fritz.client import FritzClient
+from pollect_sources_network.fritz.client import FritzClient, NotOffered
 
 #: What a box without a configuration answers to as well.
 DEFAULT_ADDRESS = "169.254.1.1"
@@ -195,9 +195,14 @@ class FritzSource(Source[FritzConfig]):
                 # Asking on and on would make the box lock the user out for a while.
                 self._wanted = [each for each in self._wanted if not each.needs_login]
                 self.log.warning("left out all that needs a login from now on: %s", error)
-            except BadResponse as error:
+            except NotOffered as error:
                 self._wanted.remove(detail)
                 self.log.info("left out from now on: %s", error)
+            except BadResponse as error:
+                self.troubles.failed(detail.name, error)
+            else:
+                self.troubles.works(detail.name)
+        self.troubles.keep({detail.name for detail in self._wanted})
         return samples
 
     def _name_radios(self) -> dict[int, str]:

@@ -13,14 +13,19 @@ from urllib.parse import quote, urlsplit
 
 from pollect.api import AuthenticationFailed, BadResponse, Secret
 from pollect.support.connect import SharedLimit
-from pollect.support.http import HttpClient, Response
+from pollect.support.http import SUCCESS, HttpClient, Response
 from pollect.support.urls import redact_url
 
 REJECTED, LOCKED = 1, 3
+NOT_FOUND = 404
 
 
 class LoggedOut(AuthenticationFailed):
     """The session is not, or no longer, one of a user who logged in."""
+
+
+class NotOffered(BadResponse):
+    """The model or its firmware does not have this data."""
 
 
 class EapClient:
@@ -68,11 +73,11 @@ class EapClient:
     def get(self, name: str, **query: str) -> Any:
         """Return the `data` of one answer, None if it has none.
 
-        Raises `LoggedOut`, or `BadResponse` when the access point has no such data.
+        Raises `LoggedOut`, `NotOffered` when the access point has no such data, and `BadResponse`.
         """
         answer = self._fetch(name, query)
         if answer.get("error") or answer.get("success") is False:
-            raise BadResponse(f"{self._where}: {name}: error {answer.get('error')!r}")
+            raise NotOffered(f"{self._where}: {name}: error {answer.get('error')!r}")
         return answer.get("data")
 
     def close(self) -> None:
@@ -83,7 +88,10 @@ class EapClient:
         # Written out, since the firmware wants the colons of an address as %3A.
         text = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
         path = f"/data/{name}.json" + (f"?{text}" if text else "")
-        answer = self._request("GET", path).json()
+        response = self._request("GET", path, statuses={*SUCCESS, NOT_FOUND})
+        if response.status == NOT_FOUND:
+            raise NotOffered(f"{self._where}: {name}: HTTP status {NOT_FOUND}")
+        answer = response.json()
         if not isinstance(answer, dict):
             raise BadResponse(f"{self._where}: {name}: expected an object, got {answer!r:.80}")
         # Text or boolean, by firmware.

@@ -1,4 +1,8 @@
-"""What the data of an access point says, as samples. Pure; missing parts yield no value."""
+"""What the data of an access point says, as samples. Pure.
+
+Missing parts yield no value: no model has all of them. What is there and cannot be read is added to
+`problems`.
+"""
 
 import re
 from collections import Counter
@@ -36,47 +40,69 @@ _UPTIME = re.compile(r"(?:(\d+) days? )?(\d+):(\d+):(\d+)")
 _LEADING_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
-def parse_traffic(data: Mapping[str, Any], radio: str, *, details: bool) -> Iterator[Sample]:
+def parse_traffic(
+    data: Mapping[str, Any], problems: list[str], radio: str, *, details: bool
+) -> Iterator[Sample]:
     """Yield the counters of one radio."""
     metrics = [(PACKETS, "packets"), (BYTES, "bytes"), (ERRORS, "errors")]
     if details:
         metrics.append((DROPPED, "dropped"))
     for metric, name in metrics:
         for direction in ("rx", "tx"):
-            number = leading_number(data.get(f"{direction}_{name}"))
+            number = _number(data, f"{direction}_{name}", problems)
             if number is not None:
                 yield metric.sample(number, radio, direction)
 
 
-def parse_users(users: list[Any]) -> Iterator[Sample]:
+def parse_users(users: list[Any], problems: list[str]) -> Iterator[Sample]:
     """Yield the clients of each radio, and of each network on it, from the list of all."""
-    found = [lower_keys(user) for user in users if isinstance(user, Mapping)]
+    found = [lower_keys(user) for user in users if _is_object(user)]
+    problems += [f"expected a client, got {user!r:.60}" for user in users if not _is_object(user)]
     places = [(str(user.get("ssid") or ""), radio_of(user.get("radio"))) for user in found]
+    for user, (_, radio) in zip(found, places, strict=True):
+        # A client that is about to leave has neither.
+        if user.get("radio") is not None and not radio:
+            problems.append(f"expected a radio of a client, got {user['radio']!r:.60}")
     for radio, count in Counter(radio for _, radio in places if radio).items():
         yield CLIENTS.sample(count, radio)
     for (ssid, radio), count in Counter(place for place in places if all(place)).items():
         yield SSID_CLIENTS.sample(count, ssid, radio)
 
 
-def parse_radio(data: Mapping[str, Any], radio: str) -> Iterator[Sample]:
+def parse_radio(data: Mapping[str, Any], problems: list[str], radio: str) -> Iterator[Sample]:
     """Yield channel and power; the channel reads `44  / 5220MHz`."""
     for metric, key in ((CHANNEL, "channel"), (TX_POWER, "power")):
-        number = leading_number(data.get(key))
+        number = _number(data, key, problems)
         if number is not None:
             yield metric.sample(number, radio)
 
 
-def parse_device(data: Mapping[str, Any]) -> Iterator[Sample]:
+def parse_device(data: Mapping[str, Any], problems: list[str]) -> Iterator[Sample]:
     """Yield load and uptime; the uptime reads `0 days 05:49:13`."""
     data = lower_keys(data)
     for metric, key in ((CPU, "cpu"), (MEMORY, "memory")):
-        number = leading_number(data.get(key))
+        number = _number(data, key, problems)
         if number is not None:
             yield metric.sample(number)
-    match = _UPTIME.match(str(data.get("uptime", "")))
+    uptime = data.get("uptime")
+    match = _UPTIME.match(str(uptime))
+    if uptime not in (None, "") and not match:
+        problems.append(f"uptime: expected days and hours, got {uptime!r:.60}")
     if match:
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
         yield UPTIME.sample(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _number(data: Mapping[str, Any], key: str, problems: list[str]) -> float | None:
+    value = data.get(key)
+    number = leading_number(value)
+    if number is None and value not in (None, ""):
+        problems.append(f"{key}: expected a number, got {value!r:.60}")
+    return number
 
 
 def lower_keys(data: Mapping[str, Any]) -> dict[str, Any]:

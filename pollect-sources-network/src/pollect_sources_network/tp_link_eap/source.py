@@ -6,7 +6,8 @@ EAP225 v3 and later). A probe is a login, three to six requests, and a logout, s
 still log in themselves; with `keepSession` only the requests.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Annotated, Any
 
 from msgspec import Meta
@@ -24,7 +25,7 @@ from pollect.api import (
 )
 from pollect.support.connect import ROOM_SECONDS
 from pollect.support.urls import check_url, redact_url
-from pollect_sources_network.tp_link_eap.client import EapClient, LoggedOut
+from pollect_sources_network.tp_link_eap.client import EapClient, LoggedOut, NotOffered
 from pollect_sources_network.tp_link_eap.payload import (
     BYTES,
     CHANNEL,
@@ -54,6 +55,8 @@ MAX_LOGIN_PAUSE_SECONDS = 6 * 3600.0
 PROBE_SECONDS = 30.0
 #: For the logout after a probe that used up all of that.
 LOGOUT_SECONDS = 3.0
+#: What the troubles call the list of clients.
+CLIENTS_PART = "clients"
 #: Older models have these interfaces and no more.
 OLD_RADIOS = RADIOS[:2]
 
@@ -202,53 +205,96 @@ class TpLinkEapSource(Source[TpLinkEapConfig]):
         mac = str(point["MAC"])
         for number, radio in enumerate(OLD_RADIOS):
             query = {"operation": "read", "interface": f"WIFI{number}", "apMac": mac}
-            data = self._optional(client, "monitor.ap.interface", query)
-            if data:
-                yield from parse_traffic(data, radio, details=self.config.details)
-            if data and self.config.details:
+            traffic = self._traffic(client, "monitor.ap.interface", query, radio)
+            yield from traffic or ()
+            if traffic is not None and self.config.details:
                 query = {"operation": "read", "radioId": str(number), "apMac": mac}
-                settings = self._optional(client, "monitor.ap.wsetting", query)
-                yield from parse_radio(settings, radio)
+                yield from self._radio(client, "monitor.ap.wsetting", query, radio)
         if self.config.details:
-            yield from parse_users(self._clients(client))
+            yield from self._users(client, "monitor.client.client")[1]
             query = {"operation": "read", "apMac": mac}
-            yield from parse_device(self._optional(client, "monitor.ap.devinfo", query))
+            yield from self._part(client, "device", "monitor.ap.devinfo", query, parse_device) or ()
 
     def _new_samples(self, client: EapClient) -> Iterator[Sample]:
-        users = client.get("status.client.user", operation="load")
-        users = users if isinstance(users, list) else []
-        yield TOTAL_CLIENTS.sample(len(users))
+        count, users = self._users(client, "status.client.user")
+        if count is not None:
+            yield TOTAL_CLIENTS.sample(count)
         for number, radio in enumerate(RADIOS):
             query = {"operation": "read", "radioID": str(number)}
-            data = self._optional(client, "status.traffic.radio", {**query, "type": "radio"})
-            if not data:
-                continue
-            yield from parse_traffic(data, radio, details=self.config.details)
-            if self.config.details:
-                yield from parse_radio(
-                    self._optional(client, "status.wireless.radio", query), radio
-                )
+            traffic = self._traffic(
+                client, "status.traffic.radio", {**query, "type": "radio"}, radio
+            )
+            yield from traffic or ()
+            if traffic is not None and self.config.details:
+                yield from self._radio(client, "status.wireless.radio", query, radio)
         if self.config.details:
-            yield from parse_users(users)
-            yield from parse_device(self._optional(client, "status.device", {"operation": "read"}))
+            yield from users
+            query = {"operation": "read"}
+            yield from self._part(client, "device", "status.device", query, parse_device) or ()
 
-    def _clients(self, client: EapClient) -> list[Any]:
+    def _users(self, client: EapClient, name: str) -> tuple[int | None, list[Sample]]:
+        """Return how many clients there are, None if it is unknown, and where they are."""
         try:
-            users = client.get("monitor.client.client", operation="load")
-        except BadResponse as error:
+            users = client.get(name, operation="load")
+            if users is not None and not isinstance(users, list):
+                raise BadResponse(f"expected a list, got {users!r:.80}")
+        except NotOffered as error:
             self.log.debug("%s", error)
-            return []
-        return users if isinstance(users, list) else []
+            return None, []
+        except BadResponse as error:
+            self.troubles.failed(CLIENTS_PART, error)
+            return None, []
+        samples = self._parsed(CLIENTS_PART, parse_users, users or [])
+        return len(users or []), samples
 
-    def _optional(
-        self, client: EapClient, name: str, query: Mapping[str, str]
-    ) -> Mapping[str, object]:
-        """Return data that not every model has; empty where it is missing."""
+    def _traffic(
+        self, client: EapClient, name: str, query: Mapping[str, str], radio: str
+    ) -> list[Sample] | None:
+        parse = partial(parse_traffic, radio=radio, details=self.config.details)
+        return self._part(client, f"traffic of {radio}", name, query, parse)
+
+    def _radio(
+        self, client: EapClient, name: str, query: Mapping[str, str], radio: str
+    ) -> list[Sample]:
+        parse = partial(parse_radio, radio=radio)
+        return self._part(client, f"radio {radio}", name, query, parse) or []
+
+    def _part(
+        self,
+        client: EapClient,
+        part: str,
+        name: str,
+        query: Mapping[str, str],
+        parse: Callable[[Any, list[str]], Iterable[Sample]],
+    ) -> list[Sample] | None:
+        """Return what an answer says that not every model has; None from one without it.
+
+        What cannot be read is a trouble of that part.
+        """
         try:
             data = client.get(name, **query)
-        except BadResponse as error:
+            # Some models have a list of one.
+            data = data[0] if isinstance(data, list) and data else data
+            if data and not isinstance(data, Mapping):
+                raise BadResponse(f"{name}: expected an object, got {data!r:.80}")
+        except NotOffered as error:
             self.log.debug("%s", error)
-            return {}
-        # Some models have a list of one.
-        data = data[0] if isinstance(data, list) and data else data
-        return data if isinstance(data, Mapping) else {}
+            data = None
+        except BadResponse as error:
+            self.troubles.failed(part, error)
+            return []
+        if not data:
+            self.troubles.works(part)
+            return None
+        return self._parsed(part, parse, data)
+
+    def _parsed(
+        self, part: str, parse: Callable[[Any, list[str]], Iterable[Sample]], data: object
+    ) -> list[Sample]:
+        problems: list[str] = []
+        samples = list(parse(data, problems))
+        if problems:
+            self.troubles.failed(part, "; ".join(problems))
+        else:
+            self.troubles.works(part)
+        return samples
