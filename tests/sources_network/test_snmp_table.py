@@ -108,6 +108,29 @@ def test_counters_stay_counters(switch: SimulatedAgent) -> None:
         assert {sample.metric.kind for sample in source.samples()} == {Kind.COUNTER}
 
 
+def test_cells_that_cannot_be_read_are_a_trouble_of_their_column(switch: SimulatedAgent) -> None:
+    column = {
+        **PORTS,
+        "columns": [*PORTS["columns"], {"name": "speed", "oid": "1.3.6.1.2.1.31.1.1.1.15"}],
+    }
+    switch.values[f"{OBJECTS['ifHighSpeed']}.1"] = (OCTETS, b"fast")
+    switch.values[f"{OBJECTS['ifHighSpeed']}.2"] = (OCTETS, b"slow")
+    with opened(section(switch, **column), SnmpTableSource) as source:
+        found = source.series()
+        assert found['speed{port="wan"}'] == 100
+        assert sum(name.startswith("octets") for name in found) == 3
+        (text,) = source.source.troubles.texts()
+        assert text == (
+            "values of column 1.3.6.1.2.1.31.1.1.1.15: "
+            "row 1: expected a number, got 'fast'; 1 more like it"
+        )
+        switch.values[f"{OBJECTS['ifHighSpeed']}.1"] = (GAUGE32, 10)
+        # What an agent does not know, as many say by an empty text, is none.
+        switch.values[f"{OBJECTS['ifHighSpeed']}.2"] = (OCTETS, b"")
+        assert source.series()['speed{port="lan1"}'] == 10
+        assert not source.source.troubles
+
+
 def test_rates_of_rows_come_with_the_second_probe_and_not_over_a_restart(
     switch: SimulatedAgent,
 ) -> None:

@@ -336,11 +336,35 @@ def test_host_without_cgroups_is_unavailable_or_empty(host: FakeHost) -> None:
         read(host.open())
 
 
-def test_rubbish_in_the_figures_is_left_out() -> None:
+def test_rubbish_in_the_figures_is_left_out_and_named() -> None:
     devices = BlockDevices(Path("/nonexistent"))
-    assert parse_io_stat("8:0 rbytes=x wbytes=1 nonsense\nhello\n", devices) == {"wbytes": 1}
-    assert parse_io_stat("8:16 8:0 rbytes=1\n", devices) == {"rbytes": 1}
-    assert parse_blkio("8:0 Read\nhello\n8:0 Write 5\n", devices) == {"Write": 5}
+    problems: list[str] = []
+    text = "8:0 rbytes=x wbytes=1 nonsense\nhello\n"
+    assert parse_io_stat(text, devices, problems) == {"wbytes": 1}
+    assert problems == [
+        "expected a number of 'rbytes', got 'x'",
+        "expected a number of 'nonsense', got ''",
+    ]
+    assert parse_io_stat("8:16 8:0 rbytes=1\n", devices, []) == {"rbytes": 1}
+    assert parse_blkio("8:0 Read\nhello\n8:0 Write 5\n", devices, []) == {"Write": 5}
+
+
+def test_figure_that_cannot_be_read_is_a_trouble_of_its_container(host_2: FakeHost) -> None:
+    group = f"system.slice/docker-{WEB}.scope"
+    host_2.show(f"system.slice/docker-{DATABASE}.scope", memory__current="5\n")
+    host_2.show(group, memory__current="much\n", cpu__stat="usage_usec 2500000\nuser_usec\n")
+    source = host_2.open()
+    found = read(source)
+    assert found["cpu_seconds_total", "web", "docker"] == 2.5
+    assert ("memory_bytes", "web", "docker") not in found
+    assert found["memory_bytes", DATABASE[:12], "docker"] == 5
+    assert source.troubles.texts() == (
+        "web: cpu.stat: expected a name and a number, got 'user_usec'; "
+        "memory.current: expected a number, got 'much'",
+    )
+    host_2.show(group, memory__current="7\n", cpu__stat="usage_usec 2500000\n")
+    assert read(source)["memory_bytes", "web", "docker"] == 7
+    assert not source.troubles
 
 
 def names_of(found: Readings) -> set[str]:

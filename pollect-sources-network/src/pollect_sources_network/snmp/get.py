@@ -175,7 +175,6 @@ class SnmpGetSource(Source[SnmpGetConfig]):
         self._readings = self._build_readings()
         self._oids: list[str] = []
         self._rates = Rates()
-        self._skipped: set[str] = set()
         self._agent: Agent | None = None
 
     async def open(self) -> None:
@@ -391,7 +390,8 @@ class SnmpGetSource(Source[SnmpGetConfig]):
 
     def _number(self, oid: str, value: Value, read: Reader) -> float | None:
         number = read(value)
-        if number is None and value is not None and oid not in self._skipped:
-            self._skipped.add(oid)
-            self.log.warning("%s: expected a number, got %r", oid, text_of(value)[:80])
+        if number is not None:
+            self.troubles.works(oid)
+        elif value is not None:
+            self.troubles.failed(oid, f"expected a number, got {text_of(value)[:80]!r}")
         return number

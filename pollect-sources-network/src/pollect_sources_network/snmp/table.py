@@ -336,6 +336,7 @@ class SnmpTableSource(Source[SnmpTableConfig]):
             cells = await cells_of(column.oids)
             now = self.context.clock.monotonic()
             needed = [await cells_of((oid,)) for oid in column.needs] if cells else []
+            unreadable: list[str] = []
             for index, value in cells.items():
                 if index not in kept:
                     row = self._labels(table, label_texts, index, shared)
@@ -352,9 +353,16 @@ class SnmpTableSource(Source[SnmpTableConfig]):
                             column.metric, column.states, value, labels, column.display
                         )
                     continue
-                number = self._number(column, index, value, needed, now)
+                read_number = _read_number(column, value)
+                if read_number is None:
+                    if labels is not None and value not in (None, b""):
+                        text = text_of(value, column.display)
+                        unreadable.append(f"row {index}: expected a number, got {text!r:.60}")
+                    continue
+                number = self._number(column, index, read_number, needed, now)
                 if labels is not None and number is not None:
                     samples.append(Sample(column.metric, number, labels))
+            self._note_unreadable(column, unreadable)
         return samples
 
     async def _walk(self, agent: Agent, oid: str) -> Cells:
@@ -373,6 +381,14 @@ class SnmpTableSource(Source[SnmpTableConfig]):
             return {}
         self.troubles.works(f"column {oid}")
         return rows
+
+    def _note_unreadable(self, column: ValueColumn, unreadable: Sequence[str]) -> None:
+        part = f"values of column {column.oids[0]}"
+        if not unreadable:
+            self.troubles.works(part)
+            return
+        more = f"; {len(unreadable) - 1} more like it" if len(unreadable) > 1 else ""
+        self.troubles.failed(part, f"{unreadable[0]}{more}")
 
     def _display(self, label: str, oid: str) -> Display:
         return display_of(oid, self.config.label_display.get(label, "auto"))
@@ -399,13 +415,11 @@ class SnmpTableSource(Source[SnmpTableConfig]):
         return row
 
     def _number(
-        self, column: ValueColumn, index: str, value: Value, needed: Sequence[Cells], now: float
+        self, column: ValueColumn, index: str, value: float, needed: Sequence[Cells], now: float
     ) -> float | None:
-        number = column.numbers.get(text_of(value, column.display)) if column.numbers else None
-        if number is None:
-            number = column.read(value)
-        if number is not None and column.compute is not None:
-            number = column.compute(number, [number_of(cells.get(index)) for cells in needed])
+        number: float | None = value
+        if column.compute is not None:
+            number = column.compute(value, [number_of(cells.get(index)) for cells in needed])
         if number is not None and column.is_rate:
             key = f"{column.oids[0]}.{index}"
             number = self._rates.per_second(key, number, now, column.counter_bits)
@@ -415,6 +429,12 @@ class SnmpTableSource(Source[SnmpTableConfig]):
             return number + column.offset
         # Tenths of a volt times 0.1 are no binary fraction; what no device measures is cut off.
         return round(number * column.scale, 9) + column.offset
+
+
+def _read_number(column: ValueColumn, value: Value) -> float | None:
+    """Return the number that a cell holds or, by the config, stands for; None if it has none."""
+    number = column.numbers.get(text_of(value, column.display)) if column.numbers else None
+    return column.read(value) if number is None else number
 
 
 def _with_labels(metric: Metric, shared: tuple[str, ...], has_states: bool) -> Metric:

@@ -15,6 +15,7 @@ A bare id below a folder of any other name may be of any of them.
 Figures are those of the kernel's documentation, admin-guide/cgroup-v2 and cgroup-v1.
 """
 
+import errno
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -40,6 +41,7 @@ RUNTIMES = {
 PARENTS = {"docker": "docker", "libpod_parent": "podman"}
 _CGROUP = re.compile(r"(?:(?:.*:)?(?P<prefix>[a-z-]+)[-:])?(?P<id>[0-9a-f]{64})(?:\.scope)?")
 _DEVICE = re.compile(r"\d+:\d+")
+_ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ESRCH, errno.EOPNOTSUPP))
 
 
 class Found(NamedTuple):
@@ -157,42 +159,46 @@ class BlockDevices:
         return None if "" in numbers else numbers
 
 
-def read_usage(root: Path, container: Found, devices: BlockDevices) -> Usage:
-    """Return what a container uses now; a cgroup that ended meanwhile gives nothing."""
+def read_usage(root: Path, container: Found, devices: BlockDevices, problems: list[str]) -> Usage:
+    """Return what a container uses now; a cgroup that ended meanwhile gives nothing.
+
+    What is there and cannot be read is added to `problems`.
+    """
+    files = _Files(problems)
     if is_version_2(root):
-        return _read_version_2(root / container.path, devices)
-    return _read_version_1(root, container.path, devices)
+        return _read_version_2(root / container.path, devices, files)
+    return _read_version_1(root, container.path, devices, files)
 
 
-def _read_version_2(folder: Path, devices: BlockDevices) -> Usage:
-    cpu = _read_pairs(folder / "cpu.stat")
-    memory = _read_number(folder / "memory.current")
-    io = parse_io_stat(_read(folder / "io.stat"), devices)
+def _read_version_2(folder: Path, devices: BlockDevices, files: "_Files") -> Usage:
+    cpu = files.pairs(folder / "cpu.stat")
+    memory = files.number(folder / "memory.current")
+    io = parse_io_stat(files.text(folder / "io.stat"), devices, files.problems)
     # Without the controller the file is missing; with it and without I/O it is empty.
     has_io = (folder / "io.stat").exists()
-    inactive = _read_pairs(folder / "memory.stat").get("inactive_file", 0.0)
+    inactive = files.pairs(folder / "memory.stat").get("inactive_file", 0.0)
     usage = cpu.get("usage_usec")
     return Usage(
         cpu_seconds=None if usage is None else usage / MICROSECONDS_PER_SECOND,
         memory_bytes=memory,
         working_set_bytes=None if memory is None else max(0.0, memory - inactive),
-        memory_limit_bytes=_read_number(folder / "memory.max"),
+        memory_limit_bytes=files.number(folder / "memory.max"),
         read_bytes=io.get("rbytes", 0.0) if has_io else None,
         written_bytes=io.get("wbytes", 0.0) if has_io else None,
         reads=io.get("rios", 0.0) if has_io else None,
         writes=io.get("wios", 0.0) if has_io else None,
-        tasks=_read_number(folder / "pids.current"),
+        tasks=files.number(folder / "pids.current"),
     )
 
 
-def _read_version_1(root: Path, path: str, devices: BlockDevices) -> Usage:
-    cpu = _read_number(root / "cpuacct" / path / "cpuacct.usage")
-    memory = _read_number(root / "memory" / path / "memory.usage_in_bytes")
-    limit = _read_number(root / "memory" / path / "memory.limit_in_bytes")
-    statistics = _read_pairs(root / "memory" / path / "memory.stat")
-    blkio = root / "blkio" / path
-    volume = parse_blkio(_read(blkio / "blkio.throttle.io_service_bytes"), devices)
-    operations = parse_blkio(_read(blkio / "blkio.throttle.io_serviced"), devices)
+def _read_version_1(root: Path, path: str, devices: BlockDevices, files: "_Files") -> Usage:
+    cpu = files.number(root / "cpuacct" / path / "cpuacct.usage")
+    memory = files.number(root / "memory" / path / "memory.usage_in_bytes")
+    limit = files.number(root / "memory" / path / "memory.limit_in_bytes")
+    statistics = files.pairs(root / "memory" / path / "memory.stat")
+    blkio, problems = root / "blkio" / path, files.problems
+    volume = parse_blkio(files.text(blkio / "blkio.throttle.io_service_bytes"), devices, problems)
+    operations = parse_blkio(files.text(blkio / "blkio.throttle.io_serviced"), devices, problems)
     inactive = statistics.get("total_inactive_file", 0.0)
     return Usage(
         cpu_seconds=None if cpu is None else cpu / NANOSECONDS_PER_SECOND,
@@ -203,11 +209,11 @@ def _read_version_1(root: Path, path: str, devices: BlockDevices) -> Usage:
         written_bytes=volume.get("Write"),
         reads=operations.get("Read"),
         writes=operations.get("Write"),
-        tasks=_read_number(root / "pids" / path / "pids.current"),
+        tasks=files.number(root / "pids" / path / "pids.current"),
     )
 
 
-def parse_io_stat(text: str, devices: BlockDevices) -> dict[str, float]:
+def parse_io_stat(text: str, devices: BlockDevices, problems: list[str]) -> dict[str, float]:
     """Return the sums over all disks of `io.stat`: `8:0 rbytes=1 wbytes=2 rios=3 wios=4`.
 
     Some kernels leave out the figures of an idle device and the end of its line, so that the next
@@ -221,41 +227,76 @@ def parse_io_stat(text: str, devices: BlockDevices) -> dict[str, float]:
             rows.append((found[-1], words))
     stacked = devices.find_stacked({device for device, _ in rows})
     return _add_up(
-        word.partition("=")[::2]
-        for device, words in rows
-        if device not in stacked
-        for word in words
+        (
+            word.partition("=")[::2]
+            for device, words in rows
+            if device not in stacked
+            for word in words
+            if not _DEVICE.fullmatch(word)
+        ),
+        problems,
     )
 
 
-def parse_blkio(text: str, devices: BlockDevices) -> dict[str, float]:
+def parse_blkio(text: str, devices: BlockDevices, problems: list[str]) -> dict[str, float]:
     """Return the sums over all disks of a `blkio.throttle` file: lines of `8:0 Read 123`."""
     rows = [row for row in (line.split() for line in text.splitlines()) if len(row) == 3]
     stacked = devices.find_stacked({row[0] for row in rows})
-    return _add_up((row[1], row[2]) for row in rows if row[0] not in stacked)
+    return _add_up(((row[1], row[2]) for row in rows if row[0] not in stacked), problems)
 
 
-def _add_up(pairs: Iterable[tuple[str, str]]) -> dict[str, float]:
+def _add_up(pairs: Iterable[tuple[str, str]], problems: list[str]) -> dict[str, float]:
     sums: dict[str, float] = {}
     for name, value in pairs:
         if value.isdecimal():
             sums[name] = sums.get(name, 0.0) + float(value)
+        else:
+            problems.append(f"expected a number of {name!r:.40}, got {value!r:.40}")
     return sums
 
 
-def _read_pairs(file: Path) -> Mapping[str, float]:
-    rows = (line.split() for line in _read(file).splitlines())
-    return {row[0]: float(row[1]) for row in rows if len(row) == 2 and row[1].isdecimal()}
+class _Files:
+    """Reads the files of a cgroup, and notes those that hold something else than they should."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+
+    def pairs(self, file: Path) -> Mapping[str, float]:
+        """Return the numbers in the lines of `name number`."""
+        found: dict[str, float] = {}
+        for line in self.text(file).splitlines():
+            name, _, value = line.partition(" ")
+            if value.isdecimal():
+                found[name] = float(value)
+            else:
+                self.problems.append(f"{file.name}: expected a name and a number, got {line!r:.60}")
+        return found
+
+    def number(self, file: Path) -> float | None:
+        """Return the number in a file; None if there is none, and for `max`."""
+        text = self.text(file).strip()
+        if text.isdecimal():
+            return float(text)
+        if text not in ("", "max"):
+            self.problems.append(f"{file.name}: expected a number, got {text!r:.60}")
+        return None
+
+    def text(self, file: Path) -> str:
+        try:
+            return _read_file(file)
+        except OSError as error:
+            # Else the controller is off, or the container ended meanwhile.
+            if error.errno not in _ABSENT:
+                self.problems.append(f"{file.name}: {error.strerror}")
+            return ""
 
 
-def _read_number(file: Path) -> float | None:
-    """Return the number in a file; None if there is none, and for `max`."""
-    text = _read(file).strip()
-    return float(text) if text.isdecimal() else None
+def _read_file(file: Path) -> str:
+    return file.read_text("ascii", "replace")
 
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text("ascii", "replace")
+        return _read_file(file)
     except OSError:
-        return ""  # the controller is off, or the container ended meanwhile
+        return ""

@@ -134,9 +134,18 @@ class ContainerSource(Source[ContainerConfig]):
             raise NoData("no container runs", withdraw=True)
         devices = BlockDevices(self.context.roots.sys)
         samples: list[Sample] = []
+        parts: set[str] = set()
         for labels, container in self._label(found).items():
-            usage = read_usage(self._root, container, devices)
+            problems: list[str] = []
+            usage = read_usage(self._root, container, devices, problems)
             samples += self._samples(container.id, labels, usage)
+            name = labels[0]
+            parts.add(name)
+            if problems:
+                self.troubles.failed(name, "; ".join(problems))
+            else:
+                self.troubles.works(name)
+        self.troubles.keep(parts)
         self._cpu.keep(found)
         self._io.keep(found)
         return samples
