@@ -1,5 +1,6 @@
 """Whatever code of a plugin raises, and however long it takes, it costs only itself."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ from tests.core.engine.rig import (
 
 Run = Callable[..., Engine]
 EXTRA = Metric("extra")
+LABELLED = Metric("labelled", labels=("id",))
 FATAL = [ValueError("oops"), SystemExit(3), KeyboardInterrupt(), GeneratorExit()]
 
 
@@ -113,6 +115,22 @@ def test_a_log_that_hangs_or_raises_is_not_the_engine_s(run: Run, gate: Gate) ->
     engine = run(plan_of([source], interval=0.02))
     goes_on(source)
     assert engine.source_statuses()[0].reason == "away"
+
+
+def test_a_probe_that_never_ends_keeps_no_thread(run: Run, caplog) -> None:
+    """The only worker goes on with the source beside it; the source itself is probed again."""
+    endless, other = scripted(), scripted(name="other")
+    endless.script = lambda: (LABELLED.sample(1, str(number)) for number in itertools.count())
+    sources = [SourcePlan(source=each, interval=0.02, max_series=10) for each in (endless, other)]
+    writer = recording()
+    run(Plan(executors=[ExecutorPlan(name="test", sources=sources, writers=[writer], threads=1)]))
+    goes_on(endless, 2)
+    goes_on(other, 2)
+    assert endless.most_running == 1
+    assert pool_threads() == 1
+    (record,) = [each for each in caplog.records if "still yields" in each.getMessage()]
+    assert record.name == str(endless.context.id)
+    assert all(len(batch.samples) <= 10 for batch in writer.batches)
 
 
 @pytest.mark.parametrize("error", [*FATAL, Unspeakable()])

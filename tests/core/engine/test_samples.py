@@ -1,6 +1,8 @@
 """Cleaning of samples: a bad value costs only itself."""
 
+import itertools
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -128,6 +130,35 @@ def test_two_values_of_one_series_are_reported_once(caplog: pytest.LogCaptureFix
     assert caplog.messages == [
         "value labelled is reported twice with id='a': only the last one counts"
     ]
+
+
+def test_iterator_without_an_end_is_cut_closed_and_named_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    normalizer = Normalizer((), MetricFilter(), logging.getLogger("test"), max_series=100)
+    closed = 0
+
+    def endless() -> Iterator[Sample]:
+        nonlocal closed
+        try:
+            for number in itertools.count():
+                yield LABELLED.sample(number, str(number))
+        finally:
+            closed += 1
+
+    for probe in range(1, 3):
+        assert len(normalizer.clean(endless())) == 100
+        assert closed == probe
+        assert normalizer.limit.dropped >= probe * 10_000
+    ends = [text for text in caplog.messages if "still yields values" in text]
+    assert ends == ["its probe still yields values after 10400 of them: the rest is left out"]
+
+
+def test_iterator_of_nothing_that_is_wanted_ends_as_well() -> None:
+    normalizer = Normalizer(
+        (), MetricFilter(include=("other",)), logging.getLogger("test"), max_series=100
+    )
+    assert normalizer.clean(itertools.repeat(PLAIN.sample(1))) == []
 
 
 def test_history_of_one_series_is_no_twin(caplog: pytest.LogCaptureFixture) -> None:

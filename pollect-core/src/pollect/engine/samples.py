@@ -5,10 +5,11 @@ Here it is decided what text is: label values are valid Unicode from here on (na
 `Metric`). What a backend reserves or forbids beyond that is decided in its writer.
 """
 
+import itertools
 import logging
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Any
@@ -20,8 +21,12 @@ from pollect.plugin import MetricFilter, ProbeValue
 #: The largest number a writer can take; integers may be larger.
 LARGEST = sys.float_info.max
 _NO_RULES = LabelRules()
+_END = object()
 #: Texts with something in them that is not text, remembered at most.
 MOST_TEXTS = 10_000
+#: Values of one probe that are looked at with `maxSeries`, and without.
+SPARE_VALUES, SPARE_FACTOR = 10_000, 4
+MOST_VALUES = 1_000_000
 #: What a warning of two equal series is remembered as.
 TWINS = "twins"
 #: Iterable, but never what a probe means to return.
@@ -45,6 +50,9 @@ class Normalizer:
         shapes = wanted.rename or wanted.scale or labels
         self._shaper = Shaper(wanted, labels, log) if shapes else None
         self.limit = SeriesLimit(max_series, log)
+        #: Values taken from an iterator: filters and rules for labels may leave few of many.
+        self._most = SPARE_VALUES + SPARE_FACTOR * max_series if max_series else MOST_VALUES
+        self._is_endless = False
         self._log = log
         self._complained: set[tuple[str | None, str]] = set()
         self._label_texts = DistinctTexts()
@@ -59,7 +67,12 @@ class Normalizer:
         """
         samples: list[Sample] = []
         keep = samples.append
-        for sample in self._samples_of(value):
+        values, rest = self._samples_of(value), None
+        if type(values) is not list and type(values) is not tuple:
+            # A generator may never end.
+            rest = iter(values)
+            values = itertools.islice(rest, self._most)
+        for sample in values:
             try:
                 metric, number, labels, _ = sample
                 # Joining proves in one call of C that every label is text; most of it is ASCII.
@@ -78,6 +91,8 @@ class Normalizer:
             repaired = self._repair(sample)
             if repaired is not None:
                 keep(repaired)
+        if rest is not None and next(rest, _END) is not _END:
+            self._stop(rest)
         if len(samples) != self._searched:
             # Series come and go in number; to look at each probe would cost more than it finds.
             self._searched = len(samples)
@@ -87,6 +102,17 @@ class Normalizer:
         if self._shaper is not None:
             samples = self._shaper.shape(samples, LARGEST)
         return self.limit.apply(samples)
+
+    def _stop(self, endless: Iterator[Any]) -> None:
+        """Give up an iterator that goes on beyond every limit."""
+        if not self._is_endless:
+            self._is_endless = True
+            self._log.warning(
+                "its probe still yields values after %d of them: the rest is left out", self._most
+            )
+        close = getattr(endless, "close", None)
+        if callable(close):
+            close()
 
     def _warn_of_twins(self, samples: Iterable[Sample]) -> None:
         """Report two values that no backend can tell apart: it would keep one of them."""
