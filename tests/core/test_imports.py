@@ -34,7 +34,10 @@ MAY_IMPORT = {
     "support": {"api", "errors", "hints", "model", "needs", "plugin", "troubles"},
     "config": {"errors", "model", "plugin"},
     "delivery": {"errors", "model", "plugin", "support"},
-    "engine": {"errors", "model", "plugin", "status", "troubles", "version", "delivery"},
+    "engine": {
+        *("errors", "hints", "model", "plugin", "status", "troubles", "version"),
+        "delivery",
+    },
     "fleet": {"errors", "model", "plugin", "support"},
     # An extension of 1.x is wrapped, and the word for a type is looked up; both only when met.
     "discovery": {"errors", "hookspecs", "model", "needs", "plugin", "legacy"},

@@ -4,7 +4,7 @@ import threading
 
 import click
 
-from pollect.cli.session import DEFAULT_CONFIG, Session, log_options
+from pollect.cli.session import Session, complete_files, config_argument, log_options
 from pollect.daemon.build import assemble
 from pollect.daemon.loading import load
 from pollect.engine.clock import SystemClock
@@ -15,11 +15,12 @@ LINE_WIDTH = 10_000
 
 
 @click.command()
-@click.argument("config_name", metavar="[FILE]", default=DEFAULT_CONFIG)
+@config_argument
 @click.option("--test", is_flag=True, help="Print a test of each rule for promtool instead.")
 @click.option(
     "--rules-file",
     metavar="NAME",
+    shell_complete=complete_files,
     default="pollect-rules.yml",
     show_default=True,
     help="Where the rules are that --test is for, beside the test.",

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from pollect.cli.session import DEFAULT_CONFIG
+from pollect.cli.session import DEFAULT_CONFIG, complete_files
 from pollect.config.environment import Environment
 from pollect.config.load import find_config
 from pollect.config.reading import read_document
@@ -29,6 +29,7 @@ def daemon_option(command: _Command) -> _Command:
         "--config",
         "config_name",
         metavar="FILE",
+        shell_complete=complete_files,
         help="Config of the daemon; without it the one in the usual state folder is asked.",
     )(command)
 
