@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from pollect.delivery.spool.folder import SpoolFolder
+from pollect.delivery.spool.records import decode_batch
 from pollect.testing.waiting import wait_until
 from tests.e2e.command import start
 from tests.writers.backends import Backend, InfluxBackend
@@ -168,6 +169,6 @@ def on_disk(spool: Path, place: Path) -> list[int]:
     shutil.copytree(spool, place)
     (folder,) = place.iterdir()
     copy = SpoolFolder(folder)
-    batches = [copy.read(place) for _, place in copy.open()[0]]
+    batches = [decode_batch(entry.packed) for entry in copy.open()[0]]
     copy.close()
-    return [int(sample.value) for batch in batches for sample in batch.samples]
+    return [int(sample.value) for batch in batches if batch for sample in batch.samples]

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from pollect.delivery.spool.files import SPOOL_FOLDER
 from pollect.delivery.spool.folder import SpoolFolder
+from pollect.delivery.spool.records import decode_batch
 from pollect.testing.waiting import wait_until
 from tests.e2e.command import Daemon, scrape, start
 from tests.outages.judge import SERIES, TICK_SECONDS, Crash, Evidence, Verdict, judge
@@ -256,12 +256,12 @@ class Run:
     def _read_spool(self) -> set[int]:
         """Return the numbers on disk; looks at a copy, as the daemon will use the file again."""
         copy = self._folder / "spool-at-the-kill"
-        spool = self._folder / "state" / SPOOL_FOLDER
+        spool = self._folder / "state" / "spool"
         if not spool.exists():
             return set()
         shutil.copytree(spool, copy)
         (place,) = copy.iterdir()
         folder = SpoolFolder(place)
-        batches = [folder.read(place) for _, place in folder.open()[0]]
+        batches = [decode_batch(entry.packed) for entry in folder.open()[0]]
         folder.close()
-        return {int(sample.value) for batch in batches for sample in batch.samples}
+        return {int(sample.value) for batch in batches if batch for sample in batch.samples}

@@ -36,6 +36,14 @@ def test_numbers_in_other_clothes_are_numbers(given: Any, expected: float) -> No
     assert type(sample.value) in (int, float)
 
 
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 2**70])
+def test_integer_beyond_64_bits_becomes_a_float_which_every_backend_takes(number: int) -> None:
+    [sample] = clean([PLAIN.sample(number)])
+    assert (type(sample.value), sample.value) == (float, float(number))
+    for kept in (2**64 - 1, -(2**63)):
+        assert clean([PLAIN.sample(kept)]) == [PLAIN.sample(kept)]
+
+
 @pytest.mark.parametrize(
     ("label", "text"), [(0, "0"), (True, "true"), (False, "false"), (None, ""), (1.5, "1.5")]
 )

@@ -21,7 +21,7 @@ from pollect.daemon.reloading import RELOAD_SECONDS, Reload
 from pollect.daemon.settling import Settling
 from pollect.daemon.signals import Signals
 from pollect.daemon.systemd import Systemd
-from pollect.delivery.spool.files import describe_contents, left_over
+from pollect.delivery.spool.files import left_over
 from pollect.discovery.registry import Registry
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
@@ -203,17 +203,14 @@ class Daemon:
         if self._dry_run:
             return  # no writer of the config runs
         writers = (writer for part in self._plan.executors for writer in part.writers)
-        for file in left_over(self._state_dir, writers):
-            if file in self._left_over:
-                continue
-            self._left_over.add(file)
-            contents = describe_contents(file)
-            if contents:
+        for folder, samples in left_over(self._state_dir, writers):
+            if folder not in self._left_over:
                 log.warning(
-                    "%s holds %s for a target that no writer with a spool delivers to: "
+                    "%s holds %d samples for a target that no writer with a spool delivers to: "
                     "restore the old address to deliver them, or delete it",
-                    file, contents,
+                    folder, samples,
                 )  # fmt: skip
+            self._left_over.add(folder)
 
 
 def _join_fleet(config: Config, plan: Plan, registry: Registry) -> "FleetPart | None":

@@ -4,13 +4,9 @@ import enum
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
 
 from pollect.model import Batch, SourceId
 from pollect.plugin import Clock
-
-#: Where a batch is on disk, for buffers that have one: segment, offset, bytes, position.
-Place: TypeAlias = tuple[int, int, int, int]
 
 
 class Drop(enum.Enum):
@@ -23,16 +19,18 @@ class Drop(enum.Enum):
 class Entry:
     """One batch that waits. `gone` marks one that left from the middle of the queue."""
 
-    __slots__ = ("added", "batch", "gone", "number", "place", "samples")
+    __slots__ = ("added", "batch", "gone", "number", "packed", "position", "samples")
 
     def __init__(self, number: int, samples: int, added: float, batch: Batch | None) -> None:
         self.number = number
         self.samples = samples
         #: Monotonic time.
         self.added = added
-        #: None while only the disk has it.
+        #: None while there is only its packed form, of a buffer that has one.
         self.batch = batch
-        self.place: Place | None = None
+        self.packed = b""
+        #: Samples that were on disk before this batch; None until it is there itself.
+        self.position: int | None = None
         self.gone = False
 
 
@@ -159,6 +157,11 @@ class MemoryBuffer:
             queue.popleft()
         return queue[0] if queue else None
 
+    def _oldest(self) -> Entry | None:
+        """Return the first of all entries, the ones given out included."""
+        first = [*self._out[:1], *filter(None, [self._head()])]
+        return min(first, key=lambda entry: entry.number, default=None)
+
     def _pop(self) -> Entry | None:
         entry = self._head()
         if entry is not None:
@@ -206,9 +209,12 @@ class MemoryBuffer:
         self._push_back(kept)
         return dropped
 
+    def _too_much(self) -> bool:
+        return self._waiting > self._limit
+
     def _take_excess(self) -> list[Entry]:
         dropped = []
-        while self._waiting > self._limit and (entry := self._pop()) is not None:
+        while self._too_much() and (entry := self._pop()) is not None:
             entry.gone = True
             dropped.append(entry)
         return dropped

@@ -69,7 +69,7 @@ class Outbox:
         self._written = 0
         self._lost = 0
         self._store_until = 0.0
-        self._buffer = build_buffer(writer, clock, settled=self._drop)
+        self._buffer = build_buffer(writer, clock)
         #: What was taken over and neither delivered nor dropped.
         self._taken = self._buffer.samples + self._buffer.unreadable
         self._thread = threading.Thread(
@@ -173,8 +173,8 @@ class Outbox:
         error = self._call(batches)
         if error is None:
             self._portions.arrived()
-            self._delivered(_size(batches), 0)
             self._target_back()
+            self._delivered(_size(batches), 0)
         elif isinstance(error, Retryable):
             if (opening and not self._opened) or not self._portions.failed(len(batches)):
                 self._target_away(error)
@@ -243,8 +243,8 @@ class Outbox:
     ) -> None:
         total = _size(batches)
         lost = total if lost is None else lost
-        self._delivered(total - lost, lost)
         self._complain(f"{lost} samples {how}", error)
+        self._delivered(total - lost, lost)
         self._lose(batches, error)
 
     def _target_away(self, error: Retryable) -> None:
@@ -300,12 +300,11 @@ class Outbox:
             self._reason = reason
 
     def _drop(self, dropped: Sequence[Batch], reason: Drop) -> None:
-        """Count and report what the buffer gave up on; what it stored may be sent now."""
-        with self._changed:
-            if dropped:
+        """Count and report what the buffer gave up on."""
+        if dropped:
+            with self._changed:
                 self._count_dropped(dropped, reason)
-            self._changed.notify()
-        self._lose(dropped, None)
+            self._lose(dropped, None)
 
     def _count_dropped(self, dropped: Sequence[Batch], reason: Drop) -> None:
         lost = self._count_lost(dropped)
@@ -334,10 +333,8 @@ class Outbox:
                 self._log.error("the report of lost samples failed", exc_info=fault)
 
 
-def build_buffer(
-    writer: Writer[Any], clock: Clock, *, settled: Callable[[Sequence[Batch], Drop], None]
-) -> MemoryBuffer:
-    """Return the buffer that the writer's config asks for; see `SpoolBuffer` of `settled`."""
+def build_buffer(writer: Writer[Any], clock: Clock) -> MemoryBuffer:
+    """Return the buffer that the writer's config asks for."""
     samples, age = writer.config.buffer.samples, writer.config.buffer.age
     if writer.latest_only:
         # What was the latest before a crash is outdated after it: nothing to keep on disk.
@@ -345,18 +342,11 @@ def build_buffer(
     if not writer.config.spool:
         return MemoryBuffer(samples=samples, age=age, clock=clock)
     from pollect.delivery.spool.buffer import SpoolBuffer
-    from pollect.delivery.spool.files import OLD_SUFFIX, spool_folder
+    from pollect.delivery.spool.files import spool_folder
+    from pollect.delivery.spool.folder import SpoolFolder
 
-    folder = spool_folder(writer)
-    buffer = SpoolBuffer(
-        folder, samples=samples, age=age, clock=clock, settled=settled, log=writer.log
-    )
-    if any(folder.parent.glob(f"*{OLD_SUFFIX}")):
-        # SQLite only where a file of the format before is left.
-        from pollect.delivery.old_spool import take_over_old
-
-        take_over_old(writer, buffer, writer.log)
-    return buffer
+    folder = SpoolFolder(spool_folder(writer))
+    return SpoolBuffer(folder, samples=samples, age=age, clock=clock, log=writer.log)
 
 
 def _lost_of(batches: Sequence[Batch], lost: object) -> int:

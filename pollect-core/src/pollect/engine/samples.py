@@ -18,8 +18,10 @@ from pollect.engine.shaping import LabelRules, SeriesLimit, Shaper
 from pollect.model import REPLACEMENT, Metric, Sample, valid_text
 from pollect.plugin import MetricFilter, ProbeValue
 
-#: The largest number a writer can take; integers may be larger.
+#: The largest number a writer can take, and the largest integers that stay integers: backends and
+#: formats have 64 bits for them, and a float holds a larger one as well as any of them can.
 LARGEST = sys.float_info.max
+LOWEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**64 - 1
 _NO_RULES = LabelRules()
 _END = object()
 #: Texts with something in them that is not text, remembered at most.
@@ -76,9 +78,9 @@ class Normalizer:
             try:
                 metric, number, labels, _ = sample
                 # Joining proves in one call of C that every label is text; most of it is ASCII.
-                well_formed = (
-                    type(number) is float or type(number) is int
-                ) and -LARGEST <= number <= LARGEST
+                well_formed = (type(number) is float and -LARGEST <= number <= LARGEST) or (
+                    type(number) is int and LOWEST_INTEGER <= number <= LARGEST_INTEGER
+                )
                 if (
                     well_formed
                     and len(labels) == len(metric.labels)

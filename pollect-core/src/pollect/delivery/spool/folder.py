@@ -1,175 +1,129 @@
-"""The files of one spool: segments that are only appended to, and where reading goes on.
+"""The files of one spool: a journal of batches, read when it is opened and never again.
 
-`state` is locked by the process that uses the folder; segments are named after the number of their
-first batch and deleted once all of it is delivered. Every batch has a checksum and says how many
-samples came before it, so that damage costs only the batches it hits, and how many samples those
-were is known. A kill leaves the files consistent; a power cut may cost what the kernel still held.
+Segments are only appended to, named after the number of their first batch, and deleted once all of
+it is delivered. `state` says from where on batches wait; the process that uses the folder locks it.
+Every batch has a checksum, so that damage costs only the batches it hits, and `state` says how many
+samples there should be. A kill leaves the files consistent; a power cut may cost what the kernel
+still held.
 """
 
 import contextlib
 import fcntl
 import os
 import struct
-import threading
-import zlib
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
-from pollect.delivery.memory import Place
-from pollect.delivery.spool.records import MAGIC, Damaged, Record, decode_batch, parse_record
-from pollect.model import Batch
+from pollect.delivery.memory import Entry
+from pollect.delivery.spool.records import checksum, decode_batch, find_records, pack_record
 
-#: A segment is not continued beyond this, or this share of the spool.
-SEGMENT_BYTES = 1024 * 1024
-_SEGMENTS = 16
+#: How large a spool may grow, about, and in how many parts; a sample takes some thirteen bytes.
+SPOOL_BYTES = 256 * 1024 * 1024
+_SEGMENTS = 64
 STATE = "state"
 _SUFFIX = ".spool"
-#: Number and position of the oldest batch that waits, samples ever written, checksum.
-_STATE = struct.Struct("<QQQI")
-_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_CREAT
+#: Number of the oldest batch that waits, samples stored from it on; a checksum follows.
+_STATE = struct.Struct("<QQ")
 
 
 class SpoolFolder:
-    """One spool. Appending is for one thread at a time; all may raise `OSError`."""
+    """One spool, for one thread at a time. All may raise `OSError`."""
 
-    def __init__(self, folder: Path, size_bytes: int = SEGMENT_BYTES * _SEGMENTS) -> None:
+    def __init__(self, folder: Path, size_bytes: int = SPOOL_BYTES) -> None:
         self.folder = folder
         self.next_number = 0
-        self._segment_bytes = min(SEGMENT_BYTES, size_bytes // _SEGMENTS)
-        self._most_segments = size_bytes // self._segment_bytes
-        self._lock = threading.Lock()
-        self._state = self._current = -1
-        self._current_bytes = self._segment_bytes
+        #: Batches before this number have to go, for the folder to keep its size.
+        self.too_old = 0
+        self._segment_bytes = size_bytes // _SEGMENTS
         self._segments: list[int] = []
-        #: Samples ever written; number and position of the oldest batch that waits.
-        self._written, self._head = 0, (0, 0)
+        #: Of the last segment. A new process begins a new one.
+        self._used_bytes = self._segment_bytes
+        self._stored_samples = 0
+        #: The oldest batch that waits.
+        self._head: Entry | None = None
 
-    def open(self) -> tuple[list[tuple[Record, Place]], int, bool]:
+    def open(self) -> tuple[list[Entry], int, bool]:
         """Lock the folder and read it; raises `BlockingIOError` when another process uses it.
 
-        Returns what waits, oldest first, how many samples of it are missing or damaged, and whether
-        some may have been delivered before, as it is not known where reading goes on.
+        Returns what waits, oldest first and `added` in Unix time, how many samples of it are
+        missing or damaged, and whether some may have been delivered before, as it is not known
+        where reading goes on.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._state = os.open(self.folder / STATE, os.O_RDWR | _FLAGS, 0o600)
+        self._state = _open(self.folder / STATE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         try:
             fcntl.flock(self._state, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return self._scan(os.pread(self._state, _STATE.size, 0))
+            return self._scan(os.pread(self._state, _STATE.size + 4, 0))
         except OSError:
             os.close(self._state)
             raise
 
-    def append(self, batches: Sequence[tuple[int, int, float, bytes]]) -> list[Place]:
-        """Write batches (number, samples, wall time, content) at once; return where they are."""
-        if not batches:
-            return []
-        if self._current_bytes >= self._segment_bytes:
-            self._start_segment(batches[0][0])
-        offset, position = self._current_bytes, self._written
-        places: list[Place] = []
-        data = bytearray()
-        for number, samples, stored, content in batches:
-            packed = Record(number, position, samples, stored, content).pack()
-            places.append((self._segments[-1], offset + len(data), len(packed), position))
-            data += packed
-            position += samples
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(self._current, view) :]
-        except OSError:
-            os.ftruncate(self._current, self._current_bytes)
-            raise
-        with self._lock:
-            self._current_bytes, self._written = offset + len(data), position
-            self.next_number = batches[-1][0] + 1
-            self._write_state()
-        return places
+    def append(self, entries: Sequence[Entry], wall: float) -> None:
+        """Write what is packed, at once. `wall` is what to add to monotonic time for Unix time."""
+        if self._used_bytes >= self._segment_bytes:
+            self._segments.append(entries[0].number)
+            self._used_bytes = 0
+            self.too_old = self._segments[max(0, len(self._segments) - _SEGMENTS)]
+        data = b"".join([pack_record(entry, entry.added + wall) for entry in entries])
+        left = memoryview(data)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._segment(self._segments[-1], "ab") as file:
+            file.truncate(self._used_bytes)  # a failed attempt may have left a part
+            while left:
+                left = left[os.write(file.fileno(), left) :]
+        self._used_bytes += len(data)
+        self.next_number = entries[-1].number + 1
+        for entry in entries:
+            entry.position = self._stored_samples
+            self._stored_samples += entry.samples
 
-    def read(self, place: Place) -> Batch:
-        """Return a batch; raises `Damaged`."""
-        segment, offset, size, _ = place
-        with self._open_segment(segment) as file:
-            record = parse_record(os.pread(file.fileno(), size, offset))
-        if record is None:
-            raise Damaged("a checksum does not match")
-        return decode_batch(record.content)
-
-    def keep_from(self, number: int, place: Place | None) -> None:
-        """Note that batches before this one are dealt with; None if it is not on disk yet."""
-        with self._lock:
-            self._head = number, place[3] if place else self._written
-            self._write_state()
-            while len(self._segments) > 1 and self._segments[1] <= number:
-                self._path(self._segments.pop(0)).unlink(missing_ok=True)
-
-    def too_old(self) -> int:
-        """Return the number before which batches have to go, for the folder to keep its size."""
-        with self._lock:
-            excess = len(self._segments) - self._most_segments
-            return self._segments[excess] if excess > 0 else 0
+    def keep_from(self, head: Entry | None) -> None:
+        """Note that batches before this one are dealt with; None if all are."""
+        self._head = head
+        number = head.number if head else self.next_number
+        waiting = self._stored_samples - head.position if head and head.position is not None else 0
+        state = _STATE.pack(number, waiting)
+        os.pwrite(self._state, state + checksum(state), 0)
+        while len(self._segments) > 1 and self._segments[1] <= number:
+            self._path(self._segments.pop(0)).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of the folder; no segment stays when nothing waits."""
-        with self._lock, contextlib.suppress(OSError):
-            if self._current >= 0:
-                os.fdatasync(self._current)
-                os.close(self._current)
-            if self._head[0] >= self.next_number:
-                for segment in self._segments:
+        with contextlib.suppress(OSError):
+            for segment in self._segments:
+                if self._head is None:
                     self._path(segment).unlink(missing_ok=True)
-            os.close(self._state)
-        self._state = self._current = -1
+                else:
+                    with self._segment(segment, "rb") as file:
+                        os.fdatasync(file.fileno())
+        os.close(self._state)
 
-    def _write_state(self) -> None:
-        packed = _STATE.pack(*self._head, self._written, 0)[:-4]
-        os.pwrite(self._state, packed + zlib.crc32(packed).to_bytes(4, "little"), 0)
-
-    def _start_segment(self, number: int) -> None:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = os.open(self._path(number), os.O_WRONLY | os.O_EXCL | os.O_APPEND | _FLAGS, 0o600)
-        with self._lock:
-            self._current, old = file, self._current
-            self._current_bytes = 0
-            self._segments.append(number)
-        if old >= 0:
-            os.fdatasync(old)
-            os.close(old)
-
-    def _scan(self, state: bytes) -> tuple[list[tuple[Record, Place]], int, bool]:
-        head, expected, written = 0, -1, 0
-        known = len(state) == _STATE.size and zlib.crc32(state[:-4]) == _STATE.unpack(state)[3]
-        if known:
-            head, expected, written, _ = _STATE.unpack(state)
-        waiting: list[tuple[Record, Place]] = []
-        lost, last = 0, head - 1
+    def _scan(self, state: bytes) -> tuple[list[Entry], int, bool]:
+        known = state[_STATE.size :] == checksum(state[: _STATE.size])
+        head, expected = _STATE.unpack_from(state) if known else (0, 0)
         names = (file.stem for file in self.folder.glob(f"*{_SUFFIX}"))
         self._segments = sorted(int(name) for name in names if name.isdecimal())
+        waiting: list[Entry] = []
         for segment in self._segments:
-            with self._open_segment(segment) as file:
-                data, offset = file.read(), 0
-            while 0 <= offset < len(data):
-                record = parse_record(data, offset)
-                if record is None:
-                    offset = data.find(MAGIC, offset + 1)
-                    continue
-                place = segment, offset, len(record.pack()), record.position
-                offset += place[2]
-                if record.number > last:  # else delivered, or written again after a failure
-                    last = record.number
-                    lost += max(0, record.position - expected) if expected >= 0 else 0
-                    expected = record.position + record.samples
-                    waiting.append((record._replace(content=b""), place))
-        lost += max(0, written - expected) if known else 0
-        self._written = max(expected, written)
-        self.next_number = max([last, *self._segments]) + 1
-        self._head = waiting[0][0][:2] if waiting else (self.next_number, self._written)
-        return waiting, lost, bool(waiting) and not known
+            with self._segment(segment, "rb") as file:
+                for entry in find_records(file.read()):
+                    if entry.number >= head and decode_batch(entry.packed) is not None:
+                        waiting.append(entry)
+                        head = entry.number + 1
+                        entry.position = self._stored_samples
+                        self._stored_samples += entry.samples
+        self.next_number = max([head, *(segment + 1 for segment in self._segments)])
+        self._head = waiting[0] if waiting else None
+        return waiting, max(0, expected - self._stored_samples), bool(waiting) and not known
 
-    def _open_segment(self, segment: int) -> BinaryIO:
-        """Open a segment to read it; raises `OSError`, also for a link."""
-        return open(os.open(self._path(segment), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb")
+    def _segment(self, number: int, mode: str) -> FileIO:
+        return FileIO(self._path(number), mode, opener=_open)
 
     def _path(self, segment: int) -> Path:
         return self.folder / f"{segment:016d}{_SUFFIX}"
+
+
+def _open(path: str | Path, flags: int) -> int:
+    """Open a file that is ours alone; raises `OSError` for a link."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
