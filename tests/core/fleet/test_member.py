@@ -8,30 +8,27 @@ from contextlib import ExitStack
 import pytest
 
 from pollect.fleet.etcd import Etcd
-from pollect.fleet.keys import Profile
+from pollect.fleet.keys import Profile, generation_key, prefix_of
 from pollect.fleet.member import FleetMember
-from pollect.fleet.ownership import Epoch, LeasedOwnership, Member, Shards
-from pollect.fleet.shards import SHARDS, shard_of
+from pollect.fleet.ownership import Epoch, LeasedOwnership
+from pollect.fleet.shards import SHARDS
 from pollect.model import SourceId
 from pollect.testing.waiting import wait_until
 from tests.core.fleet.etcd_server import EtcdServer, needs_etcd, running_etcd
+from tests.core.fleet.sources import EXCLUSIVE, RELAXED, all_shards
 
 pytestmark = [needs_etcd, pytest.mark.integration]
 
 TTL = 2.0
-#: A source in each shard that is exclusive, and one that is not.
-EXCLUSIVE: dict[int, SourceId] = {}
-RELAXED: dict[int, SourceId] = {}
-_number = 0
-while len(EXCLUSIVE) < SHARDS or len(RELAXED) < SHARDS:
-    _source = SourceId("home", "Http", f"t{_number}")
-    (EXCLUSIVE if _number % 2 else RELAXED).setdefault(shard_of(_source), _source)
-    _number += 1
 
 
 @pytest.fixture
 def etcd(tmp_path) -> Iterator[EtcdServer]:
+    """An engine that has been in use for long, so that shards are claimed at once."""
     with running_etcd(tmp_path / "etcd") as server:
+        client = Etcd([server.endpoint], timeout=5.0)
+        client.create({generation_key(prefix_of("test")): "1"})
+        client.close()
         yield server
 
 
@@ -46,19 +43,13 @@ def join(etcd) -> Iterator[Callable[..., FleetMember]]:
             digest: str = "same",
             changed: Callable[[bool], None] = lambda fresh: None,
         ) -> FleetMember:
-            shards = Shards(SHARDS)
-            shards.follow(Member(source, exclusive=True) for source in EXCLUSIVE.values())
-            shards._places = {
-                **shards._places,
-                **{source: (shard, False) for shard, source in RELAXED.items()},
-            }
             member = FleetMember(
                 Etcd([etcd.endpoint], timeout=1.0),
                 group="test",
                 name=name,
                 ttl=TTL,
                 profile=Profile(digest, "2.0", 2 * SHARDS),
-                ownership=LeasedOwnership(shards, now=now),
+                ownership=LeasedOwnership(all_shards(), now=now),
                 now=now,
                 changed=changed,
             )
@@ -90,7 +81,7 @@ class Referee:
 
     def __init__(self, members: list[FleetMember]) -> None:
         self.faults: list[str] = []
-        self._members = members
+        self.members = members
         self._epochs: dict[int, Epoch] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
@@ -108,7 +99,7 @@ class Referee:
         while not self._over.wait(0.005):
             for shard, source in EXCLUSIVE.items():
                 # The first answer is asked for again: a move may come between two members.
-                owners = [m for m in self._members if m.ownership.owned(source) is not None]
+                owners = [m for m in self.members if m.ownership.owned(source) is not None]
                 owners = [m for m in owners if m.ownership.owned(source) is not None]
                 if len(owners) > 1:
                     self.faults.append(f"shard {shard}: {[m.name for m in owners]}")
@@ -201,6 +192,23 @@ def test_an_engine_that_lost_its_data_starts_new_epochs_that_are_later(etcd, joi
         wait_until(
             lambda: len(owned(a)) == SHARDS and a.handovers["claimed"] > before, limit_seconds=20
         )
+
+
+def test_a_newcomer_at_an_engine_that_lost_its_data_waits_for_members_from_before(
+    etcd, join
+) -> None:
+    engine_of_a = Etcd([etcd.endpoint], timeout=1.0)
+    a = join("a")
+    wait_until(lambda: len(owned(a)) == SHARDS)
+    with Referee([a]) as referee:
+        crash(a)  # it goes on with what it has, and hears of nothing
+        for entry in engine_of_a.range(prefix_of("test")).entries:
+            engine_of_a.delete({entry.key: entry.revision})
+        b = join("b")
+        referee.members.append(b)
+        wait_until(lambda: len(owned(b)) == SHARDS, limit_seconds=20)
+        assert owned(a) == set()
+    engine_of_a.close()
 
 
 def test_a_second_member_of_the_same_name_owns_nothing_until_the_first_is_gone(

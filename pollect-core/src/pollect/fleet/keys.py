@@ -1,7 +1,8 @@
 """What a fleet keeps in its engine, below `/pollect/<group>/`.
 
 `members/<name>` and `shards/<number>` are bound to the lease of the member that wrote them, so
-they end with it. `generation` stays: an engine that lost its data gets another one.
+they end with it. `generation` stays: an engine that lost its data gets another one, and `settling`
+with it, which ends when every lease from before would have ended.
 """
 
 import json
@@ -38,6 +39,31 @@ def decode_profile(text: str) -> Mapping[str, object]:
 def prefix_of(group: str) -> str:
     """Return what all keys of a fleet begin with."""
     return f"/pollect/{group}/"
+
+
+def generation_key(prefix: str) -> str:
+    """Return the key that says when the engine's data began."""
+    return f"{prefix}generation"
+
+
+def settling_key(prefix: str) -> str:
+    """Return the key that keeps members from claiming what others may still probe."""
+    return f"{prefix}settling"
+
+
+def member_key(prefix: str, name: str) -> str:
+    """Return the key of a member."""
+    return f"{prefix}members/{name}"
+
+
+def shard_key(prefix: str, shard: int) -> str:
+    """Return the key of a shard that has an owner."""
+    return f"{prefix}shards/{shard:03d}"
+
+
+def settling_in(prefix: str, snapshot: Snapshot) -> bool:
+    """Return whether no shard may be claimed yet."""
+    return any(entry.key == settling_key(prefix) for entry in snapshot.entries)
 
 
 def members_in(prefix: str, snapshot: Snapshot) -> dict[str, Entry]:
