@@ -7,7 +7,7 @@ import click
 import pytest
 
 from pollect.builtin.plugin import pollect_commands
-from pollect.cli.main import pollect
+from pollect.cli.commands import pollect
 
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
 #: Every command has it, and it explains itself.

@@ -8,13 +8,14 @@ one that raises is logged once, one that is slow misses calls, and neither stops
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
-
-import click
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pollect.hooks import hookspec
 from pollect.model import Batch, ProbeResult, SourceId
 from pollect.plugin import Roots, Source, SourceSpec, Suggestion, Writer, WriterSpec
+
+if TYPE_CHECKING:
+    import click
 
 BatchFilter: TypeAlias = Callable[[Batch], Batch | None]
 
@@ -34,7 +35,7 @@ def pollect_writers() -> Iterable[WriterSpec | type[Writer[Any]]]:  # type: igno
 
 
 @hookspec
-def pollect_commands() -> Iterable[click.Command]:  # type: ignore[empty-body]
+def pollect_commands() -> "Iterable[click.Command]":  # type: ignore[empty-body]
     """Return commands for `pollect`'s command line.
 
     Called when the command line is read; a command's own imports belong inside its function. A

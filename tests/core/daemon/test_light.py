@@ -6,10 +6,18 @@ import sys
 import pytest
 
 #: With the resident memory that each brings along.
-HEAVY = {"_hashlib": "OpenSSL, 4 MB", "ssl": "OpenSSL, 6 MB", "asyncio": "10 MB", "sqlite3": "2 MB"}
+HEAVY = {
+    "_hashlib": "OpenSSL, 4 MB",
+    "ssl": "OpenSSL, 6 MB",
+    "asyncio": "10 MB",
+    "sqlite3": "2 MB",
+    "click": "1.2 MB",
+    "psutil": "1.1 MB",
+}
 DAEMON = (
-    "pollect.cli.run, pollect.daemon.daemon, pollect.daemon.control, pollect.daemon.commands, "
-    "pollect_writers.prometheus.writer"
+    "pollect.cli.main, pollect.daemon.daemon, pollect.daemon.control, pollect.daemon.commands, "
+    "pollect_writers.prometheus.writer, pollect_sources_system.plugin, "
+    "pollect_sources_system.memory_usage, pollect_sources_system.process"
 )
 
 

@@ -1,14 +1,16 @@
-"""What all commands share: how much to log, and where to look for what a config names."""
+"""What all commands share: how much to log, and where to look for what a config names.
+
+A daemon that runs has a session too, and no use for click: its functions import it.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import click
-
 from pollect.daemon.log import FORMATS, LEVELS, set_up_logging
 
 if TYPE_CHECKING:
+    import click
     from click.shell_completion import CompletionItem
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -39,6 +41,8 @@ class Session:
 
 def log_options(command: _Command) -> _Command:
     """Add `--debug`, `--log-level` and `--log-format`; they end in the session."""
+    import click
+
     for option in (
         click.option(
             "--log-format",
@@ -69,6 +73,8 @@ def log_options(command: _Command) -> _Command:
 
 def config_option(command: _Command) -> _Command:
     """Add `-c FILE`."""
+    import click
+
     return click.option(
         "-c",
         "--config",
@@ -82,7 +88,7 @@ def config_option(command: _Command) -> _Command:
 
 
 def complete_files(
-    context: click.Context, parameter: click.Parameter, incomplete: str
+    context: "click.Context", parameter: "click.Parameter", incomplete: str
 ) -> "list[CompletionItem]":
     """Let the shell offer file names."""
     # Imported when a shell asks: no command needs it to run.
@@ -93,13 +99,15 @@ def complete_files(
 
 def config_argument(command: _Command) -> _Command:
     """Add `[FILE]`, a config."""
+    import click
+
     return click.argument(
         "config_name", metavar="[FILE]", default=DEFAULT_CONFIG, shell_complete=complete_files
     )(command)
 
 
-def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    def remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+def _remember(name: str) -> "Callable[[click.Context, click.Parameter, Any], None]":
+    def remember(context: "click.Context", parameter: "click.Parameter", value: Any) -> None:
         if value:
             setattr(context.ensure_object(Session), name, value)
 

@@ -1,0 +1,44 @@
+"""Starts a daemon; without click, which a daemon has no use for."""
+
+from typing import TYPE_CHECKING
+
+from pollect.cli.session import Session
+from pollect.daemon.reaper import reap_as_process_1
+from pollect.daemon.signals import Signals
+from pollect.discovery.forked import PluginSearch
+
+if TYPE_CHECKING:
+    from pollect.daemon.daemon import Daemon
+
+
+def run_daemon(
+    config_name: str,
+    session: Session,
+    *,
+    dry_run: bool = False,
+    once: bool = False,
+    strict: bool = False,
+) -> int:
+    """Run a config until a signal or, with `once`, until every source was probed.
+
+    Returns the exit code: 0, or 1 if a source failed with `once`. Raises `PollectError` when it
+    cannot start.
+    """
+    reap_as_process_1()
+    session.start_daemon_log()
+    if once:
+        return _prepare(config_name, dry_run=dry_run, strict=strict).run_once()
+    # From here on a signal waits until the daemon runs, and then stops it in order.
+    with Signals() as signals:
+        return _prepare(config_name, dry_run=dry_run, strict=strict).run(signals)
+
+
+def _prepare(config_name: str, *, dry_run: bool, strict: bool) -> "Daemon":
+    with PluginSearch() as search:
+        # Takes about as long as the search, which goes on meanwhile.
+        from pollect.daemon.daemon import Daemon
+        from pollect.daemon.loading import load, log_warnings
+
+        loaded = load(config_name, dry_run=dry_run, strict=strict, search=search)
+    log_warnings(loaded.config, loaded.registry)
+    return Daemon(loaded, dry_run=dry_run, strict=strict)
