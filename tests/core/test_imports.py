@@ -18,6 +18,7 @@ FAMILIES = sorted(
 MAY_IMPORT = {
     "version": set(),
     "errors": set(),
+    "forked": set(),
     "hints": set(),
     "model": {"hints"},
     "hooks": set(),
@@ -32,7 +33,7 @@ MAY_IMPORT = {
         *("errors", "hints", "hooks", "human", "model", "needs", "plugin", "status", "units"),
     },
     "support": {"api", "errors", "hints", "model", "needs", "plugin", "troubles"},
-    "config": {"errors", "model", "plugin"},
+    "config": {"errors", "forked", "model", "plugin"},
     "delivery": {"errors", "model", "plugin", "support"},
     "engine": {
         *("errors", "hints", "model", "plugin", "status", "troubles", "version"),
@@ -40,7 +41,7 @@ MAY_IMPORT = {
     },
     "fleet": {"errors", "model", "plugin", "support"},
     # An extension of 1.x is wrapped, and the word for a type is looked up; both only when met.
-    "discovery": {"errors", "hookspecs", "model", "needs", "plugin", "legacy"},
+    "discovery": {"errors", "forked", "hookspecs", "model", "needs", "plugin", "legacy"},
     "legacy": {"errors", "model", "plugin", "config", "discovery"},
     # The core's own plugin; its commands are those of the command line.
     "builtin": {"api", "support", "cli"},

@@ -152,5 +152,5 @@ def test_daemon_does_not_hold_what_only_its_start_needs(tmp_path: Path) -> None:
     )
     imported = imports_of("run", "--once", "-c", config)
     assert {"pollect.engine.engine", "pollect.support.http_server"} <= imported
-    heavy = {"stevedore", "importlib.metadata", "email", "zipfile", "shutil", "ssl"}
+    heavy = {"stevedore", "importlib.metadata", "email", "zipfile", "shutil", "ssl", "yaml"}
     assert not imported & (heavy | {"json", "random", "html.entities", "encodings.idna"})

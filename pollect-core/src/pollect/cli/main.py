@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from pollect.cli import exit_codes
 from pollect.cli.session import Session
-from pollect.cli.start import run_daemon
 from pollect.daemon.old_distribution import refuse_old_distribution
 from pollect.errors import ConfigError, PollectError
 
@@ -62,6 +61,8 @@ def call(arguments: Sequence[str]) -> int:
     try:
         config = config_of_plain_run(arguments)
         if config is not None:
+            from pollect.cli.start import run_daemon
+
             refuse_old_distribution()
             return run_daemon(config, session)
         from pollect.cli.commands import run_command_line

@@ -1,5 +1,6 @@
 """Reads a config file, whichever of the two formats it has."""
 
+import functools
 from pathlib import Path
 
 from pollect.config.document import Document
@@ -10,27 +11,27 @@ from pollect.errors import ConfigError
 LARGEST_BYTES = 8_000_000
 
 
-def read_document(file: Path) -> Document:
+def read_document(file: Path, *, pipes: bool = True) -> Document:
     """Read a config file together with the files it includes; raises what `read_file` raises.
 
     What is wrong with an included file is in the `problems` of the result.
     """
-    document = read_file(file)
+    document = read_file(file, pipes=pipes)
     if not (isinstance(document.data, dict) and "include" in document.data):
         return document
     from pollect.config.include import add_included
 
-    return add_included(document, read_file)
+    return add_included(document, functools.partial(read_file, pipes=pipes))
 
 
-def read_file(file: Path) -> Document:
-    """Read one file.
+def read_file(file: Path, *, pipes: bool = True) -> Document:
+    """Read one file; without `pipes` a regular one only.
 
     JSON if the name ends in `.json`, YAML if it ends in `.yml` or `.yaml`, otherwise whatever the
     text looks like. Raises `ConfigError` with line and column when it cannot be read.
     """
     try:
-        text = read_text(file, most_bytes=LARGEST_BYTES, pipes=True)
+        text = read_text(file, most_bytes=LARGEST_BYTES, pipes=pipes)
     except Unreadable as error:
         raise ConfigError(f"cannot be read: {error}", file=file) from error
     except UnicodeDecodeError as error:

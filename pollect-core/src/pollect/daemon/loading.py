@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pollect.config.apart import ConfigReading
+from pollect.config.document import Document
 from pollect.config.load import find_config, load_config
 from pollect.config.root import Config, TypeLookup
 from pollect.discovery.forked import PluginSearch
@@ -31,8 +33,9 @@ def load(
     dry_run: bool = False,
     strict: bool = False,
     search: PluginSearch | None = None,
+    reading: ConfigReading | None = None,
 ) -> Loaded:
-    """Find, read and judge a config, with the plugins of a search that was begun or of one here.
+    """Find, read and judge a config; what was begun already is only waited for.
 
     Raises `ConfigError` if there is none, `InvalidConfig` with all its mistakes (with `strict` also
     what is otherwise only a warning), and `PluginError`.
@@ -40,20 +43,30 @@ def load(
     file = find_config(name)
     found = search.result() if search else None
     registry = Registry(extension_paths=extension_paths(file), found=found)
-    return Loaded(reload(file, registry, dry_run=dry_run, strict=strict), registry)
+    document = reading.result() if reading else None
+    config = reload(file, registry, dry_run=dry_run, strict=strict, document=document)
+    return Loaded(config, registry)
 
 
 def reload(
-    file: Path, registry: Registry, *, dry_run: bool = False, strict: bool = False
+    file: Path,
+    registry: Registry,
+    *,
+    dry_run: bool = False,
+    strict: bool = False,
+    document: Document | None = None,
 ) -> Config:
-    """Read and judge a config with plugins that are loaded already; raises what `load` raises."""
+    """Judge a config with plugins that are loaded already; raises what `load` raises.
+
+    `document` is what the file holds, if it was read already.
+    """
     types: TypeLookup = registry
     if dry_run:
         from pollect.daemon.dry_run import DryRunTypes
 
         types = DryRunTypes(registry)
     try:
-        config = load_config(file, types)
+        config = load_config(file, types, document=document)
     except InvalidConfig as error:
         if strict:
             raise InvalidConfig(error.problems) from error
