@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from pollect.cli.main import pollect
+from pollect.cli.commands import pollect
 from tests.e2e.command import LIMIT_SECONDS, POLLECT
 from tests.simulators.daemons import find_program
 
