@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import call
+from tests.e2e.command import LIMIT_SECONDS, call
 from tests.simulators.certificates import Authority
 from tests.tools.distributions import write_distribution
 
@@ -80,10 +80,11 @@ class OwlSource(Source):
 EXTRAS = {"sonar": ["no-such-library>=2"]}
 
 
-def check(folder: Path, config: str, plugin: str = PLUGIN):
+def check(folder: Path, config: str | None, plugin: str = PLUGIN):
     site = folder / "site"
     write_distribution(site, "pollect-odd", modules={"odd.py": plugin}, plugin="odd", extras=EXTRAS)
-    (folder / "config.yml").write_text(config)
+    if config is not None:
+        (folder / "config.yml").write_text(config)
     return call("check", "config.yml", folder=folder, environ={"PYTHONPATH": str(site)})
 
 
@@ -379,3 +380,17 @@ def test_sections_of_which_there_is_only_the_type_say_how_to_write_them(tmp_path
         "writer: expected a mapping, got text (write `writer: {type: DryRun}`)",
         "executors[0].sources[0]: expected a mapping, got text (write `- type: LoadAvg`)",
     ]
+
+
+def test_config_from_a_pipe_is_read_once_and_its_places_are_known(tmp_path: Path) -> None:
+    """Reading it again would find nothing, and costs half a second with 2,000 sources."""
+    os.mkfifo(tmp_path / "config.yml")
+    text = with_source("type: Owl")
+    with subprocess.Popen(
+        ["sh", "-c", 'printf %s "$1" > config.yml', "sh", text], cwd=tmp_path
+    ) as program:
+        done = check(tmp_path, None)
+        program.wait(LIMIT_SECONDS)
+    assert done.returncode == 3
+    assert done.stderr.startswith("config.yml:4:10: executors[0].sources[0].type: ")
+    assert "owl-tools" in done.stderr

@@ -9,9 +9,7 @@ import click
 
 from pollect.cli.exit_codes import exit_code
 from pollect.cli.session import Session, config_argument, log_options
-from pollect.config.document import Document
 from pollect.config.load import find_config, read_sound
-from pollect.config.reading import read_document
 from pollect.config.root import Config
 from pollect.daemon.build import assemble
 from pollect.daemon.daemon import describe_plan
@@ -68,7 +66,10 @@ def _check(config_name: str) -> tuple[str, Sequence[ConfigError]]:
     summary = ""
     warnings: Sequence[ConfigError] = ()
     if config is not None:
-        found += _missing_programs(config, registry)
+        found += (
+            problems.located(f"{path}.type", _missing(reason))
+            for path, reason in _missing_programs(config, registry)
+        )
         try:
             ask_plugins(config, registry)
         except InvalidConfig as error:
@@ -108,9 +109,8 @@ def _print_json(
     print(json.dumps(result, indent=2, ensure_ascii=False))
 
 
-def _missing_programs(config: Config, registry: Registry) -> Iterator[ConfigError]:
-    """Yield what the machine lacks, beside Python packages, for the types of a config."""
-    document = read_document(config.file)
+def _missing_programs(config: Config, registry: Registry) -> Iterator[tuple[str, str]]:
+    """Yield sections, and what the machine lacks for them beside Python packages."""
     readiness_of = _Readiness(registry)
     for executor in config.executors:
         for section in executor.sources:
@@ -123,7 +123,7 @@ def _missing_programs(config: Config, registry: Registry) -> Iterator[ConfigErro
             if readiness.state is State.PROGRAM_MISSING and _has_own_command(section.config):
                 continue
             if readiness.state is not State.READY:
-                yield _located(document, f"{section.path}.type", readiness.reason)
+                yield section.path, readiness.reason
 
 
 class _Readiness:
@@ -145,7 +145,7 @@ def _has_own_command(config: SourceConfig) -> bool:
     return bool(getattr(config, "command", None))
 
 
-def _located(document: Document, path: str, reason: str) -> ConfigError:
+def _missing(reason: str) -> ConfigError:
     problem = ConfigError(reason)
     problem.__cause__ = MissingDependency(reason)
-    return document.located(problem, path)
+    return problem

@@ -15,6 +15,10 @@ class Problems:
         #: What `check` and `--strict` refuse and `run` only mentions.
         self.warnings: list[ConfigError] = []
 
+    def located(self, path: str, error: ConfigError) -> ConfigError:
+        """Return a mistake in the part at `path` with its place in the file."""
+        return self._document.located(error, path)
+
     def refuse(self, path: str, error: ConfigError) -> None:
         """Add an error in the part at `path`; its `key` is relative to that part."""
         self.errors.append(self._document.located(error, path))

@@ -129,6 +129,8 @@ class _Builder:
         self.warnings: list[ConfigError] = []
         self.ready = previous.ready if previous else threading.Event()
         self._config = config
+        # Asked for by every source, and each answer is a call of the system.
+        self._directory, self._file = config.directory, config.file.absolute()
         self._registry = registry
         self._clock = clock
         self._stopping = stopping
@@ -177,9 +179,9 @@ class _Builder:
             id=identity._replace(instance=self._ids[identity] - 1),
             interval=config.tick_time or executor.tick_time,
             clock=self._clock,
-            config_dir=self._config.directory,
+            config_dir=self._directory,
             state_dir=self._config.state_dir,
-            config_file=self._config.file.absolute(),
+            config_file=self._file,
             roots=self._config.roots,
             stopping=self._stopping,
         )
@@ -258,7 +260,7 @@ class _Builder:
         context = WriterContext(
             name=name,
             clock=self._clock,
-            config_dir=self._config.directory,
+            config_dir=self._directory,
             state_dir=self._config.state_dir,
             stopping=self._stopping,
             ready=self.ready,
