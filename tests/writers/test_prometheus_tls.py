@@ -412,6 +412,20 @@ def test_secrets_do_not_show_in_the_config(password_hash: str) -> None:
     assert "of-the-test" not in repr(writer.config)
 
 
+@pytest.mark.parametrize("text", [f"{PASSWORD}\n", f"{PASSWORD}\r\n", PASSWORD])
+def test_hash_of_a_password_from_a_pipe_is_made_without_a_question(text: str) -> None:
+    done = CliRunner().invoke(hash_password, input=text)
+    assert done.exit_code == 0
+    made = PasswordHash.parse(done.output.strip())
+    assert made.apply(PASSWORD.encode()) == made.hash
+
+
+def test_empty_password_has_no_hash() -> None:
+    done = CliRunner().invoke(hash_password, input="\n")
+    assert done.exit_code == 2
+    assert "expected a password, got an empty line" in done.output
+
+
 def test_the_command_makes_a_hash_that_opens() -> None:
     done = CliRunner().invoke(hash_password, ["--password", PASSWORD])
     made = PasswordHash.parse(done.output.strip())
