@@ -30,6 +30,7 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[image.Podman]:
     yield podman
     podman("rm", "--all", "--force")
     podman("rmi", "--all", "--force")
+    podman.close()
 
 
 @pytest.fixture

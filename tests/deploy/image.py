@@ -9,11 +9,11 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.simulators.daemons import free_port
@@ -85,63 +85,105 @@ class Podman:
     """podman and buildah with a store of their own, which ends with it."""
 
     def __init__(self, folder: Path) -> None:
-        self._store = [
-            *("--root", str(folder / "store"), "--runroot", str(folder / "run")),
-            *("--storage-driver", "overlay"),
-        ]
+        self._folder = folder
+        storage = folder / "storage.conf"
+        storage.write_text(
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/store"\n'
+            f'runroot = "{folder}/run"\n'
+        )
+        containers = folder / "containers.conf"
+        # Limits that can be set without CAP_SYS_RESOURCE, and a runtime for cgroups of both kinds.
+        containers.write_text(
+            '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'
+            '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\n'
+        )
+        #: With it podman, buildah and podman-compose use this store.
+        self.environment = {
+            **os.environ,
+            "CONTAINERS_STORAGE_CONF": str(storage),
+            "CONTAINERS_CONF": str(containers),
+        }
+
+    def close(self) -> None:
+        """Let go of the store's folder, which stays mounted on itself."""
+        place = str(self._folder / "store" / "overlay")
+        subprocess.run(["umount", place], check=False, capture_output=True)
 
     def import_base(self, tar: Path) -> None:
-        run("podman", *self._store, "import", "--quiet", str(tar), BASE)
+        self("import", "--quiet", str(tar), BASE)
 
     def build(self, tag: str, context: Path, **arguments: str) -> None:
         words = [f"--build-arg={name}={value}" for name, value in arguments.items()]
         run(
-            "buildah", *self._store, "bud", "--quiet", "--isolation", "chroot",
+            "buildah", "bud", "--quiet", "--isolation", "chroot",
             *("--format", "docker", "--pull-never", *words, "--tag", tag),
             *("--file", str(ROOT / "deploy" / "Containerfile"), str(context)),
+            environment=self.environment,
         )  # fmt: skip
 
     def inspect(self, name: str) -> dict[str, object]:
         return dict(json.loads(self("inspect", name))[0])
 
     def __call__(self, *words: str) -> str:
-        return run("podman", *self._store, "--cgroup-manager=cgroupfs", *words)
+        return run("podman", *words, environment=self.environment)
+
+    @contextmanager
+    def composed(self, file: Path) -> Iterator[str]:
+        """Run what a compose file says with podman-compose; yield the name of its container."""
+        project = f"pollect-test-{os.getpid()}-{time.monotonic_ns()}"
+        tool = [str(Path(sys.executable).with_name("podman-compose")), "--in-pod", "false"]
+        compose = [*tool, "--project-name", project, "--file", str(file)]
+        try:
+            run(*compose, "up", "--detach", environment=self.environment)
+            yield f"{project}_pollect_1"
+        finally:
+            run(*compose, "down", "--volumes", "--timeout", "5", environment=self.environment)
 
     @contextmanager
     def running(self, tag: str, *options: str, command: Sequence[str] = ()) -> Iterator[str]:
         """Run a container in the background and yield its name."""
         name = f"pollect-test-{os.getpid()}-{time.monotonic_ns()}"
-        limits = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
-        self(
-            "--runtime", "runc", "run", "--detach", "--name", name, *limits, *options, tag, *command
-        )  # fmt: skip
+        self("run", "--detach", "--name", name, *options, tag, *command)
         try:
             yield name
         finally:
             self("rm", "--force", "--time", "5", name)
 
 
-def run(*command: str) -> str:
+def run(*command: str, environment: Mapping[str, str] | None = None) -> str:
     """Run a program and return what it prints; an error shows what it said."""
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=600, env=environment
+    )
     if done.returncode:
         raise AssertionError(f"{' '.join(command[:4])} ...: {done.stderr[-2000:]}")
     return done.stdout
 
 
+def run_pollect(*words: str) -> str:
+    """Run the command of this environment and return what it prints."""
+    return run(sys.executable, "-m", "pollect", *words)
+
+
+def wait_for(port: int, text: str, *, token: str = "") -> str:
+    """Return the metrics of a container at a port of this host once there is `text` among them."""
+    until = time.monotonic() + START_SECONDS
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics")
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    found = ""
+    while time.monotonic() < until:
+        with suppress(OSError), urllib.request.urlopen(request, timeout=10) as answer:
+            found = str(answer.read().decode())
+            if text in found:
+                return found
+        time.sleep(0.1)
+    raise AssertionError(f"no {text!r} in the metrics: {found[-2000:]!r}")
+
+
 def wait_for_metrics(port: int) -> str:
     """Return the metrics of a container in the host's network once it has some."""
-    until = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-                text = str(answer.read().decode())
-                if "_LoadAvg{" in text:
-                    return text
-        except (OSError, urllib.error.URLError):
-            if time.monotonic() > until:
-                raise
-        time.sleep(0.1)
+    return wait_for(port, "_LoadAvg{")
 
 
 def new_port() -> int:

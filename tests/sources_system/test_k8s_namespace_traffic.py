@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from pollect.api import ConfigError, TargetUnavailable
+from pollect.api import ConfigError, Roots, TargetUnavailable
 from pollect.support.process import Command
 from pollect.testing import build_source
 from pollect_sources_system.k8s_namespace_traffic import bpf
@@ -473,6 +473,23 @@ def test_cgroup_mount_is_found_in_mountinfo() -> None:
     )
     assert find_cgroup_mount(text) == "/sys/fs/cgroup"
     assert find_cgroup_mount("25 1 0:24 / /proc rw - proc proc rw\n") is None
+
+
+def test_a_container_around_it_has_a_mount_of_its_own_which_is_not_the_hosts(
+    tmp_path: Path,
+) -> None:
+    """On a hybrid host, version 2 is one mount among many; that of the container comes first."""
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    (tmp_path / "sys" / "fs" / "cgroup" / "unified").mkdir(parents=True)
+    (tmp_path / "proc" / "self" / "mountinfo").write_text(
+        "40 30 0:31 /libpod-1 /sys/fs/cgroup/unified ro - cgroup2 cgroup2 rw\n"
+        f"50 30 0:31 / {tmp_path}/sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+    )
+    roots = Roots(
+        proc=tmp_path / "proc", sys=tmp_path / "sys", dev=tmp_path / "dev", rootfs=tmp_path
+    )
+    source = build_source({"networks": []}, K8sNamespaceTrafficSource, roots=roots)
+    assert source._cgroup_root() == tmp_path / "sys/fs/cgroup/unified"
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,12 @@ def test_the_system_bus_is_asked_as_root_which_it_knows(tmp_path: Path, dev: Pat
     assert service["cap_add"] == ["DAC_OVERRIDE"], "for the state folder, and no other"
 
 
+def test_a_call_that_older_runtimes_filter_is_let_through(tmp_path: Path, dev: Path) -> None:
+    service = compose(tmp_path, dev, {"type": "K8sNamespaceTraffic"})
+    assert service["security_opt"] == ["no-new-privileges:true", "seccomp=unconfined"]
+    assert service["cap_add"] == ["BPF", "NET_ADMIN", "DAC_OVERRIDE"]
+
+
 def test_ping_needs_a_setting_of_the_containers_network_and_no_capability(
     tmp_path: Path, dev: Path
 ) -> None:

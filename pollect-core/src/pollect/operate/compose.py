@@ -35,6 +35,7 @@ class _Service:
     sysctls: dict[str, list[str]] = field(default_factory=dict)
     packages: dict[str, list[str]] = field(default_factory=dict)
     bus: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
     host: list[str] = field(default_factory=list)
     host_network: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -79,6 +80,8 @@ def _collect_part(service: _Service, survey: Survey, part: Part, dev: Path) -> N
         service.host.append(label)
     if needs.bus:
         service.bus.append(label)
+    if needs.system_calls:
+        service.calls.append(label)
     for program in needs.programs:
         if not part.command():
             _add(service.packages, program.package, label)
@@ -144,7 +147,12 @@ def _service(survey: Survey, service: _Service) -> Iterator[str]:
     yield "restart: unless-stopped"
     yield "read_only: true"
     yield "tmpfs: [/tmp]"
-    yield "security_opt: ['no-new-privileges:true']"
+    yield "security_opt:"
+    yield "  - no-new-privileges:true"
+    if service.calls:
+        # Docker before 23 and podman 4 forbid bpf() to all but CAP_SYS_ADMIN, which may do more.
+        yield f"  # {_join(service.calls)}: calls that older runtimes filter beside the capability"
+        yield "  - seccomp=unconfined"
     yield "cap_drop: [ALL]"
     if service.bus:
         yield f"# {_join(service.bus)}: the system bus knows root, and no user of the image"

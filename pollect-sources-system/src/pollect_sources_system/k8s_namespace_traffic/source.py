@@ -203,10 +203,13 @@ class K8sNamespaceTrafficSource(Source[K8sNamespaceTrafficConfig]):
     def _cgroup_root(self) -> Path:
         if self.config.cgroup_path:
             return place_of(self.context, self.config.cgroup_path)
-        of_host = self.context.roots.sys / "fs" / "cgroup"
-        if self.context.roots != Roots() and is_version_2(of_host):
+        roots = self.context.roots
+        of_host = roots.sys / "fs" / "cgroup"
+        if roots != Roots() and is_version_2(of_host):
             return of_host
-        found = find_cgroup_mount((self.context.roots.proc / "self/mountinfo").read_text())
+        # A container has a mount of its own, which shows that container alone.
+        below = Path("/") if roots == Roots() else of_host
+        found = find_cgroup_mount((roots.proc / "self/mountinfo").read_text(), below)
         if found is None:
             raise TargetUnavailable(
                 "no cgroup v2 hierarchy is mounted; set cgroupPath to the host's"
@@ -317,13 +320,16 @@ def fold_ended(totals: Totals, living: Collection[str]) -> Totals:
     return folded
 
 
-def find_cgroup_mount(mountinfo: str) -> str | None:
+def find_cgroup_mount(mountinfo: str, below: Path = Path("/")) -> str | None:
     """Return where the cgroup v2 hierarchy is mounted, from the text of /proc/self/mountinfo.
 
-    The file system type is the first field behind the lone hyphen (proc(5)).
+    Only mounts in the folder `below` count. The file system type is the first field behind the lone
+    hyphen (proc(5)).
     """
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
         if after.split(" ")[0] == "cgroup2":
-            return before.split(" ")[4]
+            place = before.split(" ")[4]
+            if Path(place).is_relative_to(below):
+                return place
     return None
