@@ -13,6 +13,7 @@ import yaml
 from pollect.config.sections import convert_section
 from pollect.discovery.registry import Registry
 from tests.tools.site import HTML, ROOT, configuration, write_pages
+from tests.tools.views import home_assistant_table
 
 COMING_FROM = sorted((ROOT / "docs").glob("from-*.md"))
 _FOREIGN = re.compile(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"']?(?:https?:)?//", re.I)
@@ -71,6 +72,24 @@ def test_a_browser_that_opens_the_folder_finds_disks(site: Path, tmp_path: Path)
     )  # fmt: skip
     assert re.search(r"\d+ matching documents", done.stdout)
     assert "types/source/DiskUsage.html?h=disk" in done.stdout
+
+
+def test_the_page_of_a_source_shows_it_in_prometheus_and_in_home_assistant(site: Path) -> None:
+    for name, entry in Registry().sources.items():
+        if entry.distribution.startswith("pollect-"):
+            page = (site / "types" / "source" / f"{name}.html").read_text("utf-8")
+            assert 'id="in-prometheus"' in page, name
+            assert 'id="in-home-assistant"' in page, name
+            first = next(iter(entry.spec.load().metrics), None)
+            assert first is None or f"sensor.home_{name.lower()}" in page
+
+
+def test_entities_are_those_that_the_discovery_announces() -> None:
+    rows = home_assistant_table("MemoryUsage", Registry().source_type("MemoryUsage")).splitlines()
+    assert rows[2].startswith("| `sensor.home_memoryusage_type_‹type›` | ‹type› | B | data_size |")
+    swap = home_assistant_table("Swap", Registry().source_type("Swap"))
+    assert "| `sensor.home_swap_in_bytes_total` | in bytes total | B | data_size |" in swap
+    assert "total_increasing" in swap
 
 
 def test_every_page_is_in_the_navigation() -> None:

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import yaml
 
+from pollect.api import Source
 from pollect.cli.manual import write_manual
 from pollect.discovery.entry import Entry, Kind
 from pollect.discovery.registry import Registry
+from tests.tools.views import COLLECTION, home_assistant_table, prometheus_table
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / ".site"
@@ -78,7 +80,9 @@ def type_pages() -> Iterator[tuple[Entry, str]]:
         for entry in registry.words(kind).values():
             if entry.distribution in FAMILIES and entry.spec.type in _names(registry, kind):
                 plugin = entry.spec.load()
-                yield entry, _type_page(entry, write_manual(entry, plugin))
+                page = _type_page(entry, write_manual(entry, plugin))
+                views = _views(entry, plugin) if kind == "source" else ""
+                yield entry, page + views
 
 
 def _names(registry: Registry, kind: Kind) -> frozenset[str]:
@@ -95,24 +99,40 @@ def _type_page(entry: Entry, manual: str) -> str:
         f"# {spec.type}\n\n{spec.summary}.\n\n```console\n$ {command}\n```\n\n"
         f"```text\n{body}\n```\n\n"
         f"More about it: [{entry.distribution}](../../families/{entry.distribution}.md).\n"
-        + _example_of_metrics(entry)
     )
 
 
-def _example_of_metrics(entry: Entry) -> str:
-    """Return what the source looks like in Prometheus, where a test keeps such a text."""
+def _views(entry: Entry, source: type[Source]) -> str:
+    """Return what the values of a source look like where they arrive."""
+    parts = ["\n## In Prometheus\n"]
+    if source.metrics:
+        parts.append(f"In the collection `{COLLECTION}`:\n")
+        parts.append(prometheus_table(entry.spec.type, source) + "\n")
+    if source.dynamic_metrics:
+        parts.append("More values come from the config or from what is read.\n")
+    if scrape := _example_of_a_scrape(entry):
+        parts.append(f"For example:\n\n```text\n{scrape}\n```\n")
+    parts.append("## In Home Assistant\n")
+    link = "../../mqtt.md#home-assistant"
+    parts.append(f"What the writer `Mqtt` [announces]({link}):\n")
+    if source.metrics:
+        parts.append(home_assistant_table(entry.spec.type, source) + "\n")
+    if source.dynamic_metrics:
+        parts.append("One sensor for each further value, with its unit where it has one.\n")
+    return "\n".join(parts)
+
+
+def _example_of_a_scrape(entry: Entry) -> str:
+    """Return a scrape of the source, where a test keeps one."""
     stem = entry.spec.type
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", stem).lower()
     found = [
         file
         for folder in ROOT.glob("tests/*/golden")
         for file in sorted(folder.glob("*.txt"))
-        if file.stem == snake or file.stem.partition("_")[0] == stem
+        if file.stem in (snake, stem.lower()) or file.stem.partition("_")[0] == stem
     ]
-    if not found:
-        return ""
-    text = "\n".join(found[0].read_text("utf-8").splitlines()[:60])
-    return f"\n## In Prometheus\n\n```text\n{text}\n```\n"
+    return "\n".join(found[0].read_text("utf-8").splitlines()[:60]) if found else ""
 
 
 def _write(name: str, text: str, origin: Path) -> None:
