@@ -34,7 +34,7 @@ def down(text: str) -> list[str]:
 def test_sources_of_the_host_show_it_and_not_the_container(podman: Podman, volume: Path) -> None:
     port = new_port()
     types = ("LoadAvg", "MemoryUsage", "DiskUsage", "Interface", "IO", "Cpu", "Uptime", "Swap")
-    sources = [{"type": kind} for kind in types]
+    sources: list[dict[str, Any]] = [{"type": kind} for kind in types]
     sources.append({"type": "Process", "name": "test", "procRegex": "pytest"})
     sources.append({"type": "Interface", "name": "total", "includeTotal": True})
     file = compose_file(volume, port, *sources)

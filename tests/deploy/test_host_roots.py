@@ -63,9 +63,11 @@ def test_a_host_of_files_is_shown_and_nothing_of_the_container(
 ) -> None:
     make_host(volume / "host")
     port = new_port()
-    kinds = [{"type": kind} for kind in ("Interface", "IO", "Sensors", "DiskUsage", "Cpu")]
-    kinds[0] |= {"includeTotal": True}  # type: ignore[dict-item]
-    kinds[-1] |= {"perCore": True}  # type: ignore[dict-item]
+    kinds: list[dict[str, Any]] = [
+        {"type": "Interface", "includeTotal": True},
+        {"type": "Cpu", "perCore": True},
+        *({"type": kind} for kind in ("IO", "Sensors", "DiskUsage")),
+    ]
     process = {"type": "Process", "procRegex": "beehive"}
     write_config(
         volume, port, *kinds, process, {"type": "Process", "name": "own", "procRegex": "pollect"}

@@ -75,12 +75,13 @@ def test_a_browser_that_opens_the_folder_finds_disks(site: Path, tmp_path: Path)
 
 
 def test_the_page_of_a_source_shows_it_in_prometheus_and_in_home_assistant(site: Path) -> None:
-    for name, entry in Registry().sources.items():
+    registry = Registry()
+    for name, entry in registry.sources.items():
         if entry.distribution.startswith("pollect-"):
             page = (site / "types" / "source" / f"{name}.html").read_text("utf-8")
             assert 'id="in-prometheus"' in page, name
             assert 'id="in-home-assistant"' in page, name
-            first = next(iter(entry.spec.load().metrics), None)
+            first = next(iter(registry.source_type(name).metrics), None)
             assert first is None or f"sensor.home_{name.lower()}" in page
 
 

@@ -489,6 +489,7 @@ def test_a_container_around_it_has_a_mount_of_its_own_which_is_not_the_hosts(
         proc=tmp_path / "proc", sys=tmp_path / "sys", dev=tmp_path / "dev", rootfs=tmp_path
     )
     source = build_source({"networks": []}, K8sNamespaceTrafficSource, roots=roots)
+    assert isinstance(source, K8sNamespaceTrafficSource)
     assert source._cgroup_root() == tmp_path / "sys/fs/cgroup/unified"
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -81,7 +82,7 @@ def type_pages() -> Iterator[tuple[Entry, str]]:
             if entry.distribution in FAMILIES and entry.spec.type in _names(registry, kind):
                 plugin = entry.spec.load()
                 page = _type_page(entry, write_manual(entry, plugin))
-                views = _views(entry, plugin) if kind == "source" else ""
+                views = _views(entry, plugin) if issubclass(plugin, Source) else ""
                 yield entry, page + views
 
 
@@ -102,7 +103,7 @@ def _type_page(entry: Entry, manual: str) -> str:
     )
 
 
-def _views(entry: Entry, source: type[Source]) -> str:
+def _views(entry: Entry, source: type[Source[Any]]) -> str:
     """Return what the values of a source look like where they arrive."""
     parts = ["\n## In Prometheus\n"]
     if source.metrics:

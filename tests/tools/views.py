@@ -5,6 +5,7 @@ Made by the writers' own code from the metrics that the source declares, in a co
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from pollect.api import Metric, Source, SourceId
 from pollect_writers.mqtt.discovery import Announcer
@@ -17,7 +18,7 @@ _ANY, _SHOWN = "0any{}any0", "‹{}›"
 _ANNOUNCER = Announcer(prefix="homeassistant", version="", status_topic="pollect/status", qos=0)
 
 
-def prometheus_table(type_name: str, source: type[Source]) -> str:
+def prometheus_table(type_name: str, source: type[Source[Any]]) -> str:
     """Return a table of the series of a source as the writer `Prometheus` names them."""
     where = SourceId(COLLECTION, type_name)
     rows = []
@@ -28,7 +29,7 @@ def prometheus_table(type_name: str, source: type[Source]) -> str:
     return _table(("series", "type", "meaning"), rows)
 
 
-def home_assistant_table(type_name: str, source: type[Source]) -> str:
+def home_assistant_table(type_name: str, source: type[Source[Any]]) -> str:
     """Return a table of the entities of a source as the discovery of `Mqtt` announces them."""
     rows = [_entity(SourceId(COLLECTION, type_name), metric) for metric in source.metrics]
     return _table(("entity", "name", "unit", "device class", "state class"), rows)
