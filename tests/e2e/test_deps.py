@@ -1,11 +1,12 @@
 """`pollect deps`: what to install, before and after it is installed."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.command import call
-from tests.e2e.fresh_environment import FreshEnvironment, build_wheels
+from tests.e2e.fresh_environment import FreshEnvironment
 from tests.tools.distributions import write_distribution, write_wheel
 
 ROOT = Path(__file__).parents[2]
@@ -104,11 +105,9 @@ def test_config_that_cannot_be_read_is_told_with_its_place(tmp_path: Path) -> No
 
 
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build pollect's own wheels into a folder."""
-    folder = tmp_path_factory.mktemp("wheels")
-    build_wheels(folder)
-    return folder
+def wheels(tmp_path_factory: pytest.TempPathFactory, own_wheels: Path) -> Path:
+    """Return a folder with pollect's own wheels, for others beside them."""
+    return Path(shutil.copytree(own_wheels, tmp_path_factory.mktemp("deps") / "wheels"))
 
 
 @pytest.fixture(scope="module")

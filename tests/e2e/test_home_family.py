@@ -13,7 +13,7 @@ from pollect.testing.waiting import wait_until
 from tests.contract.home_family import TYPES, family
 from tests.e2e.beside_1x import values_of
 from tests.e2e.command import LIMIT_SECONDS, start
-from tests.e2e.fresh_environment import FreshEnvironment, build_wheels
+from tests.e2e.fresh_environment import FreshEnvironment
 from tests.simulators import sma
 from tests.simulators.daemons import free_port
 from tests.simulators.evcc import STATE, Evcc
@@ -54,11 +54,8 @@ def wait_for_state(port: int, expected: Mapping[str, float]) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_the_family_from_its_wheels(tmp_path: Path) -> None:
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    build_wheels(wheels)
-    fresh = FreshEnvironment(tmp_path / "venv", wheels)
+def test_the_family_from_its_wheels(tmp_path: Path, own_wheels: Path) -> None:
+    fresh = FreshEnvironment(tmp_path / "venv", own_wheels)
     fresh.pip("install", "pollect-core", "pollect-sources-home")
     listed = fresh.pollect("plugins", "list", folder=tmp_path).stdout
     assert [kind for kind in TYPES if kind not in listed] == []

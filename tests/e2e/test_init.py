@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command import call, scrape, start
-from tests.e2e.fresh_environment import FreshEnvironment, build_wheels
+from tests.e2e.fresh_environment import FreshEnvironment
 
 
 def test_what_init_writes_is_right_and_runs(tmp_path: Path) -> None:
@@ -49,10 +49,9 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(300)
 def test_init_beside_a_core_that_is_alone_says_what_to_install_or_installs_it(
-    tmp_path: Path,
+    tmp_path: Path, own_wheels: Path
 ) -> None:
-    build_wheels(tmp_path / "wheels")
-    fresh = FreshEnvironment(tmp_path / "venv", tmp_path / "wheels")
+    fresh = FreshEnvironment(tmp_path / "venv", own_wheels)
     fresh.pip("install", "pollect-core")
     refused = fresh.pollect("init", folder=tmp_path)
     assert refused.returncode == 3
