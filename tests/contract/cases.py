@@ -22,6 +22,7 @@ from pollect.testing.programs import stand_in
 from tests.contract.cloud_cases import CLOUD_SOURCES
 from tests.contract.home_cases import HOME_SOURCES
 from tests.contract.home_push_cases import PUSH_SOURCES
+from tests.simulators import nats
 from tests.simulators.certificates import Authority
 from tests.simulators.daemons import free_port
 from tests.simulators.fritz_box import FritzBox
@@ -122,6 +123,19 @@ def certificate() -> Iterator[Mapping[str, Any]]:
 def mqtt_broker() -> Iterator[Mapping[str, Any]]:
     with tempfile.TemporaryDirectory() as folder, running(Broker(Path(folder))) as broker:
         yield {"host": "127.0.0.1", "port": broker.port}
+
+
+@contextmanager
+def nats_server(*, stream: bool = False) -> Iterator[Mapping[str, Any]]:
+    """A server with JetStream; the source waits for a stream, which the writer makes itself."""
+    with tempfile.TemporaryDirectory() as folder, nats.running(nats.NatsServer(Path(folder))) as it:
+
+        async def make(client: Any, jetstream: Any) -> None:
+            await jetstream.add_stream(name="pollect", subjects=["pollect.>"])
+
+        if stream:
+            it.ask(make)
+        yield {"servers": [it.url]}
 
 
 ENDPOINT = {"bind": "127.0.0.1", "port": 0, "auth": {"token": "a-token-of-the-test"}}
@@ -331,6 +345,12 @@ SOURCES = [
         at=lambda host, port: {"host": f"{host}:{port}"},
         protocol="udp",
     ),
+    SourceCase(
+        section={"type": "Nats", "timeout": 0.3, "user": "me", "password": "hush-password"},
+        target=lambda: nats_server(stream=True),
+        at=lambda host, port: {"servers": [f"nats://{host}:{port}"]},
+        protocol="tcp",
+    ),
     *HOME_SOURCES,
     *PUSH_SOURCES,
     *CLOUD_SOURCES,
@@ -350,6 +370,12 @@ WRITERS = [
         section={"type": "Mqtt", "user": "me", "password": "hush-password"},
         target=mqtt_broker,
         at=lambda host, port: {"host": host, "port": port},
+        protocol="tcp",
+    ),
+    WriterCase(
+        section={"type": "Nats", "timeout": 0.3, "user": "me", "password": "hush-password"},
+        target=nats_server,
+        at=lambda host, port: {"servers": [f"nats://{host}:{port}"]},
         protocol="tcp",
     ),
     WriterCase(

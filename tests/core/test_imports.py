@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "needs": set(),
     "units": {"model"},
     "troubles": {"errors"},
+    "relay": {"model"},
     "human": {"units"},
     "status": set(),
     "plugin": {"errors", "model", "needs", "status", "troubles"},
@@ -32,11 +33,11 @@ MAY_IMPORT = {
     "api": {
         *("errors", "hints", "hooks", "human", "model", "needs", "plugin", "status", "units"),
     },
-    "support": {"api", "errors", "hints", "model", "needs", "plugin", "troubles"},
+    "support": {"api", "errors", "hints", "model", "needs", "plugin", "relay", "troubles"},
     "config": {"errors", "forked", "model", "plugin"},
     "delivery": {"errors", "model", "plugin", "support"},
     "engine": {
-        *("errors", "hints", "model", "plugin", "status", "troubles", "version"),
+        *("errors", "hints", "model", "plugin", "relay", "status", "troubles", "version"),
         "delivery",
     },
     "fleet": {"errors", "model", "plugin", "support"},

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pollect.api import UNITS, Batch, Kind, Metric, SourceId
+from pollect.support.batches import encode_message
 from pollect.testing import build_writer
 from pollect_writers.graphite import build_paths
 from pollect_writers.graphite import format_lines as format_graphite
@@ -50,6 +51,10 @@ def example(writer: str) -> list[str]:
 @pytest.mark.parametrize("spec", pollect_writers(), ids=lambda spec: spec.type)
 def test_every_writer_has_its_section(spec) -> None:
     assert spec.type in sections(), f"{PAGE.name} says nothing about {spec.type}"
+
+
+def test_nats_example_is_the_message() -> None:
+    assert example("Nats") == [encode_message(BATCH, "pi-1").decode()]
 
 
 def test_prometheus_example_has_our_names_and_labels() -> None:

@@ -14,6 +14,8 @@ from tests.simulators.certificates import Authority
 ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"`pollect ([a-z][a-z-]*(?: (?:list|show|new))?)")
 FENCED_YAML = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+#: Of the environment that the pages suppose.
+SECRETS = ("INFLUX_TOKEN", "MQTT_PASSWORD", "NATS_PASSWORD")
 ONE_SOURCE = [{"collection": "home", "sources": [{"type": "LoadAvg"}]}]
 
 
@@ -42,12 +44,12 @@ def write_certificates(folder: Path) -> None:
     authority.ca_file.rename(folder / "clients.pem")
 
 
-@pytest.mark.parametrize("page", ["docs/mqtt.md", "docs/prometheus.md"])
+@pytest.mark.parametrize("page", ["docs/mqtt.md", "docs/prometheus.md", "docs/transports.md"])
 def test_writers_of_a_page_have_no_mistakes(page: str, tmp_path: Path) -> None:
     writers = writers_of(page)
     assert writers
     config = yaml.safe_dump({"writers": writers, "executors": ONE_SOURCE})
     (tmp_path / "config.yml").write_text(config.replace("/etc/pollect/", f"{tmp_path}/"))
     write_certificates(tmp_path)
-    done = call("check", folder=tmp_path, environ={"MQTT_PASSWORD": "secret"})
+    done = call("check", folder=tmp_path, environ=dict.fromkeys(SECRETS, "secret"))
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr

@@ -240,6 +240,10 @@ class Batch(msgspec.Struct, frozen=True):
     time: float
     #: From the config, `(name, value)` in config order; they follow a sample's own labels.
     static_labels: tuple[tuple[str, str], ...] = ()
+    #: Seconds for which the values hold without a new batch; None: until they are withdrawn.
+    fresh_seconds: float | None = None
+    #: In a fleet with leases: the term of the daemon that owned the source, a later one larger.
+    epoch: tuple[int, int] | None = None
 
     def labels_of(self, sample: Sample) -> tuple[tuple[str, str], ...]:
         """Return all labels of a sample as `(name, value)`, its own first.

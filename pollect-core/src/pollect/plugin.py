@@ -442,6 +442,8 @@ class Writer(Generic[WriterConfigT]):
     accepts_partial: ClassVar[bool] = False
     #: Only the latest value of a series matters: what is outdated in the buffer is not sent.
     latest_only: ClassVar[bool] = False
+    #: Only a person looks at what it writes: a transport is not to be emptied for that.
+    only_shows: ClassVar[bool] = False
     #: Whether it gets the metrics of pollect itself when the config does not say.
     self_metrics: ClassVar[bool] = True
     #: It has work to do before the first values come: it gets an empty batch at the start.

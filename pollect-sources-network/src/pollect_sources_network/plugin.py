@@ -17,6 +17,7 @@ api = 2
 PACKAGE = "pollect_sources_network"
 
 _SNMP = Needs(paths=(Location("", option="mibDirs", optional=True),))
+_CREDENTIALS = Needs(paths=(Location("", option="credentials", optional=True),))
 
 
 @hookimpl
@@ -57,6 +58,14 @@ def pollect_sources() -> list[SourceSpec]:
             f"{PACKAGE}.http_ingress.source:HttpIngressSource",
             summary="Values that other programs push over HTTP",
             needs=Needs(ports=(Port("tcp", option="port", address="bind"),)),
+            fleet=False,
+        ),
+        SourceSpec(
+            "Nats",
+            f"{PACKAGE}.nats:NatsSource",
+            summary="Batches of other daemons, from a stream of NATS JetStream",
+            extra="nats",
+            needs=_CREDENTIALS,
             fleet=False,
         ),
         SourceSpec(

@@ -50,6 +50,13 @@ def pollect_writers() -> list[WriterSpec]:
             extra="mqtt",
         ),
         WriterSpec(
+            "Nats",
+            f"{PACKAGE}.nats:NatsWriter",
+            summary="Batches for other daemons, by a stream of NATS JetStream",
+            extra="nats",
+            needs=Needs(paths=(Location("", option="credentials", optional=True),)),
+        ),
+        WriterSpec(
             "InfluxDb",
             f"{PACKAGE}.influx_db:InfluxDbWriter",
             summary="InfluxDB 1, 2 and 3",

@@ -23,6 +23,7 @@ class DryRunWriter(Writer[DryRunConfig]):
     in_process = True
     accepts_partial = True
     self_metrics = False
+    only_shows = True
 
     def write(self, batches: Sequence[Batch]) -> None:
         blocks = "\n###\n".join(block for batch in batches for block in format_batch(batch))

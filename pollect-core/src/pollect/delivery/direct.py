@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from pollect.delivery.memory import Receipt
 from pollect.delivery.outbox import LostCallback
 from pollect.errors import describe
 from pollect.model import Batch, WriterStatus
@@ -33,7 +34,7 @@ class DirectPort:
         self._report_lost = lost
         self._limit = _buffered_samples(writer)
         self._changed = threading.Condition()
-        self._waiting: deque[Sequence[Batch]] = deque()
+        self._waiting: deque[tuple[Sequence[Batch], Receipt | None]] = deque()
         self._waiting_samples = 0
         #: Monotonic seconds when the call of the writer that goes on began.
         self._writing_since: float | None = None
@@ -44,15 +45,18 @@ class DirectPort:
         self._written = 0
         self._lost = 0
 
-    def deliver(self, batches: Sequence[Batch]) -> None:
+    def deliver(self, batches: Sequence[Batch], receipt: Receipt | None = None) -> None:
         """Take batches over and, unless another thread does it already, write them."""
-        self.put(batches)
+        self.put(batches, receipt)
         self.drain()
 
-    def put(self, batches: Sequence[Batch]) -> None:
-        """Take batches over; runs no code of the writer."""
+    def put(self, batches: Sequence[Batch], receipt: Receipt | None = None) -> None:
+        """Take batches over; runs no code of the writer.
+
+        `receipt` is called when they were written or given up on.
+        """
         with self._changed:
-            self._waiting.append(batches)
+            self._waiting.append((batches, receipt))
             self._waiting_samples += _size(batches)
             dropped = self._bound() if self._writing_since is not None or self._closed else ()
         self._lose(dropped, None)
@@ -65,8 +69,11 @@ class DirectPort:
             if self._writing_since is not None or self._closed:
                 return
             self._writing_since = self._clock.monotonic()
-        while (batches := self._take()) is not None:
+        while (taken := self._take()) is not None:
+            batches, receipt = taken
             self._write(batches)
+            if receipt is not None:
+                receipt()
 
     def wait_idle(self, seconds: float) -> bool:
         """Wait until everything was written; return whether that came true in time."""
@@ -107,16 +114,16 @@ class DirectPort:
     def _is_idle(self) -> bool:
         return not self._waiting and self._writing_since is None
 
-    def _take(self) -> Sequence[Batch] | None:
+    def _take(self) -> tuple[Sequence[Batch], Receipt | None] | None:
         with self._changed:
             if not self._waiting:
                 self._writing_since = None
                 self._changed.notify_all()
                 return None
             self._writing_since = self._clock.monotonic()
-            batches = self._waiting.popleft()
+            batches, receipt = self._waiting.popleft()
             self._waiting_samples -= _size(batches)
-            return batches
+            return batches, receipt
 
     def _write(self, batches: Sequence[Batch]) -> None:
         size = _size(batches)
@@ -153,9 +160,11 @@ class DirectPort:
                 self.writer.log.error("%s", _hung_text(blocked))
             limit, keep = self._limit, 1
         while self._waiting_samples > limit and len(self._waiting) > keep:
-            batches = self._waiting.popleft()
+            batches, receipt = self._waiting.popleft()
             self._waiting_samples -= _size(batches)
             dropped += batches
+            if receipt is not None and not self._closed:
+                receipt()
         self._lost += _size(dropped)
         return dropped
 

@@ -3,10 +3,15 @@
 import enum
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 from pollect.model import Batch, SourceId
 from pollect.plugin import Clock
+
+#: Called once or more often when a batch needs no one else's care: it was delivered or given up on,
+#: or a disk has it. Must be quick and take no lock that a buffer is used under.
+Receipt: TypeAlias = Callable[[], None]
 
 
 class Drop(enum.Enum):
@@ -19,9 +24,16 @@ class Drop(enum.Enum):
 class Entry:
     """One batch that waits. `gone` marks one that left from the middle of the queue."""
 
-    __slots__ = ("added", "batch", "gone", "number", "packed", "position", "samples")
+    __slots__ = ("added", "batch", "gone", "number", "packed", "position", "receipt", "samples")
 
-    def __init__(self, number: int, samples: int, added: float, batch: Batch | None) -> None:
+    def __init__(
+        self,
+        number: int,
+        samples: int,
+        added: float,
+        batch: Batch | None,
+        receipt: Receipt | None = None,
+    ) -> None:
         self.number = number
         self.samples = samples
         #: Monotonic time.
@@ -32,6 +44,13 @@ class Entry:
         #: Samples that were on disk before this batch; None until it is there itself.
         self.position: int | None = None
         self.gone = False
+        self.receipt = receipt
+
+    def settle(self) -> None:
+        """Let whoever handed the batch over know that it is in safe hands, or given up on."""
+        receipt, self.receipt = self.receipt, None
+        if receipt is not None:
+            receipt()
 
 
 class MemoryBuffer:
@@ -79,17 +98,17 @@ class MemoryBuffer:
     def start(self) -> None:
         """Begin what the buffer does by itself."""
 
-    def put(self, *batches: Batch) -> Sequence[Batch]:
+    def put(self, *batches: Batch, receipt: Receipt | None = None) -> Sequence[Batch]:
         """Append batches; return the ones that had to go for it, oldest first.
 
-        A closed buffer takes nothing.
+        A closed buffer takes nothing. `receipt` is called for each of the batches.
         """
         with self._lock:
             if self._closed:
                 return batches
             now = self._clock.monotonic()
             for batch in batches:
-                self._append(Entry(self._next_number, len(batch), now, batch))
+                self._append(Entry(self._next_number, len(batch), now, batch, receipt))
                 self._next_number += 1
             dropped = self._take_excess()
         return self._load(dropped)
@@ -121,10 +140,13 @@ class MemoryBuffer:
     def ack(self) -> bool:
         """Forget what was given out: it is dealt with. Return False if `close` came first."""
         with self._lock:
-            for entry in self._out:
+            done, self._out = self._out, []
+            for entry in done:
                 entry.gone = True
-            self._out = []
-            return not self._closed
+            in_time = not self._closed
+        for entry in done:
+            entry.settle()
+        return in_time
 
     def release(self) -> Sequence[Batch]:
         """Take back what was given out, to be tried again; return what is too much now."""
@@ -205,6 +227,8 @@ class MemoryBuffer:
         while (head := self._head()) is not None and head.added < limit:
             self._pop()
             head.gone = not (self.keeps_withdrawals and not head.samples)
+            if head.gone:
+                head.settle()
             (dropped if head.gone else kept).append(head)
         self._push_back(kept)
         return dropped
@@ -216,6 +240,7 @@ class MemoryBuffer:
         dropped = []
         while self._too_much() and (entry := self._pop()) is not None:
             entry.gone = True
+            entry.settle()
             dropped.append(entry)
         return dropped
 
@@ -239,6 +264,7 @@ class LatestBuffer(MemoryBuffer):
                 self.outdated += waiting.samples
                 self._remove(waiting)
                 waiting.batch = None
+                waiting.settle()
             self._latest[entry.batch.source] = entry
         super()._append(entry)
 
@@ -262,4 +288,7 @@ class LatestBuffer(MemoryBuffer):
             if entry.batch is not None and entry.batch.source not in self._latest
         ]
         self.outdated += sum(entry.samples for entry in released) - sum(e.samples for e in kept)
+        for entry in released:
+            if entry not in kept:
+                entry.settle()
         return kept

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pollect.delivery.memory import Drop, LatestBuffer, MemoryBuffer
+from pollect.delivery.memory import Drop, LatestBuffer, MemoryBuffer, Receipt
 from pollect.delivery.portions import FARTHEST, Portions
 from pollect.errors import PollectError, Rejected, Retryable, describe
 from pollect.model import Batch, WriterStatus
@@ -80,10 +80,13 @@ class Outbox:
         self._buffer.start()
         self._thread.start()
 
-    def deliver(self, batches: Sequence[Batch]) -> None:
-        """Take batches over; returns at once."""
+    def deliver(self, batches: Sequence[Batch], receipt: Receipt | None = None) -> None:
+        """Take batches over; returns at once.
+
+        `receipt` is called for each one when it was delivered or given up on, or is on disk.
+        """
         with self._changed:
-            dropped = self._buffer.put(*batches)
+            dropped = self._buffer.put(*batches, receipt=receipt)
             self._taken += _size(batches)
             if self._closed:
                 self._count_lost(dropped)

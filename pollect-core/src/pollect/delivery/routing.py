@@ -3,9 +3,11 @@
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from pollect.delivery.direct import DirectPort
+from pollect.delivery.memory import Receipt
 from pollect.errors import describe
 from pollect.model import Batch, WriterStatus
 from pollect.plugin import Writer
@@ -21,8 +23,8 @@ class Port(Protocol):
     writer: Writer[Any]
     name: str
 
-    def deliver(self, batches: Sequence[Batch]) -> None:
-        """Take batches over, quickly."""
+    def deliver(self, batches: Sequence[Batch], receipt: Receipt | None = None) -> None:
+        """Take batches over, quickly; `receipt` is called for each one that is settled."""
 
     def status(self) -> WriterStatus:
         """Return how the writer fares."""
@@ -82,6 +84,9 @@ class Routes:
         self.partial = [port for port in ports if takes_partial(port.writer)]
         self.full = [port for port in ports if port not in self.partial]
         self._direct = [port for port in ports if isinstance(port, DirectPort)]
+        #: Those that show the present, and those that only show.
+        self.present = frozenset(port for port in ports if _has_trait(port.writer, "latest_only"))
+        self.shown = frozenset(port for port in ports if _has_trait(port.writer, "only_shows"))
         self._filters = filters
         self._failing: set[object] = set()
 
@@ -124,6 +129,15 @@ class Routes:
         """Hand over the batches of one tick."""
         _put(self.full, batches)
 
+    def put_to(self, ports: Iterable[Port], batch: Batch, receipt: Callable[[Port], None]) -> None:
+        """Hand a batch to some of the writers; `receipt` gets the port of each that has it."""
+        for port in ports:
+            settled = partial(receipt, port)
+            if isinstance(port, DirectPort):
+                port.put((batch,), settled)
+            else:
+                port.deliver((batch,), settled)
+
     def drain(self) -> None:
         """Let the in-process writers write what was put; runs their code."""
         for port in self._direct:
@@ -132,10 +146,14 @@ class Routes:
 
 def takes_partial(writer: Writer[Any]) -> bool:
     """Whether a writer takes the batch of each source as soon as it is there."""
+    return _has_trait(writer, "accepts_partial")
+
+
+def _has_trait(writer: Writer[Any], trait: str) -> bool:
     try:
-        return bool(writer.accepts_partial)
+        return bool(getattr(writer, trait))
     except BaseException as error:  # noqa: BLE001 - code of a plugin
-        log.error("writer %s: accepts_partial failed: %s", writer.context.name, describe(error))
+        log.error("writer %s: %s failed: %s", writer.context.name, trait, describe(error))
         return False
 
 

@@ -10,6 +10,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 from pollect.delivery.outbox import Outbox
 from pollect.delivery.routing import Port, Routes
 from pollect.engine.executor import Executor
@@ -17,7 +19,8 @@ from pollect.engine.history import History
 from pollect.engine.observers import Observers
 from pollect.engine.plan import ExecutorPlan, Ownership, Plan
 from pollect.engine.ports import InBackground, Ports
-from pollect.engine.runner import Runner
+from pollect.engine.relaying import Foreign
+from pollect.engine.runner import FRESH_INTERVALS, Runner
 from pollect.engine.scheduler import RepeatingTimer, Scheduler
 from pollect.engine.selfmetrics import describe_sources, describe_writers
 from pollect.engine.watching import Watching
@@ -72,6 +75,8 @@ class Engine:
         self._loop: EventLoopThread | None = None
         self._ports = Ports(clock, self._batch_lost)
         self._executors: list[Executor] = []
+        #: What sources of other daemons are called here.
+        self._foreign = Foreign()
         self._self_ticks: RepeatingTimer | None = None
         #: Sources that were not probed yet.
         self._awaited: set[Runner] = set()
@@ -205,6 +210,7 @@ class Engine:
 
     def _start_executors(self, *, once: bool = False) -> None:
         self._executors = [self._executor(plan) for plan in self._plan.executors]
+        self._foreign.follow(runner.id for runner in self._runners())
         self._awaited = set(self._runners())
         if not self._awaited:
             self._plan.ready.set()
@@ -272,6 +278,7 @@ class Engine:
             executors.append(executor)
         # From here on everything that looks sees the new plan, however long closing takes.
         self._executors = executors
+        self._foreign.follow(runner.id for runner in self._runners())
         retired = list(known.values())
         for executor in retired:
             executor.stop_ticks()
@@ -298,6 +305,7 @@ class Engine:
             errand=self._errand,
             finished=self._probe_finished,
             record=self._watching.record,
+            foreign=self._foreign,
             ownership=self._ownership,
         )
 
@@ -370,7 +378,10 @@ class Engine:
             if isinstance(port, Outbox) and _wants_self_metrics(port.writer)
         ]
         if ports:
-            batches = self.self_batches()
+            fresh = FRESH_INTERVALS * self._plan.tick_time
+            batches = [
+                msgspec.structs.replace(batch, fresh_seconds=fresh) for batch in self.self_batches()
+            ]
             for port in ports:
                 port.deliver(batches)
 

@@ -11,12 +11,14 @@ from pollect.delivery.routing import MergedTick, Routes
 from pollect.engine.groups import TickGroup
 from pollect.engine.plan import ExecutorPlan, Ownership, SourcePlan
 from pollect.engine.probe_run import ProbeRun
+from pollect.engine.relaying import Foreign, RelayCarrier
 from pollect.engine.runner import Runner
 from pollect.engine.scheduler import Scheduler, Timer
 from pollect.engine.workers import WorkerCall, Workers
 from pollect.errors import describe
 from pollect.model import Batch, Outcome, ProbeResult
 from pollect.plugin import Clock
+from pollect.relay import Relay
 
 if TYPE_CHECKING:
     from pollect.engine.loop import EventLoopThread
@@ -41,6 +43,7 @@ class Executor:
         errand: Callable[[Callable[[], None]], None],
         finished: Callable[[Runner, ProbeResult | None], None],
         record: Callable[[Batch], None],
+        foreign: Foreign,
         ownership: Ownership | None = None,
     ) -> None:
         self.name = plan.name
@@ -51,6 +54,7 @@ class Executor:
         self._event_loop = event_loop
         self._finished = finished
         self._record = record
+        self._foreign = foreign
         self._ownership = ownership
         self._spread = plan.spread
         shortest = min((source.interval for source in plan.sources), default=1.0)
@@ -209,19 +213,34 @@ class Executor:
         runners: dict[int, Runner] = {}
         for plan in plans:
             try:
-                runners[id(plan.source)] = Runner(
+                runner = Runner(
                     plan,
                     self,
                     clock=self._clock,
                     scheduler=self._scheduler,
                     ownership=self._ownership,
                 )
+                self._connect(runner, plan)
+                runners[id(plan.source)] = runner
             except BaseException as error:  # noqa: BLE001 - code of a plugin
                 name = type(plan.source).__name__
                 log.error("%s: a %s is left out: %s", self.name, name, describe(error))
         if any(runner.guard.is_async for runner in runners.values()):
             self._event_loop()  # asyncio takes its time to import; the scheduler has none
         return runners
+
+    def _connect(self, runner: Runner, plan: SourcePlan) -> None:
+        """Give a source that relays batches of other daemons the way to the writers."""
+        relay = getattr(plan.source, "relay", None)
+        if isinstance(relay, Relay):
+            runner.carrier = RelayCarrier(
+                lambda: self.routes,
+                self._foreign,
+                clock=self._clock,
+                scheduler=self._scheduler,
+                errand=self.errand,
+            )
+            relay.connect(runner.carrier)
 
     def _schedule(self, runners: Sequence[Runner], *, once: bool = False) -> None:
         """Begin with `runners` in the scheduler's thread."""

@@ -17,6 +17,7 @@ from pollect.plugin import Clock
 
 if TYPE_CHECKING:
     from pollect.delivery.routing import MergedTick
+    from pollect.engine.relaying import RelayCarrier
 
 #: A value stays true for this many intervals without a new probe that works.
 FRESH_INTERVALS = 2.5
@@ -50,8 +51,8 @@ class Runner:
         "_clock", "_closing", "_deadline_watch", "_disowned", "_executor", "_failures", "_health",
         "_left_behind", "_lock", "_log", "_next_due", "_open_again_at", "_open_pause", "_order",
         "_ownership", "_rank", "_retry", "_retry_at", "_run", "_scheduler", "_series", "_skipped",
-        "_skips_logged", "_slow_seconds", "_stopped", "fresh_until", "guard", "id", "key", "plan",
-        "spread_hash", "suspect",
+        "_skips_logged", "_slow_seconds", "_stopped", "carrier", "fresh_until", "guard", "id",
+        "key", "plan", "spread_hash", "suspect",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +66,8 @@ class Runner:
     ) -> None:
         self.plan = plan
         self.id = plan.id
+        #: Of a source that relays batches of other daemons.
+        self.carrier: RelayCarrier | None = None
         self.guard = Guard(plan, clock)
         self._rank = Rank.NEW
         #: It took long the last time, so that its next probe must not keep others waiting.
@@ -147,7 +150,7 @@ class Runner:
 
     def finish(self, run: ProbeRun, result: ProbeResult) -> None:
         """Take the result of a run, unless it comes after the deadline."""
-        batch = self._batch(result) if result.samples or result.withdraw else None
+        batch = self._batch(result, run.epoch) if result.samples or result.withdraw else None
         with self._order:
             with self._lock:
                 ended, run.over = run.over, True
@@ -177,6 +180,8 @@ class Runner:
     def farewell(self) -> None:
         """Withdraw for good what the source wrote; after `stop`."""
         self._withdraw(lambda: not self._left_behind)
+        if self.carrier is not None:
+            self.carrier.close()
 
     def leave_behind(self) -> None:
         """Write nothing any more, whenever `farewell` gets to it: an heir may have values now."""
@@ -293,11 +298,9 @@ class Runner:
             self._plan_next(result)
         tick = None if run.reported else run.tick
         if result.samples:
-            hold = self.guard.hold
-            lifetime = FRESH_INTERVALS * self.plan.interval if hold is None else hold
             self._series = len(result.samples)
             if not self.plan.keep_stale:
-                self.fresh_until = self._clock.monotonic() + lifetime
+                self.fresh_until = self._clock.monotonic() + self._lifetime
                 self._executor.watch_freshness(self.fresh_until)
         elif result.withdraw:
             batch = batch if self._series else None
@@ -429,10 +432,34 @@ class Runner:
                 self._executor.put(batch)
         self._executor.settle()
 
-    def _batch(self, result: ProbeResult) -> Batch | None:
+    @property
+    def _lifetime(self) -> float:
+        """Seconds for which values hold without a new probe that works."""
+        hold = self.guard.hold
+        return FRESH_INTERVALS * self.plan.interval if hold is None else hold
+
+    def _batch(self, result: ProbeResult, epoch: object = None) -> Batch | None:
         """Return what the writers get for a result, None for nothing; runs the plugins' filters."""
-        labels = self.plan.static_labels
-        return self._executor.filtered(Batch(self.id, result.samples, result.time, labels))
+        fresh: float | None = None
+        if result.samples and not self.plan.keep_stale and (fresh := self._lifetime) == math.inf:
+            fresh = None
+        return self._executor.filtered(
+            Batch(
+                self.id,
+                result.samples,
+                result.time,
+                self.plan.static_labels,
+                fresh,
+                _term(epoch) if epoch is not None else None,
+            )
+        )
+
+
+def _term(epoch: object) -> tuple[int, int] | None:
+    """Return the epoch of a lease; there is none where nothing can move."""
+    if not isinstance(epoch, tuple) or len(epoch) != 2 or not any(epoch):
+        return None
+    return epoch[0], epoch[1]
 
 
 def _key(source: SourceId, rank: Rank) -> str:

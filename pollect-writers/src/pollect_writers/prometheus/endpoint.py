@@ -30,6 +30,7 @@ class Endpoint(Writer[EndpointConfigT], Generic[EndpointConfigT]):
 
     in_process = True
     accepts_partial = True
+    latest_only = True
 
     def __init__(self, config: EndpointConfigT, context: WriterContext) -> None:
         super().__init__(config, context)

@@ -88,6 +88,8 @@ class SpoolBuffer(MemoryBuffer):
             try:
                 if packed:
                     self._folder.append(packed, self._clock.time() - self._clock.monotonic())
+                for entry in packed:
+                    entry.settle()
             finally:
                 self._folder.keep_from(head)  # on a full disk that makes room
         except OSError as error:
