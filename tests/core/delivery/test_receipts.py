@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pollect.api import Batch, Metric, SourceId, Writer, WriterConfig
 from pollect.delivery.direct import DirectPort
-from pollect.delivery.memory import Drop, LatestBuffer, MemoryBuffer
+from pollect.delivery.memory import LatestBuffer, MemoryBuffer
 from pollect.delivery.spool.buffer import SpoolBuffer
+from pollect.delivery.spool.folder import SpoolFolder
 from pollect.testing import FakeClock, build_writer
 
 VALUE = Metric("value")
@@ -32,13 +32,9 @@ def batch(number: int, samples: int = 1) -> Batch:
     return Batch(SourceId("home", "Meter", str(number)), [VALUE.sample(1)] * samples, 1.0)
 
 
-def spool(folder: Path, clock: FakeClock, **limits: Any) -> SpoolBuffer:
-    def settled(batches: object, reason: Drop) -> None:
-        pass
-
+def spool(folder: Path, clock: FakeClock) -> SpoolBuffer:
     log = build_writer({}, SilentWriter).log
-    limits = {"samples": 10, "age": 60.0, **limits}
-    return SpoolBuffer(folder, clock=clock, settled=settled, log=log, **limits)
+    return SpoolBuffer(SpoolFolder(folder), samples=10, age=60.0, clock=clock, log=log)
 
 
 class SilentWriter(Writer[WriterConfig]):
