@@ -4,7 +4,17 @@ import math
 
 import pytest
 
-from pollect.human import format_number, format_quantity, format_span, rate_unit, scale_of
+from pollect.hints import MOMENT, YES_IS_GOOD, Panel
+from pollect.human import (
+    format_number,
+    format_quantity,
+    format_span,
+    format_value,
+    is_moment,
+    rate_unit,
+    scale_of,
+)
+from pollect.model import Metric
 
 
 @pytest.mark.parametrize(
@@ -41,10 +51,25 @@ def test_a_value_has_three_digits_and_its_unit(value: float, unit: str, expected
     assert format_quantity(value, unit) == expected
 
 
-def test_a_moment_is_shown_as_one() -> None:
-    text = format_quantity(1_795_845_293, "seconds", "last_success_timestamp_seconds")
-    assert text.startswith("2026-11-")
-    assert format_quantity(5, "seconds", "boot_time_seconds") == "5 s"
+@pytest.mark.parametrize(
+    "metric",
+    [
+        Metric("last_success_timestamp_seconds", unit="seconds"),
+        Metric("cert_not_after", unit="seconds", panel=MOMENT),
+    ],
+)
+def test_a_moment_is_shown_as_a_date(metric: Metric) -> None:
+    assert is_moment(metric)
+    assert format_value(1_795_845_293, metric, "seconds").startswith("2026-11-")
+    assert format_value(5, metric, "seconds") == "5 s"
+    assert not is_moment(Metric("uptime", unit="seconds"))
+
+
+def test_a_state_is_shown_by_its_name() -> None:
+    status = Metric("status", panel=Panel(states={35: "fault", 307: "ok"}))
+
+    assert [format_value(value, status, "") for value in (307, 35.0, 4)] == ["ok", "fault", "4"]
+    assert format_value(0, Metric("link_up", panel=YES_IS_GOOD), "") == "no"
 
 
 @pytest.mark.parametrize(

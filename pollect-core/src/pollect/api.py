@@ -13,7 +13,16 @@ from pollect.errors import (
     TargetUnavailable,
     WriteError,
 )
-from pollect.hints import Alert, Headline, Panel
+from pollect.hints import (
+    DETAIL,
+    MOMENT,
+    YES_IS_BAD,
+    YES_IS_GOOD,
+    YES_NO,
+    Alert,
+    Headline,
+    Panel,
+)
 from pollect.hooks import hookimpl
 from pollect.human import (
     Scale,
@@ -82,8 +91,13 @@ from pollect.status import (
 from pollect.units import UNITS, Unit, describe_unit, find_unit, unit_of, unit_word
 
 __all__ = [
+    "DETAIL",
     "INTERNET",
+    "MOMENT",
     "UNITS",
+    "YES_IS_BAD",
+    "YES_IS_GOOD",
+    "YES_NO",
     "Alert",
     "AuthenticationFailed",
     "AuthorizationCode",

@@ -6,7 +6,7 @@ writer `Notify` turn alerts into rules.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 _TOO_LONG = 200
@@ -30,11 +30,32 @@ class Panel(NamedTuple):
     #: From these values on it is drawn in amber and in red; red below amber: small is bad.
     amber: float | None = None
     red: float | None = None
-    #: A few values with a name each, drawn as states over time: `{0: "off", 1: "on"}`.
+    #: A few values with a name each, shown by it and drawn as states over time:
+    #: `{0: "off", 1: "on"}`.
     states: Mapping[float, str] = {}
+    #: States in green and in red; the others have a colour without a meaning.
+    good: Collection[float] = ()
+    bad: Collection[float] = ()
+    #: The value is a Unix time in seconds, not how long something took.
+    moment: bool = False
     #: Options of the source without which the metric does not come, one of each text at least:
     #: `("errors|details",)`, named as in Python.
     needs: tuple[str, ...] = ()
+
+    def needing(self, *options: str) -> "Panel":
+        """Return the same for a metric that comes with these options only, see `needs`."""
+        return self._replace(needs=options)
+
+
+_NO_OR_YES: Mapping[float, str] = {0: "no", 1: "yes"}
+#: Of metrics that are 1 or 0: neither is better, 1 is good, 1 is bad.
+YES_NO = Panel(states=_NO_OR_YES)
+YES_IS_GOOD = Panel(states=_NO_OR_YES, good=(1,), bad=(0,))
+YES_IS_BAD = Panel(states=_NO_OR_YES, good=(0,), bad=(1,))
+#: Of metrics that are a Unix time.
+MOMENT = Panel(moment=True)
+#: Of metrics that come with `details` only.
+DETAIL = Panel().needing("details")
 
 
 class Alert(NamedTuple):

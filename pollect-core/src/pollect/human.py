@@ -4,6 +4,7 @@ import math
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from pollect.model import Metric
 from pollect.units import UNITS, describe_unit, unit_word
 
 _SI: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
@@ -80,8 +81,8 @@ def scale_of(unit: str, largest: float) -> Scale:
     return Scale(1.0, symbol)
 
 
-def format_quantity(value: float, unit: str = "", name: str = "") -> str:
-    """Return a value with its unit; `name` is that of the metric, which may say that it is a time.
+def format_quantity(value: float, unit: str = "") -> str:
+    """Return a number with its unit.
 
     >>> format_quantity(2202009600, "bytes"), format_quantity(0.4213, "ratio")
     ('2.05 GiB', '42.1%')
@@ -90,12 +91,28 @@ def format_quantity(value: float, unit: str = "", name: str = "") -> str:
     """
     if not math.isfinite(value):
         return "–"
-    if unit_word(unit) == "seconds":
-        if name.endswith(_MOMENTS) and value >= _EARLIEST_MOMENT:
-            return format_moment(value)
-        if abs(value) >= _LONG_SECONDS:
-            return format_span(value)
+    if unit_word(unit) == "seconds" and abs(value) >= _LONG_SECONDS:
+        return format_span(value)
     return scale_of(unit, value).format(value)
+
+
+def format_value(value: float, metric: Metric, unit: str) -> str:
+    """Return a value of a metric as people read it: a state by its name, a moment as a date.
+
+    `unit` is that of the series, see `pollect.units.unit_of`.
+    """
+    if metric.panel is not None and value in metric.panel.states:
+        return metric.panel.states[value]
+    if is_moment(metric) and value >= _EARLIEST_MOMENT:
+        return format_moment(value)
+    return format_quantity(value, unit)
+
+
+def is_moment(metric: Metric) -> bool:
+    """Whether the values of a metric are Unix times in seconds, not how long something took."""
+    if metric.panel is not None and metric.panel.moment:
+        return True
+    return unit_word(metric.unit) == "seconds" and (metric.name or "").endswith(_MOMENTS)
 
 
 def format_number(value: float) -> str:

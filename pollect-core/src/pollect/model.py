@@ -117,6 +117,19 @@ class Metric:
         """
         return Sample(self, value, label_values, time)
 
+    def labelled(self, *more: str) -> "Metric":
+        """Return the metric with further labels behind its own, hints included."""
+        return Metric(
+            self.name,
+            help=self.help,
+            unit=self.unit,
+            kind=self.kind,
+            labels=(*self.labels, *more),
+            headline=self.headline,
+            panel=self.panel,
+            alert=self.alerts,
+        )
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"metric {self.name!r} is immutable")
 

@@ -361,6 +361,14 @@ class Source(Generic[SourceConfigT]):
         #: warning. For options whose values earlier versions accepted; everything else is raised.
         self.config_warnings: list[ConfigError] = []
 
+    def expected_metrics(self) -> Sequence[Metric] | None:
+        """Return all metrics that this config can lead to, None for those of the class.
+
+        Dashboards and alert rules are made of them. For sources whose config decides on names or
+        labels; what an option switches off may also be said by `Panel.needs`.
+        """
+        return None
+
     def listens_on(self) -> Sequence[tuple[str, int]]:
         """Return the TCP addresses and ports it opens, so that `check` finds two with the same.
 

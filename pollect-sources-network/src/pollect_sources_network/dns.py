@@ -16,10 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 from msgspec import Meta
 
 from pollect.api import (
+    DETAIL,
+    YES_IS_GOOD,
+    YES_NO,
     ConfigError,
+    Headline,
     Host,
     Metric,
     MissingDependency,
+    Panel,
     Sample,
     Seconds,
     Source,
@@ -56,32 +61,51 @@ RCODES = {"NOERROR": 0, "FORMERR": 1, "SERVFAIL": 2, "NXDOMAIN": 3, "NOTIMP": 4,
 _LABELS = ("server", "query", "record_type")
 
 SUCCESS = Metric(
-    "success", help="1 when the resolver answered as expected, 0 when not.", labels=_LABELS
+    "success",
+    help="1 when the resolver answered as expected, 0 when not.",
+    labels=_LABELS,
+    headline=Headline("ok"),
+    panel=YES_IS_GOOD,
 )
 QUERY_TIME = Metric(
     "query_seconds",
     help="Seconds from the query to its answer, connecting included.",
     unit="seconds",
     labels=_LABELS,
+    headline=Headline("answers in"),
 )
 RCODE = Metric(
     "rcode",
     help="Response code: 0 no error, 2 server failure, 3 no such name, 5 refused.",
     labels=_LABELS,
+    panel=Panel(states={number: name for name, number in RCODES.items()}, good=(0,)).needing(
+        "details"
+    ),
 )
-ANSWERS = Metric("answers", help="Number of records of the type asked for.", labels=_LABELS)
+ANSWERS = Metric(
+    "answers", help="Number of records of the type asked for.", labels=_LABELS, panel=DETAIL
+)
 TTL = Metric(
     "ttl_seconds",
     help="Smallest time to live of the answer in seconds.",
     unit="seconds",
     labels=_LABELS,
+    panel=DETAIL,
 )
-SERIAL = Metric("soa_serial", help="Serial number of the zone, for SOA queries.", labels=_LABELS)
+SERIAL = Metric(
+    "soa_serial", help="Serial number of the zone, for SOA queries.", labels=_LABELS, panel=DETAIL
+)
 AUTHENTICATED = Metric(
-    "authenticated", help="1 when the resolver vouches for the answer by DNSSEC.", labels=_LABELS
+    "authenticated",
+    help="1 when the resolver vouches for the answer by DNSSEC.",
+    labels=_LABELS,
+    panel=YES_NO.needing("details"),
 )
 AUTHORITATIVE = Metric(
-    "authoritative", help="1 when the server answers for its own zone.", labels=_LABELS
+    "authoritative",
+    help="1 when the server answers for its own zone.",
+    labels=_LABELS,
+    panel=YES_NO.needing("details"),
 )
 
 

@@ -12,19 +12,31 @@ import enum
 import re
 import socket
 import time
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import (
+    Hashable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from pollect.api import (
+    DETAIL,
+    MOMENT,
+    YES_IS_BAD,
+    YES_IS_GOOD,
+    YES_NO,
     BadResponse,
     ConfigError,
     FilePath,
+    Headline,
     Metric,
+    Panel,
     ProbeError,
     Sample,
     Seconds,
@@ -57,6 +69,13 @@ class ResultCode(enum.IntEnum):
     TLS_ERROR = 7
 
 
+_RESULTS = Panel(
+    states={code.value: code.name.lower().replace("_", " ") for code in ResultCode},
+    good=(ResultCode.SUCCESS,),
+    bad=tuple(code for code in ResultCode if code is not ResultCode.SUCCESS),
+).needing("details")
+
+
 class _Metrics(NamedTuple):
     response_time: Metric
     success: Metric
@@ -76,8 +95,8 @@ class _Metrics(NamedTuple):
 
 
 def _declare(*labels: str) -> _Metrics:
-    def metric(name: str | None, help: str, unit: str = "", *more: str) -> Metric:
-        return Metric(name, help=help, unit=unit, labels=(*labels, *more))
+    def metric(name: str | None, help: str, unit: str = "", *more: str, **hints: Any) -> Metric:
+        return Metric(name, help=help, unit=unit, labels=(*labels, *more), **hints)
 
     return _Metrics(
         response_time=metric(
@@ -85,12 +104,19 @@ def _declare(*labels: str) -> _Metrics:
             "Time from the start of the request to the complete body in milliseconds, redirects "
             "included; the time limit when the check failed.",
             "milliseconds",
+            headline=Headline("response time"),
         ),
-        success=metric("success", "1 when the answer was as expected, 0 when not."),
+        success=metric(
+            "success",
+            "1 when the answer was as expected, 0 when not.",
+            headline=Headline("ok"),
+            panel=YES_IS_GOOD,
+        ),
         result_code=metric(
             "result_code",
             "How the check ended: 0 success, 1 body does not match, 2 body unreadable, 3 no "
             "connection, 4 timed out, 5 name not resolved, 6 wrong status, 7 TLS failed.",
+            panel=_RESULTS,
         ),
         phase=metric(
             "phase_seconds",
@@ -98,29 +124,56 @@ def _declare(*labels: str) -> _Metrics:
             "(until the first byte of the answer) and transfer.",
             "seconds",
             "phase",
+            panel=DETAIL,
         ),
-        status_code=metric("status_code", "Status of the answer, 0 when there was none."),
-        redirects=metric("redirects", "Number of redirects followed."),
+        status_code=metric(
+            "status_code",
+            "Status of the answer, 0 when there was none.",
+            headline=Headline("status"),
+            panel=DETAIL,
+        ),
+        redirects=metric("redirects", "Number of redirects followed.", panel=DETAIL),
         content_length=metric(
-            "content_length", "Content-Length of the answer in bytes, -1 if unknown.", "bytes"
+            "content_length",
+            "Content-Length of the answer in bytes, -1 if unknown.",
+            "bytes",
+            panel=DETAIL,
         ),
-        body_bytes=metric("body_bytes", "Size of the body in bytes, decompressed.", "bytes"),
-        http_version=metric("http_version", "Version of HTTP the server answered with."),
-        ssl=metric("ssl", "1 when the final answer came over TLS, 0 when not."),
+        body_bytes=metric(
+            "body_bytes", "Size of the body in bytes, decompressed.", "bytes", panel=DETAIL
+        ),
+        http_version=metric(
+            "http_version", "Version of HTTP the server answered with.", panel=DETAIL
+        ),
+        ssl=metric(
+            "ssl",
+            "1 when the final answer came over TLS, 0 when not.",
+            panel=YES_NO.needing("details"),
+        ),
         cert_expiry=metric(
             "ssl_earliest_cert_expiry",
             "Unix time in seconds when the first certificate of the chain expires.",
             "seconds",
+            panel=MOMENT.needing("details"),
         ),
         tls_version=metric(
-            "tls_version_info", "Always 1; the label has the TLS version.", "", "version"
+            "tls_version_info",
+            "Always 1; the label has the TLS version.",
+            "",
+            "version",
+            panel=DETAIL,
         ),
-        ip_protocol=metric("ip_protocol", "4 or 6, the version of IP that was used."),
+        ip_protocol=metric("ip_protocol", "4 or 6, the version of IP that was used.", panel=DETAIL),
         last_modified=metric(
-            "last_modified", "Last-Modified of the answer as Unix time in seconds.", "seconds"
+            "last_modified",
+            "Last-Modified of the answer as Unix time in seconds.",
+            "seconds",
+            panel=MOMENT.needing("details"),
         ),
         failed_regex=metric(
-            "failed_due_to_regex", "1 when the body did not match as asked for, 0 when it did."
+            "failed_due_to_regex",
+            "1 when the body did not match as asked for, 0 when it did.",
+            panel=YES_IS_BAD.needing("details"),
         ),
     )
 
@@ -235,6 +288,9 @@ class HttpSource(Source[HttpConfig]):
         self._total_seconds = config.total_timeout or config.timeout
         self._client: HttpClient
         self._closing = contextlib.ExitStack()
+
+    def expected_metrics(self) -> Sequence[Metric]:
+        return self._metrics
 
     def open(self) -> None:
         config = self.config

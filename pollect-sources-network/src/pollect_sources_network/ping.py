@@ -19,10 +19,13 @@ from typing import Annotated, Self
 from msgspec import Meta
 
 from pollect.api import (
+    DETAIL,
+    YES_IS_GOOD,
     ConfigError,
     Headline,
     Host,
     Metric,
+    Panel,
     Sample,
     Seconds,
     Source,
@@ -41,13 +44,19 @@ MAX_REQUESTS = 65_535
 _RESOLVERS = 8
 _FAMILIES = {"any": socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
 
-SUCCESS = Metric("success", help="1 when at least one reply came, 0 when none.", labels=("host",))
+SUCCESS = Metric(
+    "success",
+    help="1 when at least one reply came, 0 when none.",
+    labels=("host",),
+    panel=YES_IS_GOOD,
+)
 LOSS = Metric(
     "loss_ratio",
     help="Part of the requests without a reply, 0 to 1.",
     unit="ratio",
     labels=("host",),
     headline=Headline("lost"),
+    panel=Panel(minimum=0, maximum=1),
 )
 RTT = Metric(
     "rtt_seconds",
@@ -62,22 +71,28 @@ JITTER = Metric(
     unit="seconds",
     labels=("host",),
 )
-SENT = Metric("sent", help="Requests sent in one probe.", labels=("host",))
-RECEIVED = Metric("received", help="Replies received in one probe.", labels=("host",))
+SENT = Metric("sent", help="Requests sent in one probe.", labels=("host",), panel=DETAIL)
+RECEIVED = Metric("received", help="Replies received in one probe.", labels=("host",), panel=DETAIL)
 STDDEV = Metric(
     "rtt_stddev_seconds",
     help="Standard deviation of the round trip time in seconds.",
     unit="seconds",
     labels=("host",),
+    panel=DETAIL,
 )
-TTL = Metric("ttl", help="Hop limit of the last reply as it arrived.", labels=("host",))
+TTL = Metric(
+    "ttl", help="Hop limit of the last reply as it arrived.", labels=("host",), panel=DETAIL
+)
 RESOLVE = Metric(
     "resolve_seconds",
     help="Seconds that resolving the name took.",
     unit="seconds",
     labels=("host",),
+    panel=DETAIL,
 )
-IP_PROTOCOL = Metric("ip_protocol", help="4 or 6, the version of IP used.", labels=("host",))
+IP_PROTOCOL = Metric(
+    "ip_protocol", help="4 or 6, the version of IP used.", labels=("host",), panel=DETAIL
+)
 
 
 class PingConfig(SourceConfig, frozen=True, kw_only=True):

@@ -13,13 +13,28 @@ import ipaddress
 import re
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import (
+    Iterable,
+    Sequence,
+)
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from msgspec import Meta
 
-from pollect.api import ConfigError, Host, Metric, Sample, Seconds, Source, SourceContext
+from pollect.api import (
+    DETAIL,
+    YES_IS_GOOD,
+    ConfigError,
+    Headline,
+    Host,
+    Metric,
+    Panel,
+    Sample,
+    Seconds,
+    Source,
+    SourceContext,
+)
 from pollect.support.connect import (
     Deadline,
     Found,
@@ -52,6 +67,13 @@ class ResultCode(enum.IntEnum):
     TLS_ERROR = 6
 
 
+_RESULTS = Panel(
+    states={code.value: code.name.lower().replace("_", " ") for code in ResultCode},
+    good=(ResultCode.SUCCESS,),
+    bad=tuple(code for code in ResultCode if code is not ResultCode.SUCCESS),
+).needing("details")
+
+
 class _Metrics(NamedTuple):
     connect_time: Metric
     success: Metric
@@ -62,23 +84,33 @@ class _Metrics(NamedTuple):
 def _declare(*labels: str) -> _Metrics:
     return _Metrics(
         Metric(
+            None,
             help="Time to connect in milliseconds, by UDP until the answer, name resolution "
             "included; the time limit when the check failed.",
             unit="milliseconds",
             labels=labels,
+            headline=Headline("connects in"),
         ),
-        Metric("success", help="1 when the check went well, 0 when not.", labels=labels),
+        Metric(
+            "success",
+            help="1 when the check went well, 0 when not.",
+            labels=labels,
+            headline=Headline("ok"),
+            panel=YES_IS_GOOD,
+        ),
         Metric(
             "result_code",
             help="How the check ended: 0 success, 1 timed out, 2 no connection, 3 no answer, 4 the "
             "answer does not match, 5 name not resolved, 6 TLS failed.",
             labels=labels,
+            panel=_RESULTS,
         ),
         Metric(
             "phase_seconds",
             help="Seconds spent per phase: resolve, connect, tls and response.",
             unit="seconds",
             labels=(*labels, "phase"),
+            panel=DETAIL,
         ),
     )
 
@@ -161,6 +193,9 @@ class TcpTimeSource(Source[TcpTimeConfig]):
         except re.error as error:
             raise ConfigError(f"expected a regular expression: {error}", key="expect") from error
         _check_combination(config)
+
+    def expected_metrics(self) -> Sequence[Metric]:
+        return self._metrics
 
     def probe(self) -> Iterable[Sample]:
         targets = list(self._targets.values())

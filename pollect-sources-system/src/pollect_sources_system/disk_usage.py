@@ -22,6 +22,7 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta
 
 from pollect.api import (
+    YES_NO,
     Alert,
     ConfigError,
     FilePath,
@@ -93,7 +94,7 @@ READONLY = Metric(
     "readonly",
     help="1 if the file system is mounted read-only, else 0.",
     labels=("disk",),
-    panel=Panel(needs=("readonly|details",)),
+    panel=YES_NO.needing("readonly|details"),
 )
 
 

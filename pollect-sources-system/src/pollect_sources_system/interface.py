@@ -14,6 +14,7 @@ from typing import Annotated, Any, NamedTuple
 from msgspec import Meta
 
 from pollect.api import (
+    YES_NO,
     Metric,
     Panel,
     Roots,
@@ -90,7 +91,7 @@ UP = Metric(
     "up",
     help="1 while the card is up and has a link, else 0.",
     labels=LABELS,
-    panel=Panel(needs=("state|details",)),
+    panel=YES_NO.needing("state|details"),
 )
 SPEED = Metric(
     "speed_bits",

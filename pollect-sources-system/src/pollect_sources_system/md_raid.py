@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pollect.api import (
     Alert,
     BadResponse,
+    Headline,
     Metric,
     NoData,
+    Panel,
     Sample,
     Source,
     SourceConfig,
@@ -47,6 +49,7 @@ DEGRADED = Metric(
     labels=("array",),
     headline=True,
     alert=Alert("ArrayDegraded", "the array lacks a disk or does not run", above=0),
+    panel=Panel(states={0: "whole", 1: "degraded"}, good=(0,), bad=(1,)),
 )
 STATE = Metric(
     "state", help="1 for what the array does now, 0 for the rest.", labels=("array", "state")
@@ -57,6 +60,8 @@ SYNC = Metric(
     help="How much of a recovery, resync, reshape or check is done; absent when there is none.",
     unit="ratio",
     labels=("array",),
+    headline=Headline("synchronized"),
+    panel=Panel(minimum=0, maximum=1),
 )
 
 

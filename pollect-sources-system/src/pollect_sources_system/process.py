@@ -6,7 +6,13 @@ of the host, which is one short read each, and one more read per process that ma
 
 import os
 import re
-from collections.abc import Collection, Hashable, Iterable, Iterator
+from collections.abc import (
+    Collection,
+    Hashable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -201,11 +207,9 @@ class ProcessSource(Source[ProcessConfig]):
         self._own_words = re.compile(rf"procRegex=(['\"]?){re.escape(config.proc_regex)}\1")
         self._rates: Rates[Hashable] = Rates()
         self._io = SteadyCounters()
-        if config.label is not None:
-            # Which labels there are is for the config to decide, so the instance declares them.
-            self.metrics = tuple(  # type: ignore[misc, assignment]
-                self._labelled(metric) for metric in self.metrics
-            )
+
+    def expected_metrics(self) -> Sequence[Metric]:
+        return [self._labelled(metric) for metric in self.metrics]
 
     def open(self) -> None:
         if ON_LINUX:
@@ -246,13 +250,7 @@ class ProcessSource(Source[ProcessConfig]):
         label = self.config.label
         if label is None or metric.labels != ("pidx",) or metric == COUNT:
             return metric
-        return Metric(
-            metric.name,
-            help=metric.help,
-            unit=metric.unit,
-            kind=metric.kind,
-            labels=(*metric.labels, label),
-        )
+        return metric.labelled(label)
 
     def _totals(self, readings: list[Reading]) -> list[Sample]:
         return [

@@ -11,8 +11,11 @@ from typing import Annotated
 from msgspec import Meta
 
 from pollect.api import (
+    YES_NO,
+    Alert,
     BadResponse,
     ConfigError,
+    Headline,
     Kind,
     Metric,
     Name,
@@ -43,9 +46,24 @@ UNREADABLE = "units"
 NOT_ACCOUNTED = 2**64 - 1
 NANOSECONDS_PER_SECOND = 1_000_000_000
 
-ACTIVE = Metric("active", help="1 while the unit is active, else 0.", labels=("unit",))
+ACTIVE = Metric(
+    "active",
+    help="1 while the unit is active, else 0.",
+    labels=("unit",),
+    headline=Headline("active"),
+    panel=YES_NO,
+)
 STATE = Metric(
-    "state", help="1 for the state the unit is in, 0 for the others.", labels=("unit", "state")
+    "state",
+    help="1 for the state the unit is in, 0 for the others.",
+    labels=("unit", "state"),
+    alert=Alert(
+        "UnitFailed",
+        "a systemd unit failed",
+        above=0,
+        lasting_seconds=60,
+        labels={"state": "failed"},
+    ),
 )
 RESTARTS = Metric(
     "restarts_total",
@@ -53,7 +71,13 @@ RESTARTS = Metric(
     kind=Kind.COUNTER,
     labels=("unit",),
 )
-MEMORY = Metric("memory_bytes", help="Memory of the unit in bytes.", unit="bytes", labels=("unit",))
+MEMORY = Metric(
+    "memory_bytes",
+    help="Memory of the unit in bytes.",
+    unit="bytes",
+    labels=("unit",),
+    headline=Headline("memory"),
+)
 CPU = Metric(
     "cpu_seconds_total",
     help="Seconds of CPU time that the unit took.",

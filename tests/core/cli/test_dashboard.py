@@ -215,6 +215,53 @@ def test_what_a_config_switches_off_has_no_panel(tmp_path: Path) -> None:
     assert "inodes" not in titles("false")
 
 
+def panels(tmp_path: Path, sources: str) -> dict[str, dict[str, Any]]:
+    """Return the panels of some sources by their titles."""
+    file = tmp_path / "config.yml"
+    file.write_text(
+        "selfMetrics: false\nwriter: {type: Prometheus, port: 0}\n"
+        f"executors:\n- collection: c\n  sources:\n{sources}"
+    )
+    return {panel["title"]: panel for panel in dashboard(file)["panels"]}
+
+
+def query(panel: dict[str, Any]) -> tuple[str, str]:
+    (target,) = panel["targets"]
+    return target["expr"], target["legendFormat"]
+
+
+def test_several_targets_of_a_source_are_told_apart(tmp_path: Path) -> None:
+    found = panels(tmp_path, '  - {type: Http, url: ["http://a", "http://b"]}\n')
+
+    assert query(found["success"])[1] == "{{url}}"
+    assert query(panels(tmp_path, "  - {type: Http, url: http://a}\n")["success"])[1] == "success"
+
+
+def test_only_what_the_options_of_a_source_let_come_is_drawn(tmp_path: Path) -> None:
+    table = "  - {type: SnmpTable, host: localhost, communityString: c, preset: ups}\n"
+    found = panels(tmp_path, table)
+
+    assert "battery_charge_percent" in found
+    assert not {"in_bytes", "sys_uptime_seconds", "values"} & found.keys()
+    assert "phase_seconds" not in panels(tmp_path, "  - {type: Http, url: http://a}\n")
+
+
+def test_states_moments_and_descriptions_are_no_curves(tmp_path: Path) -> None:
+    found = panels(tmp_path, "  - {type: Certificate, url: https://a, details: true}\n")
+
+    assert found["cert_valid"]["type"] == "state-timeline"
+    mapping = found["cert_valid"]["fieldConfig"]["defaults"]["mappings"][0]["options"]
+    assert {key: (one["text"], one["color"]) for key, one in mapping.items()} == {
+        "0": ("no", "red"),
+        "1": ("yes", "green"),
+    }
+    assert found["cert_not_after"]["type"] == "stat"
+    assert query(found["cert_not_after"])[0].endswith(" * 1000")
+    assert found["cert_not_after"]["fieldConfig"]["defaults"]["unit"] == "dateTimeFromNow"
+    assert found["cert_info"]["type"] == "table"
+    assert found["cert_expire_days"]["type"] == "timeseries"
+
+
 @pytest.mark.parametrize("unit", UNITS)
 def test_every_unit_has_one_in_grafana(unit: str) -> None:
     assert grafana_unit(unit)

@@ -27,7 +27,7 @@ from pollect.engine.clock import SystemClock
 from pollect.engine.guard import Guard
 from pollect.engine.plan import SourcePlan
 from pollect.errors import ConfigError, InvalidConfig, TargetUnavailable, describe
-from pollect.human import format_quantity
+from pollect.human import format_value
 from pollect.model import Batch, Outcome, ProbeResult, Sample, SourceId
 from pollect.support.names import metric_name
 from pollect.units import unit_of
@@ -265,7 +265,7 @@ def _print_tables(results: Sequence[tuple[SourcePlan, ProbeResult]]) -> None:
 def _quantity(sample: Sample) -> str:
     """Return a value for people, with its unit; JSON has it as it is."""
     unit = unit_of(sample.metric, sample.label_values)
-    return format_quantity(sample.value, unit, sample.metric.name or "")
+    return format_value(sample.value, sample.metric, unit)
 
 
 def _as_json(plan: SourcePlan, result: ProbeResult) -> Mapping[str, Any]:

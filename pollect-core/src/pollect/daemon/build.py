@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pollect.config.document import NOWHERE, Document
 from pollect.config.reading import read_document
@@ -104,6 +104,7 @@ def assemble(
         executors=executors,
         tick_time=config.tick_time,
         self_metrics=config.self_metrics,
+        fleet=_fleet_mode(config),
         history=config.history,
         shutdown_timeout=config.shutdown_timeout,
         filters=_filters(config, registry),
@@ -111,6 +112,12 @@ def assemble(
         stopping=stopping,
         ready=builder.ready,
     )
+
+
+def _fleet_mode(config: Config) -> Literal["", "shard", "lease"]:
+    if config.fleet is None:
+        return ""
+    return "shard" if config.fleet.shard is not None else "lease"
 
 
 class _Builder:

@@ -16,7 +16,7 @@ from pollect.engine.history import DOWN, NOTHING, POINTS, TROUBLED, UP, Line, Pa
 from pollect.engine.plan import Plan, SourcePlan
 from pollect.errors import TargetUnavailable
 from pollect.hints import Headline
-from pollect.human import format_quantity, rate_unit
+from pollect.human import format_quantity, format_value, rate_unit
 from pollect.model import (
     Kind,
     Metric,
@@ -333,7 +333,7 @@ def _text(line: Line, past: Past) -> str:
         rate = line.points(past.times)[-1] if past.times else math.nan
         if not math.isnan(rate):
             return format_quantity(rate, rate_unit(unit))
-    return format_quantity(line.last, unit, line.metric.name or "")
+    return format_value(line.last, line.metric, unit)
 
 
 def _value(status: SourceStatus, line: Line, past: Past, since: float) -> Value:

@@ -1,6 +1,6 @@
 """The metrics that a plan has, as far as they are known before anything is asked."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -12,14 +12,35 @@ from pollect.engine.shaping import Shaper
 from pollect.model import Metric, SourceId
 from pollect.support.names import metric_name
 
-#: pollect's own metrics, by the source they seem to come from.
-OF_SOURCES = (
-    selfmetrics.UP,
-    selfmetrics.TROUBLED,
-    selfmetrics.DURATION,
-    selfmetrics.SERIES,
+#: pollect's own metrics, by the source they seem to come from; those that are always there.
+OF_THE_DAEMON: Sequence[tuple[SourceId, Sequence[Metric]]] = (
+    (
+        selfmetrics.SOURCE,
+        (
+            selfmetrics.UP,
+            selfmetrics.TROUBLED,
+            selfmetrics.TROUBLES,
+            selfmetrics.DURATION,
+            selfmetrics.PROBES,
+            selfmetrics.SKIPPED,
+            selfmetrics.SERIES,
+            selfmetrics.LAST_SUCCESS,
+        ),
+    ),
+    (
+        selfmetrics.WRITER,
+        (
+            selfmetrics.WRITER_UP,
+            selfmetrics.BUFFERED,
+            selfmetrics.WRITTEN,
+            selfmetrics.LOST,
+        ),
+    ),
+    (selfmetrics.CONFIG, (selfmetrics.RELOAD_SUCCESSFUL, selfmetrics.RELOAD_TIME)),
+    (selfmetrics.BUILD, (selfmetrics.BUILD_INFO,)),
 )
-OF_WRITERS = (selfmetrics.WRITER_UP, selfmetrics.BUFFERED, selfmetrics.WRITTEN, selfmetrics.LOST)
+#: Those that are there only when something is wrong.
+SOMETIMES = ((selfmetrics.SOURCE, (selfmetrics.DROPPED,)),)
 
 
 class Contract(msgspec.Struct, frozen=True):
@@ -37,30 +58,61 @@ def sources_of(plan: Plan) -> list[SourcePlan]:
     return [source for executor in plan.executors for source in executor.sources]
 
 
+def all_metrics(plan: SourcePlan) -> Sequence[Metric] | None:
+    """Return every metric a source can report; None where only its device knows."""
+    source: Any = plan.source
+    expected = source.expected_metrics()
+    if expected is not None:
+        return list(expected)
+    return None if source.dynamic_metrics else list(source.metrics)
+
+
 def contracts_of(plan: SourcePlan) -> list[Contract]:
-    """Return the declared metrics of a source as its config lets them out, each name once."""
+    """Return the declared metrics of a source as its config lets them out, each name once.
+
+    What the options of the source do not let come is left out.
+    """
     source: Any = plan.source
     shaper = Shaper(plan.filter, plan.label_rules, plan.log)
     found: dict[str, Contract] = {}
-    for metric in source.metrics:
-        if not matches(plan.filter, metric.name or ""):
+    for declared in all_metrics(plan) or source.metrics:
+        if not matches(plan.filter, declared.name or ""):
             continue
-        shaped = shaper.shaped(metric)
+        if not _comes(declared, source.config):
+            continue
+        shaped = shaper.shaped(declared)
         name = metric_name(plan.id, shaped.name)
         found.setdefault(name, Contract(plan.id, shaped, name, plan.static_labels))
     return list(found.values())
 
 
-def self_contracts(plan: Plan) -> list[Contract]:
-    """Return the metrics of pollect itself; none where they are switched off."""
-    return list(_own()) if plan.self_metrics else []
+def _comes(metric: Metric, config: object) -> bool:
+    needs = metric.panel.needs if metric.panel else ()
+    return all(any(getattr(config, name, None) for name in one.split("|")) for one in needs)
 
 
-def _own() -> Iterator[Contract]:
-    families: Sequence[tuple[SourceId, Sequence[Metric]]] = (
-        (selfmetrics.SOURCE, OF_SOURCES),
-        (selfmetrics.WRITER, OF_WRITERS),
-    )
-    for source, metrics in families:
-        for metric in metrics:
-            yield Contract(source, metric, metric_name(source, metric.name))
+def self_contracts(plan: Plan, *, sometimes: bool = False) -> list[Contract]:
+    """Return the metrics of pollect itself; none where they are switched off.
+
+    With `sometimes` also those that are not always there.
+    """
+    if not plan.self_metrics:
+        return []
+    families = [*OF_THE_DAEMON, *_of_fleet(plan.fleet)]
+    if sometimes:
+        families += SOMETIMES
+    return [
+        Contract(source, metric, metric_name(source, metric.name))
+        for source, metrics in families
+        for metric in metrics
+    ]
+
+
+def _of_fleet(mode: str) -> Sequence[tuple[SourceId, Sequence[Metric]]]:
+    if not mode:
+        return ()
+    from pollect.fleet import fleet
+
+    if mode == "lease":
+        return ((fleet.SOURCE, fleet.METRICS),)
+    return ((fleet.SOURCE, (fleet.MEMBERS, fleet.OWNED_SOURCES, fleet.SHARED_SOURCES)),)

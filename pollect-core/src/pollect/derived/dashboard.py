@@ -11,14 +11,15 @@ from typing import Any, NamedTuple, TypeAlias
 
 from pollect.derived.contracts import (
     Contract,
+    all_metrics,
     contracts_of,
     self_contracts,
     sources_of,
 )
-from pollect.engine import selfmetrics
 from pollect.engine.plan import Plan, SourcePlan
 from pollect.hints import Panel
-from pollect.model import Kind
+from pollect.human import is_moment
+from pollect.model import Kind, Metric
 from pollect.support.names import label_name, metric_name
 from pollect.units import UNITS, describe_unit, unit_word
 
@@ -42,6 +43,8 @@ _RATES: Mapping[str, tuple[str, float]] = {
 #: Units of which a rate says nothing: how old something is, how far it went.
 _SHOWN_AS_COUNTED = frozenset({"hours", "days", "kilometres"})
 _GREEN, _AMBER, _RED = "green", "orange", "red"
+#: Of states that are neither good nor bad.
+_NEUTRAL = ("text", "blue", "purple", "yellow", "super-light-blue", "super-light-purple")
 
 
 class _Query(NamedTuple):
@@ -97,20 +100,13 @@ def _add_row(panels: list[Json], name: str, row: Sequence[Json], y: int) -> int:
 
 
 def _panels_of(plan: SourcePlan) -> list[Json]:
-    source: Any = plan.source
-    contracts = [one for one in contracts_of(plan) if _is_drawn(one, source.config)]
+    contracts = contracts_of(plan)
     contracts.sort(key=lambda one: not one.metric.headline)
     panels = [_panel(one) for one in contracts]
-    if source.dynamic_metrics:
+    if all_metrics(plan) is None:
         # Which values there are is for the device or the config to decide.
         panels.append(_everything_of(plan, [one.name for one in contracts]))
     return panels
-
-
-def _is_drawn(contract: Contract, config: object) -> bool:
-    """Whether the options of a source let a metric come."""
-    needs = contract.metric.panel.needs if contract.metric.panel else ()
-    return all(any(getattr(config, name, None) for name in one.split("|")) for one in needs)
 
 
 def _everything_of(plan: SourcePlan, known: Iterable[str]) -> Json:
@@ -129,13 +125,22 @@ def _everything_of(plan: SourcePlan, known: Iterable[str]) -> Json:
 
 
 def _panel(contract: Contract) -> Json:
-    hint = contract.metric.panel or Panel()
-    title = contract.metric.name or contract.source.type
+    metric = contract.metric
+    hint = metric.panel or Panel()
+    title = metric.name or contract.source.type
     query = _query(contract)
-    if hint.states or contract.metric in (selfmetrics.UP, selfmetrics.WRITER_UP):
-        states = hint.states or {0: "down", 1: "up"}
-        return _timeline(title, contract.metric.help, query, states)
-    return _timeseries(title, contract.metric.help, query, hint)
+    if hint.states:
+        return _timeline(title, metric.help, query, hint)
+    if is_moment(metric):
+        return _moments(title, metric.help, query)
+    if _is_description(metric):
+        return _table(title, metric, query)
+    return _timeseries(title, metric.help, query, hint)
+
+
+def _is_description(metric: Metric) -> bool:
+    """Whether the labels of a metric say it all, and its value is always 1."""
+    return bool(metric.labels) and (metric.name or "").rpartition("_")[2] == "info"
 
 
 def _query(contract: Contract) -> _Query:
@@ -193,16 +198,21 @@ def _timeseries(title: str, help: str, query: _Query, hint: Panel) -> Json:
     return _visual("timeseries", title, help, query, defaults, options)
 
 
-def _timeline(title: str, help: str, query: _Query, states: Mapping[float, str]) -> Json:
+def _timeline(title: str, help: str, query: _Query, hint: Panel) -> Json:
+    colours = {**dict.fromkeys(hint.good, _GREEN), **dict.fromkeys(hint.bad, _RED)}
     mapping = {
-        f"{value:g}": {"text": text, "color": _GREEN if value else _RED, "index": index}
-        for index, (value, text) in enumerate(states.items())
+        f"{value:g}": {
+            "text": text,
+            "index": index,
+            "color": colours.get(value, _NEUTRAL[index % len(_NEUTRAL)]),
+        }
+        for index, (value, text) in enumerate(hint.states.items())
     }
     defaults: Json = {
         "mappings": [{"type": "value", "options": mapping}],
         "color": {"mode": "thresholds"},
         "custom": {"fillOpacity": 70, "lineWidth": 0},
-        "thresholds": {"mode": "absolute", "steps": [{"value": None, "color": _GREEN}]},
+        "thresholds": {"mode": "absolute", "steps": [{"value": None, "color": _NEUTRAL[0]}]},
     }
     options = {
         "mergeValues": True,
@@ -213,6 +223,34 @@ def _timeline(title: str, help: str, query: _Query, states: Mapping[float, str])
         "tooltip": {"mode": "single", "sort": "none"},
     }
     return _visual("state-timeline", title, help, query, defaults, options)
+
+
+def _moments(title: str, help: str, query: _Query) -> Json:
+    """Return a panel that says how long ago something was, or when it will be."""
+    # Grafana counts milliseconds.
+    query = query._replace(expression=f"{query.expression} * 1000")
+    defaults: Json = {"unit": "dateTimeFromNow", "color": {"mode": "fixed", "fixedColor": "text"}}
+    options = {
+        "reduceOptions": {"values": False, "calcs": ["lastNotNull"], "fields": ""},
+        "orientation": "auto",
+        "textMode": "auto",
+        "colorMode": "value",
+        "graphMode": "none",
+        "justifyMode": "auto",
+    }
+    return _visual("stat", title, help, query, defaults, options)
+
+
+def _table(title: str, metric: Metric, query: _Query) -> Json:
+    """Return a panel with the labels of a metric as columns."""
+    wanted = "|".join(label_name(label) for label in metric.labels)
+    only = {
+        "id": "filterFieldsByName",
+        "options": {"include": {"pattern": f"^({wanted}|instance)$"}},
+    }
+    panel = _visual("table", title, metric.help, query, {}, {"showHeader": True})
+    panel["targets"][0] |= {"format": "table", "instant": True, "range": False}
+    return {**panel, "transformations": [only]}
 
 
 def _visual(type: str, title: str, help: str, query: _Query, defaults: Json, options: Json) -> Json:

@@ -6,7 +6,7 @@ Whoever reads a config builds a `Plan`; the engine knows no file format and no e
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -99,6 +99,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     #: Seconds between two deliveries of self metrics to remote writers.
     tick_time: float = 10.0
     self_metrics: bool = True
+    #: How its sources are shared with other daemons: by a fixed shard, or by leases.
+    fleet: Literal["", "shard", "lease"] = ""
     #: Series whose values of the last hour are kept in memory, at most.
     history: int = 0
     #: Seconds that stopping may take to hand over what is buffered.

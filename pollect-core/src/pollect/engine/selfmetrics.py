@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+from pollect.hints import YES_IS_BAD, YES_IS_GOOD, Panel
 from pollect.model import Batch, Kind, Metric, Sample, SourceId, SourceStatus, WriterStatus
 from pollect.status import Reload
 from pollect.version import __version__
@@ -14,7 +15,14 @@ CONFIG = SourceId("pollect", "config")
 _OF_SOURCE = ("collection", "type", "name")
 _OF_WRITER = ("writer",)
 
-UP = Metric("up", help="Whether the last probe of the source worked.", labels=_OF_SOURCE)
+_UP_OR_DOWN = Panel(states={0: "down", 1: "up"}, good=(1,), bad=(0,))
+
+UP = Metric(
+    "up",
+    help="Whether the last probe of the source worked.",
+    labels=_OF_SOURCE,
+    panel=_UP_OR_DOWN,
+)
 DURATION = Metric(
     "probe_duration_seconds",
     help="Duration of the last probe in seconds.",
@@ -49,12 +57,18 @@ TROUBLED = Metric(
     "troubled",
     help="Whether a part of what the source checks fails, while the source itself works.",
     labels=_OF_SOURCE,
+    panel=YES_IS_BAD,
 )
 TROUBLES = Metric(
     "troubles", help="Parts of what the source checks that fail now.", labels=_OF_SOURCE
 )
 SERIES = Metric("series", help="Series the source has now.", labels=_OF_SOURCE)
-WRITER_UP = Metric("up", help="Whether the last delivery of the writer worked.", labels=_OF_WRITER)
+WRITER_UP = Metric(
+    "up",
+    help="Whether the last delivery of the writer worked.",
+    labels=_OF_WRITER,
+    panel=_UP_OR_DOWN,
+)
 BUFFERED = Metric(
     "buffered_samples", help="Samples that wait for the writer's target.", labels=_OF_WRITER
 )
@@ -75,7 +89,9 @@ BUILD_INFO = Metric(
     "info", help="Always 1; the labels name the version.", labels=("version", "python")
 )
 RELOAD_SUCCESSFUL = Metric(
-    "last_reload_successful", help="Whether the config was taken up when it was last read."
+    "last_reload_successful",
+    help="Whether the config was taken up when it was last read.",
+    panel=YES_IS_GOOD,
 )
 RELOAD_TIME = Metric(
     "last_reload_timestamp_seconds",

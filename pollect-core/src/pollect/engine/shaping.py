@@ -153,6 +153,9 @@ def _panel(metric: Metric, factor: float | None) -> Panel | None:
         amber=_times(panel.amber, factor),
         red=_times(panel.red, factor),
         states={value * factor: text for value, text in panel.states.items()},
+        good=[value * factor for value in panel.good],
+        bad=[value * factor for value in panel.bad],
+        moment=False,
     )
 
 

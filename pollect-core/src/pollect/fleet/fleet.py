@@ -15,6 +15,9 @@ SOURCE = SourceId("pollect", "fleet")
 
 MEMBERS = Metric("members", help="Members of the fleet, as this one sees it.")
 OWNED_SOURCES = Metric("owned_sources", help="Shared sources that this daemon owns.")
+SHARED_SOURCES = Metric(
+    "shared_sources", help="Sources of the config of which one member probes each."
+)
 LEASE_REMAINING = Metric(
     "lease_remaining_seconds",
     help="Seconds for which ownership is proven without another answer of the engine.",
@@ -34,7 +37,15 @@ FENCED = Metric(
 CONFIG_DIFFERS = Metric(
     "differing_configs", help="Members whose config differs from this daemon's."
 )
-METRICS = (MEMBERS, OWNED_SOURCES, LEASE_REMAINING, HANDOVERS, FENCED, CONFIG_DIFFERS)
+METRICS = (
+    MEMBERS,
+    OWNED_SOURCES,
+    SHARED_SOURCES,
+    LEASE_REMAINING,
+    HANDOVERS,
+    FENCED,
+    CONFIG_DIFFERS,
+)
 
 
 class Fleet(Protocol):
@@ -82,6 +93,7 @@ class StaticFleet:
         samples = (
             MEMBERS.sample(self._ownership.shards.count),
             OWNED_SOURCES.sample(self._ownership.owned_sources),
+            SHARED_SOURCES.sample(self._ownership.shards.sources),
         )
         return Batch(SOURCE, samples, time)
 
@@ -121,8 +133,7 @@ class LeasedFleet:
 
     def follow(self, members: Iterable[Member], digest: str) -> None:
         self._shards.follow(members)
-        sources = self._shards.sources_in(range(SHARDS))
-        self._profile = Profile(digest, self._version, sources)
+        self._profile = Profile(digest, self._version, self._shards.sources)
         if self._member is not None:
             self._member.update_profile(self._profile)
 
@@ -147,6 +158,7 @@ class LeasedFleet:
         ownership, member = self._ownership, self._member
         samples = [
             OWNED_SOURCES.sample(ownership.owned_sources),
+            SHARED_SOURCES.sample(self._shards.sources),
             LEASE_REMAINING.sample(ownership.remaining_seconds),
             FENCED.sample(ownership.fenced_total),
         ]

@@ -51,6 +51,11 @@ class Shards:
         """Return shard and exclusiveness of a source, None for one that every daemon probes."""
         return self._places.get(source)
 
+    @property
+    def sources(self) -> int:
+        """How many sources there are in all shards."""
+        return len(self._places)
+
     def sources_in(self, shards: Iterable[int]) -> int:
         """Return how many sources are in these shards."""
         wanted = frozenset(shards)

@@ -17,8 +17,11 @@ import msgspec
 from msgspec import Meta
 
 from pollect.api import (
+    DETAIL,
+    MOMENT,
     ConfigError,
     FilePath,
+    Headline,
     Metric,
     NoData,
     ProbeError,
@@ -56,17 +59,22 @@ LATEST_UPDATE = Metric(
     "latestUpdate",
     help="Time of the probe, less as many days as the report is old.",
     unit="seconds",
+    panel=MOMENT,
 )
 REPORT_DATE = Metric(
-    "report_date", help="Local midnight of the day that the values are of.", unit="seconds"
+    "report_date",
+    help="Local midnight of the day that the values are of.",
+    unit="seconds",
+    panel=MOMENT,
 )
 UNITS = Metric(
     "units",
     help="Universal apps bought and in-app purchases of iOS, product types 1F and IA1.",
     labels=("sku",),
+    headline=Headline("units"),
 )
 SKIPPED_ROWS = Metric(
-    "skipped_rows", help="Rows of the report that make no sense and were left out."
+    "skipped_rows", help="Rows of the report that make no sense and were left out.", panel=DETAIL
 )
 
 
@@ -76,6 +84,7 @@ def _metrics(*last: str) -> dict[str, Metric]:
             "downloads",
             help="Downloads of apps: first ones, repeated ones, updates.",
             labels=("sku", "type", *last),
+            headline=Headline("downloads"),
         ),
         "iap_units": Metric("iap_units", help="In-app purchases.", labels=("sku", "parent", *last)),
         "subscription_units": Metric(
@@ -87,6 +96,7 @@ def _metrics(*last: str) -> dict[str, Metric]:
             "proceeds",
             help="What Apple owes for the day, refunds taken off, in the currency of the label.",
             labels=("sku", "currency", *last),
+            headline=Headline("proceeds"),
         ),
     }
 
@@ -148,6 +158,10 @@ class AppStoreConnectSource(Source[AppStoreConnectConfig]):
         self._logged_types: set[str] = set()
         self._http: HttpClient | None = None
         self._reports: SalesReports | None = None
+
+    def expected_metrics(self) -> Sequence[Metric]:
+        sums = SUMS_BY_COUNTRY if self.config.country else SUMS
+        return [UNITS, LATEST_UPDATE, REPORT_DATE, *sums.values(), SKIPPED_ROWS]
 
     def open(self) -> None:
         self.close()

@@ -16,10 +16,14 @@ import msgspec
 from msgspec import Meta
 
 from pollect.api import (
+    DETAIL,
+    MOMENT,
     AuthenticationFailed,
     ConfigError,
     FilePath,
+    Headline,
     Metric,
+    Panel,
     ProbeError,
     Sample,
     Seconds,
@@ -64,12 +68,16 @@ LATEST_UPDATE = Metric(
     "latestUpdate",
     help="Local midnight of the newest day with a row of crashes, of all apps; 0 without any.",
     unit="seconds",
+    panel=MOMENT,
 )
 _PACKAGE = ("package",)
 DAILY = {
     CRASHES: {
         "daily crashes": Metric(
-            "daily_crashes", help="Crashes on the newest day.", labels=_PACKAGE
+            "daily_crashes",
+            help="Crashes on the newest day.",
+            labels=_PACKAGE,
+            headline=Headline("crashes"),
         ),
         "daily anrs": Metric(
             "daily_anrs",
@@ -97,6 +105,7 @@ DAILY = {
             "active_device_installs",
             help="Devices with the app that were switched on in the last 30 days.",
             labels=_PACKAGE,
+            headline=Headline("devices"),
         ),
     },
     RATINGS: {
@@ -104,11 +113,14 @@ DAILY = {
             "daily_average_rating",
             help="Average of the stars given on the newest day with a rating.",
             labels=_PACKAGE,
+            panel=Panel(minimum=1, maximum=5),
         ),
         "total average rating": Metric(
             "total_average_rating",
             help="Average of the latest stars of every user.",
             labels=_PACKAGE,
+            headline=Headline("stars"),
+            panel=Panel(minimum=1, maximum=5),
         ),
     },
 }
@@ -116,6 +128,7 @@ SKIPPED_ROWS = Metric(
     "skipped_rows",
     help="Lines of the files in use that make no sense and were left out.",
     labels=_PACKAGE,
+    panel=DETAIL,
 )
 
 

@@ -14,8 +14,12 @@ from urllib.parse import quote
 from msgspec import Meta
 
 from pollect.api import (
+    DETAIL,
+    YES_IS_GOOD,
+    Alert,
     AuthenticationFailed,
     ConfigError,
+    Headline,
     Kind,
     Metric,
     ProbeError,
@@ -50,13 +54,23 @@ PAGE = 100
 
 _REPOSITORY = ("repository",)
 _WORKFLOW = ("repository", "workflow")
-STARS = Metric("stars", help="Stars of the repository.", labels=_REPOSITORY)
-ISSUES = Metric("open_issues", help="Open issues, pull requests excepted.", labels=_REPOSITORY)
+STARS = Metric(
+    "stars", help="Stars of the repository.", labels=_REPOSITORY, headline=Headline("stars")
+)
+ISSUES = Metric(
+    "open_issues",
+    help="Open issues, pull requests excepted.",
+    labels=_REPOSITORY,
+    headline=Headline("issues"),
+)
 PULLS = Metric("open_pull_requests", help="Open pull requests.", labels=_REPOSITORY)
 SUCCESS = Metric(
     "workflow_success",
     help="Whether the newest run of the workflow that has ended was a success: 1 or 0.",
     labels=_WORKFLOW,
+    headline=Headline("succeeded"),
+    panel=YES_IS_GOOD,
+    alert=Alert("WorkflowFailed", "the newest run of a workflow was no success", below=1),
 )
 CONCLUSION = Metric(
     "workflow_conclusion",
@@ -89,20 +103,26 @@ RELEASE_DOWNLOADS = Metric(
 )
 LEFT = Metric("rate_limit_remaining", help="Calls left of the rate limit in this hour.")
 LIMIT = Metric("rate_limit", help="Calls of the rate limit in an hour.")
-FORKS = Metric("forks", help="Forks of the repository.", labels=_REPOSITORY)
-WATCHERS = Metric("watchers", help="Users who watch the repository.", labels=_REPOSITORY)
-SIZE = Metric("size_bytes", help="Size of the repository.", unit="bytes", labels=_REPOSITORY)
+FORKS = Metric("forks", help="Forks of the repository.", labels=_REPOSITORY, panel=DETAIL)
+WATCHERS = Metric(
+    "watchers", help="Users who watch the repository.", labels=_REPOSITORY, panel=DETAIL
+)
+SIZE = Metric(
+    "size_bytes", help="Size of the repository.", unit="bytes", labels=_REPOSITORY, panel=DETAIL
+)
 PUSHED = Metric(
     "pushed_timestamp_seconds",
     help="Unix time of the last push.",
     unit="seconds",
     labels=_REPOSITORY,
+    panel=DETAIL,
 )
 RELEASED = Metric(
     "released_timestamp_seconds",
     help="Unix time of the newest release.",
     unit="seconds",
     labels=_REPOSITORY,
+    panel=DETAIL,
 )
 
 ResultT = TypeVar("ResultT")

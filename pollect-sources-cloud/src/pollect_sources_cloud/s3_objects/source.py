@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 from msgspec import Meta
 
 from pollect.api import (
+    DETAIL,
     Alert,
     AuthenticationFailed,
     BadResponse,
     ConfigError,
+    Headline,
     Metric,
     ProbeError,
     Sample,
@@ -42,14 +44,22 @@ from pollect_sources_cloud.s3_objects.signature import (
 ANSWER_SECONDS = 30.0
 
 _LABELS = ("bucket", "prefix")
-OBJECTS = Metric("objects", help="Objects below the prefix.", labels=_LABELS)
-SIZE = Metric("size_bytes", help="Size of all of them together.", unit="bytes", labels=_LABELS)
+OBJECTS = Metric(
+    "objects", help="Objects below the prefix.", labels=_LABELS, headline=Headline("objects")
+)
+SIZE = Metric(
+    "size_bytes",
+    help="Size of all of them together.",
+    unit="bytes",
+    labels=_LABELS,
+    headline=Headline("size"),
+)
 AGE = Metric(
     "newest_age_seconds",
     help="Time since the newest of them was written, as of the probe.",
     unit="seconds",
     labels=_LABELS,
-    headline=True,
+    headline=Headline("newest"),
     alert=Alert("BackupOld", "no backup was written for a day and a half", above=36 * 3600),
 )
 NEWEST = Metric(
@@ -59,13 +69,18 @@ NEWEST = Metric(
     labels=_LABELS,
 )
 NEWEST_SIZE = Metric(
-    "newest_size_bytes", help="Size of the newest of them.", unit="bytes", labels=_LABELS
+    "newest_size_bytes",
+    help="Size of the newest of them.",
+    unit="bytes",
+    labels=_LABELS,
+    panel=DETAIL,
 )
 OLDEST = Metric(
     "oldest_age_seconds",
     help="Time since the oldest of them was written, as of the probe.",
     unit="seconds",
     labels=_LABELS,
+    panel=DETAIL,
 )
 
 

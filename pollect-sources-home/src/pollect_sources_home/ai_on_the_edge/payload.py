@@ -8,18 +8,32 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from pollect.api import Metric, Sample
+from pollect.api import (
+    Alert,
+    Headline,
+    Metric,
+    Sample,
+)
 from pollect_sources_home.numbers import decimal_number, json_number
 
 #: What the firmware writes while all is well; anything else is an error.
 NO_ERROR = "no error"
 
 READING = Metric(
+    None,
     help="What the device reads, by `type`: `value`, `rate` in units per minute, `pre` for the "
     "last valid reading, `error` as 1 or 0.",
     labels=("type",),
+    headline=[Headline("reading", {"type": "value"}), Headline("rate", {"type": "rate"})],
+    alert=Alert(
+        "MeterReadingWrong",
+        "the device cannot read the meter",
+        above=0,
+        lasting_seconds=3600,
+        labels={"type": "error"},
+    ),
 )
-NUMBERED_READING = Metric(help=READING.help, labels=("type", "number"))
+NUMBERED_READING = READING.labelled("number")
 
 
 def parse_reading(fields: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

@@ -5,7 +5,12 @@ while it looks at a picture, so sources that read the same one take turns.
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import (
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager
 from typing import Annotated, Any
 from weakref import WeakValueDictionary
@@ -17,6 +22,7 @@ from pollect.api import (
     BadResponse,
     ConfigError,
     Host,
+    Metric,
     Sample,
     Seconds,
     Secret,
@@ -87,12 +93,16 @@ class AiOnTheEdgeSource(Source[AiOnTheEdgeConfig]):
             raise ConfigError("expected the name of a number sequence", key="value")
         if config.password and not config.user:
             raise ConfigError("expected a user beside the password", key="user")
+        self._is_labelled = config.value == ALL or not isinstance(config.value, str)
         self._url = base_url(config.host, config.port) + PATH
         self._where = redact_url(self._url)
         self._timeout_seconds = config.timeout or DEFAULT_TIMEOUT_SECONDS
         self._client: HttpClient | None = None
         with _turns_lock:
             self._turn = _turns.setdefault(self._url, Turn())
+
+    def expected_metrics(self) -> Sequence[Metric]:
+        return [NUMBERED_READING if self._is_labelled else READING]
 
     def open(self) -> None:
         self.close()
@@ -150,7 +160,6 @@ class AiOnTheEdgeSource(Source[AiOnTheEdgeConfig]):
             names: Iterable[str] = sequences
         else:
             names = (wanted,) if isinstance(wanted, str) else dict.fromkeys(wanted)
-        is_labelled = wanted == ALL or not isinstance(wanted, str)
         self._check(sequences, names)
         for name in names:
             fields = sequences.get(name)
@@ -160,7 +169,7 @@ class AiOnTheEdgeSource(Source[AiOnTheEdgeConfig]):
             if self.config.details:
                 values += parse_details(fields, self.context.clock.time())
             for kind, value in values:
-                yield make_sample(kind, value, name if is_labelled else None)
+                yield make_sample(kind, value, name if self._is_labelled else None)
 
     def _check(self, sequences: Mapping[str, Any], names: Iterable[str]) -> None:
         """Report the number sequences that are missing; raise `BadResponse` when all are."""

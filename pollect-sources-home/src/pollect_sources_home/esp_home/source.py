@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from pollect.api import (
+    DETAIL,
     AuthenticationFailed,
     BadResponse,
     ConfigError,
@@ -53,6 +54,7 @@ DEVICE_INFO = Metric(
     "device_info",
     help="What the device is, always 1 (details).",
     labels=("version", "model", "mac"),
+    panel=DETAIL,
 )
 
 

@@ -6,7 +6,14 @@ the wire: energies of a session and of a day are Wh, whatever the maker's descri
 
 import functools
 
-from pollect.api import Kind, Metric
+from pollect.api import (
+    DETAIL,
+    YES_NO,
+    Headline,
+    Kind,
+    Metric,
+    Panel,
+)
 
 _COUNTERS = frozenset({"chargeTotalImport", "vehicleOdometer", "pvEnergy"})
 
@@ -67,44 +74,75 @@ _KNOWN_HELP = {
 }
 
 PV_POWER = Metric(
-    "pv_power", help="Power of one photovoltaic system.", unit="watts", labels=("title",)
+    "pv_power",
+    help="Power of one photovoltaic system.",
+    unit="watts",
+    labels=("title",),
+    panel=DETAIL,
 )
 DEVICE_POWER = Metric(
     "battery_device_power",
     help="Power of one battery, negative while it charges.",
     unit="watts",
     labels=("title",),
+    panel=DETAIL,
 )
 DEVICE_SOC = Metric(
-    "battery_device_soc", help="Charge of one battery.", unit="percent", labels=("title",)
+    "battery_device_soc",
+    help="Charge of one battery.",
+    unit="percent",
+    labels=("title",),
+    panel=DETAIL,
 )
 PHASE_CURRENT = Metric(
     "phase_current",
     help="Current of one phase of a loadpoint.",
     unit="amperes",
     labels=("title", "phase"),
+    panel=DETAIL,
 )
 PHASE_VOLTAGE = Metric(
     "phase_voltage",
     help="Voltage of one phase of a loadpoint.",
     unit="volts",
     labels=("title", "phase"),
+    panel=DETAIL,
 )
 GRID_PHASE_POWER = Metric(
-    "grid_phase_power", help="Power of one phase of the grid.", unit="watts", labels=("phase",)
+    "grid_phase_power",
+    help="Power of one phase of the grid.",
+    unit="watts",
+    labels=("phase",),
+    panel=DETAIL,
 )
 GRID_PHASE_CURRENT = Metric(
     "grid_phase_current",
     help="Current of one phase of the grid.",
     unit="amperes",
     labels=("phase",),
+    panel=DETAIL,
 )
 LOADPOINT_MODE = Metric(
     "loadpoint_mode",
     help="1 for the mode that a loadpoint is in, 0 for the others.",
     labels=("title", "mode"),
+    panel=DETAIL,
 )
-INFO = Metric("info", help="Always 1; the version of evcc is a label.", labels=("version",))
+_HEADLINES = {
+    "pvPower": Headline("PV"),
+    "gridPower": Headline("grid"),
+    "homePower": Headline("home"),
+}
+_PANELS = {
+    "charging": YES_NO,
+    "connected": YES_NO,
+    "enabled": YES_NO,
+    "batterySoc": Panel(minimum=0, maximum=100),
+    "vehicleSoc": Panel(minimum=0, maximum=100),
+}
+INFO = Metric(
+    "info", help="Always 1; the version of evcc is a label.", labels=("version",), panel=DETAIL
+)
 
 MODES = ("off", "now", "minpv", "pv")
 
@@ -140,6 +178,8 @@ def _metric(key: str, help: str, labels: tuple[str, ...]) -> Metric:
         unit=_UNIT_OF.get(key, ""),
         kind=Kind.COUNTER if key in _COUNTERS else Kind.GAUGE,
         labels=labels,
+        headline=_HEADLINES.get(key, ()),
+        panel=_PANELS.get(key),
     )
 
 

@@ -9,7 +9,18 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from pollect.api import Kind, Metric, Sample
+from pollect.api import (
+    DETAIL,
+    YES_IS_BAD,
+    YES_IS_GOOD,
+    YES_NO,
+    Alert,
+    Headline,
+    Kind,
+    Metric,
+    Panel,
+    Sample,
+)
 
 Channel: TypeAlias = Mapping[str, Any]
 
@@ -21,15 +32,37 @@ HEATING = "HEATING_THERMOSTAT_CHANNEL"
 #: The channel of the device itself, by its index: its type has many names.
 BASE_INDEX = "0"
 
+_PANELS = {
+    **dict.fromkeys(("raining", "storm", "sunny", "window_open"), YES_NO),
+    **dict.fromkeys(("low_battery", "unreachable"), YES_IS_BAD),
+    "valve_position": Panel(minimum=0, maximum=1),
+}
+_ALERTS = {
+    "low_battery": Alert("DeviceBatteryLow", "the battery of a device is low", above=0),
+    "unreachable": Alert(
+        "DeviceUnreachable", "a device cannot be reached", above=0, lasting_seconds=3600
+    ),
+}
+
 _ROOM = ("room",)
 _OF_DEVICE = ("room", "device")
 
 TARGET = Metric(
     "temperature_target", help="Target temperature of the room.", unit="celsius", labels=_ROOM
 )
-TEMPERATURE = Metric("temperature", help="Temperature of the room.", unit="celsius", labels=_ROOM)
+TEMPERATURE = Metric(
+    "temperature",
+    help="Temperature of the room.",
+    unit="celsius",
+    labels=_ROOM,
+    headline=Headline(""),
+)
 HUMIDITY = Metric(
-    "humidity", help="Relative humidity of the room in percent.", unit="percent", labels=_ROOM
+    "humidity",
+    help="Relative humidity of the room in percent.",
+    unit="percent",
+    labels=_ROOM,
+    headline=Headline("humidity"),
 )
 #: Field of a thermostat -> its metric.
 ROOM_METRICS: Mapping[str, Metric] = {
@@ -40,7 +73,16 @@ ROOM_METRICS: Mapping[str, Metric] = {
 
 
 def _of_device(name: str, help: str, unit: str = "", kind: Kind = Kind.GAUGE) -> Metric:
-    return Metric(name, help=help, unit=unit, kind=kind, labels=_OF_DEVICE)
+    panel = _PANELS.get(name, Panel()).needing("details")
+    return Metric(
+        name,
+        help=help,
+        unit=unit,
+        kind=kind,
+        labels=_OF_DEVICE,
+        panel=panel,
+        alert=_ALERTS.get(name, ()),
+    )
 
 
 #: Fields of any channel -> what `details` makes of them.
@@ -84,6 +126,7 @@ PARTICULATE_MASS = Metric(
     help="Particulate matter up to this size in µg per m³.",
     unit="µg/m³",
     labels=(*_OF_DEVICE, "size"),
+    panel=DETAIL,
 )
 PARTICULATE_FIELDS = {
     "particulateMassConcentrationOne": "1",
@@ -91,10 +134,15 @@ PARTICULATE_FIELDS = {
     "particulateMassConcentrationTen": "10",
 }
 DUTY_CYCLE = Metric(
-    "duty_cycle", help="Air time that the access point has used in percent.", unit="percent"
+    "duty_cycle",
+    help="Air time that the access point has used in percent.",
+    unit="percent",
+    panel=DETAIL,
 )
 CONNECTED = Metric(
-    "access_point_connected", help="Whether the access point is connected to the cloud."
+    "access_point_connected",
+    help="Whether the access point is connected to the cloud.",
+    panel=YES_IS_GOOD.needing("details"),
 )
 
 METRICS = (

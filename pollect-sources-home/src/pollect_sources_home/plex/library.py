@@ -2,7 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from pollect.api import Metric, Sample
+from pollect.api import (
+    DETAIL,
+    Metric,
+    Sample,
+)
 from pollect_sources_home.plex.client import (
     ALBUM,
     ARTIST,
@@ -15,7 +19,7 @@ from pollect_sources_home.plex.client import (
     Section,
 )
 
-PHOTOS = Metric("lib.photos", help="Photos in all libraries of photos.")
+PHOTOS = Metric("lib.photos", help="Photos in all libraries of photos.", panel=DETAIL)
 #: Kind of library -> what is counted in it.
 TOTALS: Mapping[str, Mapping[int, Metric]] = {
     "movie": {MOVIE: Metric("lib.movies", help="Films in all libraries of films.")},
@@ -36,6 +40,7 @@ LIBRARY_ITEMS = Metric(
     "library.items",
     help="Films, shows, artists or photos of one library.",
     labels=("library", "library_type"),
+    panel=DETAIL,
 )
 
 Count = Callable[[Section, int], int]

@@ -7,25 +7,40 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from xml.etree.ElementTree import Element
 
-from pollect.api import Metric, Sample
+from pollect.api import (
+    DETAIL,
+    Headline,
+    Metric,
+    Sample,
+)
 from pollect_sources_home.plex.xml import whole_number
 
 #: `type` of a stream -> its metric; trailers are a `clip` and counted nowhere.
 STREAMS = {
-    "movie": Metric("streams.movies", help="Films that are played."),
-    "episode": Metric("streams.shows", help="Episodes that are played, live television included."),
-    "track": Metric("streams.musics", help="Songs that are played."),
+    "movie": Metric(
+        "streams.movies", help="Films that are played.", headline=Headline("films played")
+    ),
+    "episode": Metric(
+        "streams.shows",
+        help="Episodes that are played, live television included.",
+        headline=Headline("episodes played"),
+    ),
+    "track": Metric(
+        "streams.musics", help="Songs that are played.", headline=Headline("songs played")
+    ),
 }
 STREAM_COUNT = Metric(
     "streams.count",
     help="Streams by how the server sends them, whether they play, and where to.",
     labels=("decision", "state", "location"),
+    panel=DETAIL,
 )
 STREAM_BANDWIDTH = Metric(
     "streams.bandwidth",
     help="Bandwidth that the server set aside for the streams, in kbit/s.",
     unit="kbit/s",
     labels=("location",),
+    panel=DETAIL,
 )
 
 UNKNOWN = "unknown"

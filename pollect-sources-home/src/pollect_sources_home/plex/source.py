@@ -12,6 +12,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from pollect.api import (
+    DETAIL,
     BadResponse,
     Metric,
     Sample,
@@ -49,7 +50,12 @@ LIBRARY_SECONDS = 300.0
 #: Listings of very old servers are whole.
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
-INFO = Metric("info", help="Always 1; the version of the server is a label.", labels=("version",))
+INFO = Metric(
+    "info",
+    help="Always 1; the version of the server is a label.",
+    labels=("version",),
+    panel=DETAIL,
+)
 
 
 class PlexConfig(SourceConfig, frozen=True, kw_only=True):

@@ -18,14 +18,17 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta
 
 from pollect.api import (
+    DETAIL,
     AuthenticationFailed,
     BadResponse,
     ConfigError,
+    Headline,
     Host,
     Kind,
     Metric,
     MissingDependency,
     NoData,
+    Panel,
     ProbeValue,
     Sample,
     SourceConfig,
@@ -52,12 +55,15 @@ POWER = Metric(
     "chargePower",
     help="Power: that of the vehicle (phase ev) in kW, those of the phases (l1 to l3) in W.",
     labels=("phase",),
+    headline=Headline("kW", {"phase": "ev"}),
 )
 SOC = Metric(
     "soc",
     help="State of charge of the vehicle in percent, now and when the session started.",
     unit="percent",
     labels=("type",),
+    headline=Headline("charge", {"type": "current"}),
+    panel=Panel(minimum=0, maximum=100),
 )
 _SAMPLES: dict[Field, tuple[Metric, str]] = {
     "ev": (POWER, "ev"),
@@ -69,26 +75,42 @@ _SAMPLES: dict[Field, tuple[Metric, str]] = {
 }
 _DETAILS: dict[Field, Metric] = {
     "session_energy": Metric(
-        "session_energy", help="Energy of the session in kWh (details).", unit="kWh"
+        "session_energy",
+        help="Energy of the session in kWh (details).",
+        unit="kWh",
+        headline=Headline("session"),
+        panel=DETAIL,
     ),
     "total_energy": Metric(
         "total_energy",
         help="Energy of all sessions in kWh, sent while a car charges (details).",
         unit="kWh",
         kind=Kind.COUNTER,
+        panel=DETAIL,
     ),
     "session_duration": Metric(
-        "session_duration", help="Duration of the session in seconds (details).", unit="seconds"
+        "session_duration",
+        help="Duration of the session in seconds (details).",
+        unit="seconds",
+        panel=DETAIL,
     ),
-    "charging_rate": Metric("charging_rate", help="Charging rate in kW (details).", unit="kW"),
+    "charging_rate": Metric(
+        "charging_rate", help="Charging rate in kW (details).", unit="kW", panel=DETAIL
+    ),
     "target_soc": Metric(
         "target_soc",
         help="State of charge to be reached, in percent (details).",
         unit="percent",
+        panel=DETAIL,
     ),
-    "range_km": Metric("range_km", help="Range of the vehicle in km (details).", unit="km"),
+    "range_km": Metric(
+        "range_km", help="Range of the vehicle in km (details).", unit="km", panel=DETAIL
+    ),
     "wifi_signal": Metric(
-        "wifi_signal", help="Strength of the WiFi signal in dBm (details).", unit="dBm"
+        "wifi_signal",
+        help="Strength of the WiFi signal in dBm (details).",
+        unit="dBm",
+        panel=DETAIL,
     ),
 }
 

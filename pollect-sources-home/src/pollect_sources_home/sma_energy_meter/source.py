@@ -7,15 +7,20 @@ Needs no third-party library.
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import (
+    Iterable,
+    Sequence,
+)
 from ipaddress import AddressValueError, IPv4Address
 from typing import Annotated
 
 from msgspec import Meta
 
 from pollect.api import (
+    DETAIL,
     BadResponse,
     ConfigError,
+    Headline,
     Host,
     Kind,
     Metric,
@@ -38,6 +43,10 @@ _POWERS = {
     "blindleistung": ("Reactive", "var", "kvarh"),
     "scheinleistung": ("Apparent", "VA", "kVAh"),
 }
+_HEADLINES = {
+    "wirkleistung_positive": Headline("drawn", {"phase": "0"}),
+    "wirkleistung_negative": Headline("fed in", {"phase": "0"}),
+}
 _DIRECTIONS = {"positive": "drawn from the grid", "negative": "fed into the grid"}
 _OF_PHASE = "of a phase, or all of them (phase 0)"
 
@@ -49,12 +58,18 @@ def _declare(*more: str) -> dict[str, Metric]:
         Metric("strom", help="Current of a phase in A.", unit="A", labels=labels),
         Metric("spannung", help="Voltage of a phase in V.", unit="V", labels=labels),
         Metric("leistungsfaktor", help=f"Power factor {_OF_PHASE}.", labels=labels),
-        Metric("netzfrequenz", help="Frequency of the grid in Hz.", unit="Hz", labels=labels),
+        Metric(
+            "netzfrequenz",
+            help="Frequency of the grid in Hz.",
+            unit="Hz",
+            labels=labels,
+        ),
         Metric(
             "wirkleistung",
             help=f"Active power {_OF_PHASE} in W, negative if fed into the grid (details).",
             unit="W",
             labels=labels,
+            panel=DETAIL,
         ),
     ]
     for name, (word, power, energy) in _POWERS.items():
@@ -65,6 +80,7 @@ def _declare(*more: str) -> dict[str, Metric]:
                     help=f"{word} power {where} in {power}, {_OF_PHASE}.",
                     unit=power,
                     labels=labels,
+                    headline=_HEADLINES.get(f"{name}_{direction}", ()),
                 ),
                 Metric(
                     f"{name}_{direction}_sum",
@@ -83,6 +99,7 @@ INFO = Metric(
     "info",
     help="A meter that is heard, always 1 (details).",
     labels=("serial", "susyid", "version"),
+    panel=DETAIL,
 )
 
 
@@ -138,6 +155,9 @@ class SmaEnergyMeterSource(BackgroundSource[SmaEnergyMeterConfig]):
         self._named: set[int] = set()
         self._last: list[Sample] = []
         self._taken_at = 0.0
+
+    def expected_metrics(self) -> Sequence[Metric]:
+        return [*(WITH_SERIAL if self._with_serial else PLAIN).values(), INFO]
 
     def receive(self) -> None:
         port, multicast = self.config.port, self.config.multicast

@@ -8,7 +8,14 @@ answers all ones to everything for a round or two.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pollect.api import Kind, Metric
+from pollect.api import (
+    DETAIL,
+    Alert,
+    Headline,
+    Kind,
+    Metric,
+    Panel,
+)
 
 #: Unit id 1 answers here, whatever the unit id of the inverter is: serial number (two registers),
 #: SUSyID, unit id.
@@ -20,39 +27,85 @@ UNITS = range(1, 248)
 
 TEMPERATURE = Metric("temp", help="Temperature inside the inverter.", unit="celsius")
 FREQUENCY = Metric("frequency", help="Frequency of the grid.", unit="hertz")
-POWER = Metric("power", help="Power to the grid, all phases together.", unit="watts")
-ENERGY = Metric("energy", help="Energy since installation.", unit="Wh", kind=Kind.COUNTER)
+POWER = Metric(
+    "power",
+    help="Power to the grid, all phases together.",
+    unit="watts",
+    headline=Headline("power"),
+)
+ENERGY = Metric(
+    "energy",
+    help="Energy since installation.",
+    unit="Wh",
+    kind=Kind.COUNTER,
+    headline=Headline("total"),
+)
 DC_VOLTAGE = Metric("dc_voltage", help="Voltage of the first input.", unit="volts")
 DC_CURRENT = Metric("dc_current", help="Current of the first input.", unit="amperes")
 AC_VOLTAGE = Metric(
     "ac_voltage", help="Voltage of a phase of the grid.", unit="volts", labels=("phase",)
 )
 
-STATUS = Metric("status", help="State of the device: 35 fault, 303 off, 307 ok, 455 warning.")
-PHASE_POWER = Metric("power_phase", help="Power of one phase.", unit="watts", labels=("phase",))
-ENERGY_DAY = Metric("energy_day", help="Energy of this day.", unit="Wh", kind=Kind.COUNTER)
+STATUS = Metric(
+    "status",
+    help="State of the device: 35 fault, 303 off, 307 ok, 455 warning.",
+    panel=Panel(
+        states={35: "fault", 303: "off", 307: "ok", 455: "warning"}, good=(307,), bad=(35,)
+    ).needing("details"),
+    alert=[
+        Alert("InverterFault", "the inverter reports a fault", below=36),
+        Alert("InverterWarning", "the inverter reports a warning", above=454),
+    ],
+)
+PHASE_POWER = Metric(
+    "power_phase", help="Power of one phase.", unit="watts", labels=("phase",), panel=DETAIL
+)
+ENERGY_DAY = Metric(
+    "energy_day", help="Energy of this day.", unit="Wh", kind=Kind.COUNTER, panel=DETAIL
+)
 OPERATING_TIME = Metric(
-    "operating_time", help="Time in operation.", unit="seconds", kind=Kind.COUNTER
+    "operating_time", help="Time in operation.", unit="seconds", kind=Kind.COUNTER, panel=DETAIL
 )
 FEED_IN_TIME = Metric(
-    "feed_in_time", help="Time of feeding into the grid.", unit="seconds", kind=Kind.COUNTER
+    "feed_in_time",
+    help="Time of feeding into the grid.",
+    unit="seconds",
+    kind=Kind.COUNTER,
+    panel=DETAIL,
 )
-AC_CURRENT = Metric("ac_current", help="Current of one phase.", unit="amperes", labels=("phase",))
-REACTIVE_POWER = Metric("reactive_power", help="Reactive power of all phases.", unit="var")
-APPARENT_POWER = Metric("apparent_power", help="Apparent power of all phases.", unit="VA")
-DC_POWER = Metric("dc_power", help="Power of the first input.", unit="watts")
+AC_CURRENT = Metric(
+    "ac_current", help="Current of one phase.", unit="amperes", labels=("phase",), panel=DETAIL
+)
+REACTIVE_POWER = Metric(
+    "reactive_power", help="Reactive power of all phases.", unit="var", panel=DETAIL
+)
+APPARENT_POWER = Metric(
+    "apparent_power", help="Apparent power of all phases.", unit="VA", panel=DETAIL
+)
+DC_POWER = Metric("dc_power", help="Power of the first input.", unit="watts", panel=DETAIL)
 INPUT_CURRENT = Metric(
-    "dc_input_current", help="Current of one input.", unit="amperes", labels=("input",)
+    "dc_input_current",
+    help="Current of one input.",
+    unit="amperes",
+    labels=("input",),
+    panel=DETAIL,
 )
 INPUT_VOLTAGE = Metric(
-    "dc_input_voltage", help="Voltage of one input.", unit="volts", labels=("input",)
+    "dc_input_voltage", help="Voltage of one input.", unit="volts", labels=("input",), panel=DETAIL
 )
-INPUT_POWER = Metric("dc_input_power", help="Power of one input.", unit="watts", labels=("input",))
-ISOLATION = Metric("isolation_resistance", help="Resistance to earth.", unit="ohms")
-LEAKAGE = Metric("leakage_current", help="Residual current.", unit="amperes")
-BATTERY_SOC = Metric("battery_soc", help="Charge of the battery.", unit="percent")
-GRID_DRAWN = Metric("grid_drawn", help="Power drawn at the grid meter.", unit="watts")
-GRID_FED = Metric("grid_fed", help="Power fed in at the grid meter.", unit="watts")
+INPUT_POWER = Metric(
+    "dc_input_power", help="Power of one input.", unit="watts", labels=("input",), panel=DETAIL
+)
+ISOLATION = Metric("isolation_resistance", help="Resistance to earth.", unit="ohms", panel=DETAIL)
+LEAKAGE = Metric("leakage_current", help="Residual current.", unit="amperes", panel=DETAIL)
+BATTERY_SOC = Metric(
+    "battery_soc",
+    help="Charge of the battery.",
+    unit="percent",
+    panel=Panel(minimum=0, maximum=100).needing("details"),
+)
+GRID_DRAWN = Metric("grid_drawn", help="Power drawn at the grid meter.", unit="watts", panel=DETAIL)
+GRID_FED = Metric("grid_fed", help="Power fed in at the grid meter.", unit="watts", panel=DETAIL)
 
 #: What an enumeration says instead of a value.
 _NO_ENTRY = 0x00FFFFFD

@@ -4,7 +4,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pollect.api import Kind, Metric, Sample
+from pollect.api import (
+    DETAIL,
+    YES_IS_GOOD,
+    Kind,
+    Metric,
+    Sample,
+)
 from pollect_sources_home.viessmann.features import (
     Feature,
     finite,
@@ -22,6 +28,7 @@ BURNER_STARTS = Metric(
     help="Starts of the burner.",
     kind=Kind.COUNTER,
     labels=("burner",),
+    panel=DETAIL,
 )
 BURNER_HOURS = Metric(
     "heating.burners.stats_hours",
@@ -29,21 +36,32 @@ BURNER_HOURS = Metric(
     unit="hours",
     kind=Kind.COUNTER,
     labels=("burner",),
+    panel=DETAIL,
 )
 MODE = Metric(
     "heating.circuits.operating.mode",
     help="Whether the circuit is in this mode.",
     labels=("mode", "circuit"),
+    panel=DETAIL,
 )
 PROGRAM = Metric(
     "heating.circuits.operating.program",
     help="Whether the circuit runs this program.",
     labels=("program", "circuit"),
+    panel=DETAIL,
 )
 DHW_MODE = Metric(
-    "heating.dhw.operating.mode", help="Whether hot water is in this mode.", labels=("mode",)
+    "heating.dhw.operating.mode",
+    help="Whether hot water is in this mode.",
+    labels=("mode",),
+    panel=DETAIL,
 )
-DEVICE_ONLINE = Metric("device_online", help="Whether the device is online.", labels=("device",))
+DEVICE_ONLINE = Metric(
+    "device_online",
+    help="Whether the device is online.",
+    labels=("device",),
+    panel=YES_IS_GOOD.needing("details"),
+)
 DETAILS = (BURNER_STARTS, BURNER_HOURS, MODE, PROGRAM, DHW_MODE, DEVICE_ONLINE)
 
 #: The properties that decide on the one value of a feature, which is there without details.

@@ -10,7 +10,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from pollect.api import Kind, Metric, Sample
+from pollect.api import (
+    YES_NO,
+    Headline,
+    Kind,
+    Metric,
+    Sample,
+)
 
 Feature: TypeAlias = Mapping[str, Any]
 
@@ -28,6 +34,16 @@ ALIASES: Mapping[str, str] = {
     "heating.dhw.temperature.main": "hot_water_target_temp",
 }
 _FEATURE_OF = {name: feature for feature, name in ALIASES.items()}
+
+_HEADLINES = {
+    "outside_temperature": Headline("outside"),
+    "hot_water_storage_top": Headline("hot water"),
+    "secondary_supply_temp": Headline("supply"),
+    "heating.boiler.sensors.temperature.main": Headline("boiler"),
+}
+_PANELS = dict.fromkeys(
+    ("hot_water_charging", "hot_water_circulation_pump", "hot_water_primary_pump"), YES_NO
+)
 
 #: Words of the service -> ours.
 UNITS: Mapping[str, str] = {
@@ -75,7 +91,11 @@ PHASE = Metric(
     labels=("phase", "compressor"),
 )
 ACTIVE = Metric(
-    "heating.compressors.active", help="Whether the compressor runs.", labels=("compressor",)
+    "heating.compressors.active",
+    help="Whether the compressor runs.",
+    labels=("compressor",),
+    headline=Headline("compressor"),
+    panel=YES_NO,
 )
 STARTS = Metric(
     "heating.compressors.stats_starts",
@@ -106,7 +126,14 @@ HOURS_OF_CLASS = tuple(
 def metric_of(name: str, unit: str = "", labels: tuple[str, ...] = ()) -> Metric:
     """Return the metric of a feature; `name` is what the value is called."""
     feature = _FEATURE_OF.get(name, name)
-    return Metric(name, help=f"Viessmann feature {feature}.", unit=unit, labels=labels)
+    return Metric(
+        name,
+        help=f"Viessmann feature {feature}.",
+        unit=unit,
+        labels=labels,
+        headline=_HEADLINES.get(name, ()),
+        panel=_PANELS.get(name),
+    )
 
 
 _SHORT_METRICS = {

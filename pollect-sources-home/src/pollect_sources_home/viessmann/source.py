@@ -18,7 +18,6 @@ from pollect.api import (
     BadResponse,
     ConfigError,
     FilePath,
-    Metric,
     ProbeError,
     Sample,
     Seconds,
@@ -339,12 +338,5 @@ def devices_in(features: Iterable[Feature]) -> list[Mapping[str, Any]]:
 
 def with_device(sample: Sample, device: str) -> Sample:
     """Return a sample with the label `device`, which is the last."""
-    metric = sample.metric
-    labelled = Metric(
-        metric.name,
-        help=metric.help,
-        unit=metric.unit,
-        kind=metric.kind,
-        labels=(*metric.labels, "device"),
-    )
+    labelled = sample.metric.labelled("device")
     return labelled.sample(sample.value, *sample.label_values, device)

@@ -9,7 +9,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from pollect.api import Metric, Sample
+from pollect.api import (
+    DETAIL,
+    YES_IS_GOOD,
+    Alert,
+    Headline,
+    Metric,
+    Panel,
+    Sample,
+)
 
 Fields: TypeAlias = Mapping[str, Any]
 
@@ -19,35 +27,68 @@ STATE = Metric(
     "state",
     help="What the robot does: 0 stopped, 1 running, 2 paused or steered, 3 returning.",
     labels=_SERIAL,
+    headline=Headline("robot"),
+    panel=Panel(states={0: "stopped", 1: "running", 2: "paused", 3: "returning"}),
 )
 PROGRAM_CYCLE = Metric(
     "program_cycle",
     help="Cycle: 0 waterline or wall, 1 quick or floor, 2 smart, 3 deep or both, 4 custom.",
     labels=_SERIAL,
+    panel=Panel(states={0: "waterline", 1: "quick", 2: "smart", 3: "deep", 4: "custom"}),
 )
-ERROR_CODE = Metric("error_code", help="Error of the robot, 0 for none.", labels=_SERIAL)
+ERROR_CODE = Metric(
+    "error_code",
+    help="Error of the robot, 0 for none.",
+    labels=_SERIAL,
+    alert=Alert("PoolRobotFault", "the robot reports an error", above=0),
+)
 REMAINING_TIME = Metric(
     "remaining_time",
     help="Seconds to the end of the cycle; -1 when the robot does not run.",
     unit="seconds",
     labels=_SERIAL,
+    headline=Headline("left"),
 )
-CONNECTED = Metric("connected", help="Whether the robot is connected to the cloud.", labels=_SERIAL)
+CONNECTED = Metric(
+    "connected",
+    help="Whether the robot is connected to the cloud.",
+    labels=_SERIAL,
+    panel=YES_IS_GOOD.needing("details"),
+)
 TEMPERATURE = Metric(
-    "temperature", help="Temperature of the water.", unit="celsius", labels=_SERIAL
+    "temperature",
+    help="Temperature of the water.",
+    unit="celsius",
+    labels=_SERIAL,
+    headline=Headline("water"),
+    panel=DETAIL,
 )
 CANISTER_FULL = Metric(
-    "canister_full", help="Filling of the canister, 0 to 1.", unit="ratio", labels=_SERIAL
+    "canister_full",
+    help="Filling of the canister, 0 to 1.",
+    unit="ratio",
+    labels=_SERIAL,
+    panel=Panel(minimum=0, maximum=1).needing("details"),
 )
-ERROR_STATE = Metric("error_state", help="State of errors of the robot.", labels=_SERIAL)
-TOTAL_HOURS = Metric("total_hours", help="Hours the robot has run.", unit="hours", labels=_SERIAL)
+ERROR_STATE = Metric(
+    "error_state", help="State of errors of the robot.", labels=_SERIAL, panel=DETAIL
+)
+TOTAL_HOURS = Metric(
+    "total_hours", help="Hours the robot has run.", unit="hours", labels=_SERIAL, panel=DETAIL
+)
 CYCLE_DURATION = Metric(
-    "cycle_duration", help="Minutes the cycle takes.", unit="minutes", labels=_SERIAL
+    "cycle_duration", help="Minutes the cycle takes.", unit="minutes", labels=_SERIAL, panel=DETAIL
 )
 BATTERY = Metric(
-    "battery", help="Charge of the battery in percent.", unit="percent", labels=_SERIAL
+    "battery",
+    help="Charge of the battery in percent.",
+    unit="percent",
+    labels=_SERIAL,
+    panel=Panel(minimum=0, maximum=100).needing("details"),
 )
-INFO = Metric("info", help="Always 1; the label has the type.", labels=(*_SERIAL, "model"))
+INFO = Metric(
+    "info", help="Always 1; the label has the type.", labels=(*_SERIAL, "model"), panel=DETAIL
+)
 
 METRICS = (
     *(STATE, PROGRAM_CYCLE, ERROR_CODE, REMAINING_TIME),

@@ -8,7 +8,10 @@ no openssl program, and no library but cryptography for PKCS#12 (extra `certific
 """
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import (
+    Iterable,
+    Sequence,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -17,9 +20,13 @@ from urllib.parse import urlsplit
 from msgspec import Meta
 
 from pollect.api import (
+    DETAIL,
+    MOMENT,
+    YES_IS_GOOD,
     Alert,
     ConfigError,
     FilePath,
+    Headline,
     Host,
     Metric,
     Panel,
@@ -83,32 +90,58 @@ def _declare(*labels: str) -> _Metrics:
             panel=Panel(amber=30, red=14),
             alert=Alert("CertificateExpires", "the certificate expires soon", below=14),
         ),
-        success=metric("success", "1 when a certificate was found, good or bad, 0 when not."),
-        not_after=metric("cert_not_after", "Unix time in seconds when it expires.", "seconds"),
-        not_before=metric(
-            "cert_not_before", "Unix time in seconds when it becomes valid.", "seconds"
+        success=metric(
+            "success", "1 when a certificate was found, good or bad, 0 when not.", panel=YES_IS_GOOD
         ),
-        seconds=metric("cert_expire_seconds", "Seconds until it expires.", "seconds"),
+        not_after=metric(
+            "cert_not_after",
+            "Unix time in seconds when it expires.",
+            "seconds",
+            panel=MOMENT.needing("details"),
+        ),
+        not_before=metric(
+            "cert_not_before",
+            "Unix time in seconds when it becomes valid.",
+            "seconds",
+            panel=MOMENT.needing("details"),
+        ),
+        seconds=metric("cert_expire_seconds", "Seconds until it expires.", "seconds", panel=DETAIL),
         chain_days=metric(
             "chain_expire_days",
             "Whole days until the first certificate of the chain, as sent, expires.",
             "days",
             alert=Alert("CertificateChainExpires", "its chain expires soon", below=14),
+            panel=DETAIL,
         ),
-        valid=metric("cert_valid", "1 when the certificate can be trusted, 0 when not."),
+        valid=metric(
+            "cert_valid",
+            "1 when the certificate can be trusted, 0 when not.",
+            headline=Headline("trusted"),
+            panel=YES_IS_GOOD.needing("details", "verify"),
+        ),
         verify_code=metric(
             "verify_code",
             "OpenSSL's verdict: 0 fine, 9 not yet valid, 10 expired, 18 self-signed, 19 or 20 "
             "issuer unknown, 62 or 64 wrong host or address.",
+            panel=Panel(
+                needs=(
+                    "details",
+                    "verify",
+                )
+            ),
         ),
         handshake=metric(
-            "handshake_ms", "Time to connect and shake hands in milliseconds.", "milliseconds"
+            "handshake_ms",
+            "Time to connect and shake hands in milliseconds.",
+            "milliseconds",
+            panel=DETAIL,
         ),
         info=metric(
             "cert_info",
             "Always 1; the labels describe the certificate.",
             "",
             ("subject", "issuer", "serial", "sans", "fingerprint_sha256", "key", "tls"),
+            panel=DETAIL,
         ),
     )
 
@@ -200,6 +233,9 @@ class CertificateSource(Source[CertificateConfig]):
         #: Label values -> where it is.
         self._targets = self._build_targets()
         self._ca_file = config.tls_files(context.config_dir)["ca_file"]
+
+    def expected_metrics(self) -> Sequence[Metric]:
+        return self._metrics
 
     def open(self) -> None:
         for target in self._targets.values():

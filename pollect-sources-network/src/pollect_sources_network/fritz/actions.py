@@ -10,7 +10,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pollect.api import BadResponse, Kind, Metric, Sample
+from pollect.api import (
+    DETAIL,
+    YES_IS_GOOD,
+    YES_NO,
+    Alert,
+    BadResponse,
+    Headline,
+    Kind,
+    Metric,
+    Sample,
+)
 
 #: The out arguments of an action by name; numbers and booleans are converted by the library.
 Fields = Mapping[str, Any]
@@ -25,78 +35,118 @@ RECEIVED = Metric(
 )
 SENT = Metric("sent_bytes", help="Bytes sent to the internet.", unit="bytes", kind=Kind.COUNTER)
 RECEIVED_RATE = Metric(
-    "recv_bytes_sec", help="Bytes received from the internet per second.", unit="bytes per second"
+    "recv_bytes_sec",
+    help="Bytes received from the internet per second.",
+    unit="bytes per second",
+    headline=Headline("download"),
 )
 SENT_RATE = Metric(
-    "sent_bytes_sec", help="Bytes sent to the internet per second.", unit="bytes per second"
+    "sent_bytes_sec",
+    help="Bytes sent to the internet per second.",
+    unit="bytes per second",
+    headline=Headline("upload"),
 )
 
-LINK_UP = Metric("link_up", help="1 while the line to the provider is up.")
-CONNECTED = Metric("connected", help="1 while the internet connection is up.")
+LINK_UP = Metric(
+    "link_up", help="1 while the line to the provider is up.", panel=YES_IS_GOOD.needing("details")
+)
+CONNECTED = Metric(
+    "connected",
+    help="1 while the internet connection is up.",
+    headline=Headline("online"),
+    panel=YES_IS_GOOD.needing("details"),
+    alert=Alert(
+        "InternetDown", "the box has no connection to the internet", below=1, lasting_seconds=300
+    ),
+)
 CONNECTION_UPTIME = Metric(
-    "connection_uptime", help="Seconds since the internet connection was made.", unit="seconds"
+    "connection_uptime",
+    help="Seconds since the internet connection was made.",
+    unit="seconds",
+    panel=DETAIL,
 )
 MAX_BITRATE = Metric(
     "max_bitrate",
     help="Highest rate of the line in bits per second.",
     unit="bits per second",
     labels=("direction",),
+    panel=DETAIL,
 )
 PACKETS = Metric(
     "packets",
     help="Packets received from the internet and sent to it.",
     kind=Kind.COUNTER,
     labels=("direction",),
+    panel=DETAIL,
 )
 LINK_INFO = Metric(
-    "link_info", help="Always 1; the label has the kind of the line.", labels=("access",)
+    "link_info",
+    help="Always 1; the label has the kind of the line.",
+    labels=("access",),
+    panel=DETAIL,
 )
 CONNECTION_INFO = Metric(
     "connection_info",
     help="Always 1; the label has why the last connection ended.",
     labels=("last_error",),
+    panel=DETAIL,
 )
-DSL_UP = Metric("dsl_up", help="1 while the DSL line is up.")
+DSL_UP = Metric("dsl_up", help="1 while the DSL line is up.", panel=YES_IS_GOOD.needing("details"))
 DSL_MAX_RATE = Metric(
     "dsl_max_rate",
     help="Rate the DSL line could have in bits per second.",
     unit="bits per second",
     labels=("direction",),
+    panel=DETAIL,
 )
 DSL_RATE = Metric(
     "dsl_rate",
     help="Present rate of the DSL line in bits per second.",
     unit="bits per second",
     labels=("direction",),
+    panel=DETAIL,
 )
 DSL_NOISE_MARGIN = Metric(
     "dsl_noise_margin_db",
     help="Noise margin of the DSL line in decibels.",
     unit="decibels",
     labels=("direction",),
+    panel=DETAIL,
 )
 DSL_ATTENUATION = Metric(
     "dsl_attenuation_db",
     help="Attenuation of the DSL line in decibels.",
     unit="decibels",
     labels=("direction",),
+    panel=DETAIL,
 )
 DSL_ERRORS = Metric(
-    "dsl_errors", help="Errors on the DSL line.", kind=Kind.COUNTER, labels=("type",)
+    "dsl_errors", help="Errors on the DSL line.", kind=Kind.COUNTER, labels=("type",), panel=DETAIL
 )
-WLAN_CLIENTS = Metric("wlan_clients", help="Devices in a wireless network.", labels=("radio",))
-WLAN_UP = Metric("wlan_up", help="1 while a wireless network is on.", labels=("radio",))
-WLAN_CHANNEL = Metric("wlan_channel", help="Channel of a wireless network.", labels=("radio",))
+WLAN_CLIENTS = Metric(
+    "wlan_clients", help="Devices in a wireless network.", labels=("radio",), panel=DETAIL
+)
+WLAN_UP = Metric(
+    "wlan_up",
+    help="1 while a wireless network is on.",
+    labels=("radio",),
+    panel=YES_NO.needing("details"),
+)
+WLAN_CHANNEL = Metric(
+    "wlan_channel", help="Channel of a wireless network.", labels=("radio",), panel=DETAIL
+)
 WLAN_INFO = Metric(
     "wlan_info",
     help="Always 1; the labels have name and standard of a wireless network.",
     labels=("radio", "ssid", "standard"),
+    panel=DETAIL,
 )
 WLAN_PACKETS = Metric(
     "wlan_packets",
     help="Packets received and sent in a wireless network.",
     kind=Kind.COUNTER,
     labels=("radio", "direction"),
+    panel=DETAIL,
 )
 LAN_BYTES = Metric(
     "lan_bytes",
@@ -104,25 +154,31 @@ LAN_BYTES = Metric(
     unit="bytes",
     kind=Kind.COUNTER,
     labels=("direction",),
+    panel=DETAIL,
 )
 LAN_PACKETS = Metric(
     "lan_packets",
     help="Packets received and sent on the wired network.",
     kind=Kind.COUNTER,
     labels=("direction",),
+    panel=DETAIL,
 )
-HOSTS = Metric("hosts", help="Devices that the box knows, present or not.")
-UPTIME = Metric("uptime", help="Seconds since the box was started.", unit="seconds")
+HOSTS = Metric("hosts", help="Devices that the box knows, present or not.", panel=DETAIL)
+UPTIME = Metric("uptime", help="Seconds since the box was started.", unit="seconds", panel=DETAIL)
 INFO = Metric(
     "info",
     help="Always 1; the labels have model and firmware of the box.",
     labels=("model", "firmware"),
+    panel=DETAIL,
 )
-UPDATE_AVAILABLE = Metric("update_available", help="1 when there is newer firmware.")
+UPDATE_AVAILABLE = Metric(
+    "update_available", help="1 when there is newer firmware.", panel=YES_NO.needing("details")
+)
 UPDATE_INFO = Metric(
     "update_info",
     help="Always 1, and there with newer firmware alone; the label has its version.",
     labels=("firmware",),
+    panel=DETAIL,
 )
 
 ALL = (

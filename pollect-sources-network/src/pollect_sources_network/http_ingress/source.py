@@ -189,6 +189,10 @@ class HttpIngressSource(Source[HttpIngressConfig]):
         """The port it listens on; the one of the config unless that is 0."""
         return self._server.port if self._server else self.config.port
 
+    def expected_metrics(self) -> Sequence[Metric]:
+        pushed = [metric for declared in self._metrics.values() for metric in declared]
+        return [*pushed, *self._push_times.values(), REQUESTS] if self.config.details else pushed
+
     def listens_on(self) -> Sequence[tuple[str, int]]:
         return ((self.config.bind or "", self.config.port),)
 

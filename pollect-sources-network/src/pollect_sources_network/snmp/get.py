@@ -7,7 +7,12 @@ the programs of the Debian package `snmp` with `backend: snmpget`.
 
 import asyncio
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import (
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -176,6 +181,10 @@ class SnmpGetSource(Source[SnmpGetConfig]):
         self._oids: list[str] = []
         self._rates = Rates()
         self._agent: Agent | None = None
+
+    def expected_metrics(self) -> Sequence[Metric]:
+        read = [reading.plan.metric for reading in self._readings]
+        return [*read, RESPONSE, UPTIME] if self._shows_details else read
 
     async def open(self) -> None:
         await self.close()

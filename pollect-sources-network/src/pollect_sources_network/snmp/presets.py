@@ -7,8 +7,17 @@ Printer-MIB (RFC 3805) and the state of HOST-RESOURCES-MIB.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from pollect.api import Kind, Metric
+from pollect.api import (
+    YES_IS_GOOD,
+    YES_NO,
+    Alert,
+    Headline,
+    Kind,
+    Metric,
+    Panel,
+)
 from pollect_sources_network.snmp.conversion import Reader
 from pollect_sources_network.snmp.oids import OBJECTS
 from pollect_sources_network.snmp.rates import CounterBits
@@ -107,9 +116,16 @@ def has_some(level: float, _: Sequence[float | None]) -> float | None:
     return None if level in (-1, -2) else float(level != 0)
 
 
-def _interface(name: str, help: str, *objects: str, unit: str = "") -> ValueColumn:
+def _interface(
+    name: str, help: str, *objects: str, unit: str = "", headline: Headline | bool = False
+) -> ValueColumn:
     metric = Metric(
-        name, help=help, unit=unit, kind=Kind.COUNTER, labels=("index", "interface", "alias")
+        name,
+        help=help,
+        unit=unit,
+        kind=Kind.COUNTER,
+        labels=("index", "interface", "alias"),
+        headline=headline,
     )
     return ValueColumn(metric, tuple(OBJECTS[name] for name in objects))
 
@@ -117,7 +133,13 @@ def _interface(name: str, help: str, *objects: str, unit: str = "") -> ValueColu
 def _interface_gauge(
     name: str, help: str, column: str, *, unit: str = "", scale: float = 1, up: bool = False
 ) -> ValueColumn:
-    metric = Metric(name, help=help, unit=unit, labels=("index", "interface", "alias"))
+    metric = Metric(
+        name,
+        help=help,
+        unit=unit,
+        labels=("index", "interface", "alias"),
+        panel=YES_NO if up else None,
+    )
     return ValueColumn(metric, (OBJECTS[column],), compute=is_up if up else None, scale=scale)
 
 
@@ -128,8 +150,22 @@ INTERFACES = Table(
         LabelColumn("alias", (OBJECTS["ifAlias"],)),
     ),
     (
-        _interface("in_bytes", "Bytes received.", "ifHCInOctets", "ifInOctets", unit="bytes"),
-        _interface("out_bytes", "Bytes sent.", "ifHCOutOctets", "ifOutOctets", unit="bytes"),
+        _interface(
+            "in_bytes",
+            "Bytes received.",
+            "ifHCInOctets",
+            "ifInOctets",
+            unit="bytes",
+            headline=Headline("received"),
+        ),
+        _interface(
+            "out_bytes",
+            "Bytes sent.",
+            "ifHCOutOctets",
+            "ifOutOctets",
+            unit="bytes",
+            headline=Headline("sent"),
+        ),
         _interface("in_packets", "Unicast packets received.", "ifHCInUcastPkts", "ifInUcastPkts"),
         _interface("out_packets", "Unicast packets sent.", "ifHCOutUcastPkts", "ifOutUcastPkts"),
         _interface("in_errors", "Packets received that were broken.", "ifInErrors"),
@@ -153,7 +189,13 @@ INTERFACES = Table(
 
 def _storage(name: str, help: str, column: str) -> ValueColumn:
     return ValueColumn(
-        Metric(name, help=help, unit="bytes", labels=("index", "storage")),
+        Metric(
+            name,
+            help=help,
+            unit="bytes",
+            labels=("index", "storage"),
+            headline=name == "used_bytes",
+        ),
         (OBJECTS[column],),
         needs=(OBJECTS["hrStorageAllocationUnits"],),
         compute=times_units,
@@ -187,6 +229,7 @@ SENSORS = Table(
                 "sensor",
                 help="Value of a sensor in the unit of its label.",
                 labels=("index", "sensor", "unit"),
+                headline=True,
             ),
             (OBJECTS["entPhySensorValue"],),
             needs=(
@@ -200,12 +243,16 @@ SENSORS = Table(
 )
 
 
-def _ups(name: str, help: str, column: str, *, unit: str = "", scale: float = 1) -> ValueColumn:
-    return ValueColumn(Metric(name, help=help, unit=unit), (OBJECTS[column],), scale=scale)
+def _ups(
+    name: str, help: str, column: str, *, unit: str = "", scale: float = 1, **hints: Any
+) -> ValueColumn:
+    return ValueColumn(Metric(name, help=help, unit=unit, **hints), (OBJECTS[column],), scale=scale)
 
 
-def _line(name: str, help: str, column: str, *, unit: str = "", scale: float = 1) -> ValueColumn:
-    metric = Metric(name, help=help, unit=unit, labels=("line",))
+def _line(
+    name: str, help: str, column: str, *, unit: str = "", scale: float = 1, **hints: Any
+) -> ValueColumn:
+    metric = Metric(name, help=help, unit=unit, labels=("line",), **hints)
     return ValueColumn(metric, (OBJECTS[column],), scale=scale)
 
 
@@ -218,12 +265,19 @@ UPS = (
                 "battery_status",
                 "State of the battery: 1 unknown, 2 normal, 3 low, 4 depleted.",
                 "upsBatteryStatus",
+                panel=Panel(
+                    states={1: "unknown", 2: "normal", 3: "low", 4: "depleted"},
+                    good=(2,),
+                    bad=(3, 4),
+                ),
+                alert=Alert("UpsBatteryLow", "the battery of the UPS is nearly empty", above=2),
             ),
             _ups(
                 "on_battery_seconds",
                 "Seconds since the input failed, 0 while it is there.",
                 "upsSecondsOnBattery",
                 unit="seconds",
+                alert=Alert("UpsOnBattery", "the UPS runs on its battery", above=0),
             ),
             _ups(
                 "runtime_remaining_seconds",
@@ -231,12 +285,15 @@ UPS = (
                 "upsEstimatedMinutesRemaining",
                 unit="seconds",
                 scale=60,
+                headline=Headline("lasts for"),
             ),
             _ups(
                 "battery_charge_percent",
                 "Charge of the battery in percent.",
                 "upsEstimatedChargeRemaining",
                 unit="percent",
+                headline=Headline("charge"),
+                panel=Panel(minimum=0, maximum=100),
             ),
             _ups(
                 "battery_voltage_volts",
@@ -256,8 +313,26 @@ UPS = (
                 "Where the output comes from: 1 other, 2 none, 3 normal, 4 bypass, 5 battery, "
                 "6 booster, 7 reducer.",
                 "upsOutputSource",
+                panel=Panel(
+                    states={
+                        1: "other",
+                        2: "none",
+                        3: "normal",
+                        4: "bypass",
+                        5: "battery",
+                        6: "booster",
+                        7: "reducer",
+                    },
+                    good=(3,),
+                    bad=(2, 5),
+                ),
             ),
-            _ups("alarms", "Alarms present.", "upsAlarmsPresent"),
+            _ups(
+                "alarms",
+                "Alarms present.",
+                "upsAlarmsPresent",
+                alert=Alert("UpsAlarm", "the UPS reports an alarm", above=0),
+            ),
         ),
     ),
     Table(
@@ -300,15 +375,24 @@ UPS = (
                 "Load of an output line in percent of its capacity.",
                 "upsOutputPercentLoad",
                 unit="percent",
+                headline=Headline("load"),
+                alert=Alert(
+                    "UpsOverloaded",
+                    "the UPS has little capacity left",
+                    above=90,
+                    lasting_seconds=600,
+                ),
             ),
         ),
     ),
 )
 
 
-def _percent(name: str, help: str, column: str, capacity: str, label: str) -> ValueColumn:
+def _percent(
+    name: str, help: str, column: str, capacity: str, label: str, **hints: Any
+) -> ValueColumn:
     return ValueColumn(
-        Metric(name, help=help, unit="percent", labels=("index", label)),
+        Metric(name, help=help, unit="percent", labels=("index", label), **hints),
         (OBJECTS[column],),
         needs=(OBJECTS[capacity],),
         compute=percent_of,
@@ -326,12 +410,18 @@ PRINTER = (
                 "prtMarkerSuppliesLevel",
                 "prtMarkerSuppliesMaxCapacity",
                 "supply",
+                headline=True,
+                panel=Panel(minimum=0, maximum=100),
             ),
             ValueColumn(
                 Metric(
                     "supply_present",
                     help="1 while there is some of a supply, 0 when it has run out.",
                     labels=("index", "supply"),
+                    panel=YES_IS_GOOD,
+                    alert=Alert(
+                        "PrinterSupplyEmpty", "a supply of the printer has run out", below=1
+                    ),
                 ),
                 (OBJECTS["prtMarkerSuppliesLevel"],),
                 compute=has_some,
@@ -348,12 +438,14 @@ PRINTER = (
                 "prtInputCurrentLevel",
                 "prtInputMaxCapacity",
                 "tray",
+                panel=Panel(minimum=0, maximum=100),
             ),
             ValueColumn(
                 Metric(
                     "tray_present",
                     help="1 while there is paper in a tray, 0 when it is empty.",
                     labels=("index", "tray"),
+                    panel=YES_IS_GOOD,
                 ),
                 (OBJECTS["prtInputCurrentLevel"],),
                 compute=has_some,
@@ -370,6 +462,7 @@ PRINTER = (
                     help="Impressions printed in the life of the printer.",
                     kind=Kind.COUNTER,
                     labels=("index",),
+                    headline=Headline("printed"),
                 ),
                 (OBJECTS["prtMarkerLifeCount"],),
             ),
@@ -384,6 +477,10 @@ PRINTER = (
                     "status",
                     help="State of the printer: 1 other, 2 unknown, 3 idle, 4 printing, 5 warmup.",
                     labels=("index",),
+                    headline=Headline("printer"),
+                    panel=Panel(
+                        states={1: "other", 2: "unknown", 3: "idle", 4: "printing", 5: "warming up"}
+                    ),
                 ),
                 (OBJECTS["hrPrinterStatus"],),
             ),

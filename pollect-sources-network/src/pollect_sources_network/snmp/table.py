@@ -154,6 +154,10 @@ class SnmpTableSource(Source[SnmpTableConfig]):
         self._agent: Agent | None = None
         self._has_rates = any(column.is_rate for t in self._tables for column in t.columns)
 
+    def expected_metrics(self) -> Sequence[Metric]:
+        read = [column.metric for table in self._tables for column in table.columns]
+        return [*read, RESPONSE, UPTIME] if self.config.details else read
+
     async def open(self) -> None:
         await self.close()
         numbers = await translate_names(self._keyed_oids, self.config.mib_dirs)
@@ -439,15 +443,7 @@ def _read_number(column: ValueColumn, value: Value) -> float | None:
 
 def _with_labels(metric: Metric, shared: tuple[str, ...], has_states: bool) -> Metric:
     more = (*shared, STATE_LABEL) if has_states else shared
-    if not more:
-        return metric
-    return Metric(
-        metric.name,
-        help=metric.help,
-        unit=metric.unit,
-        kind=metric.kind,
-        labels=(*metric.labels, *more),
-    )
+    return metric.labelled(*more) if more else metric
 
 
 def _with_numbers(table: Table, numbers: Mapping[str, str]) -> Table:

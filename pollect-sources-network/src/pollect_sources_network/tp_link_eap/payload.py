@@ -9,29 +9,52 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pollect.api import Kind, Metric, Sample
+from pollect.api import (
+    DETAIL,
+    Headline,
+    Kind,
+    Metric,
+    Sample,
+)
 
-TOTAL_CLIENTS = Metric("total_clients", help="Clients of all radios together.")
+TOTAL_CLIENTS = Metric(
+    "total_clients", help="Clients of all radios together.", headline=Headline("clients")
+)
 _RADIO_LABELS = ("wifi", "direction")
 PACKETS = Metric("packets", help="Packets of a radio.", kind=Kind.COUNTER, labels=_RADIO_LABELS)
 BYTES = Metric(
-    "bytes", help="Bytes of a radio.", unit="bytes", kind=Kind.COUNTER, labels=_RADIO_LABELS
+    "bytes",
+    help="Bytes of a radio.",
+    unit="bytes",
+    kind=Kind.COUNTER,
+    labels=_RADIO_LABELS,
+    headline=[Headline("received", {"direction": "rx"}), Headline("sent", {"direction": "tx"})],
 )
 ERRORS = Metric("errors", help="Errors of a radio.", kind=Kind.COUNTER, labels=_RADIO_LABELS)
 DROPPED = Metric(
-    "dropped", help="Packets that a radio dropped.", kind=Kind.COUNTER, labels=_RADIO_LABELS
+    "dropped",
+    help="Packets that a radio dropped.",
+    kind=Kind.COUNTER,
+    labels=_RADIO_LABELS,
+    panel=DETAIL,
 )
-CLIENTS = Metric("clients", help="Clients of a radio.", labels=("wifi",))
+CLIENTS = Metric("clients", help="Clients of a radio.", labels=("wifi",), panel=DETAIL)
 SSID_CLIENTS = Metric(
-    "ssid_clients", help="Clients of a network on a radio.", labels=("ssid", "wifi")
+    "ssid_clients", help="Clients of a network on a radio.", labels=("ssid", "wifi"), panel=DETAIL
 )
-CHANNEL = Metric("channel", help="Channel of a radio.", labels=("wifi",))
+CHANNEL = Metric("channel", help="Channel of a radio.", labels=("wifi",), panel=DETAIL)
 TX_POWER = Metric(
-    "tx_power_dbm", help="Transmission power of a radio in dBm.", unit="dBm", labels=("wifi",)
+    "tx_power_dbm",
+    help="Transmission power of a radio in dBm.",
+    unit="dBm",
+    labels=("wifi",),
+    panel=DETAIL,
 )
-CPU = Metric("cpu_percent", help="Load of the processor in percent.", unit="percent")
-MEMORY = Metric("memory_percent", help="Memory in use in percent.", unit="percent")
-UPTIME = Metric("uptime", help="Seconds since the access point started.", unit="seconds")
+CPU = Metric("cpu_percent", help="Load of the processor in percent.", unit="percent", panel=DETAIL)
+MEMORY = Metric("memory_percent", help="Memory in use in percent.", unit="percent", panel=DETAIL)
+UPTIME = Metric(
+    "uptime", help="Seconds since the access point started.", unit="seconds", panel=DETAIL
+)
 
 #: In the order of the firmware's numbers.
 RADIOS = ("2ghz", "5ghz", "5ghz2", "6ghz")

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from pollect.api import (
     FilePath,
+    Headline,
     Kind,
     Metric,
     NoData,
@@ -43,19 +44,23 @@ def _counter(name: str, help: str, unit: str) -> Metric:
     return Metric(name, help=help, unit=unit, kind=Kind.COUNTER, labels=LABELS)
 
 
-def _gauge(name: str, help: str, unit: str) -> Metric:
-    return Metric(name, help=help, unit=unit, labels=LABELS)
+def _gauge(name: str, help: str, unit: str, headline: Headline | bool = False) -> Metric:
+    return Metric(name, help=help, unit=unit, labels=LABELS, headline=headline)
 
 
 CPU_SECONDS = _counter("cpu_seconds_total", "Seconds of CPU time taken.", "seconds")
 CPU_RATIO = _gauge(
-    "cpu_ratio", "CPU time taken per second since the last probe; 1 is one CPU.", "ratio"
+    "cpu_ratio",
+    "CPU time taken per second since the last probe; 1 is one CPU.",
+    "ratio",
+    headline=Headline("CPU"),
 )
 MEMORY = _gauge("memory_bytes", "Memory in bytes, file cache included.", "bytes")
 WORKING_SET = _gauge(
     "memory_working_set_bytes",
     "Memory in bytes without file cache that was not used lately.",
     "bytes",
+    headline=Headline("memory"),
 )
 MEMORY_LIMIT = _gauge(
     "memory_limit_bytes", "Memory limit in bytes; absent when there is none.", "bytes"

@@ -20,6 +20,7 @@ from pollect.api import (
     Kind,
     Metric,
     MissingDependency,
+    Panel,
     ProbeError,
     Roots,
     Sample,
@@ -63,7 +64,9 @@ LOGGED_FLOWS_PER_PROBE = 20
 
 _HELP = "Bytes since the start, of the payload or of whole IP packets (option `count`)."
 _LABELS = ("dest_network", "direction")
-BYTES = Metric(help=_HELP, unit="bytes", kind=Kind.COUNTER, labels=("namespace", *_LABELS))
+BYTES = Metric(
+    help=_HELP, unit="bytes", kind=Kind.COUNTER, labels=("namespace", *_LABELS), headline=True
+)
 PACKETS = Metric(
     "packets",
     help="Packets since the start.",
@@ -72,7 +75,12 @@ PACKETS = Metric(
     labels=("namespace", *_LABELS),
 )
 POD_BYTES = Metric(
-    "pod", help=_HELP, unit="bytes", kind=Kind.COUNTER, labels=("namespace", "pod", *_LABELS)
+    "pod",
+    help=_HELP,
+    unit="bytes",
+    kind=Kind.COUNTER,
+    labels=("namespace", "pod", *_LABELS),
+    panel=Panel(needs=("pods",)),
 )
 
 

@@ -11,9 +11,13 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta
 
 from pollect.api import (
+    YES_IS_BAD,
+    Alert,
+    Headline,
     Metric,
     MissingDependency,
     NoData,
+    Panel,
     Program,
     Roots,
     Sample,
@@ -43,13 +47,42 @@ NOTHING_FOUND = "no sensors found; `sensors-detect` tells which drivers are miss
 VALUE_PARTS = ("input", "average", "vid", "fault")
 
 LABELS = ("device", "name", "unit")
-VALUE = Metric(help="What the sensor measures, in the unit of the label.", labels=LABELS)
-MAX = Metric("max", help="Upper limit, in the unit of the label.", labels=LABELS)
-MIN = Metric("min", help="Lower limit, in the unit of the label.", labels=LABELS)
-CRIT = Metric("crit", help="Critical upper limit, in the unit of the label.", labels=LABELS)
-LCRIT = Metric("lcrit", help="Critical lower limit, in the unit of the label.", labels=LABELS)
+VALUE = Metric(
+    None,
+    help="What the sensor measures, in the unit of the label.",
+    labels=LABELS,
+    headline=Headline(""),
+)
+MAX = Metric(
+    "max",
+    help="Upper limit, in the unit of the label.",
+    labels=LABELS,
+    panel=Panel(needs=("limits|details",)),
+)
+MIN = Metric(
+    "min",
+    help="Lower limit, in the unit of the label.",
+    labels=LABELS,
+    panel=Panel(needs=("limits|details",)),
+)
+CRIT = Metric(
+    "crit",
+    help="Critical upper limit, in the unit of the label.",
+    labels=LABELS,
+    panel=Panel(needs=("limits|details",)),
+)
+LCRIT = Metric(
+    "lcrit",
+    help="Critical lower limit, in the unit of the label.",
+    labels=LABELS,
+    panel=Panel(needs=("limits|details",)),
+)
 ALARM = Metric(
-    "alarm", help="1 while the sensor raises an alarm, else 0.", labels=("device", "name")
+    "alarm",
+    help="1 while the sensor raises an alarm, else 0.",
+    labels=("device", "name"),
+    panel=YES_IS_BAD.needing("alarms|details"),
+    alert=Alert("SensorAlarm", "a sensor raises an alarm", above=0, lasting_seconds=60),
 )
 LIMIT_METRICS = {"max": MAX, "min": MIN, "crit": CRIT, "lcrit": LCRIT}
 

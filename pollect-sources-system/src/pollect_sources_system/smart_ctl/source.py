@@ -14,12 +14,15 @@ from typing import Annotated, Literal, NamedTuple
 from msgspec import Meta, field
 
 from pollect.api import (
+    YES_IS_GOOD,
+    YES_NO,
     Alert,
     BadResponse,
     ConfigError,
     Kind,
     Metric,
     NoData,
+    Panel,
     Program,
     Sample,
     Source,
@@ -83,6 +86,7 @@ PASSED = Metric(
     labels=("dev",),
     headline=True,
     alert=Alert("DriveFailing", "the drive says that it is failing", below=1),
+    panel=YES_IS_GOOD,
 )
 TEMPERATURE = Metric(
     "temperature",
@@ -114,22 +118,31 @@ STANDBY = Metric(
     "standby",
     help="1 while the drive sleeps and its other values are the last ones known, else 0.",
     labels=("dev",),
+    panel=YES_NO,
 )
 NORMALIZED = Metric(
     "normalized",
     help="The attribute as the drive rates it; higher is better.",
     labels=ATTRIBUTE_LABELS,
+    panel=Panel(needs=("normalized|details",)),
 )
-WORST = Metric("worst", help="The lowest rating the attribute ever had.", labels=ATTRIBUTE_LABELS)
+WORST = Metric(
+    "worst",
+    help="The lowest rating the attribute ever had.",
+    labels=ATTRIBUTE_LABELS,
+    panel=Panel(needs=("normalized|details",)),
+)
 THRESHOLD = Metric(
     "threshold",
     help="The rating at and below which the attribute counts as failed.",
     labels=ATTRIBUTE_LABELS,
+    panel=Panel(needs=("normalized|details",)),
 )
 INFO = Metric(
     "info",
     help="Always 1; the labels tell what drive it is.",
     labels=("dev", "model", "serial", "firmware"),
+    panel=Panel(needs=("info|details",)),
 )
 
 

@@ -11,11 +11,15 @@ from typing import Annotated
 from msgspec import Meta
 
 from pollect.api import (
+    MOMENT,
+    YES_NO,
     Alert,
     BadResponse,
+    Headline,
     Kind,
     Metric,
     NoData,
+    Panel,
     Program,
     Sample,
     Source,
@@ -98,11 +102,33 @@ HEALTH = Metric(
     help="1 for the state the pool is in, 0 for the others.",
     labels=("pool", "state"),
     alert=Alert("PoolNotOnline", "the pool lacks a disk", below=1, labels={"state": "ONLINE"}),
+    headline=Headline("online", {"state": "ONLINE"}),
+    panel=YES_NO,
 )
-ARC_HITS = Metric("arc_hits", help="Reads that the cache answered.", kind=Kind.COUNTER)
-ARC_MISSES = Metric("arc_misses", help="Reads that went to the disks.", kind=Kind.COUNTER)
-ARC_SIZE = Metric("arc_size", help="Size of the cache in bytes.", unit="bytes")
-ARC_MAX = Metric("arc_max", help="Largest size the cache may have in bytes.", unit="bytes")
+ARC_HITS = Metric(
+    "arc_hits",
+    help="Reads that the cache answered.",
+    kind=Kind.COUNTER,
+    panel=Panel(needs=("arc|details",)),
+)
+ARC_MISSES = Metric(
+    "arc_misses",
+    help="Reads that went to the disks.",
+    kind=Kind.COUNTER,
+    panel=Panel(needs=("arc|details",)),
+)
+ARC_SIZE = Metric(
+    "arc_size",
+    help="Size of the cache in bytes.",
+    unit="bytes",
+    panel=Panel(needs=("arc|details",)),
+)
+ARC_MAX = Metric(
+    "arc_max",
+    help="Largest size the cache may have in bytes.",
+    unit="bytes",
+    panel=Panel(needs=("arc|details",)),
+)
 #: Counters of the kernel and their metrics.
 ARC = {"hits": ARC_HITS, "misses": ARC_MISSES, "size": ARC_SIZE, "c_max": ARC_MAX}
 
@@ -112,24 +138,28 @@ DATASET_USED = Metric(
     help="Bytes the dataset and all below it take.",
     unit="bytes",
     labels=DATASET_LABELS,
+    panel=Panel(needs=("datasets",)),
 )
 DATASET_AVAILABLE = Metric(
     "dataset_available",
     help="Bytes the dataset can still take.",
     unit="bytes",
     labels=DATASET_LABELS,
+    panel=Panel(needs=("datasets",)),
 )
 DATASET_REFERENCED = Metric(
     "dataset_referenced",
     help="Bytes of data one finds in the dataset.",
     unit="bytes",
     labels=DATASET_LABELS,
+    panel=Panel(needs=("datasets",)),
 )
 DATASET_QUOTA = Metric(
     "dataset_quota",
     help="Limit in bytes of what the dataset may take; 0 for none.",
     unit="bytes",
     labels=DATASET_LABELS,
+    panel=Panel(needs=("datasets",)),
 )
 ERRORS = Metric(
     "errors",
@@ -137,12 +167,14 @@ ERRORS = Metric(
     kind=Kind.COUNTER,
     labels=("pool", "type"),
     alert=Alert("PoolErrors", "disks of the pool made errors that were not cleared yet", above=0),
+    panel=Panel(needs=("scrub|details",)),
 )
 LAST_SCRUB = Metric(
     "last_scrub",
     help="When the last scrub ended, in seconds since 1970.",
     unit="seconds",
     labels=("pool",),
+    panel=MOMENT.needing("scrub|details"),
 )
 
 

@@ -245,15 +245,17 @@ def _try_probe(running: Running, errors: list[str] | None = None) -> list[Sample
 
 
 def _check_samples(source: Source[Any], samples: Sequence[Sample]) -> None:
+    expected = source.expected_metrics()
+    declared = source.metrics if expected is None else expected
     seen = set()
     for sample in samples:
         demand(isinstance(sample, Sample), f"probe returned {sample!r:.80}, expected samples")
         metric = sample.metric
         name = metric.name or "(without a name)"
         demand(
-            source.dynamic_metrics or metric in source.metrics,
+            source.dynamic_metrics or metric in declared,
             f"metric {name} is emitted but not declared; declared are "
-            f"{', '.join(str(known.name) for known in source.metrics)}",
+            f"{', '.join(str(known.name) for known in declared)}",
         )
         demand(
             isinstance(sample.value, int | float) and math.isfinite(sample.value),
