@@ -164,3 +164,85 @@ def test_selectors_quote_what_has_a_meaning() -> None:
 
     assert selector("m", labels) == r'm{a="say \"x\\y\""}'
     assert duration(5430) == "1h30m30s"
+
+
+DAEMON = """
+{fleet}
+executors:
+  - collection: fast
+    tickTime: 5
+    sources:
+      - {{type: LoadAvg}}
+      - {{type: Uptime, name: "a[1]*"}}
+  - collection: slow
+    tickTime: 60
+    sources:
+      - {{type: LoadAvg}}
+      - {{type: Http, url: "http://localhost:1", timeout: 30}}
+writers:
+  - {{type: Prometheus, port: 8000, bind: 127.0.0.1}}
+  - {{type: Mqtt, host: localhost, buffer: {{samples: 1000}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("fleet", "names"),
+    [
+        ("", set()),
+        ("fleet: {shard: {index: 0, count: 2}}", {"ShardWithoutOwner", "ShardWithTwoOwners"}),
+        (
+            'fleet: {engine: "etcd://127.0.0.1:2379"}',
+            {
+                "ShardWithoutOwner",
+                "ShardWithTwoOwners",
+                "ConfigsDiffer",
+                "FleetWithoutEngine",
+            },
+        ),
+    ],
+    ids=["alone", "shard", "lease"],
+)
+def test_the_daemon_itself_is_watched(tmp_path: Path, fleet: str, names: set[str]) -> None:
+    rules, tests = generate(tmp_path, DAEMON.format(fleet=fleet))
+
+    promtool("check", "rules", rules)
+    promtool("test", "rules", tests)
+    always = {
+        *("DaemonGone", "SourceDown", "SourceTroubled", "SourceStale", "ProbeNearDeadline"),
+        *("SeriesDropped", "WriterDown", "SamplesLost", "BufferFilling", "ReloadFailed"),
+    }
+    assert expressions(rules).keys() == always | names
+
+
+def test_limits_of_the_daemon_s_rules_come_from_the_config(tmp_path: Path) -> None:
+    found = expressions(generate(tmp_path, DAEMON.format(fleet=""))[0])
+    duration, success = "pollect_source_probe_duration_seconds", "pollect_source_last_success"
+
+    fast = f'{success}_timestamp_seconds{{collection="fast"}}'
+
+    assert found["BufferFilling"] == "pollect_writer_buffered_samples > 500"
+    assert f'{duration}{{collection="fast"}} > 8' in found["ProbeNearDeadline"]
+    assert f'{duration}{{collection="slow", type="Http", name=""}} > ' in found["ProbeNearDeadline"]
+    assert f"timestamp({fast}) - {fast} > 35" in found["SourceStale"]
+
+
+def test_without_metrics_of_its_own_nothing_watches_the_daemon(tmp_path: Path) -> None:
+    rules, _ = generate(tmp_path, "selfMetrics: false\n" + DAEMON.format(fleet=""))
+
+    assert expressions(rules) == {}
+
+
+def test_what_a_plugin_s_deadline_gets_wrong_costs_only_its_limit(tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "Hasty.py").write_text(
+        "from pollect.api import Source, SourceConfig\n"
+        "class HastySource(Source[SourceConfig]):\n"
+        "    def deadline_seconds(self): raise OSError('no')\n"
+    )
+    config = (
+        "executors:\n- collection: c\n  sources: [{type: plugins.Hasty}]\n"
+        "writer: {type: Prometheus, port: 0}\n"
+    )
+    found = expressions(generate(tmp_path, config)[0])
+
+    assert found["ProbeNearDeadline"] == "pollect_source_probe_duration_seconds > 8"

@@ -1,10 +1,12 @@
-"""Pieces of PromQL: selectors and the patterns in them."""
+"""Pieces of PromQL: selectors, the patterns in them, and rules around an expression."""
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pollect.support.names import label_name
 
+SEVERITY = "warning"
 _WILD = re.compile(r"[*?\[]")
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
@@ -50,6 +52,27 @@ def selector(metric: str, labels: Sequence[tuple[str, str]] | Mapping[str, str])
     if is_pattern(metric):
         return f"{{{', '.join([matcher('__name__', metric), *parts])}}}"
     return f"{metric}{{{', '.join(parts)}}}" if parts else metric
+
+
+def plain(text: str) -> str:
+    """Return a text as a shell pattern that fits only itself."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
+
+
+def alert_rule(
+    name: str,
+    expression: str,
+    annotations: Mapping[str, str],
+    for_seconds: float = 0.0,
+    keep_seconds: float = 0.0,
+) -> dict[str, Any]:
+    """Return an alert rule as it stands in a file for Prometheus."""
+    rule: dict[str, Any] = {"alert": name, "expr": expression}
+    if for_seconds:
+        rule["for"] = duration(for_seconds)
+    if keep_seconds:
+        rule["keep_firing_for"] = duration(keep_seconds)
+    return {**rule, "labels": {"severity": SEVERITY}, "annotations": dict(annotations)}
 
 
 def duration(seconds: float) -> str:

@@ -1,12 +1,13 @@
 """Tests for `promtool test rules`: for each rule a case that fires and one that is silent."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from pollect.derived.promql import is_pattern, quoted
-from pollect.derived.rules import SEVERITY, Labels, PrometheusRule
+from pollect.derived.daemon_rules import DaemonRule, Series
+from pollect.derived.promql import SEVERITY, is_pattern, quoted
+from pollect.derived.rules import Labels, PrometheusRule
 from pollect.support.names import label_name
 
 _MINUTE = 60
@@ -14,10 +15,34 @@ _WHOLE = 1000.0
 _TRIES = ("x", "y", "z1", "other", "7")
 
 
-def as_document(rules: Sequence[PrometheusRule], file: str) -> dict[str, Any]:
+def as_document(rules: Sequence[PrometheusRule | DaemonRule], file: str) -> dict[str, Any]:
     """Return a test file as plain data, for rules that stand in `file` beside it."""
-    cases = [case for rule in rules for case in _cases(rule)]
+    cases = [
+        case
+        for rule in rules
+        for case in (_daemon_cases(rule) if isinstance(rule, DaemonRule) else _cases(rule))
+    ]
     return {"rule_files": [file], "evaluation_interval": "1m", "tests": cases}
+
+
+def _daemon_cases(rule: DaemonRule) -> list[dict[str, Any]]:
+    minutes = math.ceil((rule.for_seconds + rule.after_seconds) / _MINUTE) + 2
+
+    def written(series: Sequence[Series]) -> list[dict[str, str]]:
+        return [
+            {"series": _text(one.metric, one.labels), "values": f"{one.values}x{minutes + 1}"}
+            for one in series
+        ]
+
+    labels = {name: value for name, value in rule.labels.items() if value}
+    alert = {
+        "exp_labels": {**labels, "severity": SEVERITY},
+        "exp_annotations": rule.annotations,
+    }
+    return [
+        _case(rule.name, "fires", minutes, written(rule.firing), [alert]),
+        _case(rule.name, "is silent", minutes, written(rule.silent), []),
+    ]
 
 
 def _cases(rule: PrometheusRule) -> list[dict[str, Any]]:
@@ -42,23 +67,18 @@ def _cases(rule: PrometheusRule) -> list[dict[str, Any]]:
     }
     bad, good = _values(rule)
     return [
-        _case(rule, minutes, _series(rule, name, labels, bad, minutes), [alert]),
-        _case(rule, minutes, _series(rule, name, labels, good, minutes), []),
+        _case(rule.name, "fires", minutes, _series(rule, name, labels, bad, minutes), [alert]),
+        _case(rule.name, "is silent", minutes, _series(rule, name, labels, good, minutes), []),
     ]
 
 
 def _case(
-    rule: PrometheusRule, minutes: int, series: list[dict[str, str]], alerts: list[Any]
+    alert: str, what: str, minutes: int, series: list[dict[str, str]], alerts: list[Any]
 ) -> dict[str, Any]:
-    word = "fires" if alerts else "is silent"
-    test = {
-        "eval_time": f"{minutes}m",
-        "alertname": rule.name,
-        "exp_alerts": alerts,
-    }
+    test = {"eval_time": f"{minutes}m", "alertname": alert, "exp_alerts": alerts}
     return {
         "interval": "1m",
-        "name": f"{rule.name} of {rule.metric} {word}",
+        "name": f"{alert} {what}",
         "input_series": series,
         "alert_rule_test": [test],
     }
@@ -97,7 +117,7 @@ def _series(
     return made
 
 
-def _text(name: str, labels: dict[str, str]) -> str:
+def _text(name: str, labels: Mapping[str, str]) -> str:
     inside = ", ".join(f"{label}={quoted(value)}" for label, value in labels.items() if value)
     return f"{name}{{{inside}}}"
 

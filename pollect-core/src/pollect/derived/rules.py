@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from pollect.derived.contracts import Contract, contracts_of, self_contracts, sources_of
-from pollect.derived.promql import duration, is_pattern, selector
+from pollect.derived.daemon_rules import DaemonRule, daemon_rules, labels_of
+from pollect.derived.promql import alert_rule, duration, is_pattern, plain, selector
 from pollect.engine.plan import Plan
 from pollect.model import SourceId
 from pollect.support.alerts import (
@@ -25,7 +26,6 @@ from pollect.support.alerts import (
 from pollect.support.names import label_name, metric_name
 
 GROUP = "pollect"
-SEVERITY = "warning"
 _UP = metric_name(SourceId("pollect", "source"), "up")
 _TROUBLED = metric_name(SourceId("pollect", "source"), "troubled")
 #: Label that keeps metrics apart where one expression speaks of several.
@@ -55,14 +55,13 @@ class PrometheusRule(msgspec.Struct, frozen=True):
     def as_yaml(self) -> dict[str, Any]:
         """Return the rule as it stands in a file for Prometheus."""
         condition = self.condition
-        rule: dict[str, Any] = {"alert": self.name, "expr": self.expression}
-        if condition.for_seconds:
-            rule["for"] = duration(condition.for_seconds)
-        if condition.keep_seconds:
-            rule["keep_firing_for"] = duration(condition.keep_seconds)
-        rule["labels"] = {"severity": SEVERITY}
-        rule["annotations"] = self.annotations
-        return rule
+        return alert_rule(
+            self.name,
+            self.expression,
+            self.annotations,
+            condition.for_seconds,
+            condition.keep_seconds,
+        )
 
     @property
     def annotations(self) -> dict[str, str]:
@@ -75,22 +74,26 @@ class PrometheusRule(msgspec.Struct, frozen=True):
         return {"summary": summary, "description": description}
 
 
-def rules_of(plan: Plan) -> list[PrometheusRule]:
-    """Return the rules of the plan's notifying writers, or those that ship if it has none."""
+def rules_of(plan: Plan) -> list[PrometheusRule | DaemonRule]:
+    """Return the rules of the plan's notifying writers, or those that ship if it has none.
+
+    With those that ship come the ones about the daemon that only Prometheus can judge.
+    """
     sets = _rule_sets(plan) or [compile_rules("defaults")]
     found: dict[tuple[str, str], PrometheusRule] = {}
     for rules in sets:
         for rule in (*_state_rules(plan, rules), *_series_rules(plan, rules)):
             found.setdefault((rule.condition.name, rule.expression), rule)
-    counts: Counter[str] = Counter()
+    own = list(daemon_rules(plan)) if any(rules.defaults for rules in sets) else []
+    counts = Counter(rule.name for rule in own)
     numbered = []
     for rule in found.values():
         counts[rule.condition.name] += 1
         numbered.append(msgspec.structs.replace(rule, number=counts[rule.condition.name]))
-    return numbered
+    return [*numbered, *own]
 
 
-def as_document(rules: Sequence[PrometheusRule]) -> dict[str, Any]:
+def as_document(rules: Sequence[PrometheusRule | DaemonRule]) -> dict[str, Any]:
     """Return a rules file as plain data."""
     return {"groups": [{"name": GROUP, "rules": [rule.as_yaml() for rule in rules]}]}
 
@@ -112,31 +115,21 @@ def _state_rules(plan: Plan, rules: RuleSet) -> Iterator[PrometheusRule]:
     for condition, sources in decided.items():
         metric, bad = (_UP, "== 0") if condition.what == "down" else (_TROUBLED, "== 1")
         if len(sources) == len(ids):
-            yield PrometheusRule(condition, f"{metric} {bad}", metric, _labels_of(sources[0]))
+            yield PrometheusRule(condition, f"{metric} {bad}", metric, _patterns_of(sources[0]))
             continue
-        parts = dict.fromkeys(selector(metric, _labels_of(source)) for source in sources)
+        parts = dict.fromkeys(selector(metric, _patterns_of(source)) for source in sources)
         expression = " or ".join(f"{part} {bad}" for part in parts)
-        yield PrometheusRule(condition, expression, metric, _labels_of(sources[0]))
+        yield PrometheusRule(condition, expression, metric, _patterns_of(sources[0]))
 
 
-def _labels_of(source: SourceId) -> Labels:
-    number = f"#{source.instance + 1}" if source.instance else ""
-    return (
-        ("collection", _plain(source.collection)),
-        ("type", _plain(source.type)),
-        ("name", _plain((source.name or "") + number)),
-    )
-
-
-def _plain(text: str) -> str:
-    """Return a text as a pattern that fits only itself."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
+def _patterns_of(source: SourceId) -> Labels:
+    return tuple((name, plain(value)) for name, value in labels_of(source))
 
 
 def _series_rules(plan: Plan, rules: RuleSet) -> Iterator[PrometheusRule]:
     contracts = [
         *(one for source in sources_of(plan) for one in contracts_of(source)),
-        *self_contracts(plan),
+        *self_contracts(plan, sometimes=True),
     ]
     known = {one.name: one for one in reversed(contracts)}
     before: list[CompiledRule] = []
@@ -146,8 +139,9 @@ def _series_rules(plan: Plan, rules: RuleSet) -> Iterator[PrometheusRule]:
                 yield _absent(rule, condition)
                 continue
             names = [one.name for one in known.values() if _can_fit(rule, one)]
-            # A device may decide on further names.
-            for name in sorted(names) or [rule.metric]:
+            # A device may decide on further names; what ships speaks of known ones.
+            others = [] if condition.position < 0 else [rule.metric]
+            for name in sorted(names) or others:
                 excluded = _excluded(before, name, condition, known.get(name))
                 if not any(_covers(other, rule.labels) for other in excluded):
                     yield _threshold(name, rule.labels, condition, excluded)

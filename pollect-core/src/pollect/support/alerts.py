@@ -131,12 +131,33 @@ WRITER_DOWN = Condition(
     "below", "WriterDown", "a writer cannot deliver", limit=1.0, for_seconds=300.0
 )
 SAMPLES_LOST = Condition("grows", "SamplesLost", "a writer lost samples", limit=600.0)
+RELOAD_FAILED = Condition(
+    "below", "ReloadFailed", "the config has a mistake: the one before goes on", limit=1.0
+)
+SERIES_DROPPED = Condition(
+    "grows", "SeriesDropped", "a source has more series than `maxSeries` allows", limit=600.0
+)
+#: A roll-out of a new config takes its time.
+CONFIGS_DIFFER = Condition(
+    "above", "ConfigsDiffer", "members of the fleet run different configs", for_seconds=900.0
+)
+FLEET_WITHOUT_ENGINE = Condition(
+    "below",
+    "FleetWithoutEngine",
+    "the engine of the fleet does not answer: nothing moves",
+    limit=0.5,
+    for_seconds=60.0,
+)
 #: What ships beside the hints of sources: of the states of sources, and of pollect's own metrics.
 SHIPPED: tuple[CompiledRule, ...] = (
     CompiledRule("*", "", (), (SOURCE_DOWN,)),
     CompiledRule("*", "", (), (SOURCE_TROUBLED,)),
     CompiledRule("*", "pollect_writer_up", (), (WRITER_DOWN,)),
     CompiledRule("*", "pollect_writer_lost_samples_total", (), (SAMPLES_LOST,)),
+    CompiledRule("*", "pollect_source_dropped_samples_total", (), (SERIES_DROPPED,)),
+    CompiledRule("*", "pollect_config_last_reload_successful", (), (RELOAD_FAILED,)),
+    CompiledRule("*", "pollect_fleet_differing_configs", (), (CONFIGS_DIFFER,)),
+    CompiledRule("*", "pollect_fleet_lease_remaining_seconds", (), (FLEET_WITHOUT_ENGINE,)),
 )
 
 
