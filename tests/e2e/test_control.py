@@ -96,7 +96,7 @@ def test_explain_says_where_a_metric_stands_and_what_became_of_it(daemon, folder
     assert "troubled: http://127.0.0.1" in text
     assert "every 300 s" in text or "every 5 min" in text
     assert "writer Prometheus  up" in text
-    assert "site=attic: 0" in text
+    assert "site=attic: no" in text
     unknown = call("explain", "home_Nothing", "-c", "config.yml", folder=folder)
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert "no source has a metric 'home_Nothing'" in unknown.stderr
