@@ -153,8 +153,8 @@ def _panel(metric: Metric, factor: float | None) -> Panel | None:
         amber=_times(panel.amber, factor),
         red=_times(panel.red, factor),
         states={value * factor: text for value, text in panel.states.items()},
-        good=[value * factor for value in panel.good],
-        bad=[value * factor for value in panel.bad],
+        good=tuple(value * factor for value in panel.good),
+        bad=tuple(value * factor for value in panel.bad),
         moment=False,
     )
 
