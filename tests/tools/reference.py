@@ -7,6 +7,7 @@ from pathlib import Path
 from pollect import errors, hookspecs
 from pollect.config.describe import OptionRow, describe_options
 from pollect.config.root import ExecutorOptions, RootOptions
+from pollect.config.targets import TargetsOptions
 from pollect.plugin import SourceConfig, WriterConfig
 
 FILE = Path(__file__).parents[2] / "docs" / "reference.md"
@@ -36,6 +37,8 @@ def build_reference() -> str:
         _table(describe_options(ExecutorOptions)),
         "Of every source:",
         _table(describe_options(SourceConfig)),
+        "Of `targets`, which repeats a source for each target of an [inventory](targets.md):",
+        _table(describe_options(TargetsOptions)),
         "Of every writer:",
         _table(describe_options(WriterConfig)),
     ]

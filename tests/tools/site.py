@@ -29,7 +29,14 @@ HTML = SITE / "html"
 #: Pages of docs/ in the order of the navigation; the others follow under "More".
 SECTIONS = {
     "Start": ["index.md", "from-1x.md", "from-telegraf.md", "from-collectd.md"],
-    "Configure": ["data-models.md", "prometheus.md", "mqtt.md", "fleet.md", "transports.md"],
+    "Configure": [
+        "data-models.md",
+        "prometheus.md",
+        "mqtt.md",
+        "targets.md",
+        "fleet.md",
+        "transports.md",
+    ],
     "Operate": [
         "command-line.md",
         "alerts.md",

@@ -5,7 +5,7 @@ import math
 import random
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pollect.api import Batch, Kind, Metric, SourceId
 from pollect.support.names import label_name, metric_name
-from pollect_writers.prometheus.exposition import Exposition, join_open_metrics, join_text
+from pollect_writers.prometheus.exposition import Exposition, Layout, join_open_metrics, join_text
 
 LOAD = Metric(help="Average number of processes that run.", labels=("time",))
 LOAD_AVG = SourceId("pollect", "LoadAvg")
@@ -366,3 +366,37 @@ def test_many_series_keep_their_own_numbers(shown: Exposition, count: int) -> No
         assert len(found) == count + 1
         key = "pollect_Interface_lan_queue"
         assert all(found[key, (("nic", str(n)),)] == n + shift for n in range(count))
+
+
+def test_of_many_sources_that_share_a_name_one_looks_at_its_own_series_only(
+    monkeypatch, caplog
+) -> None:
+    exposition = Exposition(logging.getLogger("test"))
+    metric = Metric("v", labels=("host",))
+
+    def put(number: int, host: str) -> None:
+        source = SourceId("net", "Ping", target=str(number))
+        exposition.put(Batch(source, [metric.sample(number, host)], 0.0))
+
+    for number in range(50):
+        put(number, f"h{number}")
+    looks: list[Layout] = []
+    prefixes_of = Layout.prefixes_of
+
+    def counted(self: Layout, names: Collection[str]) -> Iterable[str]:
+        looks.append(self)
+        return prefixes_of(self, names)
+
+    monkeypatch.setattr(Layout, "prefixes_of", counted)
+    put(50, "h50")
+    put(7, "h51")
+    assert len(looks) <= 5
+    put(8, "h50")  # taken by another one
+    assert 'net_Ping_v{host="h50"} is there already' in caplog.text
+    put(50, "h52")  # which lets go of it
+    put(8, "h50")
+    text = b"".join(join_text(exposition.blocks())).decode()
+    lines = {line for line in text.splitlines() if not line.startswith("#")}
+    assert {f'net_Ping_v{{host="{host}"}} {number}.0'
+            for host, number in (("h51", 7), ("h50", 8), ("h52", 50))} <= lines  # fmt: skip
+    assert len(lines) == 51

@@ -5,6 +5,7 @@ into a `ProbeResult`, and a result with values into a `Batch`, the unit that wri
 """
 
 import enum
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
@@ -182,8 +183,11 @@ class SourceId(NamedTuple):
     collection: str
     type: str
     name: str | None = None
-    #: Counts the sources of a config that share the other three, from 0. Not part of any name.
+    #: Counts the sources of a config that share all the rest, from 0. Not part of any name.
     instance: int = 0
+    #: Which target of its section's inventory; empty for a source that is alone in its section.
+    #: Not part of any name either, as it is a label.
+    target: str = ""
 
     @property
     def dotted(self) -> str:
@@ -192,7 +196,30 @@ class SourceId(NamedTuple):
 
     def __str__(self) -> str:
         text = "/".join(part for part in self[:3] if part is not None)
+        if self.target:
+            text = f"{text}@{self.target}"
         return f"{text}#{self.instance + 1}" if self.instance else text
+
+
+def log_of(source: SourceId) -> logging.Logger:
+    """Return the log of a source.
+
+    That of a target is not registered: targets come and go, and what is registered stays.
+    """
+    if not source.target:
+        return logging.getLogger(str(source))
+    return _TargetLog(source)
+
+
+class _TargetLog(logging.Logger):
+    """The log of one target, with the level and the handlers of its section's."""
+
+    def __init__(self, source: SourceId) -> None:
+        super().__init__(str(source))
+        self.parent = logging.getLogger(str(source._replace(target="", instance=0)))
+
+    def isEnabledFor(self, level: int) -> bool:
+        return self.parent is None or self.parent.isEnabledFor(level)
 
 
 class Outcome(enum.Enum):

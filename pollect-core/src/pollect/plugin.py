@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from pollect.errors import ConfigError, PluginLoadError, describe
-from pollect.model import Batch, Metric, Sample, SourceId, SourceStatus, WriterStatus
+from pollect.model import Batch, Metric, Sample, SourceId, SourceStatus, WriterStatus, log_of
 from pollect.needs import Needs
 from pollect.status import SourceDetail, Status
 from pollect.troubles import Troubles
@@ -343,6 +343,11 @@ class Source(Generic[SourceConfigT]):
     metrics: ClassVar[tuple[Metric, ...]] = ()
     #: The device or the config decides on the names: `metrics` lists only what is always there.
     dynamic_metrics: ClassVar[bool] = False
+    #: The option that takes the target where a section is repeated for those of an inventory
+    #: (`targets`) or is asked to probe one; empty where none does.
+    target_option: ClassVar[str] = ""
+    #: What to put before a target that has no scheme, as in `http://`.
+    target_prefix: ClassVar[str] = ""
     #: Seconds a value stays true without a new probe that works; None means 2.5 intervals. For
     #: sources whose device only speaks up when something changes.
     hold: ClassVar[float | None] = None
@@ -354,7 +359,7 @@ class Source(Generic[SourceConfigT]):
         """Validate `config`; no I/O here. Raises `ConfigError` with the `key` in question."""
         self.config = config
         self.context = context
-        self.log = logging.getLogger(str(context.id))
+        self.log = log_of(context.id)
         #: Which parts of what the source checks fail now: part of the result of every probe.
         self.troubles = Troubles(self.log)
         #: What the source runs with although a part of it cannot work: `check` prints it as a

@@ -180,6 +180,7 @@ class DnsSource(Source[DnsConfig]):
     """Answers of resolvers and how long they take; one query per server, name and type."""
 
     config_type = DnsConfig
+    target_option = "server"
     metrics = (SUCCESS, QUERY_TIME, RCODE, ANSWERS, TTL, SERIAL, AUTHENTICATED, AUTHORITATIVE)
 
     def __init__(self, config: DnsConfig, context: SourceContext) -> None:

@@ -273,6 +273,8 @@ class HttpSource(Source[HttpConfig]):
     """Response time of URLs; one request per URL and probe, side by side."""
 
     config_type = HttpConfig
+    target_option = "url"
+    target_prefix = "http://"
     metrics = (*_ONE_URL, *_BY_URL)
 
     def __init__(self, config: HttpConfig, context: SourceContext) -> None:

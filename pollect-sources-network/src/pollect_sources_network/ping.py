@@ -135,6 +135,7 @@ class PingSource(Source[PingConfig]):
     """Round trip times of ICMP echoes; `count` packets per host and probe."""
 
     config_type = PingConfig
+    target_option = "host"
     metrics = (SUCCESS, LOSS, RTT, JITTER, SENT, RECEIVED, STDDEV, TTL, RESOLVE, IP_PROTOCOL)
 
     def __init__(self, config: PingConfig, context: SourceContext) -> None:

@@ -120,7 +120,9 @@ _BY_HOST = _declare("host")
 
 
 class TcpTimeConfig(TargetOptions, frozen=True, kw_only=True):
-    host: Annotated[Host, Meta(description="Name or address to connect to.")] = ""
+    host: Annotated[
+        Host, Meta(description="Name or address to connect to, or `host:port` without `port`.")
+    ] = ""
     port: Annotated[
         Annotated[int, Meta(ge=1, le=65535)] | None, Meta(description="Port of `host`.")
     ] = None
@@ -172,6 +174,7 @@ class TcpTimeSource(Source[TcpTimeConfig]):
     """Time to connect to TCP ports; one connection per port and probe."""
 
     config_type = TcpTimeConfig
+    target_option = "host"
     metrics = (*_ONE_HOST, *_BY_HOST)
 
     def __init__(self, config: TcpTimeConfig, context: SourceContext) -> None:
@@ -185,9 +188,7 @@ class TcpTimeSource(Source[TcpTimeConfig]):
         if not config.hosts:
             if not config.host:
                 raise ConfigError("expected `host` with `port`, or `hosts`", key="host")
-            if config.port is None:
-                raise ConfigError("expected a port", key="port")
-            self._targets[()] = (config.host, config.port)
+            self._targets[()] = _target_of(config.host, config.port)
         try:
             self._expect = re.compile(config.expect.encode()) if config.expect else None
         except re.error as error:
@@ -337,6 +338,15 @@ def _classify(error: OSError, otherwise: ResultCode) -> ResultCode:
     if isinstance(error, socket.gaierror):
         return ResultCode.DNS_ERROR
     return otherwise
+
+
+def _target_of(host: str, port: int | None) -> tuple[str, int]:
+    if port is not None:
+        return host, port
+    try:
+        return split_host_port(host)
+    except ValueError as error:
+        raise ConfigError("expected a port", key="port") from error
 
 
 def _parse_target(text: str, key: str) -> tuple[str, int]:

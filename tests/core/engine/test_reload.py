@@ -254,3 +254,16 @@ def test_stop_hands_over_what_waits_for_slower_sources_of_the_tick(run: Run, gat
     assert not writer.calls
     engine.stop()
     assert [batch.source.name for batch in writer.batches] == ["quick"]
+
+
+def test_all_of_many_sources_that_go_withdraw_their_values(run: Run, monkeypatch) -> None:
+    monkeypatch.setattr("pollect.engine.engine.CLOSE_SECONDS", 0.3)
+    sources = [scripted(name=str(number)) for number in range(160)]
+    writer = recording()
+    engine = run(plan([section(source, 3600) for source in sources], [writer]))
+    wait_until(lambda: len(writer.batches) == len(sources), 30)
+    for source in sources:
+        source.close = lambda: time.sleep(0.03)  # type: ignore[method-assign]
+    engine.replace(plan([], [writer]))
+    withdrawn = {batch.source.name for batch in writer.batches if not len(batch)}
+    assert len(withdrawn) == len(sources)

@@ -11,7 +11,7 @@ from pollect.cli.exit_codes import exit_code
 from pollect.cli.session import Session, config_argument, log_options
 from pollect.config.load import find_config, read_sound
 from pollect.config.root import Config
-from pollect.daemon.build import assemble
+from pollect.daemon.build import assemble, find_targets
 from pollect.daemon.daemon import describe_plan
 from pollect.daemon.loading import ask_plugins, extension_paths
 from pollect.discovery.registry import Registry
@@ -65,6 +65,7 @@ def _check(config_name: str) -> tuple[str, Sequence[ConfigError]]:
     found = problems.errors + problems.warnings
     summary = ""
     warnings: Sequence[ConfigError] = ()
+    inventories: Sequence[ConfigError] = ()
     if config is not None:
         found += (
             problems.located(f"{path}.type", _missing(reason))
@@ -75,13 +76,18 @@ def _check(config_name: str) -> tuple[str, Sequence[ConfigError]]:
         except InvalidConfig as error:
             found += error.problems
         try:
-            plan = assemble(config, registry, clock=SystemClock(), stopping=threading.Event())
+            targets = find_targets(config, quiet=True)
+            clock, stopping = SystemClock(), threading.Event()
+            plan = assemble(config, registry, clock=clock, stopping=stopping, targets=targets)
+            if targets is not None:
+                inventories = targets.problems()
             summary, warnings = describe_plan(plan, file), plan.warnings
         except InvalidConfig as error:
             found += [problem for problem in error.problems if problem not in error.warnings]
             warnings = error.warnings
-    if found:
-        raise InvalidConfig(problems.sort([*found, *warnings]), warnings=warnings)
+    if found or inventories:
+        sorted_problems = problems.sort([*found, *warnings])
+        raise InvalidConfig([*sorted_problems, *inventories], warnings=warnings)
     return summary, problems.sort(warnings)
 
 
@@ -113,17 +119,19 @@ def _missing_programs(config: Config, registry: Registry) -> Iterator[tuple[str,
     """Yield sections, and what the machine lacks for them beside Python packages."""
     readiness_of = _Readiness(registry)
     for executor in config.executors:
-        for section in executor.sources:
-            if not section.config.enabled:
+        sections = [(part.config, part.path) for part in executor.sources]
+        sections += [(part.example, part.path) for part in executor.targeted if part.example]
+        for section, path in sections:
+            if not section.enabled:
                 continue
-            readiness = readiness_of(section.config.type)
+            readiness = readiness_of(section.type)
             if readiness is None:
                 continue  # an extension, which nothing is known of
             # `command` replaces the program by one that only the operator knows.
-            if readiness.state is State.PROGRAM_MISSING and _has_own_command(section.config):
+            if readiness.state is State.PROGRAM_MISSING and _has_own_command(section):
                 continue
             if readiness.state is not State.READY:
-                yield section.path, readiness.reason
+                yield path, readiness.reason
 
 
 class _Readiness:

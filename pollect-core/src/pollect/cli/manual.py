@@ -36,6 +36,7 @@ def write_manual(entry: Entry, plugin: type[Source[Any]] | type[Writer[Any]]) ->
         _section(f"Options of every {entry.kind}", _option_table(common)),
     ]
     if issubclass(plugin, Source):
+        parts.append(_section("Targets of an inventory", _targets(plugin)))
         parts.append(_section("Values", _metrics(plugin)))
     parts.append(_section("Example, with what is required", _example(entry, own)))
     return "\n\n".join(part for part in parts if part)
@@ -79,6 +80,14 @@ def _options(plugin: type) -> tuple[list[OptionRow], list[OptionRow]]:
     if config_type in (SourceConfig, WriterConfig):
         return [], rows
     return [row for row in rows if not row.common], [row for row in rows if row.common]
+
+
+def _targets(plugin: type[Source[Any]]) -> str:
+    option, prefix = plugin.target_option, plugin.target_prefix
+    if not option:
+        return ""
+    text = f"A target fills `{option}`: `targets: {{file: targets.json}}` repeats the section."
+    return f"{text}\nOne without a scheme gets {prefix} in front." if prefix else text
 
 
 def _option_table(rows: Iterable[OptionRow]) -> str:

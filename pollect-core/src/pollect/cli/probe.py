@@ -19,7 +19,7 @@ from pollect.cli.table import format_table
 from pollect.config.document import NOWHERE
 from pollect.config.problems import Problems
 from pollect.config.root import Config, read_root
-from pollect.daemon.build import assemble
+from pollect.daemon.build import assemble, find_targets
 from pollect.daemon.dry_run import DryRunTypes
 from pollect.daemon.loading import extension_paths, load
 from pollect.discovery.registry import Registry
@@ -225,7 +225,11 @@ def _without_path(problem: ConfigError) -> ConfigError:
 
 
 def _choose(config: Config, registry: Registry, wanted: str) -> list[SourcePlan]:
-    plan = assemble(config, registry, clock=SystemClock(), stopping=threading.Event())
+    targets = find_targets(config, fetch=True)
+    clock, stopping = SystemClock(), threading.Event()
+    plan = assemble(config, registry, clock=clock, stopping=stopping, targets=targets)
+    if targets is not None:
+        targets.finish()
     sources = [source for executor in plan.executors for source in executor.sources]
     chosen = [source for source in sources if not wanted or wanted in _words_for(source.id)]
     if not chosen:

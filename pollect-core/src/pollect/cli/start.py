@@ -28,13 +28,13 @@ def run_daemon(
     reap_as_process_1()
     session.start_daemon_log()
     if once:
-        return _prepare(config_name, dry_run=dry_run, strict=strict).run_once()
+        return _prepare(config_name, dry_run=dry_run, strict=strict, once=True).run_once()
     # From here on a signal waits until the daemon runs, and then stops it in order.
     with Signals() as signals:
         return _prepare(config_name, dry_run=dry_run, strict=strict).run(signals)
 
 
-def _prepare(config_name: str, *, dry_run: bool, strict: bool) -> "Daemon":
+def _prepare(config_name: str, *, dry_run: bool, strict: bool, once: bool = False) -> "Daemon":
     with PluginSearch() as search, ConfigReading(config_name) as reading:
         # Takes about as long as the other two, which go on meanwhile.
         from pollect.daemon.daemon import Daemon
@@ -42,4 +42,4 @@ def _prepare(config_name: str, *, dry_run: bool, strict: bool) -> "Daemon":
 
         loaded = load(config_name, dry_run=dry_run, strict=strict, search=search, reading=reading)
     log_warnings(loaded.config, loaded.registry)
-    return Daemon(loaded, dry_run=dry_run, strict=strict)
+    return Daemon(loaded, dry_run=dry_run, strict=strict, once=once)

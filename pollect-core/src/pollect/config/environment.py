@@ -21,6 +21,8 @@ from typing import Any
 
 from pollect.config.document import join_path
 from pollect.config.files import Unreadable, read_text
+from pollect.config.templates import REPEATED, Template, split_text
+from pollect.config.templates import Filled as Filled
 from pollect.errors import ConfigError
 
 _REFERENCE = re.compile(
@@ -37,14 +39,6 @@ _REFERENCE = re.compile(
 
 #: What `${file:...}` takes at most; a secret or a list of names is far smaller.
 LARGEST_FILE_BYTES = 1_000_000
-
-
-class Filled(str):
-    """Text that came, all or in part, from a variable or a file: never quoted in a message."""
-
-    __slots__ = ("origin",)
-    #: What brought it: `${NAME}`.
-    origin: str
 
 
 class Unset(str):
@@ -73,10 +67,13 @@ class Environment:
         """Return `text` with every reference filled in.
 
         `${NAME}` stays for the names in `keep`. The result is a `Filled` if anything came from
-        outside, and an `Unset` if something is not there.
+        outside, an `Unset` if something is not there, and a `Template` where `keep` holds
+        `REPEATED` and there is a place for a target.
         """
         if "$" not in text:
             return text
+        if REPEATED in keep and ("${target" in text or "${label." in text):
+            return self._fill_template(text, keep)
         origins: list[str] = []
 
         def replace(match: re.Match[str]) -> str:
@@ -103,6 +100,20 @@ class Environment:
         filled = Filled(result)
         filled.origin = " and ".join(dict.fromkeys(origins))
         return filled
+
+    def _fill_template(self, text: str, keep: Collection[str]) -> str:
+        others = {name for name in keep if name != REPEATED}
+        pieces = split_text(text, lambda part: self.fill(part, others), others)
+        if pieces is None:
+            return self.fill(text, others)
+        for piece in pieces:
+            if isinstance(piece, Unset):
+                unset = Unset(text)
+                unset.problem, unset.hint = piece.problem, piece.hint
+                return unset
+        template = Template(text)
+        template.pieces = tuple(pieces)
+        return template
 
     def _variable(self, match: re.Match[str], origins: list[str]) -> str:
         """Return what a reference to a variable stands for, and note where it came from."""

@@ -5,7 +5,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from pollect.plugin import FilePath, Secret
+from pollect.config.tls import TlsOptions
+from pollect.plugin import Secret
 
 
 class ShardOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -22,21 +23,6 @@ class ShardOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         Annotated[int, Meta(ge=1)],
         Meta(description="Number of shards, the same on every daemon."),
     ]
-
-
-class FleetTlsOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """TLS to the engine."""
-
-    insecure: Annotated[bool, Meta(description="Do not check the engine's certificate.")] = False
-    ca: Annotated[
-        FilePath | None,
-        Meta(description="File with the authorities to trust instead of the system's."),
-    ] = None
-    cert: Annotated[
-        FilePath | None,
-        Meta(description="File with this daemon's certificate, and its key if in there."),
-    ] = None
-    key: Annotated[FilePath | None, Meta(description="File with the key of `cert`.")] = None
 
 
 class FleetOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -64,6 +50,6 @@ class FleetOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             "from 2s, such as 10s or 1m."
         ),
     ] = "10s"
-    tls: Annotated[FleetTlsOptions | None, Meta(description="TLS to the engine.")] = None
+    tls: Annotated[TlsOptions | None, Meta(description="TLS to the engine.")] = None
     user: Annotated[str, Meta(description="User of the engine.")] = ""
     password: Annotated[Secret, Meta(description="Password of `user`.")] = Secret("")

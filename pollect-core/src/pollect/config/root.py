@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -21,11 +21,17 @@ from pollect.config.plausible import check_label_rules, check_source, check_thre
 from pollect.config.problems import Problems
 from pollect.config.roots import RootsOptions, choose_roots
 from pollect.config.scalars import boolean
-from pollect.config.sections import SectionReader
+from pollect.config.sections import SectionReader, fields_of, struct_type
+from pollect.config.templates import REPEATED
 from pollect.config.words import describe_value
 from pollect.errors import ConfigError, MissingDependency, PluginError, UnknownPlugin
 from pollect.plugin import FilePath, Roots, Seconds, Source, SourceConfig, Writer, WriterConfig
 
+if TYPE_CHECKING:
+    from pollect.config.targets import TargetedSection
+
+#: The option of a source section that names its inventory.
+TARGETS = "targets"
 DEFAULT_TICK_SECONDS = 10.0
 DEFAULT_THREADS = 5
 
@@ -68,6 +74,8 @@ class ExecutorSection(msgspec.Struct, frozen=True):
     #: Its own, to be added to the global ones.
     labels: dict[str, str]
     sources: tuple[SourceSection, ...]
+    #: Sources that are repeated for the targets of an inventory.
+    targeted: "tuple[TargetedSection, ...]"
     #: Its own, or else the global ones, which are the same objects in every executor.
     writers: tuple[WriterSection, ...]
 
@@ -227,7 +235,7 @@ def read_root(
         if not str(key).startswith(IGNORED_PREFIX)
     }
     data = fill_data(read, environment, _placeholders(types, environment))
-    reader = _FrameReader(types, problems, SectionReader(problems, document.texts))
+    reader = _FrameReader(types, problems, document.texts)
     options = reader.sections.read(RootOptions, data, "", also_known=ROOT_SECTIONS)
     # Even if the global options are wrong, the rest is read, for its mistakes.
     options = options or RootOptions()
@@ -283,8 +291,9 @@ def _recall(
 class _FrameReader:
     """Reads executors, sources and writers, and reports what is wrong with them."""
 
-    def __init__(self, types: TypeLookup, problems: Problems, sections: SectionReader) -> None:
-        self.sections = sections
+    def __init__(self, types: TypeLookup, problems: Problems, texts: Mapping[str, str]) -> None:
+        self.sections = SectionReader(problems, texts)
+        self._texts = texts
         self._types = types
         self._problems = problems
 
@@ -322,9 +331,7 @@ class _FrameReader:
         own = self.sections.read(ExecutorOptions, entry, path, also_known=EXECUTOR_SECTIONS)
         own_writers = self._writers(entry, path)
         sources = [
-            source
-            for where, section in self._entries(entry, "sources", path)
-            if (source := self._source(section, where)) is not None
+            self._source(section, where) for where, section in self._entries(entry, "sources", path)
         ]
         if entry.get("sources") == []:
             self._problems.warn(join_path(path, "sources"), ConfigError("an empty list"))
@@ -341,20 +348,55 @@ class _FrameReader:
             threads=own.threads or options.threads,
             spread=options.spread if own.spread is None else own.spread,
             labels=own.labels,
-            sources=tuple(sources),
+            sources=tuple(each for each in sources if isinstance(each, SourceSection)),
+            targeted=tuple(
+                each for each in sources if each is not None and not isinstance(each, SourceSection)
+            ),
             writers=own_writers or writers,
         )
 
-    def _source(self, entry: Mapping[str, Any], path: str) -> SourceSection | None:
+    def _source(
+        self, entry: Mapping[str, Any], path: str
+    ) -> "SourceSection | TargetedSection | None":
         found, usable = self._plugin_type("source", self._types.source_type, entry, path)
         if found is None:
             return None
+        if wants_targets(entry, found.config_type):
+            section = self._targeted(entry, path, found)
+            return section if usable else None
         config = self.sections.read(found.config_type, entry, path)
         if config is None or not usable:
             return None
         check_name(self._problems, join_path(path, "name"), config.name)
         check_source(self._problems, path, config, found)
         return SourceSection(config, found, path)
+
+    def _targeted(
+        self, entry: Mapping[str, Any], path: str, source_type: type[Source[Any]]
+    ) -> "TargetedSection | None":
+        from pollect.config.targets import Blueprint, TargetedSection, TargetsOptions
+
+        where = join_path(path, TARGETS)
+        given = entry[TARGETS]
+        if not isinstance(given, Mapping):
+            self._refuse(where, f"expected a mapping, got {describe_value(given)}", "file or http")
+            return None
+        options = self.sections.read(TargetsOptions, given, where)
+        if options is None:
+            return None
+        if not (options.file or options.http):
+            self._refuse(where, "required option missing", "name a file or an http URL")
+            return None
+        section = {key: value for key, value in entry.items() if key != TARGETS}
+        try:
+            blueprint = Blueprint(section, source_type, path, self._texts, options.label)
+        except ConfigError as error:
+            self._problems.refuse(where, error)
+            return None
+        example = blueprint.check(self._problems)
+        if example is not None:
+            check_source(self._problems, path, example, source_type)
+        return TargetedSection(blueprint, options, example)
 
     def _writer(self, entry: Mapping[str, Any], path: str) -> WriterSection | None:
         found, usable = self._plugin_type("writer", self._types.writer_type, entry, path)
@@ -463,6 +505,13 @@ class _FrameReader:
             check_label_rules(
                 self._problems, source.path, source.config, source.source_type, static
             )
+        for section in executor.targeted:
+            if section.example is not None:
+                own_level = join_path(section.path, "labels"), section.example.labels
+                check_labels(self._problems, *own_level)
+                levels = ("labels", outer), executor_level, own_level
+                source_type = section.blueprint.source_type
+                warn_of_hidden_labels(self._problems, levels, source_type, reported)
 
     def _warn_of_twins(self, executors: Iterable[ExecutorSection]) -> None:
         """Warn of sources whose values cannot be distinguished."""
@@ -484,6 +533,18 @@ class _FrameReader:
 def _names_writers(section: Mapping[str, Any]) -> bool:
     """Whether a section names writers of its own, be they right or wrong."""
     return bool(section.get("writers")) or section.get("writer") is not None
+
+
+def wants_targets(section: Mapping[str, Any], config_type: type[SourceConfig]) -> bool:
+    """Whether `targets` of a section is an inventory, and not an option of the source itself."""
+    value = section.get(TARGETS)
+    if value is None or TARGETS in {
+        field.encode_name for field in fields_of(struct_type(config_type))
+    }:
+        return False
+    if config_type.keep_unknown:
+        return isinstance(value, Mapping) and not {"file", "http"}.isdisjoint(value)
+    return True
 
 
 def _write_type(value: Any, form: str) -> str:
@@ -523,13 +584,15 @@ def _placeholders(
         word = section.get("type")
         if not (_SOURCE_PATH.fullmatch(path) and isinstance(word, str)):
             return ()
+        repeated = (REPEATED,) if isinstance(section.get(TARGETS), Mapping) else ()
         try:
-            return _declared_by(types, environment.fill(word)).placeholders(section)
+            declared = _declared_by(types, environment.fill(word)).placeholders(section)
         except KeyboardInterrupt:
             raise
         except BaseException:  # noqa: BLE001 - code of a plugin
             # No such type, or a section with mistakes: converting it reports them.
-            return ()
+            return repeated
+        return (*declared, *repeated)
 
     return placeholders
 

@@ -11,8 +11,9 @@ import msgspec
 from msgspec import NODEFAULT, inspect
 from msgspec.inspect import Field, Metadata, StructType, Type
 
-from pollect.config.root import ExecutorOptions, RootOptions
+from pollect.config.root import TARGETS, ExecutorOptions, RootOptions
 from pollect.config.sections import fields_of, struct_type, takes_single
+from pollect.config.targets import TargetsOptions
 from pollect.config.words import allowed_values, allows_none, choices, is_secret
 from pollect.plugin import Source, Writer
 
@@ -121,8 +122,24 @@ def _choice_of_types(kind: str, types: Mapping[str, Any]) -> Schema:
 
 def _section(plugin: type[Source[Any]] | type[Writer[Any]]) -> Schema:
     schema = _struct(struct_type(plugin.config_type))
+    if issubclass(plugin, Source) and TARGETS not in schema["properties"]:
+        _allow_targets(schema, plugin.target_option)
     summary = (plugin.__doc__ or "").strip().partition("\n")[0]
     return {"description": summary, **schema} if summary else schema
+
+
+def _allow_targets(schema: Schema, option: str) -> None:
+    """Let the section of a source have an inventory, which brings its `option` along."""
+    if schema["additionalProperties"]:  # an extension may mean something else by the word
+        return
+    schema["properties"][TARGETS] = {
+        "description": "Repeat this section for each target of an inventory.",
+        **_struct(struct_type(TargetsOptions)),
+        "anyOf": [{"required": ["file"]}, {"required": ["http"]}],
+    }
+    if option in schema["required"]:
+        schema["required"].remove(option)
+        schema["anyOf"] = [{"required": [option]}, {"required": [TARGETS]}]
 
 
 def _struct(kind: StructType) -> Schema:

@@ -4,7 +4,7 @@ import functools
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -30,10 +30,14 @@ from pollect.plugin import (
 from pollect.status import SourceDetail, Status
 
 if TYPE_CHECKING:
+    from pollect.config.targets import TargetedSection
     from pollect.daemon.overview import Overview
+    from pollect.daemon.targets import Expansion, TargetSet
     from pollect.engine.engine import Engine
 
 _Built = TypeVar("_Built")
+#: Like no target of an inventory.
+STAND_IN_ID = "-"
 _ALL_ADDRESSES = ("0.0.0.0", "::", "*")
 
 log = logging.getLogger(__name__)
@@ -88,14 +92,16 @@ def assemble(
     stopping: threading.Event,
     previous: Plan | None = None,
     board: Board | None = None,
+    targets: "TargetSet | None" = None,
 ) -> Plan:
     """Build what the engine runs.
 
     Equal writer sections become one writer. What is equal in `previous` keeps its object, which
-    then simply goes on. Raises `InvalidConfig` with everything that sources and writers refuse,
-    each at its place in the file.
+    then simply goes on. Sections with an inventory are repeated for the `targets` it has now; by
+    default what its files say. Raises `InvalidConfig` with everything that sources and writers
+    refuse, each at its place in the file.
     """
-    builder = _Builder(config, registry, clock, stopping, previous, board or Board())
+    builder = _Builder(config, registry, clock, stopping, previous, board or Board(), targets)
     executors = [builder.executor(section) for section in config.executors]
     builder.check_fleet()
     if builder.refused:
@@ -120,6 +126,27 @@ def _fleet_mode(config: Config) -> Literal["", "shard", "lease"]:
     return "shard" if config.fleet.shard is not None else "lease"
 
 
+def find_targets(
+    config: Config,
+    previous: "TargetSet | None" = None,
+    *,
+    fetch: bool = False,
+    quiet: bool = False,
+) -> "TargetSet | None":
+    """Return the inventories of a config; nothing of them is imported where there are none.
+
+    With `fetch` those behind a URL are asked now; `quiet` logs nothing. Raises `InvalidConfig`.
+    """
+    if not any(executor.targeted for executor in config.executors):
+        return None
+    from pollect.daemon.targets import TargetSet
+
+    targets = TargetSet(config, previous, quiet=quiet)
+    if fetch:
+        targets.fetch()
+    return targets
+
+
 class _Builder:
     """Builds the parts of one plan and collects what is refused."""
 
@@ -131,6 +158,7 @@ class _Builder:
         stopping: threading.Event,
         previous: Plan | None,
         board: Board,
+        targets: "TargetSet | None",
     ) -> None:
         self.refused: list[ConfigError] = []
         self.warnings: list[ConfigError] = []
@@ -142,6 +170,7 @@ class _Builder:
         self._clock = clock
         self._stopping = stopping
         self._board = board
+        self._targets = targets
         executors = previous.executors if previous else ()
         self._old_sources = {plan.id: plan.source for part in executors for plan in part.sources}
         old_writers = _unique(writer for part in executors for writer in part.writers)
@@ -168,7 +197,10 @@ class _Builder:
             self._built(lambda: build_fleet(options, self._config.directory), "", "fleet")
 
     def executor(self, section: ExecutorSection) -> ExecutorPlan:
-        sources = (self._source(section, part) for part in section.sources if part.config.enabled)
+        sources = [self._source(section, part) for part in section.sources if part.config.enabled]
+        for targeted in section.targeted:
+            if targeted.enabled:
+                sources += self._of_targets(section, targeted)
         writers = (self._writer(part) for part in section.writers)
         return ExecutorPlan(
             name=section.collection,
@@ -179,10 +211,71 @@ class _Builder:
         )
 
     def _source(self, executor: ExecutorSection, section: SourceSection) -> SourcePlan | None:
-        config = section.config
-        identity = SourceId(executor.collection, config.type, config.name)
+        context = self._context(executor, section.config)
+        source: Source[Any] | None = self._old_source(section, context)
+        if source is None:
+            source = self._constructed(
+                lambda tried: section.source_type(tried, context), section.path, section.config
+            )
+        if source is None:
+            return None
+        self._note_ports(source, section.path)
+        self.warnings += self._located(getattr(source, "config_warnings", ()), section.path)
+        return self._source_plan(executor, section, source)
+
+    def _of_targets(
+        self, executor: ExecutorSection, section: "TargetedSection"
+    ) -> Iterator[SourcePlan]:
+        """Yield the sources of one section, one for each target of its inventory.
+
+        A target that its source refuses costs itself. What no target can mend is refused once.
+        """
+        expansion = self._expansions.get(section.path)
+        if expansion is None or not self._check_example(executor, section):
+            return
+        for target, made, entry in expansion.sections():
+            context = self._context(executor, made.config, target)
+            source: Source[Any] | None = self._old_source(made, context)
+            problems: Sequence[ConfigError] = ()
+            if source is None:
+                new = functools.partial(made.source_type, made.config, context)
+                source, problems = _attempt(new, section.type)
+            if source is None:
+                expansion.reject(entry, problems)
+            else:
+                yield self._source_plan(executor, made, source)
+
+    def _check_example(self, executor: ExecutorSection, section: "TargetedSection") -> bool:
+        """Refuse a section whose source takes no target at all; return whether it is right."""
+        example = section.example
+        if example is None:
+            return True
+        context = self._context(executor, example, STAND_IN_ID)
+        source_type = section.blueprint.source_type
+        source, problems = _attempt(lambda: source_type(example, context), section.type)
+        self.warnings += self._located(getattr(source, "config_warnings", ()), section.path)
+        static = [each for each in problems if not section.blueprint.depends_on_target(each.key)]
+        if static:
+            self._refuse(section.path, static)
+        return not static
+
+    @functools.cached_property
+    def _expansions(self) -> "Mapping[str, Expansion]":
+        from pollect.daemon.targets import TargetSet
+
+        try:
+            targets = TargetSet(self._config) if self._targets is None else self._targets
+        except InvalidConfig as error:
+            self._refuse("", error.problems)
+            return {}
+        return targets.expansions
+
+    def _context(
+        self, executor: ExecutorSection, config: SourceConfig, target: str = ""
+    ) -> SourceContext:
+        identity = SourceId(executor.collection, config.type, config.name, target=target)
         self._ids[identity] += 1
-        context = SourceContext(
+        return SourceContext(
             id=identity._replace(instance=self._ids[identity] - 1),
             interval=config.tick_time or executor.tick_time,
             clock=self._clock,
@@ -192,21 +285,22 @@ class _Builder:
             roots=self._config.roots,
             stopping=self._stopping,
         )
-        source = self._old_sources.get(context.id)
-        if not _is_same(source, section, context):
-            source = self._constructed(
-                lambda tried: section.source_type(tried, context), section.path, config
-            )
-        if source is None:
-            return None
-        self._note_ports(source, section.path)
-        self.warnings += self._located(getattr(source, "config_warnings", ()), section.path)
+
+    def _old_source(self, section: SourceSection, context: SourceContext) -> Source[Any] | None:
+        """Return the source that goes on, None if there is none with this section."""
+        old = self._old_sources.get(context.id)
+        return old if old is not None and _is_same(old, section, context) else None
+
+    def _source_plan(
+        self, executor: ExecutorSection, section: SourceSection, source: Source[Any]
+    ) -> SourcePlan:
+        config = section.config
         rules = LabelRules(drop=config.drop_labels, rename=config.rename_labels)
         labels = {**self._config.labels, **executor.labels, **config.labels}
         keep_stale, spec = config.keep_stale, self._spec(config.type)
         return SourcePlan(
             source=source,
-            interval=context.interval,
+            interval=config.tick_time or executor.tick_time,
             static_labels=tuple(rules.apply_to_static(labels).items()),
             filter=_filter_of(config),
             label_rules=rules,
@@ -312,21 +406,10 @@ class _Builder:
 
     def _built(self, build: Callable[[], _Built], path: str, type_name: str) -> _Built | None:
         """Return what a constructor makes; None if it raises, which is noted."""
-        try:
-            return build()
-        except InvalidConfig as error:
-            self._refuse(path, error.problems)
-        except ConfigError as error:
-            self._refuse(path, [error])
-        except PluginError as error:
-            self._refuse(path, [_caused_by(error)])
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 - code of a plugin, which may raise anything
-            failure = PluginLoadError(f"{type_name} fails to start: {describe(error)}")
-            failure.__cause__ = error
-            self._refuse(path, [_caused_by(failure)])
-        return None
+        built, problems = _attempt(build, type_name)
+        if problems:
+            self._refuse(path, problems)
+        return built
 
     def _refuse(self, path: str, problems: Sequence[ConfigError]) -> None:
         self.refused += self._located(problems, path)
@@ -341,16 +424,35 @@ class _Builder:
         return read_document(file) if file.is_file() else NOWHERE
 
 
+def _attempt(
+    build: Callable[[], _Built], type_name: str
+) -> tuple[_Built | None, Sequence[ConfigError]]:
+    """Return what a constructor makes, or why it makes nothing."""
+    try:
+        return build(), ()
+    except InvalidConfig as error:
+        return None, error.problems
+    except ConfigError as error:
+        return None, [error]
+    except PluginError as error:
+        return None, [_caused_by(error)]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - code of a plugin, which may raise anything
+        failure = PluginLoadError(f"{type_name} fails to start: {describe(error)}")
+        failure.__cause__ = error
+        return None, [_caused_by(failure)]
+
+
 def _caused_by(error: PluginError) -> ConfigError:
     problem = ConfigError(str(error))
     problem.__cause__ = error
     return problem
 
 
-def _is_same(source: Source[Any] | None, section: SourceSection, context: SourceContext) -> bool:
+def _is_same(source: Source[Any], section: SourceSection, context: SourceContext) -> bool:
     return (
-        source is not None
-        and type(source) is section.source_type
+        type(source) is section.source_type
         and source.config == section.config
         and source.context == context
     )

@@ -4,12 +4,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pollect.engine.plan import Plan, SourcePlan
+from pollect.model import SourceId
 from pollect.plugin import Writer
 
 
 def describe_changes(old: Plan, new: Plan) -> list[str]:
     """Return one line for each source and writer that a new plan adds, takes away or replaces."""
     return [*_sources(_by_id(old), _by_id(new)), *_writers(_by_name(old), _by_name(new))]
+
+
+def count_changes(old: Plan, new: Plan) -> str:
+    """Say how many sources a new plan adds, takes away and replaces."""
+    before, now = _plans(old), _plans(new)
+    both = before.keys() & now.keys()
+    changed = sum(not now[source].is_same(before[source]) for source in both)
+    counts = ((len(now) - len(both), "added"), (len(before) - len(both), "removed"))
+    parts = [f"{count:,} {word}" for count, word in (*counts, (changed, "changed")) if count]
+    return f"{', '.join(parts) or 'none changed'}, {len(now):,} sources in all"
+
+
+def _plans(plan: Plan) -> dict[SourceId, SourcePlan]:
+    return {source.id: source for executor in plan.executors for source in executor.sources}
 
 
 def _sources(old: Mapping[str, SourcePlan], new: Mapping[str, SourcePlan]) -> Iterator[str]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from pollect import __version__
 from pollect.config.root import Config
-from pollect.daemon.build import Board, assemble
-from pollect.daemon.changes import describe_changes
+from pollect.daemon.build import Board, assemble, find_targets
+from pollect.daemon.changes import count_changes, describe_changes
 from pollect.daemon.commands import commands
 from pollect.daemon.control import Control
 from pollect.daemon.loading import Loaded, reload
@@ -32,6 +32,7 @@ from pollect.status import Reload as ReloadOutcome
 
 if TYPE_CHECKING:
     from pollect.daemon.fleet import FleetPart
+    from pollect.daemon.targets import TargetSet
 
 log = logging.getLogger("pollect")
 
@@ -39,7 +40,10 @@ log = logging.getLogger("pollect")
 class Daemon:
     """One engine and the config it runs."""
 
-    def __init__(self, loaded: Loaded, *, dry_run: bool = False, strict: bool = False) -> None:
+    def __init__(
+        self, loaded: Loaded, *, dry_run: bool = False, strict: bool = False, once: bool = False
+    ) -> None:
+        """`once`: for `run_once`, which must know all targets before it begins."""
         self._registry = loaded.registry
         self._file = loaded.config.file
         self._state_dir = loaded.config.state_dir
@@ -50,7 +54,12 @@ class Daemon:
         self._clock = SystemClock()
         self._stopping = threading.Event()
         self._board = Board()
-        self._plan = self._assemble(loaded)
+        #: Kept only where inventories change what is made of it.
+        self._targeted: Config | None = None
+        self._targets = find_targets(loaded.config, fetch=once)
+        self._targets_changed = threading.Event()
+        self._plan = self._assemble(loaded, self._targets)
+        self._take_targets(loaded.config, self._targets)
         self._fleet = _join_fleet(loaded.config, self._plan, self._registry)
         self._engine = Engine(
             self._plan,
@@ -97,6 +106,8 @@ class Daemon:
             raise
         if self._fleet is not None:
             self._fleet.start(self._ownership_changed)
+        if self._targets is not None:
+            self._targets.start(self._note_targets)
         signals.started()
         self._tell_left_over_spools()
         systemd.ready(self._summary)
@@ -107,6 +118,8 @@ class Daemon:
         if reason:
             log.info("%s: stopping", reason)
         self._control.close()
+        if self._targets is not None:
+            self._targets.stop()
         if self._fleet is not None:
             self._fleet.stop()
         self._engine.stop()
@@ -117,6 +130,7 @@ class Daemon:
     def _obey(self, signals: Signals, systemd: Systemd) -> str:
         """Reload as often as asked; return why to stop, empty if it is to be done in silence."""
         reload: Reload | None = None
+        of_targets = False
         waiting: list[Callable[[ReloadOutcome], None]] = []
         # Who has seen enough of a dry run, as `head`, ends it.
         watched = [1] if self._dry_run and _is_pipe(1) else []
@@ -124,9 +138,11 @@ class Daemon:
         settling.changed(self._clock.monotonic())
         while signals.stopping is None:
             if reload is not None and not reload.running:
-                outcome = self._overview.last_reload = reload.outcome(self._clock.time())
-                for ended in waiting:
-                    ended(outcome)
+                if not of_targets:
+                    outcome = self._overview.last_reload = reload.outcome(self._clock.time())
+                    for ended in waiting:
+                        ended(outcome)
+                    waiting = []
                 reload = None
                 systemd.ready(self._summary)
                 settling.changed(self._clock.monotonic())
@@ -134,7 +150,14 @@ class Daemon:
             if asked:
                 waiting, self._reload_wanted_by = self._reload_wanted_by, []
                 systemd.reloading()
-                reload = Reload(self._file, self._reload, signals.wake)
+                reload, of_targets = Reload(self._file, self._reload, signals.wake), False
+            elif reload is None and self._targets_changed.is_set():
+                self._targets_changed.clear()
+                refusal = "new targets were not taken up, the old ones go on"
+                work = self._follow_targets
+                reload = Reload(self._file, work, signals.wake, refusal=refusal)
+                asked = of_targets = True
+            if asked and reload is not None:
                 reload.start()
                 begun = self._clock.monotonic()
                 continue
@@ -159,7 +182,10 @@ class Daemon:
         self._wake()
 
     def _own_batches(self) -> list[Batch]:
-        return describe_daemon(self._overview.last_reload, self._clock.time())
+        now = self._clock.time()
+        batches = describe_daemon(self._overview.last_reload, now)
+        targets = self._targets
+        return batches if targets is None else [*batches, targets.batch(now)]
 
     def _plugin_of(self, type_name: str) -> str:
         known = self._registry.known("source", type_name)
@@ -169,7 +195,9 @@ class Daemon:
     def _summary(self) -> str:
         return describe_plan(self._plan, self._file)
 
-    def _assemble(self, loaded: Loaded, previous: Plan | None = None) -> Plan:
+    def _assemble(
+        self, loaded: Loaded, targets: "TargetSet | None", previous: Plan | None = None
+    ) -> Plan:
         return assemble(
             loaded.config,
             loaded.registry,
@@ -177,17 +205,22 @@ class Daemon:
             stopping=self._stopping,
             previous=previous,
             board=self._board,
+            targets=targets,
         )
 
     def _reload(self, attempt: Reload) -> None:
         """Take up the config again; raises what stands against it, and changes nothing then."""
         config = reload(self._file, self._registry, dry_run=self._dry_run, strict=self._strict)
-        plan = self._assemble(Loaded(config, self._registry), previous=self._plan)
+        targets = find_targets(config, self._targets)
+        plan = self._assemble(Loaded(config, self._registry), targets, previous=self._plan)
         if not attempt.commit():
             return
         if self._fleet is not None:
             self._fleet.follow(config, plan)
         self._engine.replace(plan)
+        self._take_targets(config, targets)
+        if targets is not None:
+            targets.start(self._note_targets)
         changes = describe_changes(self._plan, plan)
         self._plan = self._board.plan = self._overview.plan = plan
         self._state_dir = config.state_dir
@@ -197,6 +230,35 @@ class Daemon:
         for warning in config.warnings:
             log.warning("%s", warning)
         log.info("reloaded: now runs %s", self._summary)
+
+    def _take_targets(self, config: Config, targets: "TargetSet | None") -> None:
+        """Follow the inventories of a config that runs now."""
+        if self._targets is not None:
+            self._targets.stop(keep=targets)
+        self._targets = targets
+        self._targeted = config if targets is not None else None
+        if targets is not None:
+            targets.finish()
+
+    def _note_targets(self) -> None:
+        self._targets_changed.set()
+        self._wake()
+
+    def _follow_targets(self, attempt: Reload) -> None:
+        """Take up what inventories say now; raises what stands against it."""
+        config, targets = self._targeted, self._targets
+        if config is None or targets is None:
+            return
+        plan = self._assemble(Loaded(config, self._registry), targets, previous=self._plan)
+        if not attempt.commit():
+            return
+        if self._fleet is not None:
+            self._fleet.follow_targets(plan)
+        self._engine.replace(plan)
+        changes = count_changes(self._plan, plan)
+        self._plan = self._board.plan = self._overview.plan = plan
+        targets.finish()
+        log.info("targets: %s", changes)
 
     def _tell_left_over_spools(self) -> None:
         """Log once which files are no longer emptied: an address in the config was changed."""

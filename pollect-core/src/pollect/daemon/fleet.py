@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pollect import __version__
-from pollect.config.fleet import FleetOptions, FleetTlsOptions, ShardOptions
+from pollect.config.fleet import FleetOptions, ShardOptions
 from pollect.config.reading import read_document
 from pollect.config.root import Config
+from pollect.config.tls import TlsOptions
 from pollect.discovery.registry import Registry
 from pollect.engine.plan import Plan
 from pollect.errors import ConfigError, describe
@@ -99,7 +100,12 @@ class FleetPart:
         """Share the sources of another config from now on; before the engine runs it."""
         if config.fleet != self._options:
             log.warning("the section fleet has changed: that takes effect at the next start")
-        self._fleet.follow(members_of(plan), digest_of(config))
+        self._digest = digest_of(config)
+        self.follow_targets(plan)
+
+    def follow_targets(self, plan: Plan) -> None:
+        """Share the sources of another plan of the same config; before the engine runs it."""
+        self._fleet.follow(members_of(plan), self._digest)
 
     @hookimpl
     def pollect_self_samples(self) -> list[Batch]:
@@ -149,7 +155,7 @@ def _ttl(text: str) -> float:
     return seconds
 
 
-def _tls(options: FleetTlsOptions, directory: Path) -> ssl.SSLContext:
+def _tls(options: TlsOptions, directory: Path) -> ssl.SSLContext:
     def file(name: str | None) -> Path | None:
         return directory / name if name else None
 

@@ -14,6 +14,7 @@ from pollect.status import Reload as Outcome
 RELOAD_SECONDS = 30.0
 #: Mistakes of a config that are logged one by one.
 MOST_MISTAKES = 50
+NOT_RELOADED = "the config was not reloaded, the old one goes on"
 
 log = logging.getLogger("pollect")
 
@@ -22,9 +23,18 @@ class Reload:
     """One attempt to go from the config that runs to the one in the file."""
 
     def __init__(
-        self, file: Path, work: Callable[["Reload"], None], wake: Callable[[], None]
+        self,
+        file: Path,
+        work: Callable[["Reload"], None],
+        wake: Callable[[], None],
+        *,
+        refusal: str = NOT_RELOADED,
     ) -> None:
-        """`work` does it all and asks `commit` before it changes anything; `wake` ends a wait."""
+        """`work` does it all and asks `commit` before it changes anything; `wake` ends a wait.
+
+        `refusal` is logged in front of why nothing came of it.
+        """
+        self._refusal = refusal
         self._file = file
         self._work = work
         self._wake = wake
@@ -43,7 +53,7 @@ class Reload:
             self._thread.start()
         except RuntimeError as error:
             self._ended, self._error = True, error
-            log_refusal(self._file, error)
+            log_refusal(self._file, error, self._refusal)
 
     @property
     def running(self) -> bool:
@@ -75,7 +85,7 @@ class Reload:
         frame = sys._current_frames().get(self._thread.ident or 0)
         problem = f"{_place_of(frame)} has not returned for {RELOAD_SECONDS:g} s"
         self._error = ConfigError(problem, file=self._file)
-        log_refusal(self._file, self._error)
+        log_refusal(self._file, self._error, self._refusal)
 
     def _run(self) -> None:
         try:
@@ -84,15 +94,21 @@ class Reload:
             if not self._given_up:
                 self._error = error
                 unexpected = not isinstance(error, PollectError)
-                log_refusal(self._file, error, trace=error if unexpected else None)
+                log_refusal(self._file, error, self._refusal, trace=error if unexpected else None)
         finally:
             self._ended = True
             self._wake()
 
 
-def log_refusal(file: Path, error: BaseException, *, trace: BaseException | None = None) -> None:
-    """Log why a config was not reloaded, one record for each of its mistakes."""
-    log.error("the config was not reloaded, the old one goes on", exc_info=trace)
+def log_refusal(
+    file: Path,
+    error: BaseException,
+    refusal: str = NOT_RELOADED,
+    *,
+    trace: BaseException | None = None,
+) -> None:
+    """Log why a config was not taken up, one record for each of its mistakes."""
+    log.error("%s", refusal, exc_info=trace)
     for line in describe_refusal(file, error):
         log.error("%s", line)
 

@@ -41,6 +41,10 @@ PROBE_GRACE_SECONDS = 0.2
 #: Seconds all sources together get to close, and how many close side by side.
 CLOSE_SECONDS = 2.0
 CLOSING_THREADS = 8
+#: The same for thousands that go at once, as long as they do close.
+MANY_CLOSE_SECONDS = 30.0
+#: Seconds between two looks at those that close.
+_LOOK_SECONDS = 0.02
 #: Seconds observers get for what they were not called for yet when the engine stops.
 OBSERVER_SECONDS = 0.5
 #: Seconds an in-process writer gets for the first values before the engine is ready all the same.
@@ -415,12 +419,26 @@ class Engine:
         closings = [
             InBackground(work, "pollect-close") for _ in range(min(CLOSING_THREADS, len(runners)))
         ]
-        until = time.monotonic() + CLOSE_SECONDS
-        for closing in closings:
-            closing.wait(max(0.0, until - time.monotonic()))
+        self._wait_for_closing(closings, left)
         for runner in [runner for runner in runners if runner in left]:
             runner.leave_behind()
             runner.plan.log.warning("does not close in time; left behind")
+
+    def _wait_for_closing(self, closings: Sequence[InBackground], left: set[Runner]) -> None:
+        """Wait until all is closed, or nothing more closes.
+
+        The thousands of targets that an inventory has no more take longer than what hangs may take;
+        a daemon that stops does not wait for them.
+        """
+        begun = time.monotonic()
+        until = begun + CLOSE_SECONDS
+        remaining = len(left)
+        while not all(closing.wait(_LOOK_SECONDS) for closing in closings):
+            if len(left) < remaining and not self._stopped:
+                remaining = len(left)
+                until = min(time.monotonic() + CLOSE_SECONDS, begun + MANY_CLOSE_SECONDS)
+            elif time.monotonic() >= until:
+                return
 
 
 def _numbered(parts: Sequence[_Named]) -> Iterator[tuple[tuple[str, int], _Named]]:

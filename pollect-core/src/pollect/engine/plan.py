@@ -12,7 +12,7 @@ import msgspec
 
 from pollect.engine.shaping import LabelRules
 from pollect.errors import ConfigError
-from pollect.model import Batch, SourceId
+from pollect.model import Batch, SourceId, log_of
 from pollect.plugin import MAX_SERIES, MetricFilter, Source, Writer
 
 
@@ -56,7 +56,7 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def log(self) -> logging.Logger:
         """The log of the source, whatever it made of its own."""
-        return logging.getLogger(str(self.id))
+        return log_of(self.id)
 
     @property
     def config_timeout(self) -> float | None:

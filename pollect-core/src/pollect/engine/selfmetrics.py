@@ -1,7 +1,7 @@
 """The metrics of pollect itself, made from how its sources and writers fare."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pollect.hints import YES_IS_BAD, YES_IS_GOOD, Panel
 from pollect.model import Batch, Kind, Metric, Sample, SourceId, SourceStatus, WriterStatus
@@ -99,6 +99,28 @@ RELOAD_TIME = Metric(
     unit="seconds",
 )
 
+#: The same metrics for the targets of an inventory, which have a label more.
+_OF_TARGET = {
+    metric: Metric(
+        metric.name,
+        help=metric.help,
+        unit=metric.unit,
+        kind=metric.kind,
+        labels=(*metric.labels, "target"),
+    )
+    for metric in (
+        UP,
+        TROUBLED,
+        TROUBLES,
+        DURATION,
+        SKIPPED,
+        SERIES,
+        DROPPED,
+        LAST_SUCCESS,
+        PROBES,
+    )
+}
+
 
 def describe_daemon(reload: Reload, time: float) -> list[Batch]:
     """Return which pollect this is, and what came of its last look at the config."""
@@ -116,24 +138,35 @@ def describe_sources(statuses: Sequence[SourceStatus], time: float) -> Batch:
     for status in statuses:
         if status.outcome is None:
             continue
-        collection, type_name, name, instance = status.source
-        # Sources that share a name would be one series: number them.
-        number = f"#{instance + 1}" if instance else ""
-        labels = (collection, type_name, (name or "") + number)
-        samples.append(UP.sample(int(status.up), *labels))
-        samples.append(TROUBLED.sample(int(status.trouble_count > 0), *labels))
-        samples.append(TROUBLES.sample(status.trouble_count, *labels))
-        samples.append(DURATION.sample(status.duration_seconds or 0.0, *labels))
-        samples.append(SKIPPED.sample(status.skipped, *labels))
-        samples.append(SERIES.sample(status.series, *labels))
-        if status.dropped:
-            samples.append(DROPPED.sample(status.dropped, *labels))
-        if status.last_success is not None:
-            samples.append(LAST_SUCCESS.sample(status.last_success, *labels))
-        samples.extend(
-            PROBES.sample(count, *labels, outcome.value) for outcome, count in status.probes.items()
-        )
+        described = _describe_source(status)
+        target = status.source.target
+        if target:
+            samples += [
+                _OF_TARGET[sample.metric].sample(sample.value, *sample.label_values, target)
+                for sample in described
+            ]
+        else:
+            samples += described
     return Batch(SOURCE, samples, time)
+
+
+def _describe_source(status: SourceStatus) -> Iterator[Sample]:
+    source = status.source
+    # Sources that share a name would be one series: number them.
+    number = f"#{source.instance + 1}" if source.instance else ""
+    labels = (source.collection, source.type, (source.name or "") + number)
+    yield UP.sample(int(status.up), *labels)
+    yield TROUBLED.sample(int(status.trouble_count > 0), *labels)
+    yield TROUBLES.sample(status.trouble_count, *labels)
+    yield DURATION.sample(status.duration_seconds or 0.0, *labels)
+    yield SKIPPED.sample(status.skipped, *labels)
+    yield SERIES.sample(status.series, *labels)
+    if status.dropped:
+        yield DROPPED.sample(status.dropped, *labels)
+    if status.last_success is not None:
+        yield LAST_SUCCESS.sample(status.last_success, *labels)
+    for outcome, count in status.probes.items():
+        yield PROBES.sample(count, *labels, outcome.value)
 
 
 def describe_writers(statuses: Sequence[WriterStatus], time: float) -> Batch:

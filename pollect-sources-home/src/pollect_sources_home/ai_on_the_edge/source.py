@@ -85,6 +85,7 @@ class AiOnTheEdgeSource(Source[AiOnTheEdgeConfig]):
     """Reading, rate and errors of a meter with a camera; one HTTP request per probe."""
 
     config_type = AiOnTheEdgeConfig
+    target_option = "host"
     metrics = (READING, NUMBERED_READING)
 
     def __init__(self, config: AiOnTheEdgeConfig, context: SourceContext) -> None:

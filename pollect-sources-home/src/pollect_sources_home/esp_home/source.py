@@ -79,6 +79,7 @@ class EspHomeSource(AsyncBackgroundSource[EspHomeConfig]):
     """Latest states of the sensors of one device, which it sends by itself."""
 
     config_type = EspHomeConfig
+    target_option = "host"
     metrics = (DEVICE_INFO,)
     dynamic_metrics = True
 

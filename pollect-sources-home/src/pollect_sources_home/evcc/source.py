@@ -53,6 +53,7 @@ class EvccSource(Source[EvccConfig]):
     """Every number and boolean of the site and of its loadpoints; one HTTP request per probe."""
 
     config_type = EvccConfig
+    target_option = "host"
     metrics = (
         *USUAL_METRICS,
         PV_POWER,

@@ -82,6 +82,8 @@ class OpenhabSource(Source[OpenhabConfig]):
     """State of every numeric and switch item; one HTTP request per probe."""
 
     config_type = OpenhabConfig
+    target_option = "url"
+    target_prefix = "http://"
     dynamic_metrics = True
 
     def __init__(self, config: OpenhabConfig, context: SourceContext) -> None:

@@ -83,6 +83,8 @@ class PlexSource(Source[PlexConfig]):
     """Streams of each kind, and films, shows, episodes, albums and songs in the libraries."""
 
     config_type = PlexConfig
+    target_option = "url"
+    target_prefix = "http://"
     metrics = (
         *STREAMS.values(),
         *(metric for kinds in TOTALS.values() for metric in kinds.values()),

@@ -133,6 +133,7 @@ class PmccSource(BackgroundSource[PmccConfig]):
     """State of charge and power of a charging session."""
 
     config_type = PmccConfig
+    target_option = "host"
     metrics = (POWER, SOC, *_DETAILS.values())
 
     def __init__(self, config: PmccConfig, context: SourceContext) -> None:

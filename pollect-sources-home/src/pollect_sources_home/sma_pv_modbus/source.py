@@ -73,6 +73,7 @@ class SmaPvModbusSource(Source[SmaPvModbusConfig]):
     """Power, energy, voltages and temperature of one inverter."""
 
     config_type = SmaPvModbusConfig
+    target_option = "host"
     metrics = METRICS
 
     def __init__(self, config: SmaPvModbusConfig, context: SourceContext) -> None:

@@ -167,6 +167,8 @@ class BindSource(Source[BindConfig]):
     """Queries, resolver and cache of one BIND 9; one to three HTTP requests per probe."""
 
     config_type = BindConfig
+    target_option = "url"
+    target_prefix = "http://"
     metrics = (
         SERVER_QUERIES,
         RESPONSES,

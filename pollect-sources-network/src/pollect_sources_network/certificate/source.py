@@ -222,6 +222,8 @@ class CertificateSource(Source[CertificateConfig]):
     """Days until certificates expire; one handshake per certificate and probe."""
 
     config_type = CertificateConfig
+    target_option = "url"
+    target_prefix = "https://"
     metrics = (*_ONE, *_BY_URL)
 
     def __init__(self, config: CertificateConfig, context: SourceContext) -> None:

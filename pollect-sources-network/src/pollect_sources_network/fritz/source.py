@@ -82,6 +82,7 @@ class FritzSource(Source[FritzConfig]):
     """Internet traffic of a FRITZ!Box; one request per probe."""
 
     config_type = FritzConfig
+    target_option = "ip"
     metrics = ALL
 
     def __init__(self, config: FritzConfig, context: SourceContext) -> None:

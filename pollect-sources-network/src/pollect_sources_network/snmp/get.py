@@ -167,6 +167,7 @@ class SnmpGetSource(Source[SnmpGetConfig]):
     """Values of one SNMP agent; one request per 100 objects."""
 
     config_type = SnmpGetConfig
+    target_option = "host"
     metrics = (RESPONSE, UPTIME)
     dynamic_metrics = True
 

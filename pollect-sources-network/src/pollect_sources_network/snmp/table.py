@@ -117,6 +117,7 @@ class SnmpTableSource(Source[SnmpTableConfig]):
     """Tables of one SNMP agent; one request per column and 25 rows."""
 
     config_type = SnmpTableConfig
+    target_option = "host"
     metrics = (
         RESPONSE,
         UPTIME,

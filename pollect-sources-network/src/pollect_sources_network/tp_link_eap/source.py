@@ -79,6 +79,8 @@ class TpLinkEapSource(Source[TpLinkEapConfig]):
     """Clients and radio traffic of one access point."""
 
     config_type = TpLinkEapConfig
+    target_option = "url"
+    target_prefix = "http://"
     metrics = (
         TOTAL_CLIENTS,
         PACKETS,

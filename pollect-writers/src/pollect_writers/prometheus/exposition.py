@@ -9,8 +9,7 @@ swapped under a lock: a scrape takes what is there and never waits for a probe.
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
@@ -22,6 +21,9 @@ StaticLabels: TypeAlias = tuple[tuple[str, str], ...]
 #: Families with their lines, each line beginning with a newline.
 Block: TypeAlias = list[tuple[Family, bytes]]
 _Described: TypeAlias = tuple[Family, FormatSeries]
+#: Gives the sources of the series of a name by the hash of their prefixes.
+_Owners: TypeAlias = Callable[[str], Mapping[int, SourceId]]
+_FEWEST_SHARERS = 2
 _NEWLINE = b"\n"
 #: Stands in a template for the number of a line.
 _NUMBER = b"%r"
@@ -79,19 +81,63 @@ class Layout(NamedTuple):
                     yield from template.prefixes()
 
 
-class Renderer:
-    """Renders the batches of one source.
+class SharedSeries:
+    """Which source has which series of the names that several sources have.
 
-    Renderers that share `layout_lock` make their layouts one after the other, so that of two with
-    the same series the second one sees the first.
+    Layouts are made one after the other, so that of two sources with the same series the second one
+    sees the first. A series is known by the hash of its prefix: ten thousand sources that share
+    their names would otherwise look through each other's.
     """
 
-    def __init__(
-        self, source: SourceId | None, layout_lock: AbstractContextManager[object] | None = None
-    ) -> None:
+    def __init__(self) -> None:
+        #: Held while a layout is made and takes the place of another one.
+        self.lock = threading.Lock()
+        self._layouts: dict[str, dict[SourceId, Layout]] = {}
+        #: For names of more than one source.
+        self._owners: dict[str, dict[int, SourceId]] = {}
+
+    def owners(self, source: SourceId, name: str) -> Mapping[int, SourceId]:
+        """Return who has which series of this name, nothing if no other source has the name."""
+        layouts = self._layouts.get(name, {})
+        if len(layouts) <= (source in layouts):
+            return {}
+        owners = self._owners.get(name)
+        if owners is None:
+            owners = self._owners[name] = {}
+            for other, layout in layouts.items():
+                owners.update((hash(prefix), other) for prefix in layout.prefixes_of([name]))
+        return owners
+
+    def replace(self, source: SourceId, old: Layout, new: Layout) -> None:
+        """Note that a source has other series now."""
+        for family, _ in old.families:
+            name = family.name
+            layouts = self._layouts[name]
+            del layouts[source]
+            owners = self._owners.get(name)
+            if owners is not None:
+                for prefix in old.prefixes_of([name]):
+                    owners.pop(hash(prefix), None)
+            if len(layouts) < _FEWEST_SHARERS:
+                self._owners.pop(name, None)
+            if not layouts:
+                del self._layouts[name]
+        for family, _ in new.families:
+            name = family.name
+            self._layouts.setdefault(name, {})[source] = new
+            owners = self._owners.get(name)
+            if owners is not None:
+                owners.update((hash(prefix), source) for prefix in new.prefixes_of([name]))
+
+
+class Renderer:
+    """Renders the batches of one source."""
+
+    def __init__(self, source: SourceId | None, shared: SharedSeries | None = None) -> None:
+        """`shared`: what other sources have, whose series are left out here."""
         self.lock = threading.Lock()
         self.layout = _EMPTY
-        self._layout_lock = layout_lock or nullcontext()
+        self._shared = shared
         self._source = source
         self._described: dict[Metric, _Described] = {}
 
@@ -99,14 +145,10 @@ class Renderer:
         self,
         samples: Sequence[Sample],
         static: StaticLabels = (),
-        taken: Callable[[Collection[str]], set[str]] = lambda names: set(),
     ) -> tuple[Block, list[str]]:
-        """Return the block of `samples`, and the series left out because they are there already.
-
-        `taken` gives the prefixes that other sources have in the families named.
-        """
+        """Return the block of `samples`, and the series left out as they are there already."""
         if not samples:
-            self.layout = _EMPTY
+            self._lay_out_again(lambda owners: (_EMPTY, []))
             return [], []
         # Three passes, as `zip(*samples)` makes an iterator for each sample at once.
         metrics = [sample[0] for sample in samples]
@@ -120,9 +162,9 @@ class Renderer:
             and layout.labels == labels
             and layout.static == static
         ):
-            with self._layout_lock:
-                layout, repeated = self._lay_out(metrics, labels, static, taken)
-                self.layout = layout
+            layout, repeated = self._lay_out_again(
+                lambda owners: self._lay_out(metrics, labels, static, owners)
+            )
         if layout.order is not None:
             values = [values[index] for index in layout.order]
         numbers = map(float, values)
@@ -132,12 +174,25 @@ class Renderer:
         ]
         return block, repeated
 
+    def _lay_out_again(
+        self, lay_out: Callable[[_Owners], tuple[Layout, list[str]]]
+    ) -> tuple[Layout, list[str]]:
+        shared, source = self._shared, self._source
+        if shared is None or source is None:
+            self.layout, repeated = lay_out(lambda name: {})
+            return self.layout, repeated
+        with shared.lock:
+            layout, repeated = lay_out(lambda name: shared.owners(source, name))
+            shared.replace(source, self.layout, layout)
+            self.layout = layout
+        return layout, repeated
+
     def _lay_out(
         self,
         metrics: list[Metric],
         labels: list[tuple[str, ...]],
         static: StaticLabels,
-        taken: Callable[[Collection[str]], set[str]],
+        owners_of: _Owners,
     ) -> tuple[Layout, list[str]]:
         same_labels = static == self.layout.static
         known = self.layout.known() if same_labels else {}
@@ -155,16 +210,21 @@ class Renderer:
             family, format_series = described
             prefixes.append(known.get(key) or format_series(values))
             by_family.setdefault(family.name, []).append(index)
-        elsewhere = taken(families.keys())
+        complete = True
         order: list[int] = []
         repeated: list[str] = []
         seen: set[str] = set()
         laid_out: list[tuple[Family, list[Template]]] = []
         for name, indices in by_family.items():
             start = len(order)
+            owners = owners_of(name)
             for index in indices:
                 prefix = prefixes[index]
-                if prefix in seen or prefix in elsewhere:
+                is_elsewhere = bool(owners) and (
+                    owners.get(hash(prefix), self._source) != self._source
+                )
+                if is_elsewhere or prefix in seen:
+                    complete = complete and not is_elsewhere
                     repeated.append(prefix)
                     continue
                 seen.add(prefix)
@@ -180,7 +240,7 @@ class Renderer:
             static,
             None if in_order else order,
             laid_out,
-            complete=not elsewhere.intersection(repeated),
+            complete=complete,
         )
         return layout, repeated
 
@@ -198,7 +258,7 @@ class Exposition:
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
         self._lock = threading.Lock()
-        self._layout_lock = threading.Lock()
+        self._shared = SharedSeries()
         self._renderers: dict[SourceId, Renderer] = {}
         self._blocks: dict[SourceId, Block] = {}
         self._complained: set[str] = set()
@@ -209,11 +269,9 @@ class Exposition:
         with self._lock:
             renderer = self._renderers.get(source)
             if renderer is None:
-                renderer = self._renderers[source] = Renderer(source, self._layout_lock)
+                renderer = self._renderers[source] = Renderer(source, self._shared)
         with renderer.lock:
-            block, repeated = renderer.render(
-                batch.samples, batch.static_labels, lambda names: self._taken(source, names)
-            )
+            block, repeated = renderer.render(batch.samples, batch.static_labels)
             with self._lock:
                 if block:
                     self._blocks[source] = block
@@ -228,11 +286,6 @@ class Exposition:
         with self._lock:
             return list(self._blocks.values())
 
-    def _taken(self, source: SourceId, names: Collection[str]) -> set[str]:
-        with self._lock:
-            others = [other.layout for key, other in self._renderers.items() if key != source]
-        return {prefix for layout in others for prefix in _shared_prefixes(layout, names)}
-
     def _complain(self, source: SourceId, prefix: str) -> None:
         series = prefix.strip()
         key = f"{source} {series.partition('{')[0]}"
@@ -243,12 +296,6 @@ class Exposition:
                 source,
                 series,
             )
-
-
-def _shared_prefixes(layout: Layout, names: Collection[str]) -> Iterable[str]:
-    if any(family.name in names for family, _ in layout.families):
-        return layout.prefixes_of(names)
-    return ()
 
 
 def join_text(
