@@ -48,7 +48,8 @@ MAY_IMPORT = {
     "builtin": {"api", "support", "cli"},
     "testing": {"errors", "model", "plugin", "support", "config", "discovery", "engine"},
     "daemon": {
-        *("errors", "hints", "hooks", "human", "model", "plugin", "status", "support", "units"),
+        *("errors", "hints", "hooks", "human", "model", "plugin", "status", "support"),
+        *("troubles", "units"),
         "builtin",
         *("config", "discovery", "delivery", "engine", "fleet"),
     },
