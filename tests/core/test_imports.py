@@ -34,7 +34,7 @@ MAY_IMPORT = {
         *("errors", "hints", "hooks", "human", "model", "needs", "plugin", "status", "units"),
     },
     "support": {"api", "errors", "hints", "model", "needs", "plugin", "relay", "troubles"},
-    "config": {"errors", "forked", "model", "plugin"},
+    "config": {"errors", "forked", "model", "plugin", "support"},
     "delivery": {"errors", "model", "plugin", "support"},
     "engine": {
         *("errors", "hints", "model", "plugin", "relay", "status", "troubles", "version"),

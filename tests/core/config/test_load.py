@@ -94,6 +94,18 @@ def test_each_invalid_config_has_its_message() -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "second"), [("1a", "2a"), ("__b", "_b"), ("a b", "a\tb"), ("ä", "ö")]
+)
+def test_labels_that_become_one_in_prometheus_are_reported(
+    tmp_path: Path, first: str, second: str
+) -> None:
+    labels = json.dumps({first: "x", second: "y"})
+    config = load(tmp_path, MINIMAL.replace("host: h", f"host: h, labels: {labels}"))
+    (warning,) = config.warnings
+    assert warning.problem == f"the label {second!r} is hidden by the label {first!r}"
+
+
+@pytest.mark.parametrize(
     ("collection", "source", "place"),
     [
         ("caf\ud800", {"host": "h"}, ".collection"),

@@ -48,6 +48,10 @@ SOURCE = "executors[0].sources[0]"
             "(known here: ratio)",
         ),
         (
+            "renameLabels: {room: 1a}, labels: {_a: x}",
+            f"{SOURCE}.renameLabels.room: '1a' is taken (give each a name of its own)",
+        ),
+        (
             "metrics: {rename: {ratio: ''}}",
             f"{SOURCE}.metrics.rename.ratio: '' is taken (give each a name of its own)",
         ),

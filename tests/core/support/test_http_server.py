@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pollect.support import http_server
 from pollect.support._serving.message import BadRequest, BodyReader, parse_head
 from pollect.support.allowed_hosts import AllowedHosts, names_of_this_host
 from pollect.support.http_server import (
@@ -275,6 +276,33 @@ def test_a_silent_connection_gives_its_place_to_a_new_one() -> None:
         assert status_of(ask(server, b"GET / HTTP/1.1\r\n\r\n")) == 200
         useful.sendall(b"GET /2 HTTP/1.1\r\n\r\n")
         assert useful.recv(1000).endswith(b"/2"), "strangers go first"
+
+
+def test_requests_that_have_arrived_are_answered_however_many_come_at_once() -> None:
+    server = HttpServer(listen("127.0.0.1", 0), echo, limits=Limits(connections=3))
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connected(server)) for _ in range(40)]
+        for number, client in enumerate(clients):
+            client.sendall(f"GET /{number} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
+        stack.callback(server.close)
+        server.start()
+        answers = [read_all(client) for client in clients]
+    assert [answer.rpartition(b"/")[2] for answer in answers] == [
+        str(number).encode() for number in range(40)
+    ]
+
+
+def test_a_new_connection_keeps_its_place_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client on a busy machine writes a while after it has connected."""
+    monkeypatch.setattr(http_server, "_TIME_TO_BEGIN", 30.0)
+    with serving(limits={"connections": 2}) as server, contextlib.ExitStack() as stack:
+        early = [stack.enter_context(connected(server)) for _ in range(2)]
+        late = [stack.enter_context(connected(server)) for _ in range(20)]
+        for client in late:
+            client.sendall(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+        for client in early:
+            client.sendall(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert [status_of(read_all(client)) for client in (*early, *late)] == [200] * 22
 
 
 def test_connections_are_turned_away_while_all_are_being_answered() -> None:

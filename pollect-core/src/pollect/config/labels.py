@@ -1,6 +1,5 @@
 """Names and static labels of a config: what is no name, and what hides behind another one."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,12 +9,10 @@ from pollect.config.sections import NO_TEXT
 from pollect.errors import ConfigError
 from pollect.model import valid_text
 from pollect.plugin import Source
+from pollect.support.names import label_name
 
 #: Where labels stand in the config, and what they are.
 Level = tuple[str, Mapping[str, str]]
-
-#: What the names of Prometheus, and of all that share them, turn into an underscore.
-_RENAMED = re.compile(r"[^a-zA-Z0-9_]")
 
 
 def check_labels(problems: Problems, path: str, labels: Mapping[str, str]) -> None:
@@ -44,10 +41,12 @@ def warn_of_hidden_labels(
     one further out on purpose. `known` holds what was reported already.
     """
     own = {label: label for metric in source_type.metrics for label in metric.labels}
-    taken = {_RENAMED.sub("_", label): f"the source's own label {label!r}" for label in own}
+    taken = {label_name(label): f"the source's own label {label!r}" for label in own}
     merged = {name: path for path, labels in levels for name in labels}
     for name, path in merged.items():
-        spelled = _RENAMED.sub("_", name)
+        if not name.strip():
+            continue  # which is refused
+        spelled = label_name(name)
         before = taken.setdefault(spelled, f"the label {name!r}")
         place = f"{path}: {name}: {before}"
         if before == f"the label {name!r}" or place in known:

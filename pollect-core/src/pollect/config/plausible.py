@@ -3,7 +3,7 @@
 Everything here is a warning: `run` mentions it and goes on, `check` and `--strict` refuse it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -11,6 +11,7 @@ from pollect.config.document import join_path
 from pollect.config.problems import Problems
 from pollect.errors import ConfigError
 from pollect.plugin import MetricFilter, Source, SourceConfig
+from pollect.support.names import label_name, metric_name
 
 #: More threads than this are rather the end of a process than a help to it.
 MOST_THREADS = 1000
@@ -68,7 +69,8 @@ def check_label_rules(
         elif not new.strip():
             problem = ConfigError("expected a name, got an empty text", hint="see `dropLabels`")
             problems.warn(join_path(place, old), problem)
-    _warn_of_taken(problems, place, config.rename_labels, known - set(config.drop_labels))
+    known -= set(config.drop_labels)
+    _warn_of_taken(problems, place, config.rename_labels, known, label_name)
 
 
 def _check_changes(
@@ -80,7 +82,7 @@ def _check_changes(
             if names and name not in names:
                 place = join_path(join_path(path, option), name)
                 _warn_of_unknown(problems, place, "value", name, names)
-    _warn_of_taken(problems, join_path(path, "rename"), wanted.rename, names)
+    _warn_of_taken(problems, join_path(path, "rename"), wanted.rename, names, _spell_value)
 
 
 def _warn_of_unknown(
@@ -93,15 +95,23 @@ def _warn_of_unknown(
 
 
 def _warn_of_taken(
-    problems: Problems, path: str, renamed: Mapping[str, str], names: Collection[str]
+    problems: Problems,
+    path: str,
+    renamed: Mapping[str, str],
+    names: Collection[str],
+    spell: Callable[[str], str],
 ) -> None:
-    """Warn about a new name that something else has, or gets as well."""
-    taken = {name for name in names if name not in renamed}
+    """Warn about a new name that something else has, or gets as well, as Prometheus spells it."""
+    taken = {spell(name) for name in names if name not in renamed}
     for old, new in renamed.items():
-        if new in taken:
+        if spell(new) in taken:
             hint = "give each a name of its own"
             problems.warn(join_path(path, old), ConfigError(f"{new!r} is taken", hint=hint))
-        taken.add(new)
+        taken.add(spell(new))
+
+
+def _spell_value(name: str) -> str:
+    return metric_name(None, f"_{name}")
 
 
 def _check_filter(

@@ -60,6 +60,9 @@ _ACCEPTS_AT_ONCE = 64
 _READ_AT_ONCE = 256 * 1024
 #: Deadlines are looked after at most this often, in seconds.
 _SWEEP_SECONDS = 0.05
+#: How long a connection has its place for sure, whoever else comes: a client on a busy machine
+#: needs a moment from connecting to the first byte, and to the last one.
+_TIME_TO_BEGIN, _TIME_TO_GO_ON = 0.1, 0.02
 _CLOSE_SECONDS = 2.0
 
 
@@ -74,6 +77,12 @@ def _refuse_in_text(status: HTTPStatus, reason: str) -> Response:
 
 def _screen_none(head: Head) -> Response | None:
     return None
+
+
+def _place_until(connection: Connection) -> float:
+    """Return until when a connection cannot be dropped for another one, in monotonic seconds."""
+    begun = connection.begun
+    return connection.since + _TIME_TO_BEGIN if begun is None else begun + _TIME_TO_GO_ON
 
 
 class HttpServer:
@@ -111,6 +120,8 @@ class HttpServer:
         self._connections: dict[Connection, None] = {}
         self._handed_back: deque[Connection] = deque()
         self._next_sweep = float("inf")
+        #: When to accept again, while every connection is too young to be dropped.
+        self._accept_again = float("inf")
         self._closed = False
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
@@ -154,7 +165,7 @@ class HttpServer:
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._woken, selectors.EVENT_READ)
         while not self._closed:
-            patience = self._next_sweep - time.monotonic()
+            patience = min(self._next_sweep, self._accept_again) - time.monotonic()
             ready = self._selector.select(None if patience == float("inf") else max(0.0, patience))
             for key, _ in ready:
                 if key.fileobj is self._listener:
@@ -167,9 +178,17 @@ class HttpServer:
             self._take_all_back()
             if self._next_sweep <= time.monotonic():
                 self._sweep()
+            if self._accept_again <= time.monotonic():
+                self._accept_again = float("inf")
+                self._selector.register(self._listener, selectors.EVENT_READ)
+                self._accept()
 
     def _accept(self) -> None:
         for _ in range(_ACCEPTS_AT_ONCE):
+            if (pause := self._seconds_to_room()) > 0:
+                self._selector.unregister(self._listener)
+                self._accept_again = time.monotonic() + pause
+                return
             try:
                 plain, address = self._listener.accept()
             except BlockingIOError:
@@ -199,16 +218,34 @@ class HttpServer:
         self._expect(connection, limits.request_seconds if secure else limits.idle_seconds)
         self._watch(connection)
 
+    def _seconds_to_room(self) -> float:
+        """Return after how long one more connection has a place, or can be turned away."""
+        self._take_all_back()
+        if len(self._connections) < self._max_connections:
+            return 0.0
+        now = time.monotonic()
+        return min((_place_until(each) - now for each in self._idle()), default=0.0)
+
+    def _idle(self) -> list[Connection]:
+        """Return the connections that may be dropped by age: those of strangers, if there are."""
+        idle = [each for each in self._connections if each.state is not State.ANSWERING]
+        return [each for each in idle if not each.trusted] or idle
+
     def _make_room(self, *, full: bool = False) -> bool:
         """Drop the connection that is of least use; return False if all are being answered."""
         self._take_all_back()
-        if not full and len(self._connections) < self._max_connections:
-            return True
-        idle = [each for each in self._connections if each.state is not State.ANSWERING]
-        if not idle:
-            return False
-        self._drop(next((each for each in idle if not each.trusted), idle[0]))
-        return True
+        now = time.monotonic()
+        for each in self._idle():
+            if not full and len(self._connections) < self._max_connections:
+                return True
+            if not full and _place_until(each) > now:
+                continue
+            # What has arrived is never thrown away unread.
+            self._attend(each)
+            if each.state is not State.ANSWERING:
+                self._drop(each)
+                return True
+        return False
 
     def _turn_away(self, plain: socket.socket) -> None:
         self._answered(HTTPStatus.SERVICE_UNAVAILABLE)
@@ -453,6 +490,8 @@ class HttpServer:
         if connection not in self._connections:
             return
         del self._connections[connection]
+        if self._accept_again != float("inf"):
+            self._accept_again = 0.0
         if connection.events:
             self._selector.unregister(connection.socket)
             connection.events = 0

@@ -7,6 +7,7 @@ then the worker that answers, then the reading thread again.
 import enum
 import selectors
 import socket
+import time
 from collections import deque
 from contextlib import suppress
 from itertools import islice
@@ -54,6 +55,7 @@ class Connection:
         "keep_alive",
         "peer",
         "received",
+        "since",
         "socket",
         "state",
         "trusted",
@@ -65,6 +67,7 @@ class Connection:
         self.socket = plain_or_secure
         self._secure = is_secure
         self.peer = peer
+        self.since = time.monotonic()
         self.state = State.SHAKING_HANDS if is_secure else State.READING
         #: What the selector watches now, 0 for nothing.
         self.events = 0
