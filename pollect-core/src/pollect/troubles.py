@@ -4,13 +4,15 @@ The engine makes them part of the result of a probe: its outcome is then `Outcom
 """
 
 import logging
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
 from pollect.errors import ProbeError, describe
 
 #: Texts of one result at most, and characters of each; what is beyond is counted or cut.
 MOST_TEXTS = 10
+#: Problems named of one part.
+MOST_PROBLEMS = 3
 LONGEST_TEXT = 200
 
 
@@ -53,6 +55,15 @@ class Troubles:
         if self._failing and (was := self._failing.pop(part, None)) is not None:
             self._logged.pop(part, None)
             self._log.info("%s: works again", was[0])
+
+    def note(self, part: Hashable, problems: Sequence[str]) -> None:
+        """Note what cannot be read of a part that is there; nothing means that it works."""
+        if not problems:
+            self.works(part)
+            return
+        more = len(problems) - MOST_PROBLEMS
+        told = [*problems[:MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else ())]
+        self.failed(part, "; ".join(told))
 
     def keep(self, parts: Collection[Hashable]) -> None:
         """Forget every part that is not among `parts`: it no longer exists."""

@@ -52,6 +52,15 @@ def parse_reading(fields: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         yield "error", float(fields["error"] != NO_ERROR)
 
 
+def find_problems(fields: Mapping[str, Any], *, details: bool) -> list[str]:
+    """Return the values that are there and cannot be read; until the first round they are empty."""
+    return [
+        f"{name}: expected a number, got {fields[name]!r:.40}"
+        for name in ("value", "rate", "pre", *(("raw",) if details else ()))
+        if fields.get(name) not in (None, "") and _number(fields[name]) is None
+    ]
+
+
 def parse_details(fields: Mapping[str, Any], now: float) -> Iterator[tuple[str, float]]:
     """Yield what few ask for: the reading before any check, and how old the valid one is.
 

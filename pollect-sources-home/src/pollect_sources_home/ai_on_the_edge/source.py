@@ -36,6 +36,7 @@ from pollect.support.urls import redact_url
 from pollect_sources_home.ai_on_the_edge.payload import (
     NUMBERED_READING,
     READING,
+    find_problems,
     make_sample,
     parse_details,
     parse_reading,
@@ -167,6 +168,8 @@ class AiOnTheEdgeSource(Source[AiOnTheEdgeConfig]):
             if not isinstance(fields, dict):
                 continue
             values = list(parse_reading(fields))
+            problems = find_problems(fields, details=self.config.details)
+            self.troubles.note(f"values of {name}", problems)
             if self.config.details:
                 values += parse_details(fields, self.context.clock.time())
             for kind, value in values:

@@ -25,6 +25,7 @@ from pollect_sources_home.evcc.metrics import (
     USUAL_METRICS,
 )
 from pollect_sources_home.evcc.state import (
+    find_problems,
     parse_details,
     parse_loadpoints,
     parse_site,
@@ -88,6 +89,7 @@ class EvccSource(Source[EvccConfig]):
             raise BadResponse(
                 f"{redact_url(self._url)}: expected the state of evcc, got {answer!r:.80}"
             )
+        self.troubles.note("state", find_problems(state, details=self.config.details))
         if self.config.details:
             samples += parse_details(state)
         return samples

@@ -74,6 +74,35 @@ def find_loadpoints(state: State) -> list[tuple[str, State]]:
     return [(title, found[number]) for number, title in zip(numbers, titles, strict=True)]
 
 
+def find_problems(state: State, *, details: bool) -> list[str]:
+    """Return what should be a list of devices, or a device of one, and is not."""
+    keys = (_LOADPOINTS, "pv", "battery") if details else (_LOADPOINTS,)
+    problems = []
+    for key in keys:
+        found = state.get(key)
+        if key == "battery" and isinstance(found, Mapping):
+            found = found.get("devices")
+        if isinstance(found, list):
+            problems += [
+                f"{key}[{number}]: expected an object, got {each!r:.60}"
+                for number, each in enumerate(found)
+                if not isinstance(each, Mapping)
+            ]
+            if key != _LOADPOINTS:
+                problems += _unreadable_devices(key, found)
+        elif found is not None and not isinstance(found, int | float):
+            problems.append(f"{key}: expected a list, got {found!r:.60}")
+    return problems
+
+
+def _unreadable_devices(key: str, devices: Iterable[object]) -> Iterator[str]:
+    for number, device in enumerate(devices):
+        for name in ("power", "soc"):
+            value = _object(device).get(name)
+            if value is not None and json_number(value) is None:
+                yield f"{key}[{number}].{name}: expected a number, got {value!r:.40}"
+
+
 def parse_loadpoints(state: State) -> Iterator[Sample]:
     """Yield the values of every loadpoint."""
     for title, loadpoint in find_loadpoints(state):

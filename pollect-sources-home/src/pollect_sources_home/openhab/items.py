@@ -26,13 +26,24 @@ _WORDS: Mapping[str, Mapping[str, float]] = {
 }
 
 
+#: What every type of item may have before its first update, and when it is offline.
+UNKNOWN_STATES = ("NULL", "UNDEF", None)
+
+
 def parse_items(
-    items: Iterable[object], types: Collection[str], groups: Collection[str] | None
+    items: Iterable[object],
+    types: Collection[str],
+    groups: Collection[str] | None,
+    problems: list[str],
 ) -> Iterator[Sample]:
-    """Yield the values of the items that have one of `types` and, if given, are in `groups`."""
+    """Yield the values of the items that have one of `types` and, if given, are in `groups`.
+
+    What cannot be read is added to `problems`.
+    """
     seen: set[str] = set()
     for item in items:
         if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+            problems.append(f"expected an item with a name, got {item!r:.60}")
             continue
         name, label = item["name"], item.get("label")
         if not isinstance(label, str) or name in seen:
@@ -41,9 +52,20 @@ def parse_items(
         if groups is not None and not set(groups) & set(membership):
             continue
         value = item_value(item, types)
+        if value is None and is_unreadable(item, types):
+            problems.append(
+                f"{name}: expected a state of {item['type']}, got {item['state']!r:.40}"
+            )
         if value is not None:
             seen.add(name)
             yield item_metric(value_name(label, name)).sample(value, name, ",".join(membership))
+
+
+def is_unreadable(item: Mapping[str, Any], types: Collection[str]) -> bool:
+    """Whether an item of one of `types` without a value has a state that should be one."""
+    kind, state = _base_type(item.get("type")), item.get("state")
+    # A group without a function has no state of its own, and a player may do what is no number.
+    return kind in types and kind not in (GROUP, "Player") and state not in UNKNOWN_STATES
 
 
 def item_value(item: Mapping[str, Any], types: Collection[str]) -> float | None:

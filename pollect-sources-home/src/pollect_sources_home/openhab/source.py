@@ -120,7 +120,9 @@ class OpenhabSource(Source[OpenhabConfig]):
             items = self._client.get_json(self._url)
         if not isinstance(items, list):
             raise BadResponse(f"{self._where}: expected a list of items, got {_complaint(items)}")
-        samples = list(parse_items(items, self._types, self.config.groups))
+        problems: list[str] = []
+        samples = list(parse_items(items, self._types, self.config.groups, problems))
+        self.troubles.note("items", problems)
         if not samples:
             raise NoData(f"{self._where}: none of {len(items)} items has a value to report")
         return samples

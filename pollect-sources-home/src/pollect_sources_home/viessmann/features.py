@@ -153,6 +153,18 @@ def parse_features(features: Sequence[Feature]) -> Iterator[Sample]:
     yield from _parse_compressors(features)
 
 
+def find_problems(features: Sequence[Feature]) -> list[str]:
+    """Return the features with a property that says it is a number and is not."""
+    return [
+        f"{name_of(feature)}: {name}: expected a number, got {prop.get('value')!r:.40}"
+        for feature in features
+        for name, prop in properties_of(feature).items()
+        # A sensor that is not connected has no value.
+        if prop.get("type") == "number" and prop.get("value") is not None
+        if number_of(prop) is None
+    ]
+
+
 def name_of(feature: Feature) -> str:
     """Return the name of a feature as the service has it; empty when it has none."""
     name = feature.get("feature")

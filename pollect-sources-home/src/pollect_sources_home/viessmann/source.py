@@ -50,6 +50,7 @@ from pollect_sources_home.viessmann.equipment import (
 from pollect_sources_home.viessmann.features import (
     USUAL_METRICS,
     Feature,
+    find_problems,
     name_of,
     parse_features,
     properties_of,
@@ -275,13 +276,14 @@ class ViessmannSource(Source[ViessmannConfig]):
                     self.troubles.failed(device, error, type(error).__name__)
             else:
                 self.troubles.works(device)
-        self.troubles.keep(wanted)
+        self.troubles.keep({*wanted, *map(_values_of, wanted)})
         if failure is not None and not found:
             raise failure
         return found
 
     def _samples_of(self, device: str, features: Sequence[Feature]) -> Iterator[Sample]:
         samples = list(parse_features(features))
+        self.troubles.note(_values_of(device), find_problems(features))
         if self.config.details:
             samples += parse_details(features)
         seen: set[tuple[str | None, tuple[str, ...]]] = set()
@@ -340,3 +342,8 @@ def with_device(sample: Sample, device: str) -> Sample:
     """Return a sample with the label `device`, which is the last."""
     labelled = sample.metric.labelled("device")
     return labelled.sample(sample.value, *sample.label_values, device)
+
+
+def _values_of(device: str) -> str:
+    """Return what the troubles call the values of a device, as opposed to the device."""
+    return f"values of {device}"
