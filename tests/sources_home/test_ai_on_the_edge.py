@@ -121,6 +121,21 @@ def test_one_of_several_that_is_missing_is_reported_and_the_others_stay(
     assert "main: no such number sequence, there are: gas" in caplog.text
 
 
+def test_values_that_cannot_be_read_are_a_trouble_of_their_sequence() -> None:
+    answer = {
+        "main": {"value": "12.5", "rate": "fast", "pre": "", "raw": "x", "error": "no error"},
+        "cold": {"value": "1.5", "rate": "nan", "pre": "1.4", "error": "no error"},
+    }
+    with serve_http({"/json": answer}) as server:
+        with opened(
+            {"host": server.host, "port": server.port, "value": "all"}, AiOnTheEdgeSource
+        ) as source:
+            assert '{type="value",number="main"}' in source.series()
+            assert source.source.troubles.texts() == (
+                "values of main: rate: expected a number, got 'fast'",
+            )
+
+
 def test_age_counts_from_the_time_of_the_reading() -> None:
     clock = FakeClock(time=READ_AT + 3600)
     reading: dict[str, Any] = dict(READING)

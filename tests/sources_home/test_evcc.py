@@ -23,6 +23,7 @@ from pollect.testing import (
     serve_http,
 )
 from pollect_sources_home.evcc.source import EvccSource
+from pollect_sources_home.evcc.state import find_problems
 from tests.simulators.evcc import STATE, Evcc
 from tests.simulators.tcp import IN_TIME_SECONDS
 from tests.sources_network.driver import opened
@@ -125,6 +126,25 @@ def test_details_of_older_versions() -> None:
         'grid_phase_power{phase="1"}': 3,
         'grid_phase_power{phase="2"}': 4,
     }
+
+
+def test_devices_that_cannot_be_read_are_a_trouble() -> None:
+    state = {
+        "loadpoints": [{"title": "Garage", "chargePower": 5}, None, "x"],
+        "pv": [{"power": "much"}, {"power": None}],
+        "battery": {"devices": 7},
+    }
+    assert find_problems(state, details=False) == [
+        "loadpoints[1]: expected an object, got None",
+        "loadpoints[2]: expected an object, got 'x'",
+    ]
+    assert find_problems(state, details=True)[2:] == [
+        "pv[0].power: expected a number, got 'much'",
+    ]
+    assert find_problems({"loadpoints": "none"}, details=False) == [
+        "loadpoints: expected a list, got 'none'"
+    ]
+    assert find_problems({"battery": 5, "pv": None}, details=True) == []
 
 
 def test_counters_are_counters() -> None:

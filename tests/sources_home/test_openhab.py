@@ -165,6 +165,29 @@ def test_items_that_are_broken_cost_only_themselves() -> None:
     assert series(broken) == {'Value{name="Item",group=""}': 1}
 
 
+def test_items_that_cannot_be_read_are_a_trouble() -> None:
+    items: list[Any] = [
+        5,
+        {**item("Number", "warm"), "name": "T"},
+        {**item("Switch", "MAYBE"), "name": "S"},
+        {**item("Number:Power", "?"), "name": "P"},
+        {**item("Number", "NULL"), "name": "N"},
+        {**item("Number", "UNDEF"), "name": "U"},
+        {**item("Group", "whatever", groupType="Number"), "name": "G"},
+        {**item("String", "text"), "name": "X"},
+        item("Number", "5"),
+    ]
+    with serve_http({"/rest/items": items}) as server:
+        section = {"url": server.url, "types": ["Group"]}
+        with opened(section, OpenhabSource) as source:
+            assert source.series() == {'Value{name="Item",group=""}': 5}
+            assert source.source.troubles.texts() == (
+                "items: expected an item with a name, got 5; "
+                "T: expected a state of Number, got 'warm'; "
+                "S: expected a state of Switch, got 'MAYBE'; and 1 more",
+            )
+
+
 def test_an_item_is_reported_once() -> None:
     assert series([item("Number", "1"), item("Number", "2", label="Other")]) == {
         'Value{name="Item",group=""}': 1

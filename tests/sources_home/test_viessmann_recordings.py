@@ -11,7 +11,7 @@ import pytest
 
 from pollect.testing import FakeClock, Running, build_source
 from pollect_sources_home.viessmann.details import parse_details
-from pollect_sources_home.viessmann.features import ALIASES, PHASES, parse_features
+from pollect_sources_home.viessmann.features import ALIASES, PHASES, find_problems, parse_features
 from pollect_sources_home.viessmann.source import ViessmannSource
 from tests.simulators.viessmann import BULK, Viessmann, device
 from tests.sources_home.conftest import RECORDINGS
@@ -236,3 +236,12 @@ def test_the_answer_of_a_gateway_is_told_apart_by_device(file, tmp_path) -> None
         assert by_device[each["id"]] >= len(plain) + 1, each["id"]
     online = [s for s in samples if s.metric.name == "device_online"]
     assert {sample.label_values[0] for sample in online} == {each["id"] for each in devices}
+
+
+def test_number_that_is_none_is_a_problem_of_its_feature() -> None:
+    features = [
+        {"feature": "heating.a", "properties": {"value": {"type": "number", "value": "warm"}}},
+        {"feature": "heating.b", "properties": {"value": {"type": "number", "value": None}}},
+        {"feature": "heating.c", "properties": {"value": {"type": "number", "value": 5}, "x": 5}},
+    ]
+    assert find_problems(features) == ["heating.a: value: expected a number, got 'warm'"]

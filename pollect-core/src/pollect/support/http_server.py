@@ -447,6 +447,7 @@ class HttpServer:
 
     def _after_answer(self, connection: Connection) -> None:
         """Wait for the next request, or end the connection."""
+        connection.since = float("-inf")  # it has had its time
         if connection.trusted and connection in self._connections:
             del self._connections[connection]
             self._connections[connection] = None

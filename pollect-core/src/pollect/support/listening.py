@@ -7,7 +7,7 @@ import socket
 #: Ports below this one belong to root, unless the host is configured otherwise.
 FIRST_FREE_PORT = 1024
 #: Connections that wait to be accepted, so that a flood costs the others no retry.
-_BACKLOG = 1024
+_BACKLOG = 4096
 
 
 def is_local(listener: socket.socket) -> bool:

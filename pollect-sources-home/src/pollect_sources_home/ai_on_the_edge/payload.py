@@ -53,11 +53,14 @@ def parse_reading(fields: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def find_problems(fields: Mapping[str, Any], *, details: bool) -> list[str]:
-    """Return the values that are there and cannot be read; until the first round they are empty."""
+    """Return the values that are there and cannot be read.
+
+    Until the first round they are empty, and a rate without a time is `nan`.
+    """
     return [
         f"{name}: expected a number, got {fields[name]!r:.40}"
         for name in ("value", "rate", "pre", *(("raw",) if details else ()))
-        if fields.get(name) not in (None, "") and _number(fields[name]) is None
+        if fields.get(name) not in (None, "", "nan") and _number(fields[name]) is None
     ]
 
 

@@ -67,6 +67,7 @@ class Connection:
         self.socket = plain_or_secure
         self._secure = is_secure
         self.peer = peer
+        #: Monotonic seconds when it came, minus infinity once it got an answer.
         self.since = time.monotonic()
         self.state = State.SHAKING_HANDS if is_secure else State.READING
         #: What the selector watches now, 0 for nothing.
