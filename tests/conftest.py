@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.simulators.certificates import Authority
 
-# How long an example takes depends on what else runs on the machine: a slow one is no mistake.
+# How long an example takes depends on what else runs on the machine: a slow one is not a failure.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 

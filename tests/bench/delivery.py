@@ -114,7 +114,7 @@ def hanging() -> Iterator[Writer[Any]]:
 
 @contextlib.contextmanager
 def refused(*, spool: bool) -> Iterator[Writer[Any]]:
-    """Yield a writer for a port where nobody listens."""
+    """Yield a writer for a port where nothing listens."""
     with tempfile.TemporaryDirectory() as place:
         endpoint = f"http://127.0.0.1:{free_port()}/v1/metrics"
         section = {"type": "Otel", "endpoint": endpoint, "spool": spool}
@@ -134,7 +134,7 @@ class SlowDisk:
 
 @contextlib.contextmanager
 def slow_disk() -> Iterator[Writer[Any]]:
-    setattr(folder, "os", SlowDisk())  # noqa: B010 - a module cannot be told so
+    setattr(folder, "os", SlowDisk())  # noqa: B010 - mypy does not let a module be changed so
     try:
         with refused(spool=True) as writer:
             yield writer

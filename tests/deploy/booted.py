@@ -112,8 +112,8 @@ def boot(tree: Path, folder: Path) -> dict[str, Any]:
     results = root / "checks" / "results.json"
     if not results.exists():
         log = root / "checks" / "log"
-        told = log if log.exists() else folder / "console"
-        said = told.read_text("utf-8", "replace")
-        raise AssertionError(f"the checks did not end: {said[-3000:]}")
+        file = log if log.exists() else folder / "console"
+        output = file.read_text("utf-8", "replace")
+        raise AssertionError(f"the checks did not end: {output[-3000:]}")
     found: dict[str, Any] = json.loads(results.read_text())
     return found

@@ -12,7 +12,7 @@ from tests.e2e.command import call
 from tests.simulators.certificates import Authority
 
 ROOT = Path(__file__).parents[2]
-COMMAND = re.compile(r"`pollect ([a-z][a-z-]*(?: (?:list|show|new))?)")
+COMMAND = re.compile(r"(?:`|^\$ )pollect ([a-z][a-z-]*(?: (?:list|show|new))?)", re.MULTILINE)
 FENCED_YAML = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: Of the environment that the pages suppose.
 SECRETS = ("INFLUX_TOKEN", "MQTT_PASSWORD", "NATS_PASSWORD")
@@ -42,6 +42,20 @@ def write_certificates(folder: Path) -> None:
     leaf.cert_chain_pems[0].write_to_path(folder / "fullchain.pem")
     leaf.private_key_pem.write_to_path(folder / "key.pem")
     authority.ca_file.rename(folder / "clients.pem")
+
+
+def test_configs_of_the_page_about_configs_have_no_mistakes(tmp_path: Path) -> None:
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "more.yml").write_text(
+        "executors: [{collection: home, sources: [{type: LoadAvg}]}]\n"
+    )
+    configs = FENCED_YAML.findall((ROOT / "docs" / "configuring.md").read_text(encoding="utf-8"))
+    whole = [text for text in configs if "executors:" in text]
+    assert whole
+    for text in whole:
+        (tmp_path / "config.yml").write_text(text)
+        done = call("check", folder=tmp_path)
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("page", ["docs/mqtt.md", "docs/prometheus.md", "docs/transports.md"])

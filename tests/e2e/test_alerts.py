@@ -64,7 +64,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_disk_that_fills_and_a_source_that_dies_are_told_once_across_a_restart(
+def test_a_disk_that_fills_and_a_source_that_dies_are_output_once_across_a_restart(
     tmp_path: Path, disk: Path
 ) -> None:
     write_source(tmp_path)
@@ -111,12 +111,12 @@ def test_check_finds_the_mistakes_of_rules_and_addresses(tmp_path: Path) -> None
         assert done.returncode == 2, done.stdout
         return done.stderr
 
-    told = check('"json://127.0.0.1/"', '{metric: "a", above: 3, for: soon}')
-    assert "config.yml:5:" in told
-    assert "writers[0].rules[0].for: expected a duration" in told
-    told = check('"pigeon://secret-loft/"', "defaults")
-    assert "writers[0].to[0]: expected a URL that apprise knows" in told
-    assert "secret-loft" not in told
+    output = check('"json://127.0.0.1/"', '{metric: "a", above: 3, for: soon}')
+    assert "config.yml:5:" in output
+    assert "writers[0].rules[0].for: expected a duration" in output
+    output = check('"pigeon://secret-loft/"', "defaults")
+    assert "writers[0].to[0]: expected a URL that apprise knows" in output
+    assert "secret-loft" not in output
 
 
 def test_notify_sends_a_message_and_says_where_it_did_not_arrive(tmp_path: Path) -> None:

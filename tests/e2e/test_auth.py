@@ -284,7 +284,7 @@ def test_typing_a_password_at_a_terminal_shows_nothing(site) -> None:
         while part := os.read(leader, 4096):
             seen += part
     except OSError:
-        pass  # nobody holds the other end any more
+        pass  # the other end is closed
     os.close(leader)
     assert process.returncode == 0, seen
     assert b"sesame" not in seen

@@ -21,7 +21,7 @@ executors:
   - collection: pollect
     sources:
       - type: LoadAvg
-        description: a key that nobody reads
+        description: a key that is not used
       - type: MemoryUsage
         name: main
         labels: {{site: "${{HOME}}", rack: r1}}

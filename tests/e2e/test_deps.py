@@ -168,7 +168,7 @@ def test_install_asks_and_then_shows_what_pip_does(
         "executors: [{collection: house, sources: [{type: Tide}]}]\nwriters: [{type: DryRun}]\n",
     )
     refused = bare.pollect("deps", "--install", folder=tmp_path)
-    assert refused.returncode != 0, "nobody answered the question"
+    assert refused.returncode != 0, "the question was not answered"
     assert bare.pollect("deps", "--missing", folder=tmp_path).stdout == (
         "pollect-tide[sonar]>=1.0\n"
     )

@@ -19,7 +19,7 @@ from tests.simulators.tp_link_eap import PASSWORD, USER, AccessPoint, old_data
 
 pytestmark = [pytest.mark.integration, needs_1x("fritzconnection", "requests")]
 
-#: 1.x cannot be told another port.
+#: 1.x has no option for the port.
 FRITZ_PORT = 49000
 
 # Two seconds, since 1.x divides by the whole seconds between two probes of the box.

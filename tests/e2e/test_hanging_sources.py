@@ -1,4 +1,4 @@
-"""Sources that never return cost nobody else anything."""
+"""Sources that never return cost the others nothing."""
 
 import re
 from pathlib import Path

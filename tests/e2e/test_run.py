@@ -43,7 +43,7 @@ class SlowCloseSource(Source):
         time.sleep(3600)
 
 class ThreadSource(Source):
-    "Leaves a thread behind that nobody can end."
+    "Leaves a thread behind that cannot be ended."
     def open(self):
         threading.Thread(target=time.sleep, args=(3600,), name="forgotten", daemon=False).start()
     def probe(self):

@@ -121,8 +121,8 @@ class Engine:
 
     def leader(self) -> int:
         """Return the number of the node that leads."""
-        told = self._control("endpoint", "status", "-w", "simple").stdout.splitlines()
-        leading = [line.split(",")[0] for line in told if line.split(", ")[4] == "true"]
+        status = self._control("endpoint", "status", "-w", "simple").stdout.splitlines()
+        leading = [line.split(",")[0] for line in status if line.split(", ")[4] == "true"]
         return self.endpoints.index(leading[0].strip())
 
     def _control(self, *words: str) -> subprocess.CompletedProcess[str]:

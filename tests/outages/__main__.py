@@ -40,7 +40,7 @@ COLUMNS: dict[str, Callable[[Result, Verdict], object]] = {
 
 LEGEND = """
 before, after: delivered until the target was killed and since it is back, as pollect counts
-waiting: the most that waited; at the end: what waited when pollect was told to stop
+waiting: the most that waited; at the end: what waited when pollect was asked to stop
 lost: what pollect says it gave up; expected: what the source returned; found: what the target has
 outdated: Mqtt shows the present, so of what waits only the latest of each source is sent
 on disk: in the spool at the kill -9; of disk: missing of that; cut off: of the last probe before

@@ -48,7 +48,7 @@ class Verdict:
     #: Missing although they were on disk.
     stored_missing: int
     duplicates: int
-    #: Numbers that nobody sent.
+    #: Numbers that were never sent.
     strangers: int
 
 

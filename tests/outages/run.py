@@ -80,7 +80,7 @@ class Result:
     before: int = 0
     #: What waited at most while it was away.
     waiting: int = 0
-    #: Delivered from then on until the daemon was told to stop.
+    #: Delivered from then on until the daemon was asked to stop.
     after: int = 0
     #: What waited at that moment.
     rest: int = 0
@@ -101,7 +101,7 @@ class Result:
             "are missing": self.verdict.missing,
             "are missing that were on disk": self.verdict.stored_missing,
             "were given up": self.lost,
-            "were sent by nobody": self.verdict.strangers,
+            "were never sent": self.verdict.strangers,
         }
         problems = [f"{count} samples {what}" for what, count in counts.items() if count]
         if self.exit_code:

@@ -20,7 +20,7 @@ class Authority:
         return Authority(folder, self._ca.create_child_ca())
 
     def self_signed(self, folder: Path) -> ssl.SSLContext:
-        """Return the context of a server whose certificate nobody else vouches for."""
+        """Return the context of a server whose certificate no authority signed."""
         file = folder / "self.pem"
         file.write_bytes(self._ca.private_key_pem.bytes() + self._ca.cert_pem.bytes())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -44,18 +44,18 @@ class Ntfy:
         if request.headers.get("Authorization") != f"Basic {expected}":
             return _refusal(401, 40101, "unauthorized")
         if request.path == "/":
-            told = request.json()
+            message = request.json()
         else:
-            told = {
+            message = {
                 "topic": request.path.strip("/"),
                 "title": request.headers.get("Title", ""),
                 "message": request.body.decode(),
             }
-        if not _TOPIC.fullmatch(str(told.get("topic", ""))):
+        if not _TOPIC.fullmatch(str(message.get("topic", ""))):
             return _refusal(404, 40401, "page not found")
-        told |= {"id": f"m{len(self.messages)}", "time": int(time.time()), "event": "message"}
-        self.messages.append(told)
-        return HttpResponse(told)
+        message |= {"id": f"m{len(self.messages)}", "time": int(time.time()), "event": "message"}
+        self.messages.append(message)
+        return HttpResponse(message)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class SimulatedAgent(UdpServer):
         self.silent_above = 10_000
         #: Datagrams to drop before the next answer.
         self.drop = 0
-        #: The names in the order of a walk; made anew when there are more or fewer.
+        #: The names in the order of a walk; made again when there are more or fewer.
         self._order: list[tuple[tuple[int, ...], str]] = []
         #: In place of an answer, given the right one.
         self.mangle: Callable[[bytes], Iterator[bytes]] | None = None

@@ -33,7 +33,7 @@ START_TRIES = 5
 
 
 class NoAgent(AssertionError):
-    """Nobody answered in time."""
+    """No answer came in time."""
 
 
 @contextlib.contextmanager

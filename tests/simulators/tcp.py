@@ -141,7 +141,7 @@ def half_answer(data: bytes) -> Handler:
 
 @contextlib.contextmanager
 def closed_port() -> Iterator[int]:
-    """A port of 127.0.0.1 that refuses connections and that nobody else gets meanwhile."""
+    """A port of 127.0.0.1 that refuses connections and is kept from others meanwhile."""
     with socket.socket() as placeholder:
         placeholder.bind((LOOPBACK, 0))
         yield placeholder.getsockname()[1]

@@ -643,7 +643,7 @@ def test_load_of_wrk_is_counted_to_the_last_push(tmp_path: Path, connection: str
         counted = values(source.probe())["jobs"]
     assert "Non-2xx" not in output
     assert "Socket errors" not in output
-    # What was under way when wrk stopped was taken, but nobody saw the answer.
+    # What was under way when wrk stopped was taken, but its answer was not read.
     assert answered <= counted <= answered + connections
 
 

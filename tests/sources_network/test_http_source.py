@@ -254,7 +254,7 @@ def test_options_of_tls_decide_who_is_trusted_and_who_we_are(
         assert code(**trusted, **ours, serverName="other.example") == 0
         assert code(**trusted, clientCert=str(both), serverName="other.example") == 0
         assert code(**ours, verify=False) == 0
-        assert code(**ours, serverName="other.example") == 7, "nobody vouches for the server"
+        assert code(**ours, serverName="other.example") == 7, "no authority vouches for the server"
         assert code(**trusted, **ours) == 7, "it is another server"
         assert code(**trusted, serverName="other.example") != 0, "the server wants to know us"
 

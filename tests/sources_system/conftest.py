@@ -11,7 +11,7 @@ RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
 
 @pytest.fixture(autouse=True)
 def real_proc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let psutil forget the fake `/proc` that a source of the last test told it."""
+    """Let psutil forget the fake `/proc` that a source of the last test set."""
     monkeypatch.setattr(psutil, "PROCFS_PATH", "/proc")
 
 

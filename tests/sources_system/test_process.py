@@ -336,7 +336,7 @@ def test_totals_add_all_matches_up(start: Start, mark: str) -> None:
         ("exe", os.path.realpath(sys.executable), 1),
         ("exe", "perl*", 0),
         ("user", psutil.Process().username(), 1),
-        ("user", "nobody-like-that", 0),
+        ("user", "no-such-user", 0),
     ],
 )
 def test_selectors_narrow_the_matches(

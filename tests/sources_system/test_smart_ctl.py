@@ -458,7 +458,7 @@ def test_rubbish_is_a_bad_response(text: str) -> None:
 
 @pytest.mark.integration
 def test_real_program_is_understood() -> None:
-    """A device that is no drive is told in the program's own words."""
+    """A device that is not a drive is reported in the words of the program."""
     source = build_source({"devices": ["null$"], "nocheck": "never"}, SmartCtlSource)
     try:
         source.open()

@@ -1,4 +1,4 @@
-"""Write `constraints.txt` anew, with the newest version of everything: `make upgrade`."""
+"""Write `constraints.txt` again, with the newest version of everything: `make upgrade`."""
 
 import subprocess
 import sys

@@ -17,7 +17,7 @@ def main() -> None:
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         os.tcsetpgrp(0, os.getpgrp())
         signal.signal(signal.SIGTTOU, signal.SIG_DFL)
-        # Nobody would notice that it stopped, and nothing could be typed any more.
+        # It would stop unnoticed, and nothing could be typed any more.
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     os.execvp(command[0], command)
 

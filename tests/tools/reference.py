@@ -16,7 +16,7 @@ HEAD = """\
 # Reference
 
 Made from the code by `make docs`; a test compares the two. `pollect plugins show TYPE` prints the
-options and values of one source or writer, and [plugins.md](plugins.md) tells how to write one.
+options and values of one source or writer, and [plugins.md](plugins.md) explains how to write one.
 
 ## Hooks
 

@@ -30,6 +30,7 @@ HTML = SITE / "html"
 SECTIONS = {
     "Start": ["index.md", "from-1x.md", "from-telegraf.md", "from-collectd.md"],
     "Configure": [
+        "configuring.md",
         "data-models.md",
         "prometheus.md",
         "mqtt.md",

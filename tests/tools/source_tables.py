@@ -27,7 +27,7 @@ def build_table(module: str) -> str:
 
 
 def renew(text: str, module: str) -> str:
-    """Return a README with its table made anew; raises `ValueError` if it has no place for one."""
+    """Return a README with its table renewed; raises `ValueError` if it has no place for one."""
     renewed, count = _TABLE.subn(lambda _: build_table(module), text)
     if count != 1:
         raise ValueError(f"expected one table of sources, found {count}")

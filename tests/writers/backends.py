@@ -101,7 +101,7 @@ class NetworkBackend(Backend):
         return list(self.numbers)
 
     def take(self, numbers: list[int]) -> None:
-        """Keep what arrived; whoever sent it is told afterwards."""
+        """Keep what arrived; the sender gets its answer afterwards."""
         self.numbers += numbers
 
     def come_up(self) -> None:

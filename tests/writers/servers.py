@@ -289,7 +289,7 @@ class PostgreSql:
             pytest.skip("needs postgres of Debian's postgresql")
         server, initdb = str(versions[-1]), str(versions[-1].with_name("initdb"))
         user = "postgres" if os.geteuid() == 0 else None
-        # Not pytest's folder: nobody else may enter that one.
+        # Not pytest's folder: other users may not enter that one.
         self._folder = folder = Path(tempfile.mkdtemp(prefix="pollect-postgresql-"))
         self.port = port = free_port()
         own_pem = folder / "server.pem"

@@ -56,7 +56,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 @pytest.fixture
 def own_broker(tmp_path: Path) -> Iterator[Broker]:
-    """A broker that nobody else uses; to be started by the test."""
+    """A broker of its own, to be started by the test."""
     broker = Broker(tmp_path)
     yield broker
     broker.stop()
@@ -209,13 +209,13 @@ def test_a_source_without_values_is_offline_and_comes_back(broker: Broker) -> No
 
 @integration
 def test_it_says_everything_anew_after_it_was_closed(broker: Broker) -> None:
-    writer = build(broker.port, topicPrefix="Anew/", hassAutodiscovery=True)
+    writer = build(broker.port, topicPrefix="Other/", hassAutodiscovery=True)
     for value in (1, 2):
         with listening(broker.port) as listener, opened(writer):
             listener.messages.clear()
             writer.write([load(short=value)])
-            listener.wait_for(f"Anew/{SHORT}", str(value))
-            assert listener.latest()[f"Anew/{STATUS}"] == "online"
+            listener.wait_for(f"Other/{SHORT}", str(value))
+            assert listener.latest()[f"Other/{STATUS}"] == "online"
             assert [t for t in listener.latest() if t.startswith("homeassistant/")]
 
 

@@ -62,7 +62,7 @@ class DiskCounters(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Main memory in bytes, its fields named as psutil names them; None for what is not told."""
+    """Main memory in bytes, its fields named as psutil names them; None for what is not known."""
 
     total: int
     available: int
@@ -160,7 +160,7 @@ def parse_meminfo(text: str) -> Memory:
     available = size("MemAvailable")
     if available is None:  # Linux before 3.14
         available = free + cached
-    elif available > total:  # a container is told its own total, and what its host has available
+    elif available > total:  # a container sees its own total, and what its host has available
         available = free
     reclaimable = size("SReclaimable") or 0
     rest = map(size, ("Shmem", "Slab", "Active", "Inactive"))

@@ -42,7 +42,7 @@ def the_executor(config: Config) -> ExecutorSection:
     return executor
 
 
-def told(problems: tuple[ConfigError, ...]) -> list[str]:
+def described(problems: tuple[ConfigError, ...]) -> list[str]:
     return [str(problem).removeprefix(f"{file_of(problem).parent}/") for problem in problems]
 
 
@@ -56,7 +56,7 @@ def test_mistake_is_told_with_its_place(file: Path) -> None:
     """Beside every file stands its complete message."""
     with pytest.raises(InvalidConfig) as caught:
         load_config(file, Types(), environ=VARIABLES)
-    message = "".join(f"{line}\n" for line in told(caught.value.problems))
+    message = "".join(f"{line}\n" for line in described(caught.value.problems))
     assert message == file.with_suffix(".txt").read_text(encoding="utf-8")
     assert not any(secret in message for secret in SECRETS)
 
@@ -191,7 +191,7 @@ def test_tick_time_of_zero_or_less_falls_back(
     config = load(tmp_path, f"tickTime: {everywhere}\n{text}")
     assert the_executor(config).tick_time == seconds
     doubtful = everywhere in ("0", "-1")
-    assert told(config.warnings) == (
+    assert described(config.warnings) == (
         ["config.yml:1:1: tickTime: is not above 0 (10 is used)"] if doubtful else []
     )
 
@@ -239,7 +239,7 @@ executors:
   - {collection: d, sources: []}
 """,
     )
-    assert told(config.warnings) == [
+    assert described(config.warnings) == [
         "config.yml:1:24: writer.type: is here a second time, first in line 1 "
         "(the last one counts)",
         "config.yml:2:1: threds: unknown option (did you mean 'threads'?)",
@@ -375,7 +375,7 @@ def test_config_may_come_through_a_pipe(tmp_path: Path) -> None:
     assert find_config(str(pipe)) == pipe
 
 
-def test_name_that_no_file_system_takes_is_told() -> None:
+def test_name_that_no_file_system_takes_is_described() -> None:
     with pytest.raises(ConfigError, match=r"x: cannot be read: File name too long$"):
         find_config("x" * 300)
 
@@ -429,7 +429,7 @@ executors:
         encoding="utf-8",
     )
     config = load_config(file, LoadTypes(), environ=VARIABLES)
-    assert told(config.warnings) == [
+    assert described(config.warnings) == [
         "config.yml:1:1: labels: the label 'time' is hidden by the source's own label 'time' "
         "(give it another name)",
         "config.yml:5:5: executors[0].labels: the label 'a-b' is hidden by the label 'a b' "

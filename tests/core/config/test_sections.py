@@ -57,7 +57,7 @@ class GaugeConfig(SourceConfig, frozen=True, kw_only=True):
         if self.port == 666:
             raise ConfigError("that port is taken", key="port")
         if self.host == "nowhere":
-            raise ValueError("nowhere is no place")
+            raise ValueError("expected a place, got nowhere")
 
 
 def convert(**options: object) -> GaugeConfig:
@@ -151,7 +151,7 @@ def test_option_left_empty_counts_as_not_given(option: str) -> None:
         ({"code": "A1"}, "code: expected text like ^[a-z]+$, got 'A1'"),
         ({"code": "x" * 70 + "1"}, f"code: expected text like ^[a-z]+$, got '{'x' * 57}...'"),
         ({"port": 666}, "port: that port is taken"),
-        ({"host": "nowhere"}, "nowhere is no place"),
+        ({"host": "nowhere"}, "expected a place, got nowhere"),
         ({"ticktime": 5}, "ticktime: unknown option (did you mean 'tickTime'?)"),
         ({"pasword": "geheim"}, "pasword: unknown option (did you mean 'password'?)"),
     ],

@@ -1,4 +1,4 @@
-"""What the page and `pollect status` are told of a running engine."""
+"""What the page and `pollect status` show of a running engine."""
 
 import math
 import threading

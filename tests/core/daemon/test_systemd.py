@@ -1,4 +1,4 @@
-"""What systemd is told, and when."""
+"""What systemd is notified of, and when."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""What is sent next: a target that is away is told from a batch that is bad."""
+"""What is sent next: a target that is away differs from a batch that is bad."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The spool behind an outbox: a disk delays nobody, and gets all it can take."""
+"""The spool behind an outbox: a slow disk delays no probe, and gets all it can take."""
 
 import contextlib
 import logging

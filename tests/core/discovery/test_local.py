@@ -212,5 +212,5 @@ def test_the_registry_finds_extensions(tmp_path) -> None:
     write(tmp_path / "extensions" / "Tide.py", OLD.format(name="Tide", value=3))
     registry = Registry(extension_paths=[tmp_path])
     assert value_of(registry.source_type("extensions.Tide")) == 3
-    with pytest.raises(UnknownPlugin, match=r"NobodyWriter\.py"):
-        registry.writer_type("extensions.Nobody")
+    with pytest.raises(UnknownPlugin, match=r"AbsentWriter\.py"):
+        registry.writer_type("extensions.Absent")

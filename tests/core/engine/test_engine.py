@@ -507,7 +507,7 @@ def test_reload_with_a_new_writer_tells_it_what_there_is_at_once(run: Run) -> No
     wait_until(lambda: late.batches)
     engine.replace(plan(new))
     time.sleep(0.1)
-    assert len(source.starts) == 3, "one writer less is no reason to probe"
+    assert len(source.starts) == 3, "removing a writer does not cause a probe"
 
 
 def test_reload_that_switches_self_metrics_on_reaches_remote_writers(run: Run) -> None:

@@ -30,7 +30,7 @@ def test_only_owned_sources_are_probed_and_shown() -> None:
     try:
         wait_until(lambda: len(ours.starts) > 3)
         assert not theirs.starts
-        assert plan.ready.wait(30), "who waits for another's source waits for ever"
+        assert plan.ready.wait(30), "the engine does not wait for a source that another daemon owns"
         [self_batch] = [b for b in engine.self_batches() if b.source.type == "source"]
         assert {sample.label_values[2] for sample in self_batch.samples} == {"ours"}
     finally:

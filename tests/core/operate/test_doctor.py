@@ -190,7 +190,9 @@ def test_it_looks_with_the_eyes_of_another_user(tmp_path: Path) -> None:
         '{"writer": {"type": "DryRun"}, "executors": [{"collection": "b", "sources": []}]}'
     )
     done = call("doctor", "-c", "config.yml", "--user", "nobody", folder=tmp_path)
-    assert done.returncode == 1, "nobody has no state folder, and maybe cannot read this Python"
+    assert done.returncode == 1, (
+        "that user has no state folder, and may be unable to read this Python"
+    )
     assert "nobody cannot read" in done.stdout or "cannot be written by this user" in done.stdout
     done = call("doctor", "-c", "config.yml", "--user", "no-such-user", folder=tmp_path)
     assert done.stderr == "pollect: there is no user 'no-such-user'\n"

@@ -25,7 +25,7 @@ def test_answers_are_those_of_the_specification(
     own_nonce = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"
     monkeypatch.setattr(secrets, "token_hex", lambda _: own_nonce)
     digest = Digest("Mufasa", "Circle of Life")
-    assert digest.header("GET", "/dir/index.html") == "", "nobody asked yet"
+    assert digest.header("GET", "/dir/index.html") == "", "the server has not asked yet"
     assert digest.accept(['Basic realm="x"', "Digest " + REALM.format(algorithm=algorithm)])
     fields = parse_challenge(digest.header("GET", "/dir/index.html"))
     assert fields["response"] == ANSWERS[algorithm]

@@ -66,7 +66,7 @@ class TideSource(Source[TideConfig]):
 
 
 def kept_here(every: Iterable[Callable[[Any], None]]) -> list[Any]:
-    """Return the promises that the plugins of a test can keep: nobody can import them by name."""
+    """Return the promises that the plugins of a test can keep: they cannot be imported by name."""
     return [
         pytest.param(promise, id=promise.__name__)
         for promise in every

@@ -1,4 +1,4 @@
-"""Names and static labels of a config: what is no name, and what hides behind another one."""
+"""Names and static labels of a config: which names are invalid, and which hide another."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -103,7 +103,7 @@ class Control:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with _address(self._folder) as address:
-                # Between `bind` and `listen` nobody can connect; from then on the mode counts.
+                # Between `bind` and `listen` no client can connect; from then on the mode counts.
                 listener.bind(address)
             os.chmod(self._folder / SOCKET, FILE_MODE)
             listener.listen(_BACKLOG)

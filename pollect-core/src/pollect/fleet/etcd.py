@@ -120,7 +120,7 @@ class Etcd:
 
     def remaining(self, lease: int) -> int:
         """Return the seconds a lease lives without another keepalive; -1 if it has ended."""
-        return self._call("lease/timetolive", {"ID": str(lease)}, lambda told: int(told["TTL"]))
+        return self._call("lease/timetolive", {"ID": str(lease)}, lambda answer: int(answer["TTL"]))
 
     def revoke(self, lease: int) -> None:
         """End a lease and with it all its keys."""

@@ -24,7 +24,7 @@ def check_part(part: Part) -> Iterator[Finding]:
     """Yield what a source or writer cannot have of the network."""
     for family in part.needs.families:
         if problem := _check_family(family):
-            # A host without IPv6 is no fault of the config.
+            # That a host lacks IPv6 is not a fault of the config.
             state = State.NOTE if family == "AF_INET6" else State.PROBLEM
             yield Finding(state, part.label, f"sockets of {family}: {problem}")
     for listening in part.ports():
