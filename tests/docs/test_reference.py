@@ -7,7 +7,7 @@ import pytest
 from pollect import legacy, testing
 from pollect.cli.manual import write_manual
 from pollect.config.describe import describe_options
-from pollect.config.root import ExecutorOptions, RootOptions
+from pollect.config.options import ExecutorOptions, RootOptions
 from pollect.discovery.registry import Registry
 from pollect.legacy.paths import KEPT
 from pollect.plugin import SourceConfig, WriterConfig

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pollect import errors, hookspecs
 from pollect.config.describe import OptionRow, describe_options
-from pollect.config.root import ExecutorOptions, RootOptions
+from pollect.config.options import ExecutorOptions, RootOptions
 from pollect.config.targets import TargetsOptions
 from pollect.plugin import SourceConfig, WriterConfig
 

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from pollect.api import Secret, SourceConfig, WriterConfig
 from pollect.config.describe import OptionRow, describe_options
-from pollect.config.root import RootOptions
+from pollect.config.options import RootOptions
 
 
 class Register(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -6,44 +6,37 @@ module is imported at every start.
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from msgspec import Meta
 
 from pollect.config.document import Document, join_path
 from pollect.config.environment import Environment, Unset, fill_data, unset_texts
 from pollect.config.fleet import FleetOptions
 from pollect.config.labels import check_labels, check_name, warn_of_hidden_labels
+from pollect.config.lookup import TypeLookup, TypeMemory, declared_placeholders
+from pollect.config.options import (
+    DEFAULT_TICK_SECONDS,
+    EXECUTOR_SECTIONS,
+    IGNORED_PREFIX,
+    ROOT_SECTIONS,
+    TARGETS,
+    ExecutorOptions,
+    RootOptions,
+)
 from pollect.config.plausible import check_label_rules, check_source, check_threads
 from pollect.config.problems import Problems
-from pollect.config.roots import RootsOptions, choose_roots
+from pollect.config.roots import choose_roots
 from pollect.config.scalars import boolean
 from pollect.config.sections import SectionReader, fields_of, struct_type
-from pollect.config.templates import REPEATED
 from pollect.config.words import describe_value
-from pollect.errors import ConfigError, MissingDependency, PluginError, UnknownPlugin
-from pollect.plugin import FilePath, Roots, Seconds, Source, SourceConfig, Writer, WriterConfig
+from pollect.errors import ConfigError, PluginError, UnknownPlugin
+from pollect.plugin import Roots, Source, SourceConfig, Writer, WriterConfig
 
 if TYPE_CHECKING:
     from pollect.config.targets import TargetedSection
-
-#: The option of a source section that names its inventory.
-TARGETS = "targets"
-DEFAULT_TICK_SECONDS = 10.0
-DEFAULT_THREADS = 5
-
-
-class TypeLookup(Protocol):
-    """Finds the class behind a type; both methods raise a `PluginError` if there is none."""
-
-    def source_type(self, type_name: str) -> type[Source[Any]]:
-        """Return the class of a source type."""
-
-    def writer_type(self, type_name: str) -> type[Writer[Any]]:
-        """Return the class of a writer type."""
 
 
 class SourceSection(msgspec.Struct, frozen=True):
@@ -109,106 +102,8 @@ class Config(msgspec.Struct, frozen=True):
         return self.file.absolute().parent
 
 
-class RootOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The options at the top of a config, beside `writers`, `writer` and `executors`."""
-
-    tick_time: Annotated[
-        float,
-        Meta(description="Seconds between two probes, for executors without their own; above 0."),
-    ] = DEFAULT_TICK_SECONDS
-    threads: Annotated[
-        Annotated[int, Meta(ge=1)],
-        Meta(description="Worker threads of each executor that does not name its own number."),
-    ] = DEFAULT_THREADS
-    spread: Annotated[
-        bool,
-        Meta(
-            description="Spread the probes of 50 and more sources of an executor over its tick; "
-            "false lets them start together."
-        ),
-    ] = True
-    labels: Annotated[dict[str, str], Meta(description="Static labels, added to every value.")] = (
-        msgspec.field(default_factory=dict)
-    )
-    state_dir: Annotated[
-        FilePath | None,
-        Meta(
-            description="Folder for what outlives a restart, relative to the config file; "
-            "default: $STATE_DIRECTORY, else pollect's folder in the XDG state folder."
-        ),
-    ] = None
-    roots: Annotated[
-        RootsOptions | None,
-        Meta(description="Where the host is mounted, to show it from inside a container."),
-    ] = None
-    self_metrics: Annotated[
-        bool, Meta(description="Whether pollect reports metrics of itself.")
-    ] = True
-    history: Annotated[
-        Annotated[int, Meta(ge=0)],
-        Meta(
-            description="Series whose values of the last hour are kept in memory, for the page and "
-            "`pollect status`; 0 keeps none."
-        ),
-    ] = 2000
-    shutdown_timeout: Annotated[
-        Seconds, Meta(description="Seconds that stopping may take to deliver what is buffered.")
-    ] = 10.0
-    keep_stale: Annotated[
-        bool,
-        Meta(
-            description="Keep the last values of a source that stops answering until a restart, "
-            "as pollect 1.x did."
-        ),
-    ] = False
-    include: Annotated[
-        tuple[str, ...],
-        Meta(
-            description="Further files, folders or patterns such as `conf.d/*.yml`, relative to "
-            "this file; their executors, sources and writers are added."
-        ),
-    ] = ()
-
-    fleet: Annotated[
-        FleetOptions | None,
-        Meta(description="Share the sources with other daemons that run the same config."),
-    ] = None
-
-
-class ExecutorOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The options of an executor, beside `sources`, `writers` and `writer`."""
-
-    collection: Annotated[
-        str,
-        Meta(min_length=1, description="Name of the collection, the first part of metric names."),
-    ]
-    tick_time: Annotated[
-        float | None,
-        Meta(description="Seconds between two probes; 0 or nothing for the global `tickTime`."),
-    ] = None
-    threads: Annotated[
-        Annotated[int, Meta(ge=1)] | None,
-        Meta(description="How many sources are probed at once; default: the global `threads`."),
-    ] = None
-    spread: Annotated[
-        bool | None,
-        Meta(description="As the global `spread`, for this executor."),
-    ] = None
-    labels: Annotated[
-        dict[str, str],
-        Meta(description="Static labels, added to every value of this executor."),
-    ] = msgspec.field(default_factory=dict)
-
-
-#: Keys beside the options of the frame; `$schema` is for editors.
-ROOT_SECTIONS = ("writers", "writer", "executors", "$schema")
-#: Keys at the top that begin so are ignored: a place for YAML anchors.
-IGNORED_PREFIX = "x-"
-EXECUTOR_SECTIONS = ("sources", "writers", "writer")
-
 _PluginT = TypeVar("_PluginT", Source[Any], Writer[Any])
 _TYPE = re.compile(r"[A-Za-z_][\w.]*")
-_SOURCE_PATH = re.compile(r"executors\[\d+\]\.sources\[\d+\]")
 
 
 def read_root(
@@ -227,14 +122,14 @@ def read_root(
         problem = "is empty" if document.data is None else f"expected a mapping, got {found}"
         problems.refuse("", ConfigError(problem))
         return None
-    types = _Memory(types)
+    types = TypeMemory(types)
     environment = Environment(environ, file.absolute().parent)
     read = {
         key: value
         for key, value in document.data.items()
         if not str(key).startswith(IGNORED_PREFIX)
     }
-    data = fill_data(read, environment, _placeholders(types, environment))
+    data = fill_data(read, environment, declared_placeholders(types, environment))
     reader = _FrameReader(types, problems, document.texts)
     options = reader.sections.read(RootOptions, data, "", also_known=ROOT_SECTIONS)
     # Even if the global options are wrong, the rest is read, for its mistakes.
@@ -255,37 +150,6 @@ def read_root(
         executors=tuple(executors),
         warnings=tuple(problems.all()),
     )
-
-
-class _Memory:
-    """Looks every type up once, however many sections name it, and remembers what went wrong."""
-
-    def __init__(self, types: TypeLookup) -> None:
-        self._types = types
-        self._sources: dict[str, type[Source[Any]] | PluginError] = {}
-        self._writers: dict[str, type[Writer[Any]] | PluginError] = {}
-
-    def source_type(self, type_name: str) -> type[Source[Any]]:
-        return _recall(self._sources, type_name, self._types.source_type)
-
-    def writer_type(self, type_name: str) -> type[Writer[Any]]:
-        return _recall(self._writers, type_name, self._types.writer_type)
-
-
-def _recall(
-    known: dict[str, type[_PluginT] | PluginError],
-    type_name: str,
-    look_up: Callable[[str], type[_PluginT]],
-) -> type[_PluginT]:
-    if type_name not in known:
-        try:
-            known[type_name] = look_up(type_name)
-        except PluginError as error:
-            known[type_name] = error
-    found = known[type_name]
-    if isinstance(found, PluginError):
-        raise found
-    return found
 
 
 class _FrameReader:
@@ -573,37 +437,3 @@ def state_folder(option: str | None, file: Path, environ: Mapping[str, str]) -> 
         return Path(by_systemd)
     state_home = environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return Path(state_home) / "pollect"
-
-
-def _placeholders(
-    types: TypeLookup, environment: Environment
-) -> Callable[[str, Mapping[str, Any]], Collection[str]]:
-    """Return what tells the placeholders that the source of a section declares."""
-
-    def placeholders(path: str, section: Mapping[str, Any]) -> Collection[str]:
-        word = section.get("type")
-        if not (_SOURCE_PATH.fullmatch(path) and isinstance(word, str)):
-            return ()
-        repeated = (REPEATED,) if isinstance(section.get(TARGETS), Mapping) else ()
-        try:
-            declared = _declared_by(types, environment.fill(word)).placeholders(section)
-        except KeyboardInterrupt:
-            raise
-        except BaseException:  # noqa: BLE001 - code of a plugin
-            # No such type, or a section with mistakes: converting it reports them.
-            return repeated
-        return (*declared, *repeated)
-
-    return placeholders
-
-
-def _declared_by(types: TypeLookup, word: str) -> type[SourceConfig]:
-    """Return the config class of a source type, whether or not its packages are installed."""
-    try:
-        return types.source_type(word).config_type
-    except MissingDependency as error:
-        plugin = error.plugin
-        if plugin is None:
-            raise
-        found: type[SourceConfig] = plugin.config_type
-        return found

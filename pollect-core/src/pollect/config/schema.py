@@ -11,7 +11,7 @@ import msgspec
 from msgspec import NODEFAULT, inspect
 from msgspec.inspect import Field, Metadata, StructType, Type
 
-from pollect.config.root import TARGETS, ExecutorOptions, RootOptions
+from pollect.config.options import TARGETS, ExecutorOptions, RootOptions
 from pollect.config.sections import fields_of, struct_type, takes_single
 from pollect.config.targets import TargetsOptions
 from pollect.config.words import allowed_values, allows_none, choices, is_secret
