@@ -37,7 +37,17 @@ MAY_IMPORT = {
     "config": {"errors", "forked", "model", "plugin", "support"},
     "delivery": {"errors", "model", "plugin", "support"},
     "engine": {
-        *("errors", "hints", "model", "plugin", "relay", "status", "troubles", "version"),
+        *(
+            "errors",
+            "hints",
+            "model",
+            "plugin",
+            "relay",
+            "status",
+            "support",
+            "troubles",
+            "version",
+        ),
         "delivery",
     },
     "fleet": {"errors", "model", "plugin", "support"},

@@ -1,6 +1,5 @@
 """`pollect probe`: one look at a source, without a daemon."""
 
-import asyncio
 import json
 import os
 import sys
@@ -24,8 +23,8 @@ from pollect.daemon.dry_run import DryRunTypes
 from pollect.daemon.loading import extension_paths, load
 from pollect.discovery.registry import Registry
 from pollect.engine.clock import SystemClock
-from pollect.engine.guard import Guard
 from pollect.engine.plan import SourcePlan
+from pollect.engine.single import SingleSource
 from pollect.errors import ConfigError, InvalidConfig, TargetUnavailable, describe
 from pollect.human import format_value
 from pollect.model import Batch, Outcome, ProbeResult, Sample, SourceId
@@ -126,7 +125,7 @@ class Look:
         self.plan = plan
         self._always = wait is not None
         self._pause = SECOND_PROBE_SECONDS if wait is None else wait
-        self._guard = Guard(plan, SystemClock())
+        self._source = SingleSource(plan, SystemClock())
         self._result: ProbeResult | None = None
         self._limit = plan.source.deadline_seconds()
         self._ends = time.monotonic() + self._limit + GRACE_SECONDS
@@ -144,26 +143,13 @@ class Look:
         return self._result
 
     def _run(self) -> None:
-        if self._guard.is_async:
-            asyncio.run(self._look_async())
-        else:
-            self._look()
-
-    def _look(self) -> None:
-        result = self._guard.probe()
+        result = self._source.probe()
         if self._wants_another(result):
             time.sleep(self._pause)
-            result = self._guard.probe()
+            result = self._source.probe()
         self._result = result
-        self._guard.close()
-
-    async def _look_async(self) -> None:
-        result = await self._guard.probe_async()
-        if self._wants_another(result):
-            await asyncio.sleep(self._pause)
-            result = await self._guard.probe_async()
-        self._result = result
-        await self._guard.close_async()
+        self._source.close()
+        self._source.stop()
 
     def _wants_another(self, result: ProbeResult) -> bool:
         """Whether to probe again; if so, the second probe gets its own time."""

@@ -32,12 +32,14 @@ class Guard:
     scheduler to look at.
     """
 
-    def __init__(self, plan: SourcePlan, clock: Clock) -> None:
+    def __init__(
+        self, plan: SourcePlan, clock: Clock, normalizer: type[Normalizer] = Normalizer
+    ) -> None:
         self._source = plan.source
         self._id = plan.id
         self._log = plan.log
         self._clock = clock
-        self._normalizer = Normalizer(
+        self._normalizer = normalizer(
             plan.source.metrics, plan.filter, plan.log, plan.label_rules, plan.max_series
         )
         #: Whether `open()` succeeded; while false every probe starts with another try.
@@ -87,15 +89,28 @@ class Guard:
         except BaseException as error:  # noqa: BLE001 - code of a plugin
             self._complain(f"hold or retry_after cannot be used: {describe(error)}")
 
+    def open(self) -> None:
+        """Open the source unless it is open, in this thread; raises whatever the source raises."""
+        if not self.opened:
+            self._inherit()
+            _refuse_coroutine(self._source.open())
+            self.opened = True
+            self.read_traits()
+
+    async def open_async(self) -> None:
+        """Do what `open` does with a source whose `probe` is a coroutine function."""
+        if not self.opened:
+            self._inherit()
+            await _completed(self._source.open())
+            self.opened = True
+            self.read_traits()
+
     def probe(self) -> ProbeResult:
         """Open the source if needed and probe it, in this thread."""
         started = self._clock.monotonic()
         try:
             if not self.opened:
-                self._inherit()
-                self._source.open()
-                self.opened = True
-                self.read_traits()
+                self.open()
             return self._values(started, cast(ProbeValue, self._source.probe()))
         except BaseException as error:  # noqa: BLE001 - any failure is the source's alone
             return self._failure(started, error)
@@ -104,30 +119,32 @@ class Guard:
         """Do what `probe` does with a source whose `probe` is a coroutine function."""
         started = self._clock.monotonic()
         try:
-            if not self.opened:
-                self._inherit()
-                await _completed(self._source.open())
-                self.opened = True
-                self.read_traits()
+            await self.open_async()
             return self._values(started, cast(ProbeValue, await _completed(self._source.probe())))
         except BaseException as error:  # noqa: BLE001 - any failure is the source's alone
             return self._failure(started, error)
 
-    def close(self) -> None:
-        """Close the source, in this thread."""
+    def close(self) -> BaseException | None:
+        """Close the source, in this thread; log and return what it raises."""
         self.opened = False
         try:
-            self._source.close()
+            _refuse_coroutine(self._source.close())
         except BaseException as error:  # noqa: BLE001 - closing goes on with the next source
-            self._log.warning("close failed: %s", describe(error))
+            return self._close_failed(error)
+        return None
 
-    async def close_async(self) -> None:
+    async def close_async(self) -> BaseException | None:
         """Do what `close` does on the event loop."""
         self.opened = False
         try:
             await _completed(self._source.close())
         except BaseException as error:  # noqa: BLE001 - closing goes on with the next source
-            self._log.warning("close failed: %s", describe(error))
+            return self._close_failed(error)
+        return None
+
+    def _close_failed(self, error: BaseException) -> BaseException:
+        self._log.warning("close failed: %s", describe(error))
+        return error
 
     def _inherit(self) -> None:
         previous, self._previous = self._previous, None
@@ -185,6 +202,12 @@ class Guard:
 
 def _is_positive(value: object) -> bool:
     return isinstance(value, _NUMBERS) and 0 < value <= math.inf
+
+
+def _refuse_coroutine(value: object) -> None:
+    if inspect.iscoroutine(value):
+        value.close()
+        raise TypeError("open and close may be coroutine functions only if probe is one")
 
 
 async def _completed(value: Any) -> Any:

@@ -18,10 +18,11 @@ from pollect.plugin import Clock
 if TYPE_CHECKING:
     from pollect.delivery.routing import MergedTick
     from pollect.engine.relaying import RelayCarrier
+    from pollect.support.backoff import Backoff
 
 #: A value stays true for this many intervals without a new probe that works.
 FRESH_INTERVALS = 2.5
-#: Pause in seconds after the first failed `open()`, doubled each time up to the longest.
+#: Seconds after the first failed `open()`, and after many.
 FIRST_OPEN_PAUSE = 1.0
 LONGEST_OPEN_PAUSE = 60.0
 #: Seconds between a failed probe and another try at least, whatever the source wishes.
@@ -49,7 +50,7 @@ class Runner:
     # missed the processor's cache at every probe.
     __slots__ = (
         "_clock", "_closing", "_deadline_watch", "_disowned", "_executor", "_failures", "_health",
-        "_left_behind", "_lock", "_log", "_next_due", "_open_again_at", "_open_pause", "_order",
+        "_left_behind", "_lock", "_log", "_next_due", "_open_again_at", "_opening", "_order",
         "_ownership", "_rank", "_retry", "_retry_at", "_run", "_scheduler", "_series", "_skipped",
         "_skips_logged", "_slow_seconds", "_stopped", "carrier", "fresh_until", "guard", "id",
         "key", "plan", "spread_hash", "suspect",
@@ -94,7 +95,8 @@ class Runner:
         self.fresh_until = math.inf
         self._series = 0
         self._health = Health(plan.id, plan.log)
-        self._open_pause = FIRST_OPEN_PAUSE
+        #: Since `open()` fails.
+        self._opening: Backoff | None = None
         self._open_again_at = 0.0
         self._failures = 0
         #: Monotonic seconds of the next regular probe; None if there is none to come.
@@ -317,8 +319,7 @@ class Runner:
         """After a failure: wait before the next `open()`, probe again sooner if that is wished."""
         now = self._clock.monotonic()
         if not self.guard.opened:
-            self._open_again_at = now + self._open_pause
-            self._open_pause = min(self._open_pause * 2, LONGEST_OPEN_PAUSE)
+            self._open_again_at = now + self._pause_before_opening()
         self._failures += 1
         pause = _retry_pause(result.error, self.guard.retry_after, self._failures)
         if pause is None:
@@ -331,6 +332,13 @@ class Runner:
             self._forget_retry()
             self._retry_at = when
             self._retry = self._scheduler.call_at(when, lambda: self._executor.again(self))
+
+    def _pause_before_opening(self) -> float:
+        if self._opening is None or not self._failures:
+            from pollect.support.backoff import Backoff  # random numbers, for those who fail
+
+            self._opening = Backoff(FIRST_OPEN_PAUSE, LONGEST_OPEN_PAUSE)
+        return self._opening.pause()
 
     def _forget_retry(self) -> None:
         if self._retry is not None:

@@ -69,7 +69,7 @@ class Normalizer:
         """
         samples: list[Sample] = []
         keep = samples.append
-        values, rest = self._samples_of(value), None
+        values, rest = self.samples_of(value), None
         if type(values) is not list and type(values) is not tuple:
             # A generator may never end.
             rest = iter(values)
@@ -132,7 +132,8 @@ class Normalizer:
                 )
             seen.add(series)
 
-    def _samples_of(self, value: ProbeValue) -> Iterable[Sample]:
+    def samples_of(self, value: ProbeValue) -> Iterable[Sample]:
+        """Return what a probe returned as samples; raises `TypeError` for what it may not."""
         if type(value) is list or type(value) is tuple:
             return value
         if isinstance(value, Mapping):

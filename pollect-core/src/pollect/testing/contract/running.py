@@ -1,22 +1,19 @@
 """Run sources for the contract: in time, plain or async, with everything they log remembered."""
 
-import inspect
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from numbers import Real
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from pollect.engine.loop import EventLoopThread
-from pollect.model import Metric, Sample
-from pollect.plugin import Source
+from pollect.engine.plan import SourcePlan
+from pollect.engine.samples import Normalizer
+from pollect.engine.single import SingleSource
+from pollect.model import Sample
+from pollect.plugin import ProbeValue, Source
 
 ResultT = TypeVar("ResultT")
-
-#: How long the tasks of an async source may take to end.
-STOP_SECONDS = 5.0
 
 
 class Running:
@@ -30,30 +27,29 @@ class Running:
     """
 
     def __init__(self, source: Source[Any]) -> None:
-        self._source = source
-        self._opened = False
-        self._loop: EventLoopThread | None = None
-        if inspect.iscoroutinefunction(source.probe):
-            self._loop = EventLoopThread()
+        context = source.context
+        plan = SourcePlan(source=source, interval=context.interval)
+        self._single = SingleSource(plan, context.clock, _AsReturned)
 
     def open(self) -> None:
         """Open the source unless that was done. Raises whatever the source raises."""
-        if not self._opened:
-            self._complete(self._source.open())
-            self._opened = True
+        self._single.open()
 
     def probe(self) -> list[Sample]:
         """Open the source unless that was done, probe it, and return its samples.
 
-        Raises whatever the source raises.
+        They are as the source returned them. Raises whatever the source raises.
         """
-        self.open()
-        return as_samples(self._complete(self._source.probe()), self._source.metrics)
+        result = self._single.probe()
+        if result.error is not None:
+            raise result.error
+        return list(result.samples)
 
     def close(self) -> None:
-        """Close the source; it can be opened again."""
-        self._opened = False
-        self._complete(self._source.close())
+        """Close the source; it can be opened again. Raises whatever the source raises."""
+        error = self._single.close()
+        if error is not None:
+            raise error
 
     def __enter__(self) -> Self:
         return self
@@ -67,31 +63,14 @@ class Running:
         try:
             self.close()
         finally:
-            if self._loop is not None:
-                self._loop.stop(STOP_SECONDS)
-
-    def _complete(self, value: Any) -> Any:
-        if not inspect.isawaitable(value):
-            return value
-        if self._loop is None:  # `open` or `close` is a coroutine function, `probe` is not
-            raise AssertionError("open and close may only be async if probe is")
-        return self._loop.submit(_awaited(value)).result()
+            self._single.stop()
 
 
-async def _awaited(value: Any) -> Any:
-    return await value
+class _AsReturned(Normalizer):
+    """Takes samples as they are: what a daemon would leave out is for the test to see."""
 
-
-def as_samples(value: Any, declared: tuple[Metric, ...]) -> list[Sample]:
-    """Return what a probe returned as a list of samples."""
-    if value is None:
-        return []
-    if isinstance(value, Real):
-        value = {None: value}
-    if isinstance(value, Mapping):
-        known = {metric.name: metric for metric in declared if not metric.labels}
-        return [known.get(name, Metric(name)).sample(number) for name, number in value.items()]
-    return list(value)
+    def clean(self, value: ProbeValue) -> list[Sample]:
+        return list(self.samples_of(value))
 
 
 def in_time(action: Callable[[], ResultT], limit_seconds: float, what: str) -> ResultT:
