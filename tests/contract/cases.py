@@ -22,7 +22,7 @@ from pollect.testing.programs import stand_in
 from tests.contract.cloud_cases import CLOUD_SOURCES
 from tests.contract.home_cases import HOME_SOURCES
 from tests.contract.home_push_cases import PUSH_SOURCES
-from tests.simulators import nats
+from tests.simulators import kafka, nats
 from tests.simulators.certificates import Authority
 from tests.simulators.daemons import free_port
 from tests.simulators.fritz_box import FritzBox
@@ -138,6 +138,18 @@ def nats_server(*, stream: bool = False) -> Iterator[Mapping[str, Any]]:
         yield {"servers": [it.url]}
 
 
+@contextmanager
+def kafka_broker(*, topic: bool = False) -> Iterator[Mapping[str, Any]]:
+    """A broker; the source waits for a topic, which the writer makes itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        with kafka.running(kafka.KafkaBroker(Path(folder))) as broker:
+            if topic:
+                broker.make_topic()
+            yield {"servers": [broker.address]}
+
+
+#: Not for the real broker, which lets in whoever says nothing.
+KAFKA_PASSWORD = {"password": "hush-password"}
 ENDPOINT = {"bind": "127.0.0.1", "port": 0, "auth": {"token": "a-token-of-the-test"}}
 
 
@@ -346,6 +358,12 @@ SOURCES = [
         protocol="udp",
     ),
     SourceCase(
+        section={"type": "Kafka", "timeout": 0.3},
+        target=lambda: kafka_broker(topic=True),
+        at=lambda host, port: {"servers": [f"{host}:{port}"], "user": "me", **KAFKA_PASSWORD},
+        protocol="tcp",
+    ),
+    SourceCase(
         section={"type": "Nats", "timeout": 0.3, "user": "me", "password": "hush-password"},
         target=lambda: nats_server(stream=True),
         at=lambda host, port: {"servers": [f"nats://{host}:{port}"]},
@@ -376,6 +394,12 @@ WRITERS = [
         section={"type": "Nats", "timeout": 0.3, "user": "me", "password": "hush-password"},
         target=nats_server,
         at=lambda host, port: {"servers": [f"nats://{host}:{port}"]},
+        protocol="tcp",
+    ),
+    WriterCase(
+        section={"type": "Kafka", "timeout": 0.3},
+        target=kafka_broker,
+        at=lambda host, port: {"servers": [f"{host}:{port}"], "user": "me", **KAFKA_PASSWORD},
         protocol="tcp",
     ),
     WriterCase(

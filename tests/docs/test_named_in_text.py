@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"(?:`|^\$ )pollect ([a-z][a-z-]*(?: (?:list|show|new))?)", re.MULTILINE)
 FENCED_YAML = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: Of the environment that the pages suppose.
-SECRETS = ("INFLUX_TOKEN", "MQTT_PASSWORD", "NATS_PASSWORD")
+SECRETS = ("INFLUX_TOKEN", "KAFKA_PASSWORD", "MQTT_PASSWORD", "NATS_PASSWORD")
 ONE_SOURCE = [{"collection": "home", "sources": [{"type": "LoadAvg"}]}]
 
 

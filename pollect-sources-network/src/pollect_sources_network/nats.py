@@ -163,7 +163,9 @@ class NatsSource(RelaySource[NatsConfig]):
             self.refuse(where, error)
             self._done.append(message)
             return
-        name = (message.headers or {}).get("Nats-Msg-Id") or str(place.sequence.stream)
+        # A stream that was made again has the same numbers again.
+        own = f"{place.sequence.stream} {place.timestamp}"
+        name = (message.headers or {}).get("Nats-Msg-Id") or own
         key = f"{name}@{place.stream}"
         parcel = Parcel(batch=batch, origin=origin, position=place.sequence.stream, key=key)
         self._open[message.reply] = message

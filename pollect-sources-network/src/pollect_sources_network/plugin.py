@@ -61,6 +61,13 @@ def pollect_sources() -> list[SourceSpec]:
             fleet=False,
         ),
         SourceSpec(
+            "Kafka",
+            f"{PACKAGE}.kafka:KafkaSource",
+            summary="Batches of other daemons, from a topic of Kafka",
+            extra="kafka",
+            fleet=False,
+        ),
+        SourceSpec(
             "Nats",
             f"{PACKAGE}.nats:NatsSource",
             summary="Batches of other daemons, from a stream of NATS JetStream",

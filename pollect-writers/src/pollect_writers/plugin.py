@@ -57,6 +57,12 @@ def pollect_writers() -> list[WriterSpec]:
             needs=Needs(paths=(Location("", option="credentials", optional=True),)),
         ),
         WriterSpec(
+            "Kafka",
+            f"{PACKAGE}.kafka:KafkaWriter",
+            summary="Batches for other daemons, by a topic of Kafka",
+            extra="kafka",
+        ),
+        WriterSpec(
             "InfluxDb",
             f"{PACKAGE}.influx_db:InfluxDbWriter",
             summary="InfluxDB 1, 2 and 3",
