@@ -32,7 +32,8 @@ from pollect.api import (
     SourceConfig,
     SourceContext,
 )
-from pollect.support.connect import ROOM_SECONDS, IpProtocol
+from pollect.support.connect import ROOM_SECONDS
+from pollect.support.options import IpProtocol
 from pollect_sources_network.icmp import Address, EchoSocket
 from pollect_sources_network.parallel import side_by_side
 

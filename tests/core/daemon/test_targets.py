@@ -13,13 +13,13 @@ import pytest
 
 from pollect.config.load import load_config
 from pollect.config.targets import TargetsOptions
-from pollect.config.tls import TlsOptions
 from pollect.daemon.build import assemble
 from pollect.daemon.targets import Inventory, TargetSet
 from pollect.discovery.registry import Registry
 from pollect.engine.plan import Plan
 from pollect.errors import InvalidConfig
 from pollect.plugin import Secret
+from pollect.support.options import ClientTls
 from pollect.testing import FakeClock
 from pollect.testing.http import HttpResponse, Misbehaviour, serve_http
 from pollect.testing.waiting import wait_until
@@ -300,7 +300,7 @@ def test_a_url_may_have_a_certificate_of_a_private_authority(tmp_path) -> None:
     with serve_http({"/sd": groups("a:1")}, tls=authority.server("localhost")) as server:
         url = f"https://localhost:{server.port}/sd"
         assert not options(tmp_path, http=url).refresh()
-        tls = TlsOptions(ca=authority.ca_file.name)
+        tls = ClientTls(ca=authority.ca_file.name)
         assert options(tmp_path, http=url, tls=tls).refresh()
 
 

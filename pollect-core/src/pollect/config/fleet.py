@@ -5,8 +5,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from pollect.config.tls import TlsOptions
 from pollect.plugin import Secret
+from pollect.support.options import ClientTls
 
 
 class ShardOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -50,6 +50,6 @@ class FleetOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             "from 2s, such as 10s or 1m."
         ),
     ] = "10s"
-    tls: Annotated[TlsOptions | None, Meta(description="TLS to the engine.")] = None
+    tls: Annotated[ClientTls | None, Meta(description="TLS to the engine.")] = None
     user: Annotated[str, Meta(description="User of the engine.")] = ""
     password: Annotated[Secret, Meta(description="Password of `user`.")] = Secret("")

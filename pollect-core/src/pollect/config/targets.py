@@ -11,9 +11,9 @@ from pollect.config.inventory import HIDDEN_PREFIX, Target
 from pollect.config.problems import Problems
 from pollect.config.sections import SectionReader
 from pollect.config.templates import fill_templates, templates_in
-from pollect.config.tls import TlsOptions
 from pollect.errors import ConfigError, InvalidConfig
 from pollect.plugin import Seconds, Secret, Source, SourceConfig
+from pollect.support.options import ClientTls
 
 #: Stands in for the targets while there are none, to check the rest of a section.
 STAND_IN = Target("192.0.2.1:9")
@@ -50,7 +50,7 @@ class TargetsOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     user: Annotated[str, Meta(description="User for the URL.")] = ""
     password: Annotated[Secret, Meta(description="Password of `user`.")] = Secret("")
     token: Annotated[Secret, Meta(description="Bearer token for the URL, instead.")] = Secret("")
-    tls: Annotated[TlsOptions | None, Meta(description="TLS to the URL.")] = None
+    tls: Annotated[ClientTls | None, Meta(description="TLS to the URL.")] = None
 
 
 class Blueprint:

@@ -233,12 +233,7 @@ class HttpFeed:
             from pollect.support.http import HttpClient
 
             options = self._options
-            tls = options.tls
-            files = (
-                ClientTls(ca=tls.ca, cert=tls.cert, key=tls.key, insecure=tls.insecure)
-                if tls is not None
-                else ClientTls()
-            )
+            tls = options.tls or ClientTls()
             self._client = HttpClient(
                 timeout=options.timeout,
                 user=options.user,
@@ -246,7 +241,7 @@ class HttpFeed:
                 token=options.token if options.token else None,
                 max_body_bytes=LARGEST_BYTES,
                 keep_alive=False,
-                **files.files(self._folder),
+                **tls.files(self._folder),
             )
         headers = {
             "Accept": "application/json",

@@ -15,7 +15,6 @@ from pollect import __version__
 from pollect.config.fleet import FleetOptions, ShardOptions
 from pollect.config.reading import read_document
 from pollect.config.root import Config
-from pollect.config.tls import TlsOptions
 from pollect.discovery.registry import Registry
 from pollect.engine.plan import Plan
 from pollect.errors import ConfigError, describe
@@ -25,6 +24,7 @@ from pollect.fleet.ownership import ALWAYS, Epoch, Member
 from pollect.hooks import hookimpl
 from pollect.model import Batch, SourceId
 from pollect.support.durations import parse_duration
+from pollect.support.options import ClientTls
 from pollect.support.tls import build_ssl_context
 
 if TYPE_CHECKING:
@@ -155,16 +155,8 @@ def _ttl(text: str) -> float:
     return seconds
 
 
-def _tls(options: TlsOptions, directory: Path) -> ssl.SSLContext:
-    def file(name: str | None) -> Path | None:
-        return directory / name if name else None
-
+def _tls(options: ClientTls, directory: Path) -> ssl.SSLContext:
     try:
-        return build_ssl_context(
-            verify=not options.insecure,
-            ca_file=file(options.ca),
-            client_cert=file(options.cert),
-            client_key=file(options.key),
-        )
+        return build_ssl_context(**options.files(directory))
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"cannot use its files: {describe(error)}", key="fleet.tls") from error

@@ -6,9 +6,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from pollect.errors import ConfigError, TargetUnavailable
+from pollect.support.options import IpProtocol
 
 #: The smallest time a socket can be given; zero would make it non-blocking.
 SHORTEST_SECONDS = 0.001
@@ -17,7 +18,6 @@ SHORTEST_SECONDS = 0.001
 ROOM_SECONDS = 6.0
 
 ResultT = TypeVar("ResultT")
-IpProtocol: TypeAlias = Literal["any", 4, 6]
 #: What `getaddrinfo` gives: family, kind, protocol, canonical name, address.
 Found: TypeAlias = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 

@@ -52,7 +52,8 @@ from pollect.support._http.credentials import (
 )
 from pollect.support._http.message import BadMessage, Headers
 from pollect.support._http.trip import Trip, locate, merge_fields
-from pollect.support.connect import SHORTEST_SECONDS, Deadline, IpProtocol, describe_failure
+from pollect.support.connect import SHORTEST_SECONDS, Deadline, describe_failure
+from pollect.support.options import IpProtocol
 from pollect.support.proxies import ProxyChoice
 from pollect.support.urls import redact_url
 

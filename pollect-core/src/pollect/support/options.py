@@ -1,13 +1,14 @@
 """Options that several plugins share: each is one class here."""
 
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import Annotated, Literal, TypeAlias, TypedDict
 
 import msgspec
 from msgspec import Meta
 
 from pollect.plugin import FilePath, Seconds, SourceConfig
-from pollect.support.connect import IpProtocol
+
+IpProtocol: TypeAlias = Literal["any", 4, 6]
 
 
 class TlsFiles(TypedDict):

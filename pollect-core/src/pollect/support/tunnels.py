@@ -3,7 +3,8 @@
 import socket
 
 from pollect.errors import AuthenticationFailed, BadResponse, ProbeError, TargetUnavailable
-from pollect.support.connect import Connection, Deadline, IpProtocol, connect
+from pollect.support.connect import Connection, Deadline, connect
+from pollect.support.options import IpProtocol
 from pollect.support.proxies import Proxy, authority, read_exactly
 
 #: tinyproxy answers with the first to wrong credentials, and with the second to none.

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pollect.api import BadResponse
-from pollect.support.connect import Deadline, IpProtocol, connect
+from pollect.support.connect import Deadline, connect
+from pollect.support.options import IpProtocol
 from pollect.support.proxies import Proxy
 from pollect.support.tls import build_ssl_context, presented_certificates
 from pollect.support.tunnels import connect_through

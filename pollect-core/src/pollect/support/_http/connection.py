@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pollect.support._http.message import Head, read_body, read_head
-from pollect.support.connect import Deadline, IpProtocol, connect
+from pollect.support.connect import Deadline, connect
+from pollect.support.options import IpProtocol
 from pollect.support.proxies import Proxy, authority
 from pollect.support.tunnels import connect_to, open_tunnel
 
