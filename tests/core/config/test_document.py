@@ -214,10 +214,23 @@ def test_key_written_twice_is_reported_and_the_last_one_counts(
         ("a:\n  <<: 1\n",
          "2:7: << takes a mapping or a list of mappings (a key of this name needs quotes)"),
         ("a: &x {<<: *x}\n", "1:4: an anchor that contains itself"),
-        ("a: {b: [}\n", "1:9: did not find expected node content"),
+        ("a: {b: [}\n",
+         "1:9: a value is missing here (a value with a special character needs quotes)"),
+        ("a: @geheim\n", "1:4: a value cannot begin with this character (put it in quotes)"),
+        ("a: {b: 1}c\n",
+         "1:10: this does not belong to the lines above (check indentation and quotes)"),
+        ("ab: c\ngeheim\nd: e\n", "3:1: a key without ':' (or a text not indented enough)"),
+        ("a: |geheim\n",
+         "1:5: a block of text begins here (a text that begins with | or > needs quotes)"),
+        ("a: & b\n", "1:5: an anchor without a name (a text that begins with & or * needs quotes)"),
     ],
 )  # fmt: skip
-def test_yaml_that_is_none_is_told_in_plain_words(tmp_path: Path, text: str, message: str) -> None:
+@pytest.mark.parametrize("parser", ["in C", "in Python"])
+def test_text_that_is_not_yaml_is_explained_in_plain_words_by_either_parser(
+    tmp_path: Path, text: str, message: str, parser: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if parser == "in Python":
+        monkeypatch.delattr(yaml, "CSafeLoader")
     assert failure(tmp_path, text) == f"config.yml:{message}"
 
 

@@ -20,25 +20,12 @@ from pollect.config.document import (
     join_path,
     place_of_offset,
 )
+from pollect.config.yaml_errors import explain, is_too_deep
 from pollect.errors import ConfigError
 
 #: How many values a file may stand for once its anchors are expanded.
 MOST_VALUES = 1_000_000
 
-#: What to say for a message of the YAML library that contains the first text: the problem, and
-#: a hint. Both of its parsers are covered, the one in C and the one in Python.
-_YAML_MESSAGES = (
-    ("cannot start any token", "a value cannot begin with this character", "put it in quotes"),
-    ("mapping values are not", "a ':' where none can be", "check the indentation and quotes"),
-    ("sequence entries are not", "a list cannot begin in this line", "begin it in the next one"),
-    ("could not find expected ':'", "a key without ':'", "or a text not indented enough"),
-    ("expected key", "this does not belong to the lines above", "check indentation and quotes"),
-    ("<block end>", "this does not belong to the lines above", "check indentation and quotes"),
-    ("expected '-'", "this does not belong to the list above", "check the indentation"),
-    ("expected ',' or", "no ',' and no closing bracket", ""),
-    ("end of stream", "a quote that never ends", ""),
-    ("document start", "a second document begins here", "a file holds one config"),
-)
 _YAML_TAG = "tag:yaml.org,2002:"
 
 
@@ -87,27 +74,11 @@ class YamlReader(Reader):
             place = place_of_offset(self._text, found.start() if found else 0)
             raise self._error("a control character, which YAML does not allow", place) from error
         except yaml.MarkedYAMLError as error:
-            if "nesting" in str(error.problem):  # a limit of the parser itself, in newer versions
+            if is_too_deep(self._text, error):
                 raise self._too_deep() from error
-            raise self._explain(error) from error
-
-    def _explain(self, error: yaml.MarkedYAMLError) -> ConfigError:
-        """Say in plain words what a syntax error is, quoting nothing: it may be a password."""
-        message, mark = str(error.problem), error.problem_mark or error.context_mark
-        at = 0 if mark is None else mark.index
-        problem, hint = next(
-            ((problem, hint) for part, problem, hint in _YAML_MESSAGES if part in message),
-            (message, ""),
-        )
-        if self._text[at : at + 1] == "\t":
-            problem, hint = "a tab where YAML wants spaces", ""
-        elif self._text[at - 1 : at + 1] == "${":
-            problem, hint = "${...} without quotes between brackets", 'write "${NAME}"'
-        elif "end of stream" in message:
-            mark = error.context_mark
-        elif "expected ',' or" in message and error.context_mark is not None:
-            hint = f"the bracket opens in line {error.context_mark.line + 1}"
-        return self._error(problem, _place_of_mark(mark) if mark else Place(1, 1), hint)
+            problem, hint, mark = explain(self._text, error)
+            place = _place_of_mark(mark) if mark else Place(1, 1)
+            raise self._error(problem, place, hint) from error
 
     def _root(self) -> _Node | None:
         """Return the one value of the file, None if it has none."""
