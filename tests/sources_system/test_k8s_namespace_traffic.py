@@ -494,17 +494,17 @@ def test_a_container_around_it_has_a_mount_of_its_own_which_is_not_the_hosts(
 
 
 @pytest.mark.parametrize(
-    ("what", "number", "said"),
+    ("command", "number", "said"),
     [
-        ("load program ingress", errno.EPERM, "CAP_BPF"),
-        ("attach to the cgroup", errno.EPERM, "CAP_NET_ADMIN"),
-        ("attach to the cgroup", errno.EINVAL, "Linux 5.7"),
-        ("create map nets4", errno.ENOSYS, "no BPF"),
-        ("load program ingress", errno.EACCES, "R1 invalid mem access"),
+        (bpf.PROG_LOAD, errno.EPERM, "CAP_BPF"),
+        (bpf.LINK_CREATE, errno.EPERM, "CAP_NET_ADMIN"),
+        (bpf.LINK_CREATE, errno.EINVAL, "Linux 5.7"),
+        (bpf.MAP_CREATE, errno.ENOSYS, "no BPF"),
+        (bpf.PROG_LOAD, errno.EACCES, "R1 invalid mem access"),
     ],
 )
-def test_each_refusal_of_the_kernel_has_its_words(what: str, number: int, said: str) -> None:
-    error = bpf.BpfError(what, number, "R1 invalid mem access")
+def test_each_refusal_of_the_kernel_has_its_words(command: int, number: int, said: str) -> None:
+    error = bpf.BpfError(command, "do something", number, "R1 invalid mem access")
     assert said in explain(error, Path("/sys/fs/cgroup"))
 
 

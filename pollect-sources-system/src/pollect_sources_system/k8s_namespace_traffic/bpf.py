@@ -43,11 +43,11 @@ _LICENSE = b"MIT\0"
 
 
 class BpfError(OSError):
-    """A bpf(2) call failed; `what` says which, `log` is the end of the verifier's log."""
+    """A bpf(2) call failed: which `command`, and the end of the verifier's `log`."""
 
-    def __init__(self, what: str, number: int, log: str = "") -> None:
+    def __init__(self, command: int, what: str, number: int, log: str = "") -> None:
         super().__init__(number, f"{what}: {os.strerror(number)}")
-        self.what = what
+        self.command = command
         self.log = log
 
 
@@ -67,7 +67,7 @@ def _bpf(what: str, command: int, attributes: bytes) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     result = int(libc.syscall(call_number(), command, block, _ATTRIBUTE_BYTES))
     if result < 0:
-        raise BpfError(what, ctypes.get_errno())
+        raise BpfError(command, what, ctypes.get_errno())
     return result
 
 

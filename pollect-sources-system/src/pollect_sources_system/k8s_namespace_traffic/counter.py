@@ -159,7 +159,7 @@ def _address(packed: bytes, family: int) -> IPAddress:
 
 def explain(error: bpf.BpfError, cgroup_root: Path) -> str:
     """Return what the administrator has to do about a failed call."""
-    attaching = error.what.startswith("attach")
+    attaching = error.command == bpf.LINK_CREATE
     match error.errno:
         case errno.EPERM if attaching:
             return (

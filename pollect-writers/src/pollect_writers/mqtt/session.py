@@ -206,7 +206,9 @@ class Session:
     def _on_disconnect(
         self, client: "Client", userdata: object, flags: object, reason: Any, properties: object
     ) -> None:
-        self._lost(f"connection lost: {reason}")
+        # After a refusal the end of the connection says nothing new.
+        if self._connected:
+            self._lost(f"connection lost: {reason}")
 
     def _on_message(self, client: "Client", userdata: object, message: Any) -> None:
         # Home Assistant is back and has forgotten what is not retained.
@@ -220,10 +222,7 @@ class Session:
 
     def _lost(self, reason: str) -> None:
         with self._changed:
-            # After a refusal the end of the connection says nothing new.
-            if self._connected or not reason.startswith("connection lost"):
-                self._reason = reason
-            self._connected = False
+            self._connected, self._reason = False, reason
             self._changed.notify_all()
 
     @property
