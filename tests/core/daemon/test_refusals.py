@@ -1,5 +1,6 @@
 """What a constructor refuses: all of it, although it stops at the first mistake."""
 
+import json
 import threading
 from pathlib import Path
 
@@ -10,14 +11,22 @@ from pollect.daemon.build import assemble
 from pollect.discovery.registry import Registry
 from pollect.errors import InvalidConfig
 from pollect.testing import FakeClock
+from tests.e2e.command import call
+
+CONFIG = """\
+writers:
+- {{{writer}}}
+executors:
+- collection: c
+  sources:
+  - {{{source}}}
+"""
 
 
 def refusals(folder: Path, source: str = "type: Dummy", writer: str = "type: DryRun") -> list[str]:
     """Return the place of each mistake in the two sections, and what is wrong there."""
     file = folder / "config.yml"
-    file.write_text(
-        f"writers:\n- {{{writer}}}\nexecutors:\n- collection: c\n  sources:\n  - {{{source}}}\n"
-    )
+    file.write_text(CONFIG.format(source=source, writer=writer))
     registry = Registry()
     with pytest.raises(InvalidConfig) as caught:
         assemble(
@@ -93,6 +102,39 @@ def test_writer_reports_all_its_mistakes_at_once(
     tmp_path: Path, writer: str, places: list[str]
 ) -> None:
     assert sorted(refusals(tmp_path, writer=writer)) == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("source", "places"),
+    [
+        # Beside an option of a wrong type, and an item of a list.
+        (
+            "type: TcpTime, hosts: [a, 'b:1'], timeout: -1, expect: (, parallel: x",
+            ["timeout", "parallel", "hosts[0]", "expect"],
+        ),
+        ("type: Http, url: foo, match: (, timeout: soon", ["timeout", "url", "match"]),
+        # What follows from the time-out that is put back is not a mistake of its own.
+        ("type: TcpTime, hosts: ['b:1'], timeout: soon, readTimeout: 30", ["timeout"]),
+        ("type: SnmpGet, host: a, snmpVersion: 5, engineId: zz", ["snmpVersion"]),
+        # Without an option that is required nothing more can be said.
+        ("type: Http, match: (, timeout: soon", ["url", "timeout"]),
+    ],
+)
+def test_check_reports_them_beside_options_of_a_wrong_type(
+    tmp_path: Path, source: str, places: list[str]
+) -> None:
+    (tmp_path / "config.yml").write_text(CONFIG.format(source=source, writer="type: DryRun"))
+    done = call("check", "--json", "config.yml", folder=tmp_path)
+    found = [problem["key"] for problem in json.loads(done.stdout)["problems"]]
+    assert sorted(found) == sorted(f"executors[0].sources[0].{place}" for place in places)
+
+
+def test_check_reports_all_mistakes_of_a_writer_of_which_one_is_a_type(tmp_path: Path) -> None:
+    writer = "type: Mqtt, port: x, includePattern: [(, b, '[']"
+    (tmp_path / "config.yml").write_text(CONFIG.format(source="type: Dummy", writer=writer))
+    done = call("check", "--json", "config.yml", folder=tmp_path)
+    found = [problem["key"] for problem in json.loads(done.stdout)["problems"]]
+    assert found == ["writers[0].port", *(f"writers[0].includePattern[{n}]" for n in (0, 2))]
 
 
 def test_constructor_that_refuses_everything_ends(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pollect.cli.exit_codes import exit_code
 from pollect.cli.session import Session, config_argument, log_options
 from pollect.config.load import find_config, read_sound
 from pollect.config.root import Config
-from pollect.daemon.build import assemble, find_targets
+from pollect.daemon.build import assemble, find_targets, refusals_of_doubtful
 from pollect.daemon.daemon import describe_plan
 from pollect.daemon.loading import ask_plugins, extension_paths
 from pollect.discovery.registry import Registry
@@ -75,9 +75,10 @@ def _check(config_name: str) -> tuple[str, Sequence[ConfigError]]:
             ask_plugins(config, registry)
         except InvalidConfig as error:
             found += error.problems
+        clock, stopping = SystemClock(), threading.Event()
+        found += refusals_of_doubtful(config, registry, clock=clock, stopping=stopping)
         try:
             targets = find_targets(config, quiet=True)
-            clock, stopping = SystemClock(), threading.Event()
             plan = assemble(config, registry, clock=clock, stopping=stopping, targets=targets)
             if targets is not None:
                 inventories = targets.problems()

@@ -56,6 +56,16 @@ class WriterSection(msgspec.Struct, frozen=True):
     path: str
 
 
+class DoubtfulSection(msgspec.Struct, frozen=True):
+    """A source or writer that cannot be used, for `check` to find what else is wrong with it."""
+
+    #: Without the options that are wrong.
+    config: SourceConfig | WriterConfig
+    plugin_type: type[Source[Any]] | type[Writer[Any]]
+    path: str
+    wrong: tuple[str, ...] = ()
+
+
 class ExecutorSection(msgspec.Struct, frozen=True):
     """One executor: sources that share a collection, worker threads and writers."""
 
@@ -92,6 +102,7 @@ class Config(msgspec.Struct, frozen=True):
     executors: tuple[ExecutorSection, ...]
     #: What `check` and `--strict` refuse, and `run` only mentions.
     warnings: tuple[ConfigError, ...] = ()
+    doubtful: tuple[DoubtfulSection, ...] = ()
 
     def __repr__(self) -> str:
         return f"Config({str(self.file)!r}, {len(self.executors)} executors)"
@@ -149,6 +160,7 @@ def read_root(
         fleet=options.fleet,
         executors=tuple(executors),
         warnings=tuple(problems.all()),
+        doubtful=tuple(reader.doubtful),
     )
 
 
@@ -158,6 +170,7 @@ class _FrameReader:
     def __init__(self, types: TypeLookup, problems: Problems, texts: Mapping[str, str]) -> None:
         self.sections = SectionReader(problems, texts)
         self._texts = texts
+        self.doubtful: list[DoubtfulSection] = []
         self._types = types
         self._problems = problems
 
@@ -230,6 +243,7 @@ class _FrameReader:
             return section if usable else None
         config = self.sections.read(found.config_type, entry, path)
         if config is None or not usable:
+            self._note_doubtful(config, found, path)
             return None
         check_name(self._problems, join_path(path, "name"), config.name)
         check_source(self._problems, path, config, found)
@@ -267,7 +281,23 @@ class _FrameReader:
         if found is None:
             return None
         config = self.sections.read(found.config_type, entry, path)
-        return WriterSection(config, found, path) if config is not None and usable else None
+        if config is None or not usable:
+            self._note_doubtful(config, found, path)
+            return None
+        return WriterSection(config, found, path)
+
+    def _note_doubtful(
+        self,
+        config: SourceConfig | WriterConfig | None,
+        plugin_type: type[Source[Any]] | type[Writer[Any]],
+        path: str,
+    ) -> None:
+        if config is not None:  # only what it needs is missing
+            self.doubtful.append(DoubtfulSection(config, plugin_type, path))
+        elif (part := self.sections.sound_part()) is not None:
+            sound, wrong = part
+            if isinstance(sound, SourceConfig | WriterConfig):
+                self.doubtful.append(DoubtfulSection(sound, plugin_type, path, wrong))
 
     def _writers(self, section: Mapping[str, Any], path: str) -> tuple[WriterSection, ...]:
         """Return the writers of `writers`, then that of `writer`, as in 1.x."""

@@ -59,6 +59,8 @@ class SectionReader:
         """`texts`: numbers and booleans as the file writes them, see `Document.texts`."""
         self._problems = problems
         self._texts = texts or {}
+        #: Of the latest section with mistakes: class, sound values by field, and wrong options.
+        self._sound: tuple[type[msgspec.Struct], dict[str, Any], tuple[str, ...]] | None = None
 
     def read(
         self,
@@ -72,9 +74,25 @@ class SectionReader:
 
         `also_known` are options of the section that somebody else reads.
         """
+        self._sound = None
         config = self._struct(struct_type(config_type), section, path, also_known)
         # `_struct` builds exactly the class it is given.
         return None if config is WRONG else cast(ConfigT, config)
+
+    def sound_part(self) -> "tuple[msgspec.Struct, tuple[str, ...]] | None":
+        """Return the section that was read last without its wrong options, and their names.
+
+        None where an option is missing that is required.
+        """
+        if self._sound is None:
+            return None
+        struct, values, wrong = self._sound
+        try:
+            return struct(**values), wrong
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 - its own check, code of a plugin, has spoken already
+            return None
 
     def _struct(
         self, kind: StructType, section: Mapping[Any, Any], path: str, also_known: Collection[str]
@@ -82,18 +100,18 @@ class SectionReader:
         keeps_unknown = getattr(kind.cls, "keep_unknown", False)
         fields = {field.encode_name: field for field in fields_of(kind)}
         values: dict[str, Any] = {}
-        complete = True
+        wrong: list[str] = []
         for name, field in fields.items():
             value = section.get(name)
             if value is None and not (name in section and allows_none(field.type)):
                 if field.required:
-                    complete = False
+                    wrong.append(name)
                     wanted = description(field.type).partition(". ")[0].rstrip(".")
                     self._refuse(join_path(path, name), "required option missing", wanted)
                 continue
             converted = self._value(field.type, value, join_path(path, name))
             if converted is WRONG:
-                complete = False
+                wrong.append(name)
             else:
                 values[field.name] = converted
 
@@ -106,7 +124,11 @@ class SectionReader:
             values["options"] = Options(rest, path)
         for key, value in rest.items():
             self._warn_unread(key, value, path, () if keeps_unknown else (*fields, *also_known))
-        return self._build(kind.cls, values, path) if complete else WRONG
+        if not wrong:
+            return self._build(kind.cls, values, path)
+        # That of the outermost section is noted last.
+        self._sound = kind.cls, values, tuple(wrong)
+        return WRONG
 
     def _build(self, struct: type[msgspec.Struct], values: Mapping[str, Any], path: str) -> Any:
         try:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pollect.config.document import NOWHERE, Document
 from pollect.config.reading import read_document
-from pollect.config.root import Config, ExecutorSection, SourceSection, WriterSection
+from pollect.config.root import (
+    Config,
+    DoubtfulSection,
+    ExecutorSection,
+    SourceSection,
+    WriterSection,
+)
 from pollect.discovery.registry import Registry
 from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
 from pollect.engine.shaping import LabelRules
@@ -38,6 +44,8 @@ if TYPE_CHECKING:
 _Built = TypeVar("_Built")
 #: Like no target of an inventory.
 STAND_IN_ID = "-"
+#: Seconds between two probes of a source that is only judged.
+DEFAULT_INTERVAL = 10.0
 _ALL_ADDRESSES = ("0.0.0.0", "::", "*")
 
 log = logging.getLogger(__name__)
@@ -145,6 +153,16 @@ def find_targets(
     if fetch:
         targets.fetch()
     return targets
+
+
+def refusals_of_doubtful(
+    config: Config, registry: Registry, *, clock: Clock, stopping: threading.Event
+) -> list[ConfigError]:
+    """Return what is wrong with sections that cannot be used, beside what is known already."""
+    builder = _Builder(config, registry, clock, stopping, None, Board(), None)
+    for section in config.doubtful:
+        builder.judge(section)
+    return builder.refused
 
 
 class _Builder:
@@ -275,9 +293,37 @@ class _Builder:
     ) -> SourceContext:
         identity = SourceId(executor.collection, config.type, config.name, target=target)
         self._ids[identity] += 1
+        identity = identity._replace(instance=self._ids[identity] - 1)
+        return self._source_context(identity, config, executor.tick_time)
+
+    def judge(self, section: DoubtfulSection) -> None:
+        """Note what the constructor refuses of a section whose other mistakes are known."""
+        config = section.config
+        plugin_type: Callable[..., object] = section.plugin_type
+
+        def build(tried: Any) -> object:
+            if isinstance(config, SourceConfig):
+                identity = SourceId("", config.type, config.name)
+                return plugin_type(tried, self._source_context(identity, config, DEFAULT_INTERVAL))
+            return plugin_type(tried, self._writer_context(config.type))
+
+        try:
+            build(config)
+        except ConfigError as error:
+            from pollect.daemon.refusals import all_refusals
+
+            self._refuse(section.path, all_refusals(build, config, error, section.wrong))
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 - code of a plugin, without options it may need
+            return
+
+    def _source_context(
+        self, identity: SourceId, config: SourceConfig, interval: float
+    ) -> SourceContext:
         return SourceContext(
-            id=identity._replace(instance=self._ids[identity] - 1),
-            interval=config.tick_time or executor.tick_time,
+            id=identity,
+            interval=config.tick_time or interval,
             clock=self._clock,
             config_dir=self._directory,
             state_dir=self._config.state_dir,
@@ -358,7 +404,17 @@ class _Builder:
         )
 
     def _new_writer(self, section: WriterSection, name: str) -> Writer[Any] | None:
-        context = WriterContext(
+        context = self._writer_context(name)
+
+        def build(config: WriterConfig) -> Writer[Any]:
+            writer = section.writer_type(config, context)
+            writer.check_files()
+            return writer
+
+        return self._constructed(build, section.path, section.config)
+
+    def _writer_context(self, name: str) -> WriterContext:
+        return WriterContext(
             name=name,
             clock=self._clock,
             config_dir=self._directory,
@@ -372,13 +428,6 @@ class _Builder:
             probe_now=lambda source: self._board.probe_now(name, source),
             self_batches=self._board.self_batches,
         )
-
-        def build(config: WriterConfig) -> Writer[Any]:
-            writer = section.writer_type(config, context)
-            writer.check_files()
-            return writer
-
-        return self._constructed(build, section.path, section.config)
 
     def _free_name(self, type_name: str) -> str:
         """Return a name that no other writer of this plan has, as far as the config got."""

@@ -6,7 +6,7 @@ again: constructors do no I/O, and nothing that this makes is used.
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -25,14 +25,17 @@ _Path = Sequence[str | int]
 
 
 def all_refusals(
-    build: Callable[[Any], object], config: msgspec.Struct, first: ConfigError
+    build: Callable[[Any], object],
+    config: msgspec.Struct,
+    first: ConfigError,
+    wrong: Iterable[str] = (),
 ) -> list[ConfigError]:
     """Return `first`, which building a section of this config raised, and what it hides.
 
     A mistake of an option that was put back, or that the config does not even name, is left out:
-    it may be about what is no longer there.
+    it may be about what is no longer there. `wrong` are options that were put back before.
     """
-    return _Search(build, config).run(first)
+    return _Search(build, config, wrong).run(first)
 
 
 class _Stays(Exception):
@@ -40,7 +43,9 @@ class _Stays(Exception):
 
 
 class _Search:
-    def __init__(self, build: Callable[[Any], object], config: msgspec.Struct) -> None:
+    def __init__(
+        self, build: Callable[[Any], object], config: msgspec.Struct, wrong: Iterable[str]
+    ) -> None:
         self._build = build
         self._config = self._original_config = config
         self._calls = 0
@@ -50,19 +55,20 @@ class _Search:
             if field.required or not is_default(field, config)
         ]
         #: Options that were put back.
-        self._reset: list[str] = []
+        self._reset: list[str] = list(wrong)
         #: Path of a list -> where those of its items stood that are left.
         self._positions: dict[str, list[int]] = {}
 
     def run(self, first: ConfigError) -> list[ConfigError]:
-        refused = found = list(_each(first))
+        refused = list(_each(first))
+        found = [error for error in refused if not self._is_doubtful(error)]
         while refused:
             for error in refused:
                 if not (self._put_back_around(error.key) or self._put_back_the_cause(error)):
                     return found
             refused = self._refused()
             known = {(error.key, error.problem) for error in found}
-            fresh = [error for error in refused if not self._is_doubtful(error.key)]
+            fresh = [error for error in refused if not self._is_doubtful(error)]
             found = found + [error for error in fresh if (error.key, error.problem) not in known]
         return found
 
@@ -106,14 +112,18 @@ class _Search:
                 continue
             refused = self._refused()
             if not any(
-                each.problem == error.problem or self._is_doubtful(each.key) for each in refused
+                each.problem == error.problem or self._is_doubtful(each) for each in refused
             ):
                 return True
             self._config, self._reset = before
         return False
 
-    def _is_doubtful(self, key: str) -> bool:
+    def _is_doubtful(self, error: ConfigError) -> bool:
         """Whether a mistake may be about something that was put back."""
+        key, told = error.key, f"{error.problem} {error.hint}"
+        # As in "expected at most `timeout`, 10 seconds".
+        if any(re.search(rf"`{re.escape(reset)}\b", told) for reset in self._reset):
+            return True
         if any(_is_within(key, reset) or _is_within(reset, key) for reset in self._reset):
             return True
         if self._is_written(key):
