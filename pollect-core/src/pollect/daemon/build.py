@@ -270,7 +270,8 @@ class _Builder:
             return True
         context = self._context(executor, example, STAND_IN_ID)
         source_type = section.blueprint.source_type
-        source, problems = _attempt(lambda: source_type(example, context), section.type)
+        build = _complete(lambda tried: source_type(tried, context), example)
+        source, problems = _attempt(build, section.type)
         self.warnings += self._located(getattr(source, "config_warnings", ()), section.path)
         static = [each for each in problems if not section.blueprint.depends_on_target(each.key)]
         if static:
@@ -443,15 +444,7 @@ class _Builder:
     ) -> _Built | None:
         """Return what a constructor makes of a section; None if it refuses it, which is noted."""
 
-        def construct() -> _Built:
-            try:
-                return build(config)
-            except ConfigError as error:
-                from pollect.daemon.refusals import all_refusals
-
-                raise InvalidConfig(all_refusals(build, config, error)) from error
-
-        return self._built(construct, path, config.type)
+        return self._built(_complete(build, config), path, config.type)
 
     def _built(self, build: Callable[[], _Built], path: str, type_name: str) -> _Built | None:
         """Return what a constructor makes; None if it raises, which is noted."""
@@ -491,6 +484,22 @@ def _attempt(
         failure = PluginLoadError(f"{type_name} fails to start: {describe(error)}")
         failure.__cause__ = error
         return None, [_caused_by(failure)]
+
+
+def _complete(
+    build: Callable[[Any], _Built], config: SourceConfig | WriterConfig
+) -> Callable[[], _Built]:
+    """Let a constructor refuse everything that is wrong with a section, not only the first."""
+
+    def construct() -> _Built:
+        try:
+            return build(config)
+        except ConfigError as error:
+            from pollect.daemon.refusals import all_refusals
+
+            raise InvalidConfig(all_refusals(build, config, error)) from error
+
+    return construct
 
 
 def _caused_by(error: PluginError) -> ConfigError:
