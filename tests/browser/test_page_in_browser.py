@@ -3,10 +3,11 @@
 import time
 from typing import Any
 
+import msgspec
 import pytest
 
 from pollect.api import Status
-from pollect.status import Curve, Glance, Reload
+from pollect.status import Curve, FleetMember, FleetStatus, Glance, Reload
 from pollect.testing.waiting import wait_until
 from tests.browser.driver import LIMIT_SECONDS, Browser, browsing
 from tests.simulators.daemons import free_port
@@ -35,13 +36,14 @@ class Shown:
         self.endpoint = self._build()
         return self.endpoint
 
-    def show(self, *sources: Any, writers: Any = (), **facts: Any) -> None:
+    def show(
+        self, *sources: Any, writers: Any = (), fleet: FleetStatus | None = None, **facts: Any
+    ) -> None:
         facts.setdefault("now", time.time())
-        self.status = status(*sources, writers=writers or [writer()], **facts)
+        made = status(*sources, writers=writers or [writer()], **facts)
+        self.status = msgspec.structs.replace(made, fleet=fleet)
 
     def _build(self) -> Any:
-        import msgspec
-
         made = build_prometheus(port=self.port)
 
         def probe(name: str) -> bool:
@@ -255,6 +257,38 @@ def test_hostile_names_stay_text_in_every_place(browser: Browser, shown: Shown) 
     browser.run("document.querySelector('.plot').focus()")
     assert browser.run("return document.querySelectorAll('img').length") == 0
     assert browser.title.startswith("home/Http/<img src=x")
+    assert browser.errors() == []
+
+
+def some_fleet(*, same_config: bool = True) -> FleetStatus:
+    return FleetStatus(
+        mode="lease",
+        name="attic",
+        group="house",
+        members=[
+            FleetMember(name=name, version="2.0.0", shards=128, sources=4, same_config=same)
+            for name, same in (("attic", True), ("cellar", same_config))
+        ],
+        shards=[1],
+        shared_sources=8,
+        owned_sources=4,
+        lease_remaining_seconds=9.0,
+    )
+
+
+def test_a_fleet_is_shown_and_followed(browser: Browser, shown: Shown) -> None:
+    away = source("home/Evcc", "elsewhere", owner="cellar", shard=3, glance=[], curve=None)
+    shown.show(source(), away, fleet=some_fleet())
+    browser.open(shown.url)
+    for text in ("Fleet house", "cellar", "the same", "probed by cellar", "⇄ 1 elsewhere"):
+        assert text in browser.text
+    browser.resize(400, 1000)
+    assert fits(browser)
+    browser.shoot("fleet-400")
+    browser.resize(1400, 1000)
+    browser.shoot("fleet")
+    shown.show(source(), away, fleet=some_fleet(same_config=False))
+    browser.see("differs")
     assert browser.errors() == []
 
 

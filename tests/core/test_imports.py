@@ -50,7 +50,7 @@ MAY_IMPORT = {
         ),
         "delivery",
     },
-    "fleet": {"errors", "model", "plugin", "support"},
+    "fleet": {"errors", "model", "plugin", "status", "support"},
     # An extension of 1.x is wrapped, and the word for a type is looked up; both only when met.
     "discovery": {"errors", "forked", "hookspecs", "model", "needs", "plugin", "legacy"},
     "legacy": {"errors", "model", "plugin", "config", "discovery"},

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -61,7 +62,13 @@ def test_status_shows_every_source_and_writer_and_fails_only_for_what_is_down(
     assert "Connection refused" in shown.stdout
     assert any(line.startswith("up     Prometheus") for line in lines)
     answer = json.loads(call("status", "--json", folder=folder).stdout)
-    assert answer["counts"] == {"up": 1, "troubled": 1, "down": 0, "new": 0}
+    assert answer["counts"] == {
+        "up": 1,
+        "troubled": 1,
+        "down": 0,
+        "new": 0,
+        "elsewhere": 0,
+    }
 
 
 def test_status_without_a_daemon_says_where_it_looked(folder: Path) -> None:
@@ -152,6 +159,40 @@ def test_probe_now_probes_out_of_turn_in_the_daemon(daemon, folder: Path, port: 
     assert "home/Http/shop: troubled: http://127.0.0.1" in troubled.stderr
     unknown = call("probe", "--now", "nothing", "-c", "config.yml", folder=folder)
     assert "no source 'nothing'; there are: home/Dummy/lamp, home/Http/shop" in unknown.stderr
+
+
+def test_a_service_listens_in_its_run_folder_and_is_found_there(folder: Path) -> None:
+    run = folder / "run"
+    environ = {"RUNTIME_DIRECTORY": str(run)}
+    with start("run", "-c", "config.yml", folder=folder, environ=environ) as daemon:
+        daemon.wait_for("listening on")
+        [control] = run.glob("control-*.sock")
+        assert stat.S_IMODE(control.stat().st_mode) == 0o600
+        assert not (folder / "state" / "control.sock").exists()
+        # By what is noted in the state folder, and by the environment of the service.
+        for known in ({}, environ):
+            shown = call("status", "-c", "config.yml", folder=folder, environ=known)
+            assert shown.returncode == 0, shown.stderr
+        assert daemon.stop() == 0
+    assert not control.exists()
+
+
+def test_with_a_state_folder_that_cannot_be_written_it_listens_in_the_user_s_run_folder(
+    folder: Path,
+) -> None:
+    text = (folder / "config.yml").read_text().replace("stateDir: state", "stateDir: /proc/none")
+    (folder / "config.yml").write_text(text)
+    environ = {"XDG_RUNTIME_DIR": str(folder)}
+    with start("run", "-c", "config.yml", folder=folder, environ=environ) as daemon:
+        daemon.wait_for("listening on")
+        shown = call("status", "-c", "config.yml", folder=folder, environ=environ)
+        assert shown.returncode == 0, shown.stderr
+        assert [*(folder / "pollect").glob("control-*.sock")]
+        other = folder / "other"
+        other.mkdir()
+        (other / "config.yml").write_text(re.sub(r"port: \d+", "port: 0", text))
+        with start("run", "-c", "config.yml", folder=other, environ=environ) as second:
+            second.wait_for("is in use by another pollect")
 
 
 def test_a_second_daemon_with_the_same_state_folder_says_so(daemon, folder: Path) -> None:

@@ -73,8 +73,8 @@ def writer(name: str = "Mqtt", state: str = "up", **facts: Any) -> WriterSummary
 
 
 def status(*sources: SourceSummary, writers: Any = (), **facts: Any) -> Status:
-    states = [one.state for one in sources]
-    counts = {state: states.count(state) for state in ("up", "troubled", "down", "new")}
+    states: list[str] = [one.state for one in sources]
+    counts = {state: states.count(state) for state in Counts.__struct_fields__}
     return Status(
         daemon=daemon(**facts),
         counts=Counts(**counts),

@@ -7,10 +7,11 @@ import time
 from typing import Any
 from urllib.parse import urljoin
 
+import msgspec
 import pytest
 
 from pollect.api import TargetUnavailable
-from pollect.status import Curve, Glance, Reload
+from pollect.status import Curve, FleetMember, FleetStatus, Glance, Reload
 from pollect_writers.page.detail import detail_page
 from pollect_writers.page.drawing import curve_paths, nice_ticks, time_marks
 from pollect_writers.page.overview import overview_page
@@ -334,3 +335,45 @@ def test_a_strip_is_described_for_those_who_cannot_see_it() -> None:
     page = overview_page(status(source(strip=strip("up", "down", "troubled", "up"))))
     labels = [attributes.get("aria-label") for _, attributes in Text(page).tags]
     assert "last 4 minutes: down in 1 and troubled in 1" in labels
+
+
+FLEET = FleetStatus(
+    mode="lease",
+    name="attic",
+    group="house",
+    engine_up=False,
+    lease_remaining_seconds=0.0,
+    members=[
+        FleetMember(name="attic", version="2.0.0", shards=128, sources=3, same_config=True),
+        FleetMember(name="<b>", version="2.0.0", shards=127, sources=4, same_config=False),
+    ],
+    shards=[1, 2],
+    shared_sources=8,
+    owned_sources=3,
+    sources_without_owner=1,
+)
+
+
+def test_a_fleet_is_shown_with_its_members_and_what_is_wrong_with_it() -> None:
+    elsewhere = source("home/Evcc", "elsewhere", owner="<b>", shard=7, glance=[], curve=None)
+    nobody_s = source("home/Pmcc", "elsewhere", owner="", shard=9, glance=[], curve=None)
+    shown = msgspec.structs.replace(status(source(), elsewhere, nobody_s), fleet=FLEET)
+    page = overview_page(shown)
+
+    assert "3 of 8 shared sources probed here" in page
+    assert "the engine does not answer: nothing moves" in page
+    assert "1 source without an owner" in page
+    assert "&lt;b&gt;" in page
+    assert "<b>" not in page
+    assert "differs" in page
+    assert "probed by &lt;b&gt;" in page
+    assert "has no owner" in page
+    assert 'class="group fleet"' not in overview_page(status(source()))
+
+
+def test_a_page_of_a_source_names_its_owner_and_what_is_left_out() -> None:
+    page = detail_page(detail(source(owner="attic", shard=7), dropped=12), read_only=True)
+
+    assert "attic <small>shard 7</small>" in page
+    assert "12 values beyond maxSeries" in page
+    assert "shard" not in detail_page(detail(), read_only=True)

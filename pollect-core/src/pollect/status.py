@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-#: How a source fares: `new` before the end of its first probe.
-State = Literal["up", "troubled", "down", "new"]
+#: How a source fares: `new` before the end of its first probe, `elsewhere` while another member
+#: of the fleet probes it, or none does.
+State = Literal["up", "troubled", "down", "new", "elsewhere"]
 #: One cell of a strip: the worst in its time.
 Cell = Literal["none", "up", "troubled", "down"]
 
@@ -54,6 +55,7 @@ class Counts(_Part, frozen=True, kw_only=True):
     troubled: int = 0
     down: int = 0
     new: int = 0
+    elsewhere: int = 0
 
 
 class Strip(_Part, frozen=True, kw_only=True):
@@ -99,6 +101,14 @@ class SourceSummary(_Part, frozen=True, kw_only=True):
     duration_seconds: Annotated[float | None, Meta(description="Of the last probe.")]
     interval: Annotated[float, Meta(description="Seconds between two probes.")]
     series: int
+    shard: Annotated[
+        int | None,
+        Meta(description="In a fleet: which shard it is in; null if every member has it."),
+    ] = None
+    owner: Annotated[
+        str,
+        Meta(description="In a fleet: the member that probes it; empty if none or every one does."),
+    ] = ""
     glance: Sequence[Glance]
     curve: Annotated[Curve | None, Meta(description="The first of the `glance` values.")]
     strip: Strip
@@ -117,6 +127,35 @@ class WriterSummary(_Part, frozen=True, kw_only=True):
     strip: Strip
 
 
+class FleetMember(_Part, frozen=True, kw_only=True):
+    """One daemon of a fleet."""
+
+    name: str
+    version: str = ""
+    shards: int
+    sources: Annotated[int, Meta(description="Shared sources in its shards, by this config.")]
+    same_config: Annotated[bool, Meta(description="Whether it runs the config of this daemon.")]
+
+
+class FleetStatus(_Part, frozen=True, kw_only=True):
+    """The fleet that this daemon is part of, as it sees it."""
+
+    mode: Annotated[
+        Literal["shard", "lease"], Meta(description="Shards that stay, or that move by leases.")
+    ]
+    name: Annotated[str, Meta(description="This daemon among the members.")]
+    group: str = ""
+    engine_up: Annotated[bool, Meta(description="Whether the engine answers.")] = True
+    lease_remaining_seconds: Annotated[
+        float | None, Meta(description="For how long ownership is proven; null without leases.")
+    ] = None
+    members: Sequence[FleetMember]
+    shards: Annotated[Sequence[int], Meta(description="The shards that this daemon owns.")]
+    shared_sources: Annotated[int, Meta(description="Sources of which one member probes each.")]
+    owned_sources: Annotated[int, Meta(description="Those of them that this daemon probes.")]
+    sources_without_owner: int = 0
+
+
 class Status(_Part, frozen=True, kw_only=True):
     """Everything at a glance: the answer of `/status.json`."""
 
@@ -126,6 +165,7 @@ class Status(_Part, frozen=True, kw_only=True):
         Sequence[SourceSummary], Meta(description="By collection; in each the worst first.")
     ]
     writers: Sequence[WriterSummary]
+    fleet: FleetStatus | None = None
 
 
 class Value(_Part, frozen=True, kw_only=True):
@@ -163,6 +203,7 @@ class SourceDetail(_Part, frozen=True, kw_only=True):
     summary: SourceSummary
     probes: Annotated[Mapping[str, int], Meta(description="How many ended in which way.")]
     skipped: Annotated[int, Meta(description="Ticks that found the last probe still running.")]
+    dropped: Annotated[int, Meta(description="Values left out, beyond `maxSeries`.")] = 0
     last_success: float | None
     last_failure: float | None
     last_error: Annotated[str, Meta(description="Of the last probe that did not work.")]

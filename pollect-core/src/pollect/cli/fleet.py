@@ -49,8 +49,8 @@ def fleet(session: Session, config_name: str, with_sources: bool, as_json: bool)
 def _static(loaded: "Loaded", options: "FleetOptions") -> Mapping[str, Any]:
     from pollect.daemon.fleet import build_fleet
 
-    part = build_fleet(options, loaded.config.directory).describe()
-    own, count = part["index"], part["count"]
+    part = build_fleet(options, loaded.config.directory).status()
+    (own,), count = part.shards, len(part.members)
     sources = _sources(loaded, count)
     load = Counter(shard for shard, _ in sources.values())
     return {

@@ -13,7 +13,7 @@ from pollect.config.environment import Environment
 from pollect.config.load import find_config
 from pollect.config.reading import read_document
 from pollect.config.root import state_folder
-from pollect.daemon.control import SOCKET
+from pollect.daemon.control import find_socket
 from pollect.errors import ConfigError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -45,7 +45,7 @@ def folder_of(config_name: str | None) -> Path:
     candidates = [usual, SERVICE_FOLDER]
     with suppress(ConfigError):  # no config here, or none that can be read: not asked for
         candidates.insert(0, _folder_in(find_config(DEFAULT_CONFIG)))
-    return next((folder for folder in candidates if (folder / SOCKET).exists()), usual)
+    return next((folder for folder in candidates if find_socket(folder) is not None), usual)
 
 
 def _folder_in(file: Path) -> Path:

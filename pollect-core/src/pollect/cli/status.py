@@ -13,7 +13,7 @@ from pollect.cli.session import Session, log_options
 from pollect.cli.table import format_table, terminal_width
 from pollect.daemon.control import ask
 from pollect.human import format_number, format_span
-from pollect.status import SourceSummary, Status
+from pollect.status import FleetStatus, SourceSummary, Status
 
 #: Back to the top left, and clear what is below.
 _HOME = "\x1b[H\x1b[J"
@@ -66,6 +66,7 @@ def format_status(status: Status) -> str:
         "troubled": counts.troubled,
         "not probed yet": counts.new,
         "up": counts.up,
+        "elsewhere": counts.elsewhere,
     }
     summary = ", ".join(f"{n} {word}" for word, n in numbers.items() if n or word == "up")
     lines = [
@@ -76,6 +77,8 @@ def format_status(status: Status) -> str:
     if not daemon.last_reload.successful:
         lines += ["the changed config was not taken up; the old one goes on:"]
         lines += [f"  {line}" for line in daemon.last_reload.error.splitlines()]
+    if status.fleet is not None:
+        lines += format_fleet(status.fleet)
     rows = [_row(source, daemon.now) for source in status.sources]
     width = terminal_width()
     header = ("STATE", "SOURCE", "PROBED", "NEXT", "VALUES AND REASONS")
@@ -98,6 +101,23 @@ def format_status(status: Status) -> str:
     return "\n".join(lines)
 
 
+def format_fleet(fleet: FleetStatus) -> Iterator[str]:
+    """Yield what a daemon sees of its fleet, in lines."""
+    group = f" {fleet.group}" if fleet.group else ""
+    yield (
+        f"fleet{group}: {_printable(fleet.name)} probes {fleet.owned_sources} of "
+        f"{fleet.shared_sources} shared sources, members: "
+        f"{', '.join(_printable(member.name) for member in fleet.members) or 'none'}"
+    )
+    if not fleet.engine_up:
+        yield "  the engine does not answer: nothing moves"
+    if fleet.sources_without_owner:
+        yield f"  {fleet.sources_without_owner} sources have no owner"
+    differing = [_printable(one.name) for one in fleet.members if not one.same_config]
+    if differing:
+        yield f"  another config runs on {', '.join(differing)}"
+
+
 def _row(source: SourceSummary, now: float) -> tuple[str, ...]:
     probed = "never" if source.last_probe is None else f"{format_span(now - source.last_probe)} ago"
     wait = -1.0 if source.next_probe is None else source.next_probe - now
@@ -106,6 +126,8 @@ def _row(source: SourceSummary, now: float) -> tuple[str, ...]:
 
 
 def _texts(source: SourceSummary) -> Iterator[str]:
+    if source.state == "elsewhere":
+        yield f"probed by {_printable(source.owner)}" if source.owner else "has no owner"
     if source.reason:
         yield _printable(source.reason)
     yield from map(_printable, source.troubles)

@@ -1,8 +1,8 @@
-"""The control socket of a running daemon: `control.sock` in the state folder, for its owner alone.
+"""The control socket of a running daemon: in its run or state folder, for its owner alone.
 
 One line of JSON asks, one line answers: `{"command": "status"}` gives `{"ok": ...}` or
-`{"error": "..."}`. The lock beside it, `daemon.lock`, tells a second daemon that the folder is in
-use, and outlives no process.
+`{"error": "..."}`. The lock in the state folder, `daemon.lock`, tells a second daemon that the
+folder is in use, and outlives no process; it says where the socket is.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ log = logging.getLogger("pollect")
 
 SOCKET = "control.sock"
 LOCK = "daemon.lock"
+#: The run folder of a service of the system, see `pollect unit`.
+SERVICE_RUN_FOLDER = Path("/run/pollect")
+_SOCKET_LINE = "socket "
 #: Bytes of a question; and requests answered at the same time, each in a thread.
 MOST_BYTES = 64 * 1024
 MOST_REQUESTS = 32
@@ -41,33 +45,48 @@ Command = Callable[[Mapping[str, Any]], object]
 
 
 class Control:
-    """Listens in a state folder and answers commands."""
+    """Listens in the run or the state folder and answers commands."""
 
-    def __init__(self, folder: Path, commands: Mapping[str, Command]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        commands: Mapping[str, Command],
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
         self._folder = folder
         self._commands = commands
+        self._environ = environ
         self._lock: int | None = None
+        self._socket: Path | None = None
         self._listener: socket.socket | None = None
         self._places = threading.BoundedSemaphore(MOST_REQUESTS)
 
     def start(self, config: Path) -> None:
         """Begin to listen; where that is impossible the daemon runs without, and says so once."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
-            if self._take_lock(config):
-                self._listen()
-        except OSError as error:
-            log.info(
-                "%s: no control socket: %s; `pollect status` and `reload` do not work",
-                self._folder / SOCKET,
-                error.strerror or error,
-            )
+        problems = []
+        for number, place in enumerate(socket_places(self._folder, self._environ)):
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+                if self._lock is None and not self._take_lock(place, config):
+                    return
+                self._listen(place)
+            except OSError as error:
+                problems.append(f"{place}: {error.strerror or error}")
+                continue
+            self._note_socket(place, config)
+            if number and place.parent != self._folder:
+                log.debug("the control socket is %s", place)
+            return
+        log.info(
+            "no control socket: %s; `pollect status` and `reload` do not work",
+            "; ".join(problems),
+        )
 
     def close(self) -> None:
         listener, self._listener = self._listener, None
-        if listener is not None:
+        if listener is not None and self._socket is not None:
             with contextlib.suppress(OSError):
-                os.unlink(self._folder / SOCKET)
+                os.unlink(self._socket)
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
             listener.close()
@@ -75,42 +94,56 @@ class Control:
         if lock is not None:
             os.close(lock)
 
-    def _take_lock(self, config: Path) -> bool:
-        """Return whether this daemon is the only one in the folder; warn if it is not."""
-        file = self._folder / LOCK
+    def _take_lock(self, place: Path, config: Path) -> bool:
+        """Return whether this daemon is the only one with its state; warn if it is not.
+
+        The lock is in the state folder; where that is read-only it is beside the socket.
+        """
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(file, flags, FILE_MODE)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+            descriptor = os.open(self._folder / LOCK, flags, FILE_MODE)
+        except OSError:
+            if place.parent == self._folder:
+                raise
+            descriptor = os.open(place.with_suffix(".lock"), flags, FILE_MODE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            owner = os.pread(descriptor, 4096, 0).decode("utf-8", "replace").strip()
+            owner = os.pread(descriptor, 4096, 0).decode("utf-8", "replace")
             os.close(descriptor)
             log.warning(
                 "the state folder %s is in use by another pollect (%s): tokens, counts and spools "
                 "get mixed up; give one of the two its own `stateDir`",
                 self._folder,
-                owner or "process unknown",
+                owner.partition("\n")[0].strip() or "process unknown",
             )
             return False
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()}, {config}\n".encode(errors="replace"), 0)
         self._lock = descriptor
         return True
 
-    def _listen(self) -> None:
+    def _note_socket(self, place: Path, config: Path) -> None:
+        """Say in the lock who runs here, and where it listens."""
+        if self._lock is None:
+            return
+        text = f"process {os.getpid()}, {config}\n{_SOCKET_LINE}{place}\n"
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, text.encode(errors="surrogateescape"), 0)
+
+    def _listen(self, place: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._folder / SOCKET)  # of a daemon that was killed: we have the lock
+            os.unlink(place)  # of a daemon that was killed: we have the lock
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with _address(self._folder) as address:
+            with _address(place) as address:
                 # Between `bind` and `listen` no client can connect; from then on the mode counts.
                 listener.bind(address)
-            os.chmod(self._folder / SOCKET, FILE_MODE)
+            os.chmod(place, FILE_MODE)
             listener.listen(_BACKLOG)
         except BaseException:
             listener.close()
             raise
-        self._listener = listener
+        self._listener, self._socket = listener, place
         name = "pollect-control"
         threading.Thread(target=self._accept, args=(listener,), name=name, daemon=True).start()
 
@@ -161,6 +194,44 @@ class Control:
             return {"error": f"{describe(error)}; this is a fault of pollect, its log has more"}
 
 
+def socket_places(folder: Path, environ: Mapping[str, str]) -> list[Path]:
+    """Return where the socket of the daemon with a state folder may be, the best place first.
+
+    That is the run folder a service has, else the state folder, and where that is read-only the
+    run folder of the user or of the system. A run folder is shared: there its name has a digest.
+    """
+    # Not hashlib, which brings OpenSSL along.
+    digest = f"{zlib.crc32(os.fsencode(folder.absolute())):08x}"
+    given = [Path(name) for name in environ.get("RUNTIME_DIRECTORY", "").split(":") if name]
+    of_user = environ.get("XDG_RUNTIME_DIR")
+    usual = [*([Path(of_user) / "pollect"] if of_user else []), SERVICE_RUN_FOLDER]
+    shared = Path(SOCKET).with_stem(f"control-{digest}")
+    places = [
+        *(run / shared for run in given),
+        folder / SOCKET,
+        *(run / shared for run in usual),
+    ]
+    return list(dict.fromkeys(places))
+
+
+def find_socket(folder: Path, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the socket of the daemon with a state folder; None if there is none."""
+    with contextlib.suppress(OSError):
+        text = (folder / LOCK).read_bytes().decode(errors="surrogateescape")
+        for line in text.splitlines():
+            noted = Path(line.removeprefix(_SOCKET_LINE))
+            if line.startswith(_SOCKET_LINE) and noted.exists():
+                return noted
+    return next((place for place in socket_places(folder, environ) if _exists(place)), None)
+
+
+def _exists(place: Path) -> bool:
+    try:
+        return place.exists()
+    except OSError:  # in a folder that is not ours
+        return False
+
+
 def ask(folder: Path, command: str, **request: object) -> Any:
     """Ask the daemon whose state folder this is; return its answer.
 
@@ -168,10 +239,11 @@ def ask(folder: Path, command: str, **request: object) -> Any:
     what the daemon says against it.
     """
     line = msgspec.json.encode({"command": command, **request}) + b"\n"
+    place = find_socket(folder) or folder / SOCKET
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(ANSWER_SECONDS)
         try:
-            with _address(folder) as address:
+            with _address(place) as address:
                 connection.connect(address)
             connection.sendall(line)
             answer = msgspec.json.decode(_read_line(connection, most=None))
@@ -182,25 +254,25 @@ def ask(folder: Path, command: str, **request: object) -> Any:
             ) from error
         except PermissionError as error:
             raise TargetUnavailable(
-                f"{folder / SOCKET}: not allowed; ask as the user who runs pollect, or as root"
+                f"{place}: not allowed; ask as the user who runs pollect, or as root"
             ) from error
         except (OSError, ValueError) as error:
-            raise TargetUnavailable(f"{folder / SOCKET}: {describe(error)}") from error
+            raise TargetUnavailable(f"{place}: {describe(error)}") from error
     if "error" in answer:
         raise PollectError(answer["error"])
     return answer["ok"]
 
 
 @contextlib.contextmanager
-def _address(folder: Path) -> Iterator[str]:
+def _address(place: Path) -> Iterator[str]:
     """Yield an address of the socket that is short enough, however long the path is."""
-    address = str(folder / SOCKET)
+    address = str(place)
     if len(os.fsencode(address)) <= _LONGEST_ADDRESS:
         yield address
         return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield f"/proc/self/fd/{descriptor}/{SOCKET}"
+        yield f"/proc/self/fd/{descriptor}/{place.name}"
     finally:
         os.close(descriptor)
 

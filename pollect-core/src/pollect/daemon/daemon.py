@@ -73,6 +73,9 @@ class Daemon:
         )
         self._overview.state_dir = str(self._state_dir)
         self._overview.plugin_of = self._plugin_of
+        if self._fleet is not None:
+            self._overview.fleet, self._overview.place_of = self._fleet.status, self._fleet.place
+            self._overview.owned = self._fleet.owns
         self._board.engine, self._board.plan = self._engine, self._plan
         self._board.overview = self._overview
         self._control = Control(self._state_dir, commands(self._overview, self._ask_reload))

@@ -86,9 +86,14 @@ class FleetPart:
         self.owned: Callable[[SourceId], Epoch | None] = self._fleet.owned
         self.start = self._fleet.start
         self.stop = self._fleet.stop
-        self.describe = self._fleet.describe
+        self.status = self._fleet.status
+        self.place = self._fleet.place
         self.follow(config, plan)
         registry.plugins.add_observer(self, "pollect.fleet")
+
+    def owns(self, source: SourceId) -> bool:
+        """Whether this daemon may probe a source now."""
+        return self.owned(source) is not None
 
     def stand_alone(self) -> None:
         """Own everything that no lease was asked for: for a single round of probes."""

@@ -16,7 +16,7 @@ from pollect.engine.history import DOWN, NOTHING, POINTS, TROUBLED, UP, Line, Pa
 from pollect.engine.plan import Plan, SourcePlan
 from pollect.errors import TargetUnavailable
 from pollect.hints import Headline
-from pollect.human import format_quantity, format_value, rate_unit
+from pollect.human import format_quantity, format_value, is_moment, rate_unit
 from pollect.model import (
     Kind,
     Metric,
@@ -32,6 +32,7 @@ from pollect.status import (
     Counts,
     Curve,
     DaemonStatus,
+    FleetStatus,
     Glance,
     Reload,
     SourceDetail,
@@ -59,7 +60,13 @@ LONGEST_WAIT = 120.0
 _DIGITS = 6
 
 _CELLS: Mapping[int, Cell] = {NOTHING: "none", UP: "up", TROUBLED: "troubled", DOWN: "down"}
-_WORST_FIRST: Mapping[State, int] = {"down": 0, "troubled": 1, "new": 2, "up": 3}
+_WORST_FIRST: Mapping[State, int] = {
+    "down": 0,
+    "troubled": 1,
+    "new": 2,
+    "up": 3,
+    "elsewhere": 4,
+}
 #: What the name of a value says about its unit, which stands behind the number anyway.
 _UNIT_ENDINGS = ("total", "seconds", "bytes", "ratio", "percent", "celsius", "per_second", "sec")
 
@@ -75,6 +82,10 @@ class Overview:
         self.last_reload = Reload(time=clock.time(), successful=True)
         #: Names the distribution of a source type.
         self.plugin_of: Callable[[str], str] = lambda type_name: ""
+        #: In a fleet: how it fares, whether this daemon may probe a source, its shard and owner.
+        self.fleet: Callable[[], FleetStatus] | None = None
+        self.owned: Callable[[SourceId], bool] = lambda source: True
+        self.place_of: Callable[[SourceId], tuple[int, str] | None] = lambda source: None
         self._clock = clock
         self._config = config
         self._started = clock.time()
@@ -104,7 +115,7 @@ class Overview:
         states = [summary.state for summary in summaries]
         collections: dict[str, tuple[int, int]] = {}
         for number, one in enumerate(summaries):
-            rank, first = collections.get(one.collection, (_WORST_FIRST["up"], number))
+            rank, first = collections.get(one.collection, (_WORST_FIRST["elsewhere"], number))
             collections[one.collection] = min(rank, _WORST_FIRST[one.state]), first
         summaries.sort(key=lambda one: (collections[one.collection], _WORST_FIRST[one.state]))
         types = self._writer_types()
@@ -116,6 +127,7 @@ class Overview:
                 self._writer(status, types.get(status.writer, ""), now)
                 for status in self.engine.writer_statuses()
             ],
+            fleet=self.fleet() if self.fleet is not None else None,
         )
 
     def detail(self, source: str, writer: str | None = None) -> SourceDetail | None:
@@ -189,7 +201,8 @@ class Overview:
     def _summary(self, status: SourceStatus, plan: SourcePlan, past: Past) -> SourceSummary:
         now = self._clock.time()
         lines = _telling(past)
-        state = state_of(status)
+        place = self.place_of(status.source)
+        state = state_of(status, elsewhere=not self.owned(status.source))
         window = window_seconds(plan.interval)
         cells, seconds = self.engine.history.strip(status.source, now)
         first = lines[0][1] if lines else None
@@ -209,6 +222,8 @@ class Overview:
             duration_seconds=status.duration_seconds,
             interval=plan.interval,
             series=status.series,
+            shard=place and place[0],
+            owner=place[1] if place else "",
             glance=[_glance(title, line, past) for title, line in lines],
             curve=first and curve_of(first, past, now - window, GLANCE_POINTS),
             strip=_strip(cells, seconds),
@@ -234,6 +249,7 @@ class Overview:
             summary=self._summary(status, plan, past),
             probes={outcome.value: count for outcome, count in status.probes.items()},
             skipped=status.skipped,
+            dropped=status.dropped,
             last_success=status.last_success,
             last_failure=status.last_failure,
             last_error=status.last_error,
@@ -244,10 +260,10 @@ class Overview:
         )
 
 
-def state_of(status: SourceStatus) -> State:
-    """Return the state of a source in one word."""
+def state_of(status: SourceStatus, *, elsewhere: bool = False) -> State:
+    """Return the state of a source in one word; `elsewhere` if this daemon must not probe it."""
     if status.outcome is None:
-        return "new"
+        return "elsewhere" if elsewhere else "new"
     if not status.outcome.up:
         return "down"
     return "troubled" if status.outcome is Outcome.TROUBLED else "up"
@@ -339,7 +355,9 @@ def _text(line: Line, past: Past) -> str:
 def _value(status: SourceStatus, line: Line, past: Past, since: float) -> Value:
     metric = line.metric
     unit = unit_of(metric, line.label_values)
-    curve = curve_of(line, past, since)
+    # How a date moves over an hour says nothing.
+    dated = is_moment(metric)
+    curve = Curve(times=(), values=()) if dated else curve_of(line, past, since)
     known = [value for value in curve.values if value is not None]
     labels = dict(zip(metric.labels, line.label_values, strict=True))
     for name, value in past.static_labels:

@@ -85,6 +85,8 @@ class Balancer:
         self.term: Term | None = None
         #: Name -> what each member says of itself, as last seen.
         self.members: Mapping[str, Mapping[str, object]] = {}
+        #: Shard -> the name of its owner, as last seen.
+        self.owners: Mapping[int, str] = {}
         #: Members whose config differs from this one's.
         self.differing: frozenset[str] = frozenset()
         #: Shards that came or went, by reason.
@@ -174,6 +176,7 @@ class Balancer:
             )
         self._compare_configs({name: entry.value for name, entry in members.items()})
         held = shards_in(self.prefix, snapshot)
+        self.owners = {shard: entry.value for shard, entry in held.items()}
         wanted = {shard for shard, name in assign(members).items() if name == self.name}
         mine = {shard: entry for shard, entry in held.items() if entry.lease == term.lease}
         self._hand_over({shard: mine[shard] for shard in mine.keys() - wanted})

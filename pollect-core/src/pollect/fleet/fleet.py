@@ -1,15 +1,17 @@
 """The part of this daemon in its fleet, whichever way the fleet decides who owns what."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from pollect.fleet.etcd import Etcd
 from pollect.fleet.keys import Profile
-from pollect.fleet.member import FleetMember
+from pollect.fleet.member import FleetMember as LeaseHolder
 from pollect.fleet.ownership import Epoch, LeasedOwnership, Member, Shards, StaticOwnership
 from pollect.fleet.shards import SHARDS
 from pollect.model import Batch, Kind, Metric, SourceId
+from pollect.status import FleetMember, FleetStatus
 
 SOURCE = SourceId("pollect", "fleet")
 
@@ -69,8 +71,14 @@ class Fleet(Protocol):
     def batch(self, time: float) -> Batch:
         """Return the metrics of the fleet as this daemon sees it."""
 
-    def describe(self) -> Mapping[str, Any]:
-        """Return the state for a status page, as plain data."""
+    def status(self) -> FleetStatus:
+        """Return the fleet as this daemon sees it."""
+
+    def place(self, source: SourceId) -> tuple[int, str] | None:
+        """Return shard and owner of a source, None for one that every member probes.
+
+        The owner is empty while there is none.
+        """
 
 
 class StaticFleet:
@@ -97,13 +105,29 @@ class StaticFleet:
         )
         return Batch(SOURCE, samples, time)
 
-    def describe(self) -> Mapping[str, Any]:
-        return {
-            "mode": "shard",
-            "index": self._ownership.index,
-            "count": self._ownership.shards.count,
-            "ownedSources": self._ownership.owned_sources,
-        }
+    def status(self) -> FleetStatus:
+        ownership = self._ownership
+        sources = ownership.shards.counts()
+        return FleetStatus(
+            mode="shard",
+            name=_shard_name(ownership.index),
+            members=[
+                FleetMember(
+                    name=_shard_name(index),
+                    shards=1,
+                    sources=sources.get(index, 0),
+                    same_config=True,
+                )
+                for index in range(ownership.shards.count)
+            ],
+            shards=[ownership.index],
+            shared_sources=ownership.shards.sources,
+            owned_sources=ownership.owned_sources,
+        )
+
+    def place(self, source: SourceId) -> tuple[int, str] | None:
+        place = self._ownership.shards.place(source)
+        return None if place is None else (place[0], _shard_name(place[0]))
 
 
 class LeasedFleet:
@@ -128,7 +152,7 @@ class LeasedFleet:
         self._shards = Shards(SHARDS)
         self._ownership = LeasedOwnership(self._shards, now=self._now)
         self._profile = Profile("", version, 0)
-        self._member: FleetMember | None = None
+        self._member: LeaseHolder | None = None
         self.owned = self._ownership.owned
 
     def follow(self, members: Iterable[Member], digest: str) -> None:
@@ -138,7 +162,7 @@ class LeasedFleet:
             self._member.update_profile(self._profile)
 
     def start(self, changed: Callable[[bool], None]) -> None:
-        self._member = FleetMember(
+        self._member = LeaseHolder(
             self._etcd,
             group=self._group,
             name=self._name,
@@ -168,19 +192,50 @@ class LeasedFleet:
             samples += [HANDOVERS.sample(n, reason) for reason, n in member.handovers.items()]
         return Batch(SOURCE, samples, time)
 
-    def describe(self) -> Mapping[str, Any]:
-        member = self._member
-        return {
-            "mode": "lease",
-            "group": self._group,
-            "name": self._name,
-            "engineUp": member is not None and member.engine_up,
-            "members": sorted(member.members) if member is not None else [],
-            "differing": sorted(member.differing) if member is not None else [],
-            "shards": len(self._ownership.claims),
-            "ownedSources": self._ownership.owned_sources,
-            "leaseRemainingSeconds": self._ownership.remaining_seconds,
-        }
+    def status(self) -> FleetStatus:
+        ownership, member = self._ownership, self._member
+        owners = self._owners()
+        held, sources = Counter(owners.values()), self._shards.counts()
+        load = Counter[str]()
+        for shard, number in sources.items():
+            load[owners.get(shard, "")] += number
+        profiles = member.members if member is not None else {}
+        differing = member.differing if member is not None else frozenset()
+        return FleetStatus(
+            mode="lease",
+            name=self._name,
+            group=self._group,
+            engine_up=member is not None and member.engine_up,
+            lease_remaining_seconds=round(ownership.remaining_seconds, 1),
+            members=[
+                FleetMember(
+                    name=name,
+                    version=str(profiles[name].get("version", "")),
+                    shards=held[name],
+                    sources=load[name],
+                    same_config=name not in differing,
+                )
+                for name in sorted(profiles)
+            ],
+            shards=sorted(ownership.claims),
+            shared_sources=self._shards.sources,
+            owned_sources=ownership.owned_sources,
+            sources_without_owner=load[""],
+        )
+
+    def place(self, source: SourceId) -> tuple[int, str] | None:
+        place = self._shards.place(source)
+        return None if place is None else (place[0], self._owners().get(place[0], ""))
+
+    def _owners(self) -> Mapping[int, str]:
+        """Return the owner of each shard; of this daemon's what it knows better than the engine."""
+        known = self._member.owners if self._member is not None else {}
+        others = {shard: name for shard, name in known.items() if name != self._name}
+        return others | dict.fromkeys(self._ownership.claims, self._name)
+
+
+def _shard_name(index: int) -> str:
+    return f"shard {index}"
 
 
 def _boot_time() -> float:

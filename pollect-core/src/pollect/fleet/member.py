@@ -107,6 +107,11 @@ class FleetMember:
         return self._balancer.members
 
     @property
+    def owners(self) -> Mapping[int, str]:
+        """Shard -> the name of its owner, as last seen."""
+        return self._balancer.owners
+
+    @property
     def differing(self) -> frozenset[str]:
         """Members whose config differs from this one's."""
         return self._balancer.differing

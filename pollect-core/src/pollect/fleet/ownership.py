@@ -1,6 +1,7 @@
 """Which sources this daemon may probe now, and the epoch in which it may."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
@@ -50,6 +51,10 @@ class Shards:
     def place(self, source: SourceId) -> tuple[int, bool] | None:
         """Return shard and exclusiveness of a source, None for one that every daemon probes."""
         return self._places.get(source)
+
+    def counts(self) -> Mapping[int, int]:
+        """Return how many sources each shard has that has any."""
+        return Counter(shard for shard, _ in self._places.values())
 
     @property
     def sources(self) -> int:

@@ -13,7 +13,7 @@ from pollect.api import (
     scale_of,
 )
 from pollect_writers.page.drawing import describe_strip, plot, strip
-from pollect_writers.page.frame import header, page, pill
+from pollect_writers.page.frame import WORDS, header, page, pill
 from pollect_writers.page.overview import reason
 from pollect_writers.page.text import ago, breakable, counted, escaped, until
 from pollect_writers.page.urls import probe_url
@@ -29,10 +29,10 @@ MOST_PLOTS = 24
 def detail_page(detail: SourceDetail, *, read_only: bool) -> str:
     """Return the page as HTML."""
     source = detail.summary
-    words = {"up": "up", "troubled": "troubled", "down": "down", "new": "not probed yet"}
+    word = WORDS.get(source.state, source.state)
     middle = (
         f'<div class="source"><h2>{breakable(source.id)}</h2> '
-        f"{pill(source.state, words[source.state])}"
+        f"{pill(source.state)}"
         f'<p class="reason">{reason(source)}</p></div>'
     )
     metrics = [
@@ -57,7 +57,7 @@ def detail_page(detail: SourceDetail, *, read_only: bool) -> str:
 <div class="metrics">{sections}</div>
 </article>
 """
-    title = f"{source.id}: {words[source.state]} · {detail.daemon.host} · pollect"
+    title = f"{source.id}: {word} · {detail.daemon.host} · pollect"
     top = header(detail.daemon, middle, back=True)
     return page(title, source.state, top, main, now=detail.daemon.now)
 
@@ -88,6 +88,11 @@ def _probes(detail: SourceDetail, read_only: bool) -> str:
     if detail.last_failure is not None:
         moment = escaped(format_moment(detail.last_failure))
         facts.append(("Last error", f"{breakable(detail.last_error)} <small>{moment}</small>"))
+    if detail.dropped:
+        facts.append(("Left out", f"{counted(detail.dropped, 'value')} beyond maxSeries"))
+    if source.shard is not None:
+        owner = breakable(source.owner) or "none"
+        facts.append(("Owner", f"{owner} <small>shard {source.shard}</small>"))
     if detail.plugin:
         facts.append(("From", escaped(detail.plugin)))
     rows = "".join(f"<div><dt>{word}</dt><dd>{text}</dd></div>" for word, text in facts)

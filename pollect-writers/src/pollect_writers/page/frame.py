@@ -5,13 +5,16 @@ from pollect_writers.page.assets import CSS, JS, versioned
 from pollect_writers.page.text import ago, breakable, counted, escaped
 
 #: A sign beside each colour, for those who do not tell them apart.
-SIGNS = {"up": "✔", "troubled": "▲", "down": "✖", "new": "…"}
+SIGNS = {"up": "✔", "troubled": "▲", "down": "✖", "new": "…", "elsewhere": "⇄"}
+#: What a state is called, where its own word is not enough.
+WORDS = {"new": "not probed yet"}
 #: Colour of the icon in the tab.
 _ICON_COLOURS = {
     "up": "22994d",
     "troubled": "d98a00",
     "down": "d63a3a",
     "new": "808894",
+    "elsewhere": "808894",
 }
 #: Lines of a reason that the header shows; the rest is in the log.
 _ERROR_LINES = 5
@@ -53,7 +56,7 @@ def icon(state: str) -> str:
 def pill(state: str, text: str = "") -> str:
     """Return a state as a coloured word."""
     return f'<span class="pill {state}"><span aria-hidden="true">{SIGNS[state]}</span> ' + (
-        f"{escaped(text or state)}</span>"
+        f"{escaped(text or WORDS.get(state, state))}</span>"
     )
 
 

@@ -3,9 +3,18 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from pollect.api import SourceSummary, Status, WriterSummary, format_number, format_quantity
+from pollect.api import (
+    FleetMember,
+    FleetStatus,
+    SourceSummary,
+    Status,
+    WriterSummary,
+    format_number,
+    format_quantity,
+    format_span,
+)
 from pollect_writers.page.drawing import describe_strip, sparkline, strip
-from pollect_writers.page.frame import header, page, pill, summary_text, worst_state
+from pollect_writers.page.frame import WORDS, header, page, pill, summary_text, worst_state
 from pollect_writers.page.text import ago, breakable, counted, escaped, until
 from pollect_writers.page.urls import source_url
 
@@ -34,6 +43,7 @@ spellcheck="false"></label>
 </div>
 <div id="sources">{sections or '<p class="quiet">no sources</p>'}</div>
 <p id="nothing" class="quiet" role="status" hidden>No source fits.</p>
+{_fleet(status.fleet) if status.fleet else ""}
 <section class="group writers" aria-labelledby="writers-title">
 <h2 id="writers-title">Writers</h2>
 <ul class="rows">{"".join(_writer(writer) for writer in status.writers)}</ul>
@@ -53,10 +63,10 @@ def counts(status: Status) -> str:
         "troubled": found.troubled,
         "new": found.new,
         "up": found.up,
+        "elsewhere": found.elsewhere,
     }
-    words = {"new": "not probed yet"}
     return "".join(
-        pill(state, f"{number} {words.get(state, state)}")
+        pill(state, f"{number} {WORDS.get(state, state)}")
         for state, number in numbers.items()
         if number or state == "up"
     )
@@ -96,6 +106,8 @@ def _row(source: SourceSummary, now: float) -> str:
 def reason(source: SourceSummary) -> str:
     """Return what is wrong with a source, in lines."""
     texts = [source.reason] if source.reason else list(source.troubles)
+    if source.state == "elsewhere":
+        texts = [f"probed by {source.owner}" if source.owner else "has no owner"]
     return "<br>".join(breakable(text) for text in texts)
 
 
@@ -104,6 +116,35 @@ def values(source: SourceSummary) -> str:
     return "".join(
         f"<div><dt>{breakable(glance.title)}</dt><dd>{escaped(glance.text)}</dd></div>"
         for glance in source.glance
+    )
+
+
+def _fleet(fleet: FleetStatus) -> str:
+    rows = "".join(_member(member, fleet) for member in fleet.members)
+    notes = []
+    if not fleet.engine_up:
+        notes.append("the engine does not answer: nothing moves")
+    if fleet.sources_without_owner:
+        notes.append(f"{counted(fleet.sources_without_owner, 'source')} without an owner")
+    if fleet.lease_remaining_seconds is not None:
+        notes.append(f"lease proven for {format_span(fleet.lease_remaining_seconds)}")
+    return (
+        f'<section class="group fleet" aria-labelledby="fleet-title"><h2 id="fleet-title">Fleet '
+        f'{breakable(fleet.group)}</h2><p class="quiet">{fleet.owned_sources} of '
+        f"{counted(fleet.shared_sources, 'shared source')} probed here"
+        f"{''.join(f', {note}' for note in notes)}</p>"
+        '<div class="scroll card"><table><thead><tr><th scope="col">Member</th>'
+        '<th scope="col">Shards</th><th scope="col">Sources</th><th scope="col">Version</th>'
+        f'<th scope="col">Config</th></tr></thead><tbody>{rows}</tbody></table></div></section>'
+    )
+
+
+def _member(member: FleetMember, fleet: FleetStatus) -> str:
+    here = ' <span class="quiet">(this one)</span>' if member.name == fleet.name else ""
+    config = "the same" if member.same_config else pill("troubled", "differs")
+    return (
+        f'<tr><th scope="row">{breakable(member.name)}{here}</th><td>{member.shards}</td>'
+        f"<td>{member.sources}</td><td>{escaped(member.version) or '–'}</td><td>{config}</td></tr>"
     )
 
 

@@ -3,8 +3,9 @@
 
 const EVERY_MS = 5000;
 const ANSWER_MS = 8000;
-const SIGNS = { up: "✔", troubled: "▲", down: "✖", new: "…" };
-const COLOURS = { up: "22994d", troubled: "d98a00", down: "d63a3a", new: "808894" };
+const SIGNS = { up: "✔", troubled: "▲", down: "✖", new: "…", elsewhere: "⇄" };
+const WORDS = { new: "not probed yet" };
+const COLOURS = { up: "22994d", troubled: "d98a00", down: "d63a3a", new: "808894", elsewhere: "808894" };
 const SVG = "http://www.w3.org/2000/svg";
 
 const $ = (selector, root = document) => root.querySelector(selector);
@@ -147,12 +148,17 @@ function setValues(list, values) {
 function setState(row, state, reason) {
   row.className = `row ${state}`;
   row.dataset.state = state;
-  setPill($(".pill", row), state, state);
+  setPill($(".pill", row), state, WORDS[state] ?? state);
   setBreakable($(".reason", row), reason);
 }
 
+function reasonOf(source) {
+  if (source.state === "elsewhere") return source.owner ? `probed by ${source.owner}` : "has no owner";
+  return source.reason || source.troubles.join("\n");
+}
+
 function updateSource(row, source) {
-  setState(row, source.state, source.reason || source.troubles.join("\n"));
+  setState(row, source.state, reasonOf(source));
   setValues($(".values", row), source.glance.map((glance) => [glance.title, glance.text]));
   drawCurve($(".spark", row), source.curve);
   const first = source.glance[0];
@@ -192,11 +198,11 @@ function updateHead(status) {
   if (!parts.length) parts.push(counts.new ? sources : `${sources}, all up`);
   if (counts.new) parts.push(`${counts.new} not probed yet`);
   setTitle(`${parts.join(", ")} · ${daemon.host} · pollect`);
-  const shown = [["down", counts.down], ["troubled", counts.troubled], ["new", counts.new], ["up", counts.up]]
+  const shown = [["down", counts.down], ["troubled", counts.troubled], ["new", counts.new], ["up", counts.up], ["elsewhere", counts.elsewhere]]
     .filter(([state, number]) => number || state === "up");
   const pills = shown.map(([state, number]) => {
     const pill = document.createElement("span");
-    setPill(pill, state, `${number} ${state === "new" ? "not probed yet" : state}`);
+    setPill(pill, state, `${number} ${WORDS[state] ?? state}`);
     return pill;
   });
   const place = $(".counts");
@@ -297,6 +303,16 @@ async function redraw(selectors) {
 }
 
 let reloadedAt = null;
+let fleetShown = "";
+
+// The fleet changes rarely: its part is drawn by the server.
+async function refreshFleet(fleet) {
+  if (!fleet) return;
+  const { leaseRemainingSeconds, ...lasting } = fleet;
+  const text = JSON.stringify(lasting);
+  if (fleetShown !== text) await redraw([".fleet"]);
+  fleetShown = text;
+}
 
 async function refreshAll() {
   const status = await (await ask("status.json", "application/json")).json();
@@ -319,6 +335,7 @@ async function refreshAll() {
     all(".row[data-writer]").forEach((row, i) => updateWriter(row, status.writers[i]));
   }
   reloadedAt = reloaded;
+  await refreshFleet(status.fleet);
   answered(status.daemon);
   updateHead(status);
   filter();
@@ -339,8 +356,8 @@ async function refreshOne() {
     all(".plot")[focused]?.focus({ preventScroll: true });
     scrollTo(0, scroll);
     setIcon(detail.summary.state);
-    const words = { up: "up", troubled: "troubled", down: "down", new: "not probed yet" };
-    setTitle(`${detail.summary.id}: ${words[detail.summary.state]} · ${detail.daemon.host} · pollect`);
+    const { id, state } = detail.summary;
+    setTitle(`${id}: ${WORDS[state] ?? state} · ${detail.daemon.host} · pollect`);
   }
   answered(detail.daemon);
 }
