@@ -64,7 +64,8 @@ class Fleet:
             since = time.monotonic() - 2 * self.tick
             return wanted <= {q.device for q in read_log(self._log) if q.at >= since}
 
-        wait_until(covered, "every device to be asked", 30 + 3 * self.tick)
+        seconds = 30 + 3 * self.tick + len(self.names) / 100
+        wait_until(covered, "every device to be asked", seconds, pause=self.tick / 20)
 
     def settle(self) -> None:
         """Let a few ticks pass, so that what follows starts from a quiet fleet."""
@@ -110,15 +111,16 @@ class Fleet:
             }
             for name in self.names
         ]
+        fleet = {
+            "engine": self.engine.url,
+            "name": "${MEMBER}",
+            "group": "test",
+            "ttl": f"{self.ttl:g}s",
+        }
         return {
             "tickTime": self.tick,
             "selfMetrics": False,
-            "fleet": {
-                "engine": self.engine.url,
-                "name": "${MEMBER}",
-                "group": "test",
-                "ttl": f"{self.ttl:g}s",
-            },
+            **({"fleet": fleet} if self.engine.nodes else {}),
             "writer": {"type": "InMemory", "keep": 1},
             "executors": [{"collection": "fleet", "threads": 20, "sources": sources}],
         }

@@ -103,7 +103,8 @@ class Engine:
     def start(self) -> None:
         for node in self.nodes:
             node.start()
-        self.wait_ready()
+        if self.nodes:
+            self.wait_ready()
 
     def kill(self) -> None:
         for node in self.nodes:
@@ -146,9 +147,15 @@ def daemon(
     return Process(command, namespace=namespace, log=log, environ=environ)
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = READY_SECONDS) -> None:
+def wait_until(
+    condition: Callable[[], object],
+    what: str,
+    seconds: float = READY_SECONDS,
+    *,
+    pause: float = 0.05,
+) -> None:
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:
             raise AssertionError(f"waited {seconds:g} s in vain for {what}")
-        time.sleep(0.05)
+        time.sleep(pause)
