@@ -22,7 +22,7 @@ TARGETS = 10_000
 #: Targets and daemons of the steps in which a fleet grows.
 GROWTH = ((1_000, 1), (3_000, 2), (10_000, 3))
 #: Seconds over which CPU time is taken.
-MEASURE_SECONDS = 60.0
+MEASURE_SECONDS = 40.0
 
 GAPS = ("what happens", "probes", "gap p50", "p99", "max", "double", "silent")
 COSTS = (
@@ -61,7 +61,7 @@ def disturbed(targets: int) -> list[tuple[str, ...]]:
 def watched(disturb: Callable[[Fleet], None]) -> Callable[[Fleet], None]:
     def run(fleet: Fleet) -> None:
         disturb(fleet)
-        time.sleep(5 * TICK)
+        time.sleep(4 * TICK)
 
     return run
 

@@ -93,6 +93,25 @@ def test_what_comes_is_probed_at_its_place_in_the_tick_and_at_once_if_nothing_pr
         engine.stop()
 
 
+def test_what_comes_while_the_daemon_starts_is_left_to_its_place_in_the_tick() -> None:
+    """The daemon before may have probed it a moment ago."""
+    clock, shares = FakeClock(), Shares()
+    sources = [scripted(clock=clock, type="Scripted", name=f"s{n}") for n in range(200)]
+    shares.epochs.update(s0=1, s199=1)
+    engine = start(shares, *sources, clock=clock, interval=10.0)
+    try:
+        wait_until(lambda: sources[0].starts)
+        shares.epochs["s150"] = 1
+        engine.ownership_changed()
+        clock.advance(1.0)
+        wait_until(lambda: sources[199].starts)
+        assert not sources[150].starts
+        clock.advance(10.0)
+        wait_until(lambda: sources[150].starts)
+    finally:
+        engine.stop()
+
+
 def due_in_tick(started: float) -> float:
     """Start a daemon at a moment of the wall clock; return when in its ticks a source is due."""
     clock, shares = FakeClock(time=started), Shares()

@@ -133,7 +133,7 @@ class Executor:
     def check_ownership(self, *, probe_now: bool) -> None:
         """Withdraw the sources that are another's now; probe at once those that came, if so."""
         for runner in self.runners:
-            if runner.check_ownership() and probe_now:
+            if runner.came() and probe_now:
                 self.again(runner)
 
     # What runners ask for, see `Executing`.

@@ -190,14 +190,19 @@ class Runner:
         self._left_behind = True
 
     def check_ownership(self) -> bool:
-        """Withdraw the values of a source that is another's now; return whether it came to us."""
+        """Withdraw the values of a source that is another's now; return whether it is ours."""
         with self._lock:
-            if self._stopped or self._ownership is None:
+            if self._stopped:
                 return False
-            if self._epoch(self._ownership) is None:
+            if self._ownership is not None and self._epoch(self._ownership) is None:
                 self._leave_to_others()
                 return False
-            return self._disowned
+            return True
+
+    def came(self) -> bool:
+        """Do what `check_ownership` does; return whether the source came to us since."""
+        was_another_s = self._disowned
+        return self.check_ownership() and was_another_s
 
     def status(self) -> SourceStatus:
         return self._health.status(
