@@ -181,10 +181,10 @@ class Executor:
         self.watch_freshness(earliest)
 
     def abandon(self, run: ProbeRun) -> None:
-        if run.future is None:
-            self.workers.write_off(run)
+        if run.runner.guard.is_async:
+            self._event_loop().cancel(run)
         else:
-            run.future.cancel()
+            self.workers.write_off(run)
 
     def again(self, runner: Runner) -> None:
         tick = self._new_tick()
@@ -281,29 +281,32 @@ class Executor:
         retry: bool = False,
     ) -> None:
         calls: list[WorkerCall] = []
+        for_loop: list[ProbeRun] = []
         for runner in runners:
             run = runner.begin(tick, next_due=next_due, retry=retry)
             if run is None:
                 continue
             if runner.guard.is_async:
-                tick.begin()
-                self._begin_async(run)
+                for_loop.append(run)
             else:
                 calls.append(run)
-        tick.begin(len(calls))
+        tick.begin(len(calls) + len(for_loop))
         self.workers.submit(calls)
+        if for_loop:
+            self._begin_async(for_loop)
 
-    def _begin_async(self, run: ProbeRun) -> None:
-        runner = run.runner
-
-        def done(result: ProbeResult | None) -> None:
-            if result is not None:
-                # Filters and writers must not hold up the loop.
-                self.workers.submit([WorkerCall(partial(runner.finish, run, result))])
-
+    def _begin_async(self, runs: Sequence[ProbeRun]) -> None:
         try:
-            run.future = self._event_loop().submit(runner.probe_async(run), done)
+            self._event_loop().start([(run, partial(self._probe_async, run)) for run in runs])
         except RuntimeError as error:
             # No thread for the loop, or it is closed.
-            result = ProbeResult(runner.id, Outcome.FAILED, (), self._clock.time(), error=error)
-            self.errand(partial(runner.finish, run, result))
+            now = self._clock.time()
+            for run in runs:
+                result = ProbeResult(run.runner.id, Outcome.FAILED, (), now, error=error)
+                self.errand(partial(run.runner.finish, run, result))
+
+    async def _probe_async(self, run: ProbeRun) -> None:
+        result = await run.runner.probe_async(run)
+        if result is not None:
+            # Filters and writers must not hold up the loop.
+            self.workers.submit([WorkerCall(partial(run.runner.finish, run, result))])

@@ -25,9 +25,9 @@ SPREAD_FROM = 50
 #: The share of a tick that sources are spread over; the rest is for the last ones to answer in.
 SPREAD_SHARE = 0.8
 SHORTEST_SLOT = 0.02
-#: So many sources share a slot on average: threads that wake up for a single one, their code and
-#: data long gone from the processor's caches, cost more than its probe.
-SOURCES_OF_A_SLOT = 16
+#: So many sources share a slot on average: threads that wake up for a few, their code and data long
+#: gone from the processor's caches, cost more than the probes.
+SOURCES_OF_A_SLOT = SPREAD_FROM
 #: As many ticks in a row that did not happen are worth a line in the log.
 MISSED_TICKS = 3
 
@@ -121,7 +121,7 @@ class TickGroup:
         if not self.spread or len(self.runners) < SPREAD_FROM:
             return 1
         most = int(self.interval * SPREAD_SHARE / SHORTEST_SLOT)
-        return max(1, min(len(self.runners) // SOURCES_OF_A_SLOT, most))
+        return max(1, min(max(len(self.runners) // SOURCES_OF_A_SLOT, 2), most))
 
     def _ramp(self, runners: Sequence[Runner]) -> None:
         """Probe each once: the first ones now, the others in steps."""

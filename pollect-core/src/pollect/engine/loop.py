@@ -3,11 +3,15 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 log = logging.getLogger(__name__)
+
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class EventLoopThread:
@@ -16,21 +20,26 @@ class EventLoopThread:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._stopping = False
+        #: The loop itself holds its tasks only weakly.
+        self._tasks: dict[Hashable, asyncio.Task[None]] = {}
         self._thread = threading.Thread(target=self._run, name="pollect-eventloop", daemon=True)
         self._thread.start()
 
-    def submit(
-        self, work: Coroutine[Any, Any, Any], done: Callable[[Any], None] | None = None
-    ) -> "Future[Any]":
-        """Run `work` on the loop, then `done` with its result; cancel by the future returned."""
+    def submit(self, work: Coroutine[Any, Any, Any]) -> "Future[Any]":
+        """Run `work` on the loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-        async def run() -> Any:
-            result = await work
-            if done is not None:
-                done(result)
-            return result
+    def start(self, works: "Sequence[tuple[Hashable, Work]]") -> None:
+        """Run each of `works` on the loop, which is woken once for all of them.
 
-        return asyncio.run_coroutine_threadsafe(run(), self._loop)
+        What stands before each is what it can be cancelled by.
+        """
+        self._loop.call_soon_threadsafe(self._begin, works)
+
+    def cancel(self, key: Hashable) -> None:
+        """Cancel what was started; it may have ended, and the loop too."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._end, key)
 
     def stop(self, seconds: float) -> None:
         """Cancel everything that runs and end the thread, waiting `seconds` at most."""
@@ -47,6 +56,18 @@ class EventLoopThread:
             except BaseException:
                 # A callback of a library that raised SystemExit: the other sources go on.
                 log.exception("a callback on the event loop failed")
+
+    def _begin(self, works: "Sequence[tuple[Hashable, Work]]") -> None:
+        for key, work in works:
+            task = self._tasks[key] = self._loop.create_task(work())
+            task.add_done_callback(partial(self._forget, key))
+
+    def _forget(self, key: Hashable, task: "asyncio.Task[None]") -> None:
+        del self._tasks[key]
+
+    def _end(self, key: Hashable) -> None:
+        if key in self._tasks:
+            self._tasks[key].cancel()
 
     async def _cancel_all(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}

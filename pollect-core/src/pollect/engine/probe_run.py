@@ -2,14 +2,12 @@
 
 import enum
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pollect.engine.workers import WorkerCall
 from pollect.model import Batch, ProbeResult
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from pollect.delivery.routing import MergedTick
     from pollect.engine.runner import Runner
 
@@ -20,7 +18,7 @@ class ProbeRun(WorkerCall):
     It is the call that a worker thread makes; on the event loop, `started` is set there.
     """
 
-    __slots__ = ("created", "epoch", "future", "missed", "over", "reported", "runner", "tick")
+    __slots__ = ("created", "epoch", "missed", "over", "reported", "runner", "tick")
 
     def __init__(self, runner: "Runner", tick: "MergedTick", created: float, epoch: object) -> None:
         super().__init__(None, runner.key, suspect=runner.suspect)
@@ -30,7 +28,6 @@ class ProbeRun(WorkerCall):
         self.created = created
         #: Who owned the source when the run was made, see `Ownership`.
         self.epoch = epoch
-        self.future: Future[Any] | None = None
         #: It waited so long that its tick no longer waits for it.
         self.reported = False
         #: It ended or timed out: whatever still comes is too late.

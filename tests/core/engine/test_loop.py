@@ -1,0 +1,66 @@
+"""The event loop of asynchronous sources, as their executor uses it."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from pollect.engine.loop import EventLoopThread
+
+LIMIT_SECONDS = 30.0
+
+
+@pytest.fixture
+def loop() -> Iterator[EventLoopThread]:
+    thread = EventLoopThread()
+    yield thread
+    thread.stop(LIMIT_SECONDS)
+
+
+def test_all_that_is_started_together_runs(loop: EventLoopThread) -> None:
+    left, ended = set(range(100)), threading.Event()
+
+    async def work(number: int) -> None:
+        await asyncio.sleep(0)
+        left.discard(number)
+        if not left:
+            ended.set()
+
+    loop.start([(number, partial(work, number)) for number in range(100)])
+    assert ended.wait(LIMIT_SECONDS)
+
+
+def test_cancel_ends_one_and_lets_the_others_go_on(loop: EventLoopThread) -> None:
+    cancelled, go_on, ended = threading.Event(), asyncio.Event(), threading.Event()
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async def wait() -> None:
+        await go_on.wait()
+        ended.set()
+
+    loop.start([("hangs", hang), ("waits", wait)])
+    loop.cancel("hangs")
+    loop.cancel("hangs")
+    assert cancelled.wait(LIMIT_SECONDS)
+    assert not ended.is_set()
+    loop.start([("wakes", lambda: _set(go_on))])
+    assert ended.wait(LIMIT_SECONDS)
+
+
+def test_what_comes_after_the_end_is_refused_and_cancels_nothing() -> None:
+    loop = EventLoopThread()
+    loop.stop(LIMIT_SECONDS)
+    loop.cancel("ended")
+    with pytest.raises(RuntimeError, match="closed"):
+        loop.start([("late", lambda: _set(asyncio.Event()))])
+
+
+async def _set(event: asyncio.Event) -> None:
+    event.set()
