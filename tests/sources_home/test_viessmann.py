@@ -521,6 +521,6 @@ def test_a_restart_knows_the_token_and_the_calls_made(home_of, cloud) -> None:
     home.series()
     with restarted(home) as again:
         again.series()
-        (budget,) = {sample.value for sample in again.source._budget.samples()} & {1446}
+        (budget,) = {sample.value for sample in again.source._account.budget.samples()} & {1446}
         assert budget == 1450 - len(cloud.calls)
     assert cloud.sign_in.renewals == 0

@@ -3,17 +3,20 @@
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from pollect.api import (
     AuthenticationFailed,
     BadResponse,
     ConfigError,
+    Sample,
     SourceContext,
     TargetUnavailable,
 )
 from pollect.support.http import HttpClient, Response
+from pollect.support.pacing import Pace
+from pollect.support.quota import Budget
 from pollect.support.tokens import (
     OAuthFormat,
     Token,
@@ -24,6 +27,9 @@ from pollect.support.tokens import (
     token_file,
 )
 from pollect.support.urls import check_url
+from pollect_sources_home.web import REPORT_SECONDS
+
+ClientT = TypeVar("ClientT")
 
 #: For one request.
 DEFAULT_TIMEOUT_SECONDS = 10.0
@@ -107,6 +113,64 @@ class CloudClient:
 
     def close(self) -> None:
         self._client.close()
+
+
+class CloudAccount(Generic[ClientT]):
+    """What a source keeps of the account it reads: connection, token, budget and pace.
+
+    The budget is shared by all sources of the account, and so is the time between their probes.
+    """
+
+    def __init__(
+        self, context: SourceContext, budget: Budget, distance: float, timeout: float | None
+    ) -> None:
+        """`distance` is in seconds, between two probes that ask the service."""
+        self.budget = budget
+        self.pace = Pace[list[Sample]](distance, context.clock)
+        self._interval = context.interval
+        self._distance = distance
+        self._timeout_seconds = timeout or DEFAULT_TIMEOUT_SECONDS
+        self._http: CloudClient | None = None
+        self._opened: tuple[ClientT, TokenFile] | None = None
+
+    def open(self, tokens: TokenFile, build: Callable[[CloudClient], ClientT]) -> None:
+        """Open a connection; `build` returns the client of the service that uses it."""
+        self.close()
+        self.budget.join(self)
+        self._http = CloudClient(self._timeout_seconds)
+        self._opened = build(self._http), tokens
+
+    def opened(self) -> tuple[ClientT, TokenFile]:
+        """Return client and token file; raises `BadResponse` before `open`."""
+        if self._opened is None:
+            raise BadResponse("not open")
+        return self._opened
+
+    def use(self, tokens: TokenFile) -> None:
+        """Go on with another token file."""
+        client, _ = self.opened()
+        self._opened = client, tokens
+
+    def read(self, fetch: Callable[[], list[Sample]]) -> list[Sample]:
+        """Return what `fetch` returns, or what it returned last if that is not long ago."""
+        _, tokens = self.opened()
+        if self._http is not None:
+            self._http.begin()
+        return self.pace.read(fetch, tokens.version())
+
+    def slow_down(self, calls: int = 1) -> None:
+        """Leave so much time until the next probe that all sources of the account have theirs."""
+        self.pace.distance = self._distance * calls * max(1, self.budget.sharers)
+
+    def deadline_seconds(self) -> float:
+        return max(self._interval, probe_seconds(self._timeout_seconds) + REPORT_SECONDS)
+
+    def close(self) -> None:
+        """Close the connection; may be called again."""
+        self.budget.leave(self)
+        http, self._http, self._opened = self._http, None, None
+        if http is not None:
+            http.close()
 
 
 def probe_seconds(timeout: float) -> float:

@@ -12,7 +12,6 @@ from msgspec import Meta
 
 from pollect.api import (
     AuthenticationFailed,
-    BadResponse,
     ConfigError,
     FilePath,
     Sample,
@@ -23,14 +22,11 @@ from pollect.api import (
     SourceConfig,
     SourceContext,
 )
-from pollect.support.pacing import Pace
 from pollect.support.quota import shared_budget
-from pollect.support.tokens import Token, TokenFile, sign_in_command
+from pollect.support.tokens import Token, sign_in_command
 from pollect_sources_home.cloud import (
-    DEFAULT_TIMEOUT_SECONDS,
-    CloudClient,
+    CloudAccount,
     check_cloud_url,
-    probe_seconds,
     token_file_of,
 )
 from pollect_sources_home.homematic_ip.client import (
@@ -46,7 +42,6 @@ from pollect_sources_home.homematic_ip.state import (
     parse_details,
     parse_rooms,
 )
-from pollect_sources_home.web import REPORT_SECONDS
 
 LOOKUP_URL = "https://lookup.homematic.com:48335/getHost"
 FILE_NAME = "homematicip_token.json"
@@ -85,46 +80,41 @@ class HomematicIpSource(Source[HomematicIpConfig]):
         if not self._access_point:
             raise ConfigError("expected the SGTIN of the access point", key="accessPoint")
         self._lookup_url = check_cloud_url(config.lookup_url, "lookupUrl")
-        self._timeout_seconds = config.timeout or DEFAULT_TIMEOUT_SECONDS
-        self._budget = shared_budget(context, "HomematicIp", self._access_point)
-        self._pace = Pace[list[Sample]](DISTANCE_SECONDS, context.clock)
-        self._http: CloudClient | None = None
-        self._client: HomematicIpClient | None = None
-        self._tokens: TokenFile | None = None
+        budget = shared_budget(context, "HomematicIp", self._access_point)
+        self._account = CloudAccount[HomematicIpClient](
+            context, budget, DISTANCE_SECONDS, config.timeout
+        )
         #: Rooms in which several thermostats were reported.
         self._reported: set[str] = set()
         #: Devices with values that could not be read.
         self._unreadable: set[str] = set()
 
     def open(self) -> None:
-        self.close()
-        self._budget.join(self)
         point = self._access_point
-        self._tokens = token_file_of(
+        tokens = token_file_of(
             self.context,
             FILE_NAME,
             self.config.token_file,
             point,
             lambda token: token.extra.get("access_point", point) == point,
         )
-        self._http = CloudClient(self._timeout_seconds)
-        self._client = HomematicIpClient(
-            self._http, self._budget, self.context.clock, self._access_point, self._lookup_url
+        self._account.open(
+            tokens,
+            lambda http: HomematicIpClient(
+                http, self._account.budget, self.context.clock, point, self._lookup_url
+            ),
         )
 
     def take_over(self, previous: Self) -> None:
         if previous._access_point == self._access_point:
-            self._pace.take_over(previous._pace)
+            self._account.pace.take_over(previous._account.pace)
 
     def probe(self) -> Iterable[Sample]:
-        if self._http is None or self._tokens is None:
-            raise BadResponse("not open")
-        self._http.begin()
-        return self._pace.read(self._fetch, self._tokens.version())
+        return self._account.read(self._fetch)
 
     def sign_in(self, dialogue: SignIn) -> None:
         self.open()
-        client, tokens = self._opened()
+        client, tokens = self._account.opened()
         identity = str(uuid.uuid4())
         self._ask_to_connect(client, dialogue, identity)
         dialogue.wait_for(
@@ -144,19 +134,10 @@ class HomematicIpSource(Source[HomematicIpConfig]):
             dialogue.show(f"  {room.label}{'' if samples else ' (without a thermostat)'}")
 
     def close(self) -> None:
-        self._budget.leave(self)
-        if self._http is not None:
-            self._http.close()
-        self._http = self._client = None
+        self._account.close()
 
     def deadline_seconds(self) -> float:
-        limit = probe_seconds(self._timeout_seconds) + REPORT_SECONDS
-        return max(self.context.interval, limit)
-
-    def _opened(self) -> tuple[HomematicIpClient, TokenFile]:
-        if self._client is None or self._tokens is None:
-            raise BadResponse("not open")
-        return self._client, self._tokens
+        return self._account.deadline_seconds()
 
     def _ask_to_connect(self, client: HomematicIpClient, dialogue: SignIn, identity: str) -> None:
         try:
@@ -172,7 +153,7 @@ class HomematicIpSource(Source[HomematicIpConfig]):
                 raise
 
     def _fetch(self) -> list[Sample]:
-        client, tokens = self._opened()
+        client, tokens = self._account.opened()
         token = self.config.auth_token
         if token is None:
             token = tokens.usable(self.context.clock).access
@@ -183,7 +164,7 @@ class HomematicIpSource(Source[HomematicIpConfig]):
             raise AuthenticationFailed(
                 f"{error}; if it lasts, run {remedy!r} to register again"
             ) from error
-        self._pace.distance = DISTANCE_SECONDS * max(1, self._budget.sharers)
+        self._account.slow_down()
         rooms = parse_rooms(state)
         samples: list[Sample] = []
         for room in rooms:

@@ -15,7 +15,6 @@ from msgspec import Meta
 from pollect.api import (
     AuthenticationFailed,
     AuthorizationCode,
-    BadResponse,
     ConfigError,
     FilePath,
     ProbeError,
@@ -28,14 +27,11 @@ from pollect.api import (
     SourceContext,
 )
 from pollect.support.oauth import AuthorizationRequest
-from pollect.support.pacing import Pace
 from pollect.support.quota import Quota, shared_budget
-from pollect.support.tokens import Token, TokenFile, sign_in_command
+from pollect.support.tokens import Token, sign_in_command
 from pollect_sources_home.cloud import (
-    DEFAULT_TIMEOUT_SECONDS,
-    CloudClient,
+    CloudAccount,
     check_cloud_url,
-    probe_seconds,
     token_file_of,
 )
 from pollect_sources_home.viessmann.client import SCOPE, NotFound, ViessmannClient
@@ -55,7 +51,6 @@ from pollect_sources_home.viessmann.features import (
     parse_features,
     properties_of,
 )
-from pollect_sources_home.web import REPORT_SECONDS
 
 API_URL = "https://api.viessmann-climatesolutions.com/iot"
 IDENTITY_URL = "https://iam.viessmann-climatesolutions.com/idp/v3"
@@ -126,12 +121,10 @@ class ViessmannSource(Source[ViessmannConfig]):
             raise ConfigError("user and password belong together", key=missing)
         self._api_url = check_cloud_url(config.api_url, "apiUrl")
         self._identity_url = check_cloud_url(config.identity_url, "identityUrl")
-        self._timeout_seconds = config.timeout or DEFAULT_TIMEOUT_SECONDS
-        self._budget = shared_budget(context, "Viessmann", config.client_id, *QUOTAS)
-        self._pace = Pace[list[Sample]](DISTANCE_SECONDS, context.clock)
-        self._http: CloudClient | None = None
-        self._client: ViessmannClient | None = None
-        self._tokens: TokenFile | None = None
+        budget = shared_budget(context, "Viessmann", config.client_id, *QUOTAS)
+        self._account = CloudAccount[ViessmannClient](
+            context, budget, DISTANCE_SECONDS, config.timeout
+        )
         self._gateway: Gateway | None = None
         self._gateway_until = 0.0
         #: The gateway answers for its devices; else each is asked by itself.
@@ -140,10 +133,8 @@ class ViessmannSource(Source[ViessmannConfig]):
         self._password_refused = ""
 
     def open(self) -> None:
-        self.close()
-        self._budget.join(self)
         client_id = self.config.client_id or ""
-        self._tokens = token_file_of(
+        tokens = token_file_of(
             self.context,
             FILE_NAME,
             self.config.token_file,
@@ -151,30 +142,29 @@ class ViessmannSource(Source[ViessmannConfig]):
             # 1.x did not note whose token it is.
             lambda token: token.extra.get("client_id", client_id) == client_id,
         )
-        self._http = CloudClient(self._timeout_seconds)
-        self._client = ViessmannClient(
-            self._http,
-            self._tokens,
-            self._budget,
-            self.context.clock,
-            client_id=client_id,
-            api_url=self._api_url,
-            identity_url=self._identity_url,
+        self._account.open(
+            tokens,
+            lambda http: ViessmannClient(
+                http,
+                tokens,
+                self._account.budget,
+                self.context.clock,
+                client_id=client_id,
+                api_url=self._api_url,
+                identity_url=self._identity_url,
+            ),
         )
 
     def take_over(self, previous: Self) -> None:
         if previous.config.client_id == self.config.client_id:
-            self._pace.take_over(previous._pace)
+            self._account.pace.take_over(previous._account.pace)
 
     def probe(self) -> Iterable[Sample]:
-        if self._http is None or self._tokens is None:
-            raise BadResponse("not open")
-        self._http.begin()
-        return self._pace.read(self._fetch, self._tokens.version())
+        return self._account.read(self._fetch)
 
     def sign_in(self, dialogue: SignIn) -> None:
         self.open()
-        client, tokens = self._opened()
+        client, tokens = self._account.opened()
         answer = dialogue.authorize(
             client.authorize_url,
             redirect_uri=self.config.callback_url,
@@ -192,22 +182,13 @@ class ViessmannSource(Source[ViessmannConfig]):
             dialogue.show("The account has no gateway yet; add it in the ViCare app.")
 
     def close(self) -> None:
-        self._budget.leave(self)
-        if self._http is not None:
-            self._http.close()
-        self._http = self._client = None
+        self._account.close()
 
     def deadline_seconds(self) -> float:
-        limit = probe_seconds(self._timeout_seconds) + REPORT_SECONDS
-        return max(self.context.interval, limit)
-
-    def _opened(self) -> tuple[ViessmannClient, TokenFile]:
-        if self._client is None or self._tokens is None:
-            raise BadResponse("not open")
-        return self._client, self._tokens
+        return self._account.deadline_seconds()
 
     def _fetch(self) -> list[Sample]:
-        client, tokens = self._opened()
+        client, tokens = self._account.opened()
         if self.config.user is not None:
             tokens.usable(self.context.clock, renew=client.renew, obtain=self._use_password)
         gateway = self._known_gateway(client)
@@ -243,7 +224,7 @@ class ViessmannSource(Source[ViessmannConfig]):
             found = self._read_each(client, gateway, wanted)
         # Several sources of an account, and several calls of one, come less often.
         calls = 1 if self._asks_gateway else len(wanted)
-        self._pace.distance = DISTANCE_SECONDS * calls * max(1, self._budget.sharers)
+        self._account.slow_down(calls)
         samples: list[Sample] = []
         for device in wanted:
             if found.get(device):
@@ -295,7 +276,7 @@ class ViessmannSource(Source[ViessmannConfig]):
 
     def _use_password(self) -> Token:
         """Sign in without a browser, once; for accounts that were set up so for 1.x."""
-        client, _ = self._opened()
+        client, _ = self._account.opened()
         if self._password_refused:
             raise AuthenticationFailed(self._password_refused)
         try:

@@ -11,7 +11,6 @@ from msgspec import Meta
 
 from pollect.api import (
     AuthenticationFailed,
-    BadResponse,
     ConfigError,
     FilePath,
     NoData,
@@ -24,16 +23,13 @@ from pollect.api import (
     SourceConfig,
     SourceContext,
 )
-from pollect.support.pacing import Pace
 from pollect.support.quota import shared_budget
 from pollect.support.tokens import Token, TokenFile
 from pollect_sources_home.cloud import (
-    CloudClient,
+    CloudAccount,
     check_cloud_url,
-    probe_seconds,
     token_file_of,
 )
-from pollect_sources_home.web import REPORT_SECONDS
 from pollect_sources_home.zodiac_pool.client import ZodiacClient, ZodiacFormat
 from pollect_sources_home.zodiac_pool.robots import (
     METRICS,
@@ -87,13 +83,11 @@ class ZodiacPoolSource(Source[ZodiacPoolConfig]):
             raise ConfigError("user and password belong together", key=missing)
         self._users_url = check_cloud_url(config.users_url, "usersUrl")
         self._devices_url = check_cloud_url(config.devices_url, "devicesUrl")
-        self._timeout_seconds = config.timeout or DEFAULT_TIMEOUT_SECONDS
         account = config.user or config.token_file or FILE_NAME
-        self._budget = shared_budget(context, "ZodiacPool", account)
-        self._pace = Pace[list[Sample]](DISTANCE_SECONDS, context.clock)
-        self._http: CloudClient | None = None
-        self._client: ZodiacClient | None = None
-        self._tokens: TokenFile | None = None
+        budget = shared_budget(context, "ZodiacPool", account)
+        self._account = CloudAccount[ZodiacClient](
+            context, budget, DISTANCE_SECONDS, config.timeout
+        )
         #: Serial number -> kind, of the robots that are read.
         self._robots: dict[str, str] | None = None
         self._robots_until = 0.0
@@ -103,31 +97,27 @@ class ZodiacPoolSource(Source[ZodiacPoolConfig]):
         self._reported: set[str] = set()
 
     def open(self) -> None:
-        self.close()
-        self._budget.join(self)
-        self._tokens = self._own_tokens()
-        self._http = CloudClient(self._timeout_seconds)
-        self._client = ZodiacClient(
-            self._http,
-            self._budget,
-            self.context.clock,
-            users_url=self._users_url,
-            devices_url=self._devices_url,
+        self._account.open(
+            self._own_tokens(),
+            lambda http: ZodiacClient(
+                http,
+                self._account.budget,
+                self.context.clock,
+                users_url=self._users_url,
+                devices_url=self._devices_url,
+            ),
         )
 
     def take_over(self, previous: Self) -> None:
         if previous.config.user == self.config.user:
-            self._pace.take_over(previous._pace)
+            self._account.pace.take_over(previous._account.pace)
 
     def probe(self) -> Iterable[Sample]:
-        if self._http is None or self._tokens is None:
-            raise BadResponse("not open")
-        self._http.begin()
-        return self._pace.read(self._fetch, self._tokens.version())
+        return self._account.read(self._fetch)
 
     def sign_in(self, dialogue: SignIn) -> None:
         self.open()
-        client, tokens = self._opened()
+        client, tokens = self._account.opened()
         user = self.config.user or dialogue.ask("E-mail address of the account")
         password = self.config.password or dialogue.ask_secret("Password")
         tokens.store(client.log_in(user, password))
@@ -141,19 +131,10 @@ class ZodiacPoolSource(Source[ZodiacPoolConfig]):
             dialogue.show("The account has no devices yet.")
 
     def close(self) -> None:
-        self._budget.leave(self)
-        if self._http is not None:
-            self._http.close()
-        self._http = self._client = None
+        self._account.close()
 
     def deadline_seconds(self) -> float:
-        limit = probe_seconds(self._timeout_seconds) + REPORT_SECONDS
-        return max(self.context.interval, limit)
-
-    def _opened(self) -> tuple[ZodiacClient, TokenFile]:
-        if self._client is None or self._tokens is None:
-            raise BadResponse("not open")
-        return self._client, self._tokens
+        return self._account.deadline_seconds()
 
     def _own_tokens(self) -> TokenFile:
         user = self.config.user
@@ -167,12 +148,13 @@ class ZodiacPoolSource(Source[ZodiacPoolConfig]):
         )
 
     def _usable(self, rejected: Token | None) -> Token:
-        client, tokens = self._opened()
+        client, tokens = self._account.opened()
         user, password = self.config.user, self.config.password
         stored = tokens.stored()
         if user is not None and stored is not None and not _belongs_to(stored, user):
             # Another source has signed in meanwhile; a file that the config names is taken over.
-            tokens = self._tokens = self._own_tokens()
+            tokens = self._own_tokens()
+            self._account.use(tokens)
             rejected = tokens.stored() if self.config.token_file else None
         return tokens.usable(
             self.context.clock,
@@ -184,16 +166,16 @@ class ZodiacPoolSource(Source[ZodiacPoolConfig]):
         )
 
     def _renew(self, old: Token) -> Token:
-        client, _ = self._opened()
+        client, _ = self._account.opened()
         if self.config.user is not None and not _belongs_to(old, self.config.user):
             raise AuthenticationFailed("ZodiacPool: the token belongs to another account")
         return client.renew(old)
 
     def _fetch(self) -> list[Sample]:
-        client, _ = self._opened()
+        client, _ = self._account.opened()
         robots = self._known_robots(client)
         now = self.context.clock.time()
-        self._pace.distance = DISTANCE_SECONDS * max(1, self._budget.sharers)
+        self._account.slow_down()
         samples: list[Sample] = []
         failure: ProbeError | None = None
         for serial, kind in robots.items():
