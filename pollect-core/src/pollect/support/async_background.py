@@ -7,13 +7,11 @@ asynchronous sources share. `AsyncBackgroundSource` is a source made of one.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import ClassVar
 
 from pollect.errors import TargetUnavailable
-from pollect.plugin import Clock, ProbeValue, Source, SourceConfigT, SourceContext
-from pollect.support.background import first_patience
+from pollect.plugin import Clock, ProbeValue, SourceConfigT, SourceContext
 from pollect.support.backoff import Backoff
-from pollect.support.supervision import STOP_SECONDS, Supervision, ended_without_reason
+from pollect.support.supervision import STOP_SECONDS, PushSource, Supervision, ended_without_reason
 
 
 class AsyncBackground:
@@ -125,16 +123,11 @@ class AsyncBackground:
             self._decided.set()
 
 
-class AsyncBackgroundSource(Source[SourceConfigT]):
+class AsyncBackgroundSource(PushSource[SourceConfigT]):
     """A source whose device speaks by itself, with a library that needs asyncio.
 
-    While the device does not answer, `probe` raises the reason, and the engine keeps the last
-    values as long as they are fresh. The first probe waits some seconds for the first answer.
+    See `AsyncBackground` and `PushSource` for what holds.
     """
-
-    #: Seconds without `self.background.works()` after which the connection counts as dead; None
-    #: for protocols that notice by themselves within a minute.
-    silence_seconds: ClassVar[float | None] = None
 
     def __init__(self, config: SourceConfigT, context: SourceContext) -> None:
         super().__init__(config, context)
@@ -153,15 +146,11 @@ class AsyncBackgroundSource(Source[SourceConfigT]):
         """
         raise NotImplementedError
 
-    def latest(self) -> ProbeValue:
-        """Return the values of now, from what `receive` heard; as `probe` may."""
-        raise NotImplementedError
-
     async def open(self) -> None:
         self.background.start()
 
     async def probe(self) -> ProbeValue:
-        await self.background.check(patience_seconds=first_patience(self))
+        await self.background.check(patience_seconds=self.first_patience)
         return self.latest()
 
     async def close(self) -> None:

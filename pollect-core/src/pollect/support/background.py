@@ -9,17 +9,11 @@ libraries that need asyncio there is `pollect.support.async_background`.
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, ClassVar
 
 from pollect.errors import ProbeError, TargetUnavailable, describe
-from pollect.plugin import Clock, ProbeValue, Source, SourceConfigT, SourceContext
+from pollect.plugin import Clock, ProbeValue, SourceConfigT, SourceContext
 from pollect.support.backoff import Backoff
-from pollect.support.supervision import STOP_SECONDS, Supervision, ended_without_reason
-
-#: How long the first probe waits for the first attempt to work or fail.
-FIRST_SECONDS = 5.0
-#: Nor longer than this part of the time between two probes, so that no tick is skipped for it.
-_SHARE = 0.8
+from pollect.support.supervision import STOP_SECONDS, PushSource, Supervision, ended_without_reason
 
 
 class Background:
@@ -192,22 +186,8 @@ class Background:
             self._log.warning("cannot be interrupted: %s", describe(error))
 
 
-def first_patience(source: Source[Any]) -> float:
-    """Return how many seconds the probes of a source may wait for the first answer."""
-    interval = source.context.interval
-    return min(FIRST_SECONDS, source.deadline_seconds() / 2, interval * _SHARE)
-
-
-class BackgroundSource(Source[SourceConfigT]):
-    """A source whose device speaks by itself; see `Background` for what holds.
-
-    While the device does not answer, `probe` raises the reason, and the engine keeps the last
-    values as long as they are fresh. The first probe waits some seconds for the first answer.
-    """
-
-    #: Seconds without `self.background.works()` after which the connection counts as dead; None
-    #: for protocols that notice by themselves within a minute.
-    silence_seconds: ClassVar[float | None] = None
+class BackgroundSource(PushSource[SourceConfigT]):
+    """A source whose device speaks by itself; see `Background` and `PushSource` for what holds."""
 
     def __init__(self, config: SourceConfigT, context: SourceContext) -> None:
         super().__init__(config, context)
@@ -231,15 +211,11 @@ class BackgroundSource(Source[SourceConfigT]):
         """Make a blocked `receive` return, from another thread: close its socket, for example."""
         raise NotImplementedError
 
-    def latest(self) -> ProbeValue:
-        """Return the values of now, from what `receive` heard; as `probe` may."""
-        raise NotImplementedError
-
     def open(self) -> None:
         self.background.start()
 
     def probe(self) -> ProbeValue:
-        self.background.check(patience_seconds=first_patience(self))
+        self.background.check(patience_seconds=self.first_patience)
         return self.latest()
 
     def close(self) -> None:

@@ -4,6 +4,7 @@
 """
 
 import logging
+from typing import ClassVar
 
 from pollect.errors import (
     AuthenticationFailed,
@@ -12,7 +13,7 @@ from pollect.errors import (
     TargetUnavailable,
     describe,
 )
-from pollect.plugin import Clock
+from pollect.plugin import Clock, ProbeValue, Source, SourceConfigT
 from pollect.support.backoff import Backoff
 
 #: Work that lived this long was sound: the next pause is a short one again. A peer that accepts
@@ -20,6 +21,10 @@ from pollect.support.backoff import Backoff
 SOUND_SECONDS = 60.0
 #: How long `stop` waits for the work to notice.
 STOP_SECONDS = 5.0
+#: How long the first probe waits for the first attempt to work or fail.
+FIRST_SECONDS = 5.0
+#: Nor longer than this part of the time between two probes, so that no tick is skipped for it.
+_SHARE = 0.8
 
 
 class Supervision:
@@ -137,3 +142,24 @@ def describe_reason(error: BaseException) -> str:
 def ended_without_reason() -> TargetUnavailable:
     """Return the failure of work that returned without being asked to."""
     return TargetUnavailable("the device closed the connection")
+
+
+class PushSource(Source[SourceConfigT]):
+    """A source whose device speaks by itself, for `BackgroundSource` and `AsyncBackgroundSource`.
+
+    While the device does not answer, `probe` raises the reason, and the engine keeps the last
+    values as long as they are fresh. The first probe waits some seconds for the first answer.
+    """
+
+    #: Seconds without `self.background.works()` after which the connection counts as dead; None
+    #: for protocols that notice by themselves within a minute.
+    silence_seconds: ClassVar[float | None] = None
+
+    def latest(self) -> ProbeValue:
+        """Return the values of now, from what `receive` heard; as `probe` may."""
+        raise NotImplementedError
+
+    @property
+    def first_patience(self) -> float:
+        """Seconds that a probe may wait for the first answer."""
+        return min(FIRST_SECONDS, self.deadline_seconds() / 2, self.context.interval * _SHARE)
