@@ -146,7 +146,7 @@ def _with_alternative(needs: Needs, capability: Capability) -> str:
         if setting.instead_of == capability.name:
             how = "a group within" if setting.judge == "group range" else f"{setting.value} in"
             text = f"{how} {setting.name}, or {text}"
-    return f"{text}; works without" if capability.optional else text
+    return f"{text} (optional)" if capability.optional else text
 
 
 def _device_words(device: Device) -> str:
@@ -159,7 +159,7 @@ def _location_words(location: Location) -> str:
     access = "write" if location.write else "read"
     named = f"`{location.option}`" if location.option else ""
     where = f"{location.path} ({named})" if location.path and named else location.path or named
-    return f"to {access} {where}" + ("; works without" if location.optional else "")
+    return f"to {access} {where}" + (" (optional)" if location.optional else "")
 
 
 def _port_words(port: Port) -> str:

@@ -88,7 +88,7 @@ def write_unit(
         _reload_line(executable, config, can_reload),
         "Restart=on-failure",
         "RestartSec=5",
-        "# A mistake in the config (2) and a missing plugin (3) stay until somebody mends them.",
+        "# Restarting cures neither a mistake in the config (2) nor a missing plugin (3).",
         "RestartPreventExitStatus=2 3",
         "WatchdogSec=60",
         f"TimeoutStopSec={round(survey.shutdown_seconds) + STOP_MARGIN_SECONDS}",
