@@ -209,7 +209,7 @@ def test_circles_are_found_however_long() -> None:
 def test_the_table_names_every_part_of_the_core() -> None:
     parts = {path.stem for path in CORE.iterdir() if path.suffix == ".py" or path.is_dir()}
     assert parts - {"__pycache__", "py"} <= set(MAY_IMPORT) | {""}
-    assert len(FAMILIES) == 5
+    assert len(FAMILIES) >= 5, "they are found by their folders"
 
 
 def test_imports_are_read_wherever_they_run(tmp_path) -> None:

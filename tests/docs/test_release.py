@@ -38,7 +38,7 @@ def checkout(tmp_path: Path) -> Path:
 def test_a_release_raises_all_versions_and_what_they_ask_of_each_other(checkout) -> None:
     raise_version(checkout, "2.7.1")
     files = sorted(checkout.glob("pollect-*/pyproject.toml"))
-    assert len(files) == 6
+    assert len(files) >= 6
     for file in files:
         project = tomllib.loads(file.read_text("utf-8"))["project"]
         assert project["version"] == "2.7.1"

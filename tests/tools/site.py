@@ -48,11 +48,19 @@ SECTIONS = {
     ],
     "Write plugins": ["plugins.md", "architecture.md", "reference.md"],
 }
-FAMILIES = {
+_TITLES = {
     "pollect-sources-system": "This host",
     "pollect-sources-network": "Network",
     "pollect-sources-home": "Home",
     "pollect-sources-cloud": "Cloud",
+}
+FAMILIES = {
+    **_TITLES,
+    **{
+        file.parent.name: file.parent.name.removeprefix("pollect-sources-").capitalize()
+        for file in sorted(ROOT.glob("pollect-sources-*/pyproject.toml"))
+        if file.parent.name not in _TITLES
+    },
     "pollect-core": "Core",
     "pollect-writers": "Writers",
 }

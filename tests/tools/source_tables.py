@@ -9,10 +9,8 @@ from pollect.plugin import SourceSpec
 ROOT = Path(__file__).parents[2]
 #: README -> the module whose sources its table lists.
 TABLES = {
-    ROOT / "pollect-sources-home" / "README.md": "pollect_sources_home.plugin",
-    ROOT / "pollect-sources-cloud" / "README.md": "pollect_sources_cloud.plugin",
-    ROOT / "pollect-sources-network" / "README.md": "pollect_sources_network.plugin",
-    ROOT / "pollect-sources-system" / "README.md": "pollect_sources_system.plugin",
+    file: f"{file.parent.name.replace('-', '_')}.plugin"
+    for file in sorted(ROOT.glob("pollect-sources-*/README.md"))
 }
 _TABLE = re.compile(
     r"(?<=<!-- sources: made by `make docs` -->\n).*?(?=<!-- end of sources -->)", re.DOTALL
