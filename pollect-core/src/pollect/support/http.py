@@ -22,15 +22,12 @@ A redirect to another origin (scheme, host and port) takes along neither credent
 nor any header but those that say what kind of answer is wanted.
 """
 
-import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
-from urllib.parse import urlencode
 
 from pollect.errors import (
     AuthenticationFailed,
@@ -40,7 +37,8 @@ from pollect.errors import (
     TargetUnavailable,
 )
 from pollect.plugin import Secret
-from pollect.support._http.connection import Answer, Exchange, Message, Options, Pool
+from pollect.support._http.bodies import Response, charset_of, encode_body, with_query
+from pollect.support._http.connection import Answer, Message, Options, Pool
 from pollect.support._http.cookies import Cookies
 from pollect.support._http.credentials import (
     Credentials,
@@ -50,7 +48,7 @@ from pollect.support._http.credentials import (
     bearer,
     of_user_info,
 )
-from pollect.support._http.message import BadMessage, Headers
+from pollect.support._http.message import BadMessage
 from pollect.support._http.trip import Trip, locate, merge_fields
 from pollect.support.connect import SHORTEST_SECONDS, Deadline, describe_failure
 from pollect.support.options import IpProtocol
@@ -59,6 +57,8 @@ from pollect.support.urls import redact_url
 
 if TYPE_CHECKING:
     import requests
+
+__all__ = ["HttpClient", "Response", "StatusErrors", "fetch_json", "fetch_text", "limit_session"]
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 MAX_BODY_BYTES = 10 * 1024 * 1024
@@ -75,39 +75,6 @@ _STATUS_ERRORS: StatusErrors = dict.fromkeys(UNAUTHORIZED, AuthenticationFailed)
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _WITH_BODY = ("POST", "PUT", "PATCH")
-_QUOTED_CHARACTERS = 80
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A complete answer."""
-
-    #: Where the answer came from, after redirects.
-    url: str
-    status: int
-    #: Case does not matter in a look-up.
-    headers: Headers
-    #: Decompressed.
-    body: bytes
-    #: Every request that led here, redirects first, with its times.
-    exchanges: tuple[Exchange, ...] = ()
-    #: What the headers say, else UTF-8.
-    encoding: str = "utf-8"
-
-    def text(self) -> str:
-        """Return the body as text; bytes that its encoding does not have become `\\ufffd`."""
-        try:
-            return self.body.decode(self.encoding, errors="replace")
-        except LookupError:  # the server named an encoding that does not exist
-            return self.body.decode("utf-8", errors="replace")
-
-    def json(self) -> Any:
-        """Return the body as JSON; raises `BadResponse` when it is none."""
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError) as error:
-            start = self.text()[:_QUOTED_CHARACTERS]
-            raise BadResponse(f"{redact_url(self.url)}: expected JSON, got {start!r}") from error
 
 
 class HttpClient:
@@ -238,14 +205,14 @@ class HttpClient:
         Raises `TargetUnavailable`, `AuthenticationFailed` or `BadResponse`.
         """
         limit = timeout or self._timeout_seconds
-        body, content_type = _encode_body(data, json)
+        body, content_type = encode_body(data, json)
         fields = self._fields
         if headers or content_type:
             kind = {"Content-Type": content_type} if content_type else {}
             fields = merge_fields(merge_fields({}, kind), {}, dict(fields.values()))
             fields = merge_fields(fields, headers)
         if params:
-            url = _with_query(url, params)
+            url = with_query(url, params)
         with _mapped_errors(url, limit):
             trip = Trip(method.upper(), url, fields, body)
             answer = self._follow(trip, Deadline(limit), follow_redirects)
@@ -258,7 +225,7 @@ class HttpClient:
             headers=head.headers,
             body=answer.body,
             exchanges=tuple(trip.exchanges),
-            encoding=_charset(head.headers.get("Content-Type", "")),
+            encoding=charset_of(head.headers.get("Content-Type", "")),
         )
 
     def close(self) -> None:
@@ -377,23 +344,6 @@ def fetch_json(url: str, **options: Any) -> Any:
         return client.get_json(url)
 
 
-def _encode_body(data: bytes | str | Mapping[str, str] | None, document: Any) -> tuple[bytes, str]:
-    """Return the body of a request and its media type, empty where it is not ours to say."""
-    if isinstance(data, Mapping):
-        return urlencode(data, doseq=True).encode(), "application/x-www-form-urlencoded"
-    if data is not None:
-        return data.encode() if isinstance(data, str) else data, ""
-    if document is not None:
-        return json.dumps(document, allow_nan=False).encode(), "application/json"
-    return b"", ""
-
-
-def _with_query(url: str, params: Mapping[str, str | int | float]) -> str:
-    url, hash_mark, fragment = url.partition("#")
-    separator = "&" if "?" in url else "?"
-    return f"{url}{separator}{urlencode(params, doseq=True)}{hash_mark}{fragment}"
-
-
 @contextmanager
 def _mapped_errors(url: str, limit: float) -> Iterator[None]:
     """Translate what connections and messages raise; the cause keeps the kind of failure."""
@@ -412,14 +362,6 @@ def _mapped_errors(url: str, limit: float) -> Iterator[None]:
         raise TargetUnavailable(f"{redact_url(url)}: {error.problem}") from error
     except ProbeError as error:
         raise type(error)(f"{redact_url(url)}: {error}") from error
-
-
-def _charset(content_type: str) -> str:
-    for part in content_type.split(";")[1:]:
-        name, _, value = part.partition("=")
-        if name.strip().lower() == "charset":
-            return value.strip().strip("\"'") or "utf-8"
-    return "utf-8"
 
 
 def _text(secret: Secret | str) -> str:

@@ -20,18 +20,17 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from pollect.support._serving.answers import Answers, Handler
 from pollect.support._serving.connection import Closed, Connection, State
 from pollect.support._serving.limits import Limits, affordable_connections
 from pollect.support._serving.message import (
     BadRequest,
-    BodyReader,
     Head,
     Later,
     Request,
     Response,
-    parse_head,
 )
-from pollect.support._serving.pool import Pool
+from pollect.support._serving.requests import Requests
 from pollect.support._serving.token import is_token
 from pollect.support.allowed_hosts import AllowedHosts
 from pollect.support.listening import listen
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BadRequest",
+    "Handler",
     "Head",
     "HttpServer",
     "Later",
@@ -53,7 +53,6 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-_END_OF_HEAD = b"\r\n\r\n"
 #: Connections accepted before those that are there are looked after again.
 _ACCEPTS_AT_ONCE = 64
 #: Bytes taken from one connection before the others are looked after again.
@@ -63,10 +62,6 @@ _SWEEP_SECONDS = 0.05
 #: How long a connection has its place for sure, whoever else comes: a client on a busy machine
 #: needs a moment from connecting to the first byte, and to the last one.
 _TIME_TO_BEGIN, _TIME_TO_GO_ON = 0.1, 0.02
-_CLOSE_SECONDS = 2.0
-
-
-Handler = Callable[[Request], Response | Later]
 #: Puts TLS over a connection, without the handshake yet.
 Wrap = Callable[[socket.socket], "SSLSocket"]
 
@@ -107,12 +102,10 @@ class HttpServer:
         """
         self._listener = listener
         listener.setblocking(False)
-        self._handler = handler
         self._wrap = wrap
         self._limits = limits or Limits()
         self._max_connections = min(self._limits.connections, affordable_connections())
-        self._hosts = hosts
-        self._screen = screen
+        self._requests = Requests(self._limits, hosts, screen, refuse, self._expect)
         self._refuse = refuse
         self._answered = answered
         self._selector = selectors.DefaultSelector()
@@ -126,8 +119,9 @@ class HttpServer:
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
         self._woken.setblocking(False)
-        self._pool = Pool(f"{name}-worker", self._limits.threads)
-        self._slow = Pool(f"{name}-slow", 1)
+        self._answers = Answers(
+            handler, refuse, answered, self._hand_back, threads=self._limits.threads, name=name
+        )
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
@@ -147,8 +141,7 @@ class HttpServer:
         self._listener.close()
         for connection in self._connections:
             connection.shut()
-        self._pool.close(_CLOSE_SECONDS)
-        self._slow.close(_CLOSE_SECONDS)
+        self._answers.close()
         for connection in self._connections:
             connection.close()
         self._connections.clear()
@@ -296,14 +289,14 @@ class HttpServer:
         try:
             head = connection.head
             if head is None:
-                head = self._read_head(connection)
+                head = self._requests.read_head(connection)
                 if head is None:
                     return False
-                refusal = self._refuse_host(head) or self._screen(head)
+                refusal = self._requests.refusal(head)
                 if refusal is not None:
                     self._answer_now(connection, refusal, close=head.has_body)
                     return True
-                self._expect_body(connection, head)
+                self._requests.expect_body(connection, head)
             if connection.body is not None and not connection.body.feed(connection.received):
                 return False
         except BadRequest as error:
@@ -311,41 +304,6 @@ class HttpServer:
             return True
         self._hand_over(connection, head)
         return True
-
-    def _read_head(self, connection: Connection) -> Head | None:
-        received = connection.received
-        while received[:2] == b"\r\n":  # RFC 9112, 2.2
-            del received[:2]
-        if received and connection.begun is None:
-            connection.begun = time.monotonic()
-            self._expect(connection, self._limits.request_seconds)
-        end = received.find(_END_OF_HEAD, 0, self._limits.head_bytes)
-        if end < 0:
-            if len(received) >= self._limits.head_bytes:
-                raise BadRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-            return None
-        connection.head = parse_head(bytes(received[:end]))
-        del received[: end + len(_END_OF_HEAD)]
-        return connection.head
-
-    def _expect_body(self, connection: Connection, head: Head) -> None:
-        if not head.has_body:
-            return
-        if not self._limits.body_bytes:
-            # The body is not read, and would be taken for the next request.
-            connection.unread_body = True
-            return
-        connection.body = BodyReader(head.length, self._limits.body_bytes)
-        expects = head.headers.get("expect", "").lower() == "100-continue"
-        if expects and not connection.received:
-            connection.socket.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def _refuse_host(self, head: Head) -> Response | None:
-        host = head.headers.get("host")
-        if self._hosts is None or self._hosts.allows(host):
-            return None
-        reason = f"the host name {str(host)[:80]!r} is not allowed here, list it in `allowedHosts`"
-        return self._refuse(HTTPStatus.FORBIDDEN, reason)
 
     def _answer_now(self, connection: Connection, response: Response, *, close: bool) -> None:
         """Send what needs no handler; with `close` a body may still be coming."""
@@ -366,50 +324,14 @@ class HttpServer:
         connection.state = State.ANSWERING
         connection.expires = float("inf")
         try:
-            self._pool.submit(lambda: self._answer(connection, head))
+            self._answers.submit(connection, head)
         except RuntimeError as error:
             log.warning("connection refused: %s", error)
             raise Closed(str(error)) from error
 
-    def _answer(self, connection: Connection, head: Head) -> None:
-        """Run the handler on a complete request; in a worker."""
-        body = connection.body.body if connection.body is not None else b""
-        request = head.request(body, connection.peer, connection.is_gone)
-        self._answer_with(connection, head, lambda: self._handler(request))
-
-    def _answer_with(
-        self, connection: Connection, head: Head, make: Callable[[], Response | Later]
-    ) -> None:
-        """Make the answer and send it, as far as it goes at once; in a worker."""
-        try:
-            response = self._made(head, make)
-            if isinstance(response, Later):
-                later = response.make
-                try:
-                    self._slow.submit(lambda: self._answer_with(connection, head, later))
-                except RuntimeError as error:
-                    raise Closed(str(error)) from error
-                return
-            self._answered(response.status)
-            connection.begin_answer(
-                response,
-                keep_alive=head.keep_alive and not response.close and not connection.unread_body,
-                head_only=head.method == "HEAD",
-                discard=connection.unread_body,
-            )
-            connection.send()
-        except OSError as error:
-            connection.failure = error
+    def _hand_back(self, connection: Connection) -> None:
         self._handed_back.append(connection)
         self._look_up()
-
-    def _made(self, head: Head, make: Callable[[], Response | Later]) -> Response | Later:
-        try:
-            return make()
-        except Exception as error:
-            log.exception("%s %s", head.method, head.target[:80], exc_info=error)
-            reason = "this is a fault of the server, its log has more"
-            return self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, reason)
 
     def _take_all_back(self) -> None:
         while self._handed_back:
