@@ -15,6 +15,8 @@ from tests.bench.table import align
 from tests.outages.judge import SERIES, TICK_SECONDS, Verdict
 from tests.outages.peers import PEERS, Peer
 from tests.outages.run import Result, Run, Times
+from tests.outages.tier import play
+from tests.outages.transports import TRANSPORTS
 
 COLUMNS: dict[str, Callable[[Result, Verdict], object]] = {
     "writer": lambda result, verdict: result.peer.writer,
@@ -121,5 +123,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def run_all(arguments: Sequence[str] | None = None) -> int:
+    """Do the same, and then run a tier of daemons over each transport."""
+    options = _parse(arguments)
+    failed = main(arguments)
+    transports = [t for t in TRANSPORTS if not options.only or t.type in options.only]
+    if transports:
+        times = Times(options.before, options.outage, options.after)
+        failed |= play(transports, times, lambda text: print(text, file=sys.stderr, flush=True))
+    return failed
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_all())

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.outages.transports import KafkaTransport, NatsTransport, Transport
 from tests.simulators.daemons import answers, find_program, free_port
 from tests.simulators.mosquitto import Broker, Listener
 from tests.writers import servers
@@ -240,6 +241,53 @@ class MosquittoPeer(Peer):
         self._broker.stop()
 
 
+class _TransportPeer(Peer):
+    """A broker from which other daemons take the batches; its own client is the judge."""
+
+    transport: type[Transport]
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._transport = self.transport(folder)
+        self._prepared = False
+
+    @property
+    def section(self) -> Mapping[str, Any]:
+        self._prepare()
+        return self._transport.options
+
+    def start(self) -> None:
+        self._prepare()
+        self._transport.broker.start()
+
+    def kill(self) -> None:
+        self._transport.broker.kill()
+
+    def found(self) -> list[int]:
+        return self._transport.numbers()
+
+    def close(self) -> None:
+        if self._prepared:
+            self._transport.close()
+
+    def _prepare(self) -> None:
+        if not self._prepared:
+            self._prepared = True
+            self._transport.prepare()
+
+
+class NatsPeer(_TransportPeer):
+    writer = "Nats"
+    program = NatsTransport.program
+    transport = NatsTransport
+
+
+class KafkaPeer(_TransportPeer):
+    writer = "Kafka"
+    program = KafkaTransport.program
+    transport = KafkaTransport
+
+
 PEERS: tuple[type[Peer], ...] = (
     MosquittoPeer,
     InfluxPeer,
@@ -248,4 +296,6 @@ PEERS: tuple[type[Peer], ...] = (
     GraphitePeer,
     PrometheusPeer,
     PostgreSqlPeer,
+    NatsPeer,
+    KafkaPeer,
 )

@@ -29,9 +29,8 @@ _MOST = 200
 _WAIT_SECONDS = 0.5
 #: The same while batches wait for their writers.
 _SHORT_WAIT_SECONDS = 0.1
-#: The server hands a message to another daemon after so many seconds without a word of us.
-_ACK_SECONDS = 30.0
-_KEEP_SECONDS = _ACK_SECONDS / 3
+#: How often, in the time a message may stay unacknowledged, the server is asked for patience.
+_KEEPS = 3
 #: Seconds between two questions for the backlog, which also find out that the consumer is gone.
 _INFO_SECONDS = 10.0
 #: Seconds for what is on its way when the source closes.
@@ -58,6 +57,13 @@ class NatsConfig(SourceConfig, frozen=True, kw_only=True):
             description="Name of the durable consumer; daemons with the same share the work.",
         ),
     ] = "pollect"
+    ack_wait: Annotated[
+        Annotated[float, Meta(ge=1, le=3600)],
+        Meta(
+            description="Seconds of silence after which a consumer made here gives the messages "
+            "of a daemon to others."
+        ),
+    ] = 30.0
     user: broker.User = None
     password: broker.Password = Secret("")
     token: broker.Token = Secret("")
@@ -127,19 +133,23 @@ class NatsSource(RelaySource[NatsConfig]):
             config.stream,
             config.consumer,
             subject=f"{config.subject}.>",
-            ack_seconds=_ACK_SECONDS,
+            ack_seconds=config.ack_wait,
         )
 
     def _consume(self) -> None:
         info_at = keep_at = time.monotonic()
+        keep_seconds = self.config.ack_wait / _KEEPS
         while not self.background.stopped:
             now = time.monotonic()
             if now >= info_at:
-                self._backlog = self._connection.consumer_info().num_pending
+                info = self._connection.consumer_info()
+                self._backlog = info.num_pending
+                # That of a consumer which was there before.
+                keep_seconds = (info.config.ack_wait or self.config.ack_wait) / _KEEPS
                 info_at = now + _INFO_SECONDS
             if now >= keep_at:
                 self._connection.keep(self._open.values())
-                keep_at = now + _KEEP_SECONDS
+                keep_at = now + keep_seconds
             if self.relay.has_room:
                 wait = _SHORT_WAIT_SECONDS if self.relay.pending else _WAIT_SECONDS
                 for message in self._connection.fetch(_MOST, wait):
