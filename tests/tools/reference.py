@@ -7,6 +7,7 @@ from pathlib import Path
 from pollect import errors, hookspecs
 from pollect.config.describe import OptionRow, describe_options
 from pollect.config.options import ExecutorOptions, RootOptions
+from pollect.config.probes import ProbeOptions
 from pollect.config.targets import TargetsOptions
 from pollect.plugin import SourceConfig, WriterConfig
 
@@ -31,7 +32,8 @@ def build_reference() -> str:
         *(_hook(hook) for hook in hooks()),
         "## Errors\n\n" + _as_code(_drawing(errors)),
         *(_error(error) for error in error_classes()),
-        "## Options\n\nOf the file, beside `executors`, `writers` and `writer`:",
+        "## Options\n\n"
+        "Of the file, beside `executors`, `writers`, `writer` and [`probes`](targets.md):",
         _table(describe_options(RootOptions)),
         "Of an executor, beside `sources`, `writers` and `writer`:",
         _table(describe_options(ExecutorOptions)),
@@ -39,6 +41,8 @@ def build_reference() -> str:
         _table(describe_options(SourceConfig)),
         "Of `targets`, which repeats a source for each target of an [inventory](targets.md):",
         _table(describe_options(TargetsOptions)),
+        "Of a module in `probes`, beside the options of its source:",
+        _table(describe_options(ProbeOptions)),
         "Of every writer:",
         _table(describe_options(WriterConfig)),
     ]

@@ -250,6 +250,47 @@ class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
     stopping: threading.Event = msgspec.field(default_factory=threading.Event)
 
 
+class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a probe that somebody asked for over HTTP."""
+
+    #: Why nothing was probed: no such module or target, a target that is not allowed, too many
+    #: probes at the same time; empty for one that took place.
+    refused: Literal["", "unknown", "forbidden", "busy"] = ""
+    #: What is wrong, in words.
+    problem: str = ""
+    #: Whether the source works, and every part of what it checks.
+    success: bool = False
+    #: What the source reports; None for nothing.
+    batch: Batch | None = None
+    duration_seconds: float = 0.0
+    #: How it ended, as `Outcome` has it.
+    outcome: str = ""
+
+
+class ProbesOnDemand(Protocol):
+    """Probes targets that are named by a request, with the `probes` of the config."""
+
+    @property
+    def modules(self) -> Sequence[str]:
+        """The names of what can be asked for."""
+
+    def probe(
+        self,
+        module: str,
+        target: str,
+        seconds: float | None,
+        answered: Callable[[ProbeAnswer], None],
+    ) -> None:
+        """Probe; `answered` is called once, in any thread, after `seconds` at most."""
+
+
+class TargetGroup(msgspec.Struct, frozen=True):
+    """Targets with the same labels, as service discovery over HTTP has them."""
+
+    targets: Sequence[str]
+    labels: Mapping[str, str]
+
+
 class WriterContext(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine tells a writer about its place."""
 
@@ -271,6 +312,10 @@ class WriterContext(msgspec.Struct, frozen=True, kw_only=True):
     source_detail: Callable[[str], SourceDetail | None] = lambda source: None
     #: Probe a source of this writer now and wait for the result; False for an unknown one.
     probe_now: Callable[[str], bool] = lambda source: False
+    #: What may be probed on demand; None if the config has no `probes`.
+    probes: Callable[[], ProbesOnDemand | None] = lambda: None
+    #: The targets of the inventories that this writer gets values of; None if there are none.
+    targets: Callable[[], Sequence[TargetGroup] | None] = lambda: None
     #: The metrics of pollect itself as of now, for writers that are asked, such as a page.
     self_batches: Callable[[], Sequence[Batch]] = tuple
 

@@ -119,20 +119,29 @@ def _print_json(
 def _missing_programs(config: Config, registry: Registry) -> Iterator[tuple[str, str]]:
     """Yield sections, and what the machine lacks for them beside Python packages."""
     readiness_of = _Readiness(registry)
+    for section, path in _sections(config):
+        if not section.enabled:
+            continue
+        readiness = readiness_of(section.type)
+        if readiness is None:
+            continue  # an extension, which nothing is known of
+        # `command` replaces the program by one that only the operator knows.
+        if readiness.state is State.PROGRAM_MISSING and _has_own_command(section):
+            continue
+        if readiness.state is not State.READY:
+            yield path, readiness.reason
+
+
+def _sections(config: Config) -> Iterator[tuple[SourceConfig, str]]:
+    """Yield the sections of all sources with their paths, those without a target included."""
     for executor in config.executors:
-        sections = [(part.config, part.path) for part in executor.sources]
-        sections += [(part.example, part.path) for part in executor.targeted if part.example]
-        for section, path in sections:
-            if not section.enabled:
-                continue
-            readiness = readiness_of(section.type)
-            if readiness is None:
-                continue  # an extension, which nothing is known of
-            # `command` replaces the program by one that only the operator knows.
-            if readiness.state is State.PROGRAM_MISSING and _has_own_command(section):
-                continue
-            if readiness.state is not State.READY:
-                yield path, readiness.reason
+        yield from ((part.config, part.path) for part in executor.sources)
+        for targeted in executor.targeted:
+            if targeted.example is not None:
+                yield targeted.example, targeted.path
+    for module in config.probes:
+        if module.example is not None:
+            yield module.example, module.blueprint.path
 
 
 class _Readiness:

@@ -5,13 +5,13 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol, TypeVar
 
 from pollect.config.environment import Environment
-from pollect.config.options import TARGETS
+from pollect.config.options import PROBES, TARGETS
 from pollect.config.templates import REPEATED
 from pollect.errors import MissingDependency, PluginError
 from pollect.plugin import Source, SourceConfig, Writer
 
 _PluginT = TypeVar("_PluginT", Source[Any], Writer[Any])
-_SOURCE_PATH = re.compile(r"executors\[\d+\]\.sources\[\d+\]")
+_SOURCE_PATH = re.compile(r"executors\[\d+\]\.sources\[\d+\]|probes\.[^.\[\]]+")
 
 
 class TypeLookup(Protocol):
@@ -64,7 +64,8 @@ def declared_placeholders(
         word = section.get("type")
         if not (_SOURCE_PATH.fullmatch(path) and isinstance(word, str)):
             return ()
-        repeated = (REPEATED,) if isinstance(section.get(TARGETS), Mapping) else ()
+        lacks_target = isinstance(section.get(TARGETS), Mapping) or path.startswith(PROBES)
+        repeated = (REPEATED,) if lacks_target else ()
         try:
             declared = _declared_by(types, environment.fill(word)).placeholders(section)
         except KeyboardInterrupt:

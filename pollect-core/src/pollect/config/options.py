@@ -11,6 +11,8 @@ from pollect.plugin import FilePath, Seconds
 
 #: The option of a source section that names its inventory.
 TARGETS = "targets"
+#: What may be probed on demand, at the top of a config.
+PROBES = "probes"
 DEFAULT_TICK_SECONDS = 10.0
 DEFAULT_THREADS = 5
 
@@ -107,7 +109,7 @@ class ExecutorOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
 
 
 #: Keys beside the options of the frame; `$schema` is for editors.
-ROOT_SECTIONS = ("writers", "writer", "executors", "$schema")
+ROOT_SECTIONS = ("writers", "writer", "executors", PROBES, "$schema")
 #: Keys at the top that begin so are ignored: a place for YAML anchors.
 IGNORED_PREFIX = "x-"
 EXECUTOR_SECTIONS = ("sources", "writers", "writer")

@@ -21,6 +21,7 @@ from pollect.config.options import (
     DEFAULT_TICK_SECONDS,
     EXECUTOR_SECTIONS,
     IGNORED_PREFIX,
+    PROBES,
     ROOT_SECTIONS,
     TARGETS,
     ExecutorOptions,
@@ -36,6 +37,7 @@ from pollect.errors import ConfigError, PluginError, UnknownPlugin
 from pollect.plugin import Roots, Source, SourceConfig, Writer, WriterConfig
 
 if TYPE_CHECKING:
+    from pollect.config.probes import ProbeSection
     from pollect.config.targets import TargetedSection
 
 
@@ -100,6 +102,8 @@ class Config(msgspec.Struct, frozen=True):
     #: None for a daemon on its own.
     fleet: FleetOptions | None
     executors: tuple[ExecutorSection, ...]
+    #: What may be probed on demand.
+    probes: "tuple[ProbeSection, ...]" = ()
     #: What `check` and `--strict` refuse, and `run` only mentions.
     warnings: tuple[ConfigError, ...] = ()
     doubtful: tuple[DoubtfulSection, ...] = ()
@@ -146,6 +150,7 @@ def read_root(
     # Even if the global options are wrong, the rest is read, for its mistakes.
     options = options or RootOptions()
     executors = reader.executors(data, options)
+    probes = reader.probes(data)
     return Config(
         file=file,
         data=data,
@@ -159,6 +164,7 @@ def read_root(
         keep_stale=options.keep_stale,
         fleet=options.fleet,
         executors=tuple(executors),
+        probes=tuple(probes),
         warnings=tuple(problems.all()),
         doubtful=tuple(reader.doubtful),
     )
@@ -275,6 +281,51 @@ class _FrameReader:
         if example is not None:
             check_source(self._problems, path, example, source_type)
         return TargetedSection(blueprint, options, example)
+
+    def probes(self, data: Mapping[str, Any]) -> "list[ProbeSection]":
+        """Return the modules that may be asked for over HTTP."""
+        given = data.get(PROBES)
+        if given is None:
+            return []
+        if not isinstance(given, Mapping):
+            self._refuse(PROBES, f"expected a mapping of names, got {describe_value(given)}")
+            return []
+        modules = [self._probe(str(name), section) for name, section in given.items()]
+        return [module for module in modules if module is not None]
+
+    def _probe(self, name: str, section: Any) -> "ProbeSection | None":
+        from pollect.config.probes import MODULE_NAME, AllowList, ProbeOptions, ProbeSection
+        from pollect.config.targets import Blueprint
+
+        path = join_path(PROBES, name)
+        if not MODULE_NAME.fullmatch(name):
+            self._refuse(path, "expected a name of letters, digits, '-' and '_'")
+            return None
+        if not isinstance(section, Mapping):
+            self._refuse(path, f"expected a mapping, got {describe_value(section)}")
+            return None
+        found, usable = self._plugin_type("source", self._types.source_type, section, path)
+        if found is None:
+            return None
+        own = {field.encode_name for field in fields_of(struct_type(ProbeOptions))}
+        rest = {key: value for key, value in section.items() if key not in own}
+        given = {key: value for key, value in section.items() if key in own}
+        options = self.sections.read(ProbeOptions, given, path)
+        try:
+            if options is not None:
+                AllowList(options.allow)
+        except ValueError as error:
+            self._refuse(join_path(path, "allow"), str(error))
+            options = None
+        try:
+            blueprint = Blueprint(rest, found, path, self._texts, "")
+        except ConfigError as error:
+            self._problems.refuse(path, error)
+            return None
+        example = blueprint.check(self._problems)
+        if options is None or not usable:
+            return None
+        return ProbeSection(name, blueprint, options, example)
 
     def _writer(self, entry: Mapping[str, Any], path: str) -> WriterSection | None:
         found, usable = self._plugin_type("writer", self._types.writer_type, entry, path)

@@ -11,7 +11,8 @@ import msgspec
 from msgspec import NODEFAULT, inspect
 from msgspec.inspect import Field, Metadata, StructType, Type
 
-from pollect.config.options import TARGETS, ExecutorOptions, RootOptions
+from pollect.config.options import PROBES, TARGETS, ExecutorOptions, RootOptions
+from pollect.config.probes import ProbeOptions
 from pollect.config.sections import fields_of, struct_type, takes_single
 from pollect.config.targets import TargetsOptions
 from pollect.config.words import allowed_values, allows_none, choices, is_secret
@@ -57,6 +58,7 @@ def build_schema(
         "$schema": {"type": "string", "description": "Address of this schema, for editors."},
         "writers": _list_of("writer", "Writers of all executors that name none of their own."),
         "writer": _one("writer", "One more writer for all executors."),
+        PROBES: _modules(),
         "executors": {
             **_list_of("executor", "Collections of sources; each keeps its own pace."),
             "minItems": 1,
@@ -81,6 +83,18 @@ def build_schema(
         "description": "What pollect measures, and where it hands the values.",
         **frame,
         "definitions": definitions,
+    }
+
+
+def _modules() -> Schema:
+    """Return the schema of `probes`; what a module has of its source is left to `check`."""
+    module = _struct(struct_type(ProbeOptions))
+    module["properties"]["type"] = {"description": "Type of the source.", **_ANY_TEXT}
+    module["required"].append("type")
+    return {
+        "description": "What may be probed on demand, at `/probe` of `Prometheus`, by name.",
+        "type": "object",
+        "additionalProperties": {**module, "additionalProperties": True},
     }
 
 

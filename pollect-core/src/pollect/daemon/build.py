@@ -29,6 +29,7 @@ from pollect.plugin import (
     SourceConfig,
     SourceContext,
     SourceSpec,
+    TargetGroup,
     Writer,
     WriterConfig,
     WriterContext,
@@ -36,8 +37,9 @@ from pollect.plugin import (
 from pollect.status import SourceDetail, Status
 
 if TYPE_CHECKING:
-    from pollect.config.targets import TargetedSection
+    from pollect.config.targets import Blueprint, TargetedSection
     from pollect.daemon.overview import Overview
+    from pollect.daemon.probes import ProbeDesk
     from pollect.daemon.targets import Expansion, TargetSet
     from pollect.engine.engine import Engine
 
@@ -58,6 +60,20 @@ class Board:
     engine: "Engine | None" = None
     plan: Plan | None = None
     overview: "Overview | None" = None
+    probes: "ProbeDesk | None" = None
+    targets: "TargetSet | None" = None
+
+    def targets_of(self, writer: str) -> Sequence[TargetGroup] | None:
+        """Return the targets of the inventories whose values a writer gets."""
+        plan, targets = self.plan, self.targets
+        if plan is None or targets is None:
+            return None
+        fed = {
+            executor.name
+            for executor in plan.executors
+            if any(known.context.name == writer for known in executor.writers)
+        }
+        return targets.groups(fed)
 
     def sources_of(self, writer: str) -> list[SourceStatus]:
         """Return the state of the sources whose values a writer gets."""
@@ -112,6 +128,7 @@ def assemble(
     builder = _Builder(config, registry, clock, stopping, previous, board or Board(), targets)
     executors = [builder.executor(section) for section in config.executors]
     builder.check_fleet()
+    builder.check_probes()
     if builder.refused:
         raise InvalidConfig([*builder.refused, *builder.warnings], warnings=builder.warnings)
     return Plan(
@@ -214,6 +231,12 @@ class _Builder:
 
             self._built(lambda: build_fleet(options, self._config.directory), "", "fleet")
 
+    def check_probes(self) -> None:
+        """Refuse modules whose source takes no target at all."""
+        for section in self._config.probes:
+            identity = SourceId(section.options.collection, section.blueprint.type)
+            self._check_example(section.blueprint, section.example, identity, DEFAULT_INTERVAL)
+
     def executor(self, section: ExecutorSection) -> ExecutorPlan:
         sources = [self._source(section, part) for part in section.sources if part.config.enabled]
         for targeted in section.targeted:
@@ -249,7 +272,11 @@ class _Builder:
         A target that its source refuses costs itself. What no target can mend is refused once.
         """
         expansion = self._expansions.get(section.path)
-        if expansion is None or not self._check_example(executor, section):
+        if expansion is None:
+            return
+        identity = SourceId(executor.collection, section.type, target=STAND_IN_ID)
+        interval = executor.tick_time
+        if not self._check_example(section.blueprint, section.example, identity, interval):
             return
         for target, made, entry in expansion.sections():
             context = self._context(executor, made.config, target)
@@ -263,19 +290,24 @@ class _Builder:
             else:
                 yield self._source_plan(executor, made, source)
 
-    def _check_example(self, executor: ExecutorSection, section: "TargetedSection") -> bool:
+    def _check_example(
+        self,
+        blueprint: "Blueprint",
+        example: SourceConfig | None,
+        identity: SourceId,
+        interval: float,
+    ) -> bool:
         """Refuse a section whose source takes no target at all; return whether it is right."""
-        example = section.example
         if example is None:
             return True
-        context = self._context(executor, example, STAND_IN_ID)
-        source_type = section.blueprint.source_type
+        context = self._source_context(identity, example, interval)
+        source_type = blueprint.source_type
         build = _complete(lambda tried: source_type(tried, context), example)
-        source, problems = _attempt(build, section.type)
-        self.warnings += self._located(getattr(source, "config_warnings", ()), section.path)
-        static = [each for each in problems if not section.blueprint.depends_on_target(each.key)]
+        source, problems = _attempt(build, blueprint.type)
+        self.warnings += self._located(getattr(source, "config_warnings", ()), blueprint.path)
+        static = [each for each in problems if not blueprint.depends_on_target(each.key)]
         if static:
-            self._refuse(section.path, static)
+            self._refuse(blueprint.path, static)
         return not static
 
     @functools.cached_property
@@ -349,9 +381,9 @@ class _Builder:
             source=source,
             interval=config.tick_time or executor.tick_time,
             static_labels=tuple(rules.apply_to_static(labels).items()),
-            filter=_filter_of(config),
+            filter=filter_of(config),
             label_rules=rules,
-            max_series=_max_series_of(config),
+            max_series=max_series_of(config),
             keep_stale=self._config.keep_stale if keep_stale is None else keep_stale,
             fleet=spec.fleet if config.fleet is None else config.fleet,
             exclusive=spec.exclusive if config.exclusive is None else config.exclusive,
@@ -428,6 +460,8 @@ class _Builder:
             source_detail=lambda source: self._board.source_detail(name, source),
             probe_now=lambda source: self._board.probe_now(name, source),
             self_batches=self._board.self_batches,
+            probes=lambda: self._board.probes,
+            targets=lambda: self._board.targets_of(name),
         )
 
     def _free_name(self, type_name: str) -> str:
@@ -516,12 +550,14 @@ def _is_same(source: Source[Any], section: SourceSection, context: SourceContext
     )
 
 
-def _filter_of(config: SourceConfig) -> MetricFilter:
+def filter_of(config: SourceConfig) -> MetricFilter:
+    """Return which values of a source are wanted."""
     # A source may use the word for something else, as HttpIngress has from the beginning.
     return config.metrics if isinstance(config.metrics, MetricFilter) else MetricFilter()
 
 
-def _max_series_of(config: SourceConfig) -> int:
+def max_series_of(config: SourceConfig) -> int:
+    """Return how many series a source may have, 0 for no limit."""
     # HttpIngress has the word for what it keeps itself, of each of which it may show three.
     declared = any(
         "max_series" in vars(base).get("__annotations__", {})

@@ -28,10 +28,12 @@ from pollect.engine.engine import Engine
 from pollect.engine.plan import Plan
 from pollect.engine.selfmetrics import describe_daemon
 from pollect.model import Batch
+from pollect.plugin import Clock
 from pollect.status import Reload as ReloadOutcome
 
 if TYPE_CHECKING:
     from pollect.daemon.fleet import FleetPart
+    from pollect.daemon.probes import ProbeDesk
     from pollect.daemon.targets import TargetSet
 
 log = logging.getLogger("pollect")
@@ -76,6 +78,7 @@ class Daemon:
         if self._fleet is not None:
             self._overview.fleet, self._overview.place_of = self._fleet.status, self._fleet.place
             self._overview.owned = self._fleet.owns
+        self._take_probes(loaded.config, self._plan)
         self._board.engine, self._board.plan = self._engine, self._plan
         self._board.overview = self._overview
         self._control = Control(self._state_dir, commands(self._overview, self._ask_reload))
@@ -187,8 +190,12 @@ class Daemon:
     def _own_batches(self) -> list[Batch]:
         now = self._clock.time()
         batches = describe_daemon(self._overview.last_reload, now)
-        targets = self._targets
-        return batches if targets is None else [*batches, targets.batch(now)]
+        targets, probes = self._targets, self._board.probes
+        if targets is not None:
+            batches.append(targets.batch(now))
+        if probes is not None:
+            batches.append(probes.batch(now))
+        return batches
 
     def _plugin_of(self, type_name: str) -> str:
         known = self._registry.known("source", type_name)
@@ -222,6 +229,7 @@ class Daemon:
             self._fleet.follow(config, plan)
         self._engine.replace(plan)
         self._take_targets(config, targets)
+        self._take_probes(config, plan)
         if targets is not None:
             targets.start(self._note_targets)
         changes = describe_changes(self._plan, plan)
@@ -238,10 +246,17 @@ class Daemon:
         """Follow the inventories of a config that runs now."""
         if self._targets is not None:
             self._targets.stop(keep=targets)
-        self._targets = targets
+        self._targets = self._board.targets = targets
         self._targeted = config if targets is not None else None
         if targets is not None:
             targets.finish()
+
+    def _take_probes(self, config: Config, plan: Plan) -> None:
+        """Answer requests with the modules of a config that runs now."""
+        before = self._board.probes
+        self._board.probes = _find_probes(config, plan, self._clock)
+        if before is not None:
+            before.stop()
 
     def _note_targets(self) -> None:
         self._targets_changed.set()
@@ -285,6 +300,15 @@ def _join_fleet(config: Config, plan: Plan, registry: Registry) -> "FleetPart | 
     from pollect.daemon.fleet import FleetPart
 
     return FleetPart(config.fleet, config, plan, registry)
+
+
+def _find_probes(config: Config, plan: Plan, clock: Clock) -> "ProbeDesk | None":
+    """Return what answers requests for probes; nothing of it is imported without `probes`."""
+    if not config.probes:
+        return None
+    from pollect.daemon.probes import ProbeDesk
+
+    return ProbeDesk(config, clock=clock, stopping=plan.stopping, filters=plan.filters)
 
 
 def _is_pipe(descriptor: int) -> bool:

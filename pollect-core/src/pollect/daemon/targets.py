@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pollect.config.inventory import HIDDEN_PREFIX, MOST_LOCATED, MOST_TARGETS, Target
@@ -15,6 +15,7 @@ from pollect.config.targets import TargetedSection, TargetsOptions
 from pollect.daemon.feeds import Entry, Feed, Listed, build_feeds
 from pollect.errors import ConfigError, InvalidConfig
 from pollect.model import Batch, Metric, SourceId
+from pollect.plugin import TargetGroup
 from pollect.support.urls import redact_url
 from pollect.troubles import Troubles
 
@@ -121,8 +122,9 @@ class Expansion:
         self._bad_count = 0
         self._logged: set[str] = set()
         self._renamed: set[str] = set()
+        self._entries: list[Entry] = []
         #: Targets that have a source.
-        self.entries: list[Entry] = []
+        self.entries: Sequence[Entry] = ()
 
     def inherit(self, previous: "Expansion") -> None:
         """Take over what another one made of the same section, and what it logged."""
@@ -138,7 +140,7 @@ class Expansion:
         """
         self._bad.clear()
         self._bad_count = sum(listed.listing.bad_count for listed in self.inventory.listed())
-        self.entries = []
+        self._entries = []
         entries = self._unlike()
         addresses = Counter(entry.target.address for entry in entries)
         before, self._made = self._made, {}
@@ -146,14 +148,14 @@ class Expansion:
             made = before.get(entry.target) or self._make(entry)
             if made is not None:
                 self._made[entry.target] = made
-                self.entries.append(entry)
+                self._entries.append(entry)
                 yield _id_of(entry, alone=addresses[entry.target.address] == 1), made, entry
 
     def reject(self, entry: Entry, problems: Iterable[ConfigError]) -> None:
         """Take note that a target cannot be used after all."""
         self._made.pop(entry.target, None)
-        if self.entries and self.entries[-1] is entry:
-            self.entries.pop()
+        if self._entries and self._entries[-1] is entry:
+            self._entries.pop()
         self._refuse(entry, *problems)
 
     def problems(self) -> list[ConfigError]:
@@ -165,6 +167,7 @@ class Expansion:
 
     def finish(self) -> None:
         """Log what is new: entries that cannot be used, labels that had to give way."""
+        self.entries = tuple(self._entries)
         for name in sorted(self.section.blueprint.renamed - self._renamed):
             log.warning(
                 "%s: the label %r of a target is taken by the source, it is called %r here",
@@ -299,6 +302,19 @@ class TargetSet:
             where = f"{path}.targets"
             found += [ConfigError(text, key=where) for text in expansion.inventory.troubles]
         return found
+
+    def groups(self, collections: Collection[str]) -> list[TargetGroup]:
+        """Return the targets that have a source in one of these collections, by their labels."""
+        groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
+        for expansion in self.expansions.values():
+            if expansion.collection in collections:
+                own = (
+                    ("__meta_pollect_collection", expansion.collection),
+                    ("__meta_pollect_type", expansion.section.type),
+                )
+                for entry in expansion.entries:
+                    groups.setdefault((*own, *entry.target.labels), []).append(entry.target.address)
+        return [TargetGroup(targets, dict(labels)) for labels, targets in groups.items()]
 
     def batch(self, time: float) -> Batch:
         """Return the metrics of the inventories."""

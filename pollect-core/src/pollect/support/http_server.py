@@ -27,6 +27,7 @@ from pollect.support._serving.message import (
     BadRequest,
     Head,
     Later,
+    Pending,
     Request,
     Response,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "HttpServer",
     "Later",
     "Limits",
+    "Pending",
     "Request",
     "Response",
     "is_token",

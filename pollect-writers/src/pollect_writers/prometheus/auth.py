@@ -19,7 +19,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from pollect.api import ConfigError
-from pollect.support.http_server import Later, Request, Response, is_token
+from pollect.support.http_server import Later, Pending, Request, Response, is_token
 from pollect_writers.prometheus.config import AuthConfig
 
 _LOG2_N, _BLOCK_SIZE, _PARALLEL = 14, 8, 1
@@ -119,7 +119,9 @@ class Gate:
         self._known: dict[str, bytes] = {}
         self._places = threading.BoundedSemaphore(_MAX_WAITING)
 
-    def answer(self, request: Request, enter: Callable[[], Response]) -> Response | Later:
+    def answer(
+        self, request: Request, enter: Callable[[], Response | Pending]
+    ) -> Response | Later | Pending:
         """Return what `enter` makes of a request that may, a refusal for any other.
 
         Passwords are hashed one at a time, in the thread for what takes long: whoever guesses
@@ -135,8 +137,8 @@ class Gate:
         return self._refusal()
 
     def _answer_basic(
-        self, credentials: str, request: Request, enter: Callable[[], Response]
-    ) -> Response | Later:
+        self, credentials: str, request: Request, enter: Callable[[], Response | Pending]
+    ) -> Response | Later | Pending:
         try:
             name_bytes, colon, password = base64.b64decode(credentials, validate=True).partition(
                 b":"
@@ -154,7 +156,7 @@ class Gate:
             return _BUSY
         expected = self._users.get(name) or self._decoy(name_bytes)
 
-        def hash_and_answer() -> Response:
+        def hash_and_answer() -> Response | Pending:
             try:
                 right = not request.is_gone() and hmac.compare_digest(
                     expected.apply(password), expected.hash

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pollect.api import ConfigError, WriteError, Writer, WriterContext
 from pollect.support.allowed_hosts import AllowedHosts
-from pollect.support.http_server import HttpServer, Later, Request, Response, listen
+from pollect.support.http_server import HttpServer, Later, Pending, Request, Response, listen
 from pollect.support.listening import explain_listen_error, is_local
 from pollect_writers.page.routes import POSTING, Page
 from pollect_writers.prometheus.config import AuthConfig, EndpointConfig, TlsConfig
@@ -92,7 +92,7 @@ class Endpoint(Writer[EndpointConfigT], Generic[EndpointConfigT]):
         """Return where the config has an option of TLS."""
         return f"tls.{option}"
 
-    def _answer(self, request: Request) -> Response | Later:
+    def _answer(self, request: Request) -> Response | Later | Pending:
         # The page asks for a probe with POST; nothing else changes anything.
         allowed = POSTING if self._page is not None and self._page.takes(request) else _READING
         if request.method not in allowed:
@@ -107,7 +107,7 @@ class Endpoint(Writer[EndpointConfigT], Generic[EndpointConfigT]):
             return self._gate.answer(request, lambda: self._show(request))
         return self._show(request)
 
-    def _show(self, request: Request) -> Response:
+    def _show(self, request: Request) -> Response | Pending:
         match request.path:
             case "/-/healthy":
                 return Response(b"healthy\n")
@@ -122,7 +122,7 @@ class Endpoint(Writer[EndpointConfigT], Generic[EndpointConfigT]):
         answer = self._page.answer(request) if self._page is not None else None
         return answer or self._other(request)
 
-    def _other(self, request: Request) -> Response:
+    def _other(self, request: Request) -> Response | Pending:
         """Answer what is neither a health check nor of the page."""
         raise NotImplementedError
 

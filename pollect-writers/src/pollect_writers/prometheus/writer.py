@@ -1,7 +1,8 @@
 """Writer `Prometheus`: an HTTP endpoint that Prometheus scrapes.
 
 Every path answers with the metrics, as in pollect 1.x, except `/` for browsers (the page), its
-`/status.json` and its parts below `/-/`, `/-/healthy` and `/-/ready`. Text 0.0.4 or OpenMetrics
+`/status.json` and its parts below `/-/`, `/-/healthy` and `/-/ready`; with `probes` in the config
+also `/probe`, and with an inventory `/sd`. Text 0.0.4 or OpenMetrics
 1.0, whichever the scraper prefers; gzip; `?name[]=` picks single metrics. With `tls` it speaks
 HTTPS, with `auth` it wants a password or a token. What plugins count with prometheus-client in its
 default registry is shown too.
@@ -10,9 +11,10 @@ default registry is shown too.
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from pollect.api import Batch, ConfigError, Sample, SourceId, WriterContext
-from pollect.support.http_server import Request, Response
+from pollect.support.http_server import Pending, Request, Response
 from pollect_writers.prometheus.client_registry import ClientRegistry
 from pollect_writers.prometheus.config import PrometheusConfig, PrometheusSslConfig, TlsConfig
 from pollect_writers.prometheus.endpoint import Endpoint
@@ -23,6 +25,7 @@ from pollect_writers.prometheus.exposition import (
     join_open_metrics,
     join_text,
 )
+from pollect_writers.prometheus.on_demand import DISCOVERY, PROBE, discovery, probe
 from pollect_writers.prometheus.process import Process
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -62,25 +65,41 @@ class PrometheusWriter(Endpoint[PrometheusConfig]):
     def _wants_page(self) -> bool:
         return self.config.page
 
-    def _other(self, request: Request) -> Response:
+    def _other(self, request: Request) -> Response | Pending:
+        if request.path == PROBE and (probes := self.context.probes()) is not None:
+            return probe(request, probes, lambda blocks: self._exposed(request, blocks))
+        if request.path == DISCOVERY and (groups := self.context.targets()) is not None:
+            return self._compressed(request, discovery(groups))
         if not self._waited:
             self.context.ready.wait(FIRST_VALUES_SECONDS)
             self._waited = True
-        names = frozenset(request.query.get("name[]", ()))
-        open_metrics = prefers_open_metrics(request.headers.get("accept", ""))
         blocks = self._blocks()
         others: list[bytes] = []
         if self._client_registry is not None:
+            open_metrics, names = _wants_open_metrics(request), _wanted_names(request)
             others = self._client_registry.render(blocks, names, open_metrics=open_metrics)
+        return self._exposed(request, blocks, others)
+
+    def _exposed(
+        self, request: Request, blocks: Sequence[Block], others: Sequence[bytes] = ()
+    ) -> Response:
+        """Return blocks in the format that a request wants."""
+        open_metrics = _wants_open_metrics(request)
         join = join_open_metrics if open_metrics else join_text
         content_type = OPEN_METRICS if open_metrics else TEXT
         # Not joined: clients that read slowly share the text of large sources.
-        pieces = join(blocks, names, others)
+        pieces = join(blocks, _wanted_names(request), others)
         headers = {"Vary": "Accept, Accept-Encoding"}
-        if accepts_gzip(request.headers.get("accept-encoding", "")):
-            pieces = [zlib.compress(b"".join(pieces), _GZIP_LEVEL, wbits=_GZIP_FORMAT)]
-            headers["Content-Encoding"] = "gzip"
-        return Response(pieces, content_type, headers=headers, earns_trust=True)
+        answer = Response(pieces, content_type, headers=headers, earns_trust=True)
+        return self._compressed(request, answer)
+
+    def _compressed(self, request: Request, answer: Response) -> Response:
+        if not accepts_gzip(request.headers.get("accept-encoding", "")):
+            return answer
+        pieces = [answer.body] if isinstance(answer.body, bytes) else answer.body
+        body = [zlib.compress(b"".join(pieces), _GZIP_LEVEL, wbits=_GZIP_FORMAT)]
+        headers = {**dict(answer.headers), "Content-Encoding": "gzip"}
+        return replace(answer, body=body, headers=headers)
 
     def _blocks(self) -> list[Block]:
         blocks = self._exposition.blocks()
@@ -124,6 +143,14 @@ class PrometheusSslWriter(PrometheusWriter):
 
     def _tls_key(self, option: str) -> str:
         return super()._tls_key(option) if self.config.tls is not None else option
+
+
+def _wants_open_metrics(request: Request) -> bool:
+    return prefers_open_metrics(request.headers.get("accept", ""))
+
+
+def _wanted_names(request: Request) -> frozenset[str]:
+    return frozenset(request.query.get("name[]", ()))
 
 
 def prefers_open_metrics(accept: str) -> bool:

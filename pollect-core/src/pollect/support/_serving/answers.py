@@ -6,14 +6,14 @@ from http import HTTPStatus
 from typing import TypeAlias
 
 from pollect.support._serving.connection import Closed, Connection
-from pollect.support._serving.message import Head, Later, Request, Response
+from pollect.support._serving.message import Head, Later, Pending, Request, Response
 from pollect.support._serving.pool import Pool
 
 log = logging.getLogger("pollect.support.http_server")
 
 _CLOSE_SECONDS = 2.0
 
-Handler: TypeAlias = Callable[[Request], Response | Later]
+Handler: TypeAlias = Callable[[Request], Response | Later | Pending]
 
 
 class Answers:
@@ -52,7 +52,7 @@ class Answers:
         self._answer_with(connection, head, lambda: self._handler(request))
 
     def _answer_with(
-        self, connection: Connection, head: Head, make: Callable[[], Response | Later]
+        self, connection: Connection, head: Head, make: Callable[[], Response | Later | Pending]
     ) -> None:
         """Make the answer and send it, as far as it goes at once."""
         try:
@@ -63,6 +63,9 @@ class Answers:
                     self._slow.submit(lambda: self._answer_with(connection, head, later))
                 except RuntimeError as error:
                     raise Closed(str(error)) from error
+                return
+            if isinstance(response, Pending):
+                self._begin(connection, head, response)
                 return
             self._answered(response.status)
             connection.begin_answer(
@@ -76,7 +79,24 @@ class Answers:
             connection.failure = error
         self._hand_back(connection)
 
-    def _made(self, head: Head, make: Callable[[], Response | Later]) -> Response | Later:
+    def _begin(self, connection: Connection, head: Head, pending: Pending) -> None:
+        """Let an answer be made that comes some time, and is sent by the thread that makes it."""
+
+        def send(response: Response) -> None:
+            self._answer_with(connection, head, lambda: response)
+
+        def fail(error: Exception) -> Response:
+            raise error
+
+        try:
+            pending.begin(send)
+        except Exception as error:  # noqa: BLE001 - logged as any fault of a handler
+            raised = error
+            self._answer_with(connection, head, lambda: fail(raised))
+
+    def _made(
+        self, head: Head, make: Callable[[], Response | Later | Pending]
+    ) -> Response | Later | Pending:
         try:
             return make()
         except Exception as error:

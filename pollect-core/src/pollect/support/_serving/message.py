@@ -238,7 +238,17 @@ class Later:
     There is one such thread, for memory as well: what a library frees stays with its thread.
     """
 
-    make: Callable[[], Response]
+    make: Callable[[], "Response | Pending"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What a handler returns when the answer comes from somewhere else, some time.
+
+    `begin` is given what sends it, to be called once, in any thread.
+    """
+
+    begin: Callable[[Callable[[Response], None]], None]
 
 
 def format_head(response: Response, keep_alive: bool) -> bytes:
