@@ -168,6 +168,14 @@ def test_what_no_target_can_mend_is_refused_at_its_place_in_the_config(house) ->
     assert len(caught.value.problems) == 1
 
 
+def test_everything_that_no_target_can_mend_is_refused_at_once(house) -> None:
+    house.load('{type: TcpTime, expect: "(", sourceAddress: x, targets: {file: targets.json}}')
+    with pytest.raises(InvalidConfig) as caught:
+        house.plan()
+    keys = [problem.key.rpartition(".")[2] for problem in caught.value.problems]
+    assert keys == ["expect", "sourceAddress"]
+
+
 def test_a_source_that_raises_anything_costs_that_target(house) -> None:
     (house.targets_file.parent / "extensions").mkdir()
     (house.targets_file.parent / "extensions" / "Odd.py").write_text(
