@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pollect.api import ConfigError, Roots, TargetUnavailable
+from pollect.api import ConfigError, MetricFilter, Roots, TargetUnavailable
+from pollect.engine.samples import Normalizer
 from pollect.errors import InvalidConfig
 from pollect.testing import build_source
 from pollect_sources_system.disk_usage import (
@@ -143,7 +144,8 @@ class FakeMounts:
 
     def add(self, line: str) -> None:
         self._lines.append(line)
-        (self.mounts / "mountinfo").write_text("\n".join(self._lines) + "\n")
+        text = "\n".join(self._lines) + "\n"
+        (self.mounts / "mountinfo").write_bytes(os.fsencode(text))
 
     def open(self, **section: object) -> DiskUsageSource:
         roots = Roots(proc=self.proc, rootfs=self.root)
@@ -165,6 +167,16 @@ def test_files_that_are_mounted_are_no_disks(mounts: FakeMounts) -> None:
     mounts.mount("/etc/resolv.conf", "8:1", root="/docker/resolv.conf", file=True)
     mounts.mount("/etc/hosts", "8:1", root="/docker/hosts", file=True)
     assert mounts.probe() == {"_"}
+
+
+def test_mount_points_that_are_not_utf_8_stay_two_disks(mounts: FakeMounts) -> None:
+    mounts.mount("/", "0:52", "overlay")
+    mounts.mount("/caf\udce9", "8:1")
+    mounts.mount("/caf\udce8", "8:2")
+    source = mounts.open()
+    normalizer = Normalizer(source.metrics, MetricFilter(), source.log)
+    clean = normalizer.clean(source.probe())
+    assert {sample.label_values[0] for sample in clean} == {"_", "_caf\ufffd", "_caf\ufffd_e8"}
 
 
 def test_volume_of_a_container_is_reported_beside_its_root(mounts: FakeMounts) -> None:
