@@ -111,6 +111,7 @@ def test_counters_stay_counters(switch: SimulatedAgent) -> None:
 def test_cells_that_cannot_be_read_are_a_trouble_of_their_column(switch: SimulatedAgent) -> None:
     column = {
         **PORTS,
+        "indexLabel": "",
         "columns": [*PORTS["columns"], {"name": "speed", "oid": "1.3.6.1.2.1.31.1.1.1.15"}],
     }
     switch.values[f"{OBJECTS['ifHighSpeed']}.1"] = (OCTETS, b"fast")
@@ -122,7 +123,7 @@ def test_cells_that_cannot_be_read_are_a_trouble_of_their_column(switch: Simulat
         (text,) = source.source.troubles.texts()
         assert text == (
             "values of column 1.3.6.1.2.1.31.1.1.1.15: "
-            "row 1: expected a number, got 'fast'; 1 more like it"
+            "row 1: expected a number, got 'fast'; row 2: expected a number, got 'slow'"
         )
         switch.values[f"{OBJECTS['ifHighSpeed']}.1"] = (GAUGE32, 10)
         # What an agent does not know, as many say by an empty text, is none.

@@ -345,7 +345,9 @@ def test_row_that_makes_no_sense_costs_no_other(pools: FakePools) -> None:
     assert ("last_scrub", "tank") not in found
     assert source.troubles.texts() == (
         "pools: expected 8 columns, got 'warning: odd'",
-        "status of pools: pool tank: expected the time of a scrub, got 'some day' and 1 more",
+        "status of pools: pool tank: expected the time of a scrub, got 'some day'; "
+        "expected the errors of pool pond, got "
+        r"'state: ONLINE\nconfig:\n\n\tNAME STATE READ WRITE CKSUM\n\tpond who knows\n'",
     )
 
 

@@ -25,7 +25,6 @@ from pollect.api import (
 from pollect_sources_system.kernel import (
     ALL,
     ON_LINUX,
-    note_problems,
     parse_cpu_times,
     read_text,
 )
@@ -103,7 +102,7 @@ class CpuSource(Source[CpuConfig]):
         try:
             if ON_LINUX:
                 table = parse_cpu_times(read_text(self.context.roots.proc / "stat"))
-                note_problems(self.troubles, "CPU times", table.problems)
+                self.troubles.note("CPU times", table.problems)
                 cpus = {cpu: row for cpu, row in table.rows.items() if per_core or cpu == ALL}
                 if not cpus:
                     raise BadResponse("expected the CPU times of the kernel, found none")

@@ -40,7 +40,6 @@ from pollect.support.filters import NameFilter, Names
 from pollect_sources_system.kernel import (
     ON_LINUX,
     Mount,
-    note_problems,
     parse_filesystems,
     parse_mountinfo,
     parse_mounts,
@@ -205,7 +204,7 @@ class DiskUsageSource(Source[DiskUsageConfig]):
         except OSError as error:
             self.troubles.failed(MOUNTS, f"cannot be listed, only / is reported: {error}")
             return [], set()
-        note_problems(self.troubles, MOUNTS, table.problems)
+        self.troubles.note(MOUNTS, table.problems)
         # fuseblk is what NTFS and exFAT are mounted as when a program serves them.
         return list(table.rows.values()), {*types, "fuseblk"}
 

@@ -28,7 +28,6 @@ from pollect.support.filters import NameFilter, Names
 from pollect_sources_system.device_counters import DeviceCounters, declare_counter
 from pollect_sources_system.kernel import (
     ON_LINUX,
-    note_problems,
     parse_net_dev,
     read_of_namespace,
     read_text,
@@ -169,7 +168,7 @@ class InterfaceSource(Source[InterfaceConfig]):
     def _read_cards(self) -> Mapping[str, Any]:
         if ON_LINUX:
             table = parse_net_dev(read_of_namespace(self.context.roots, "net/dev"))
-            note_problems(self.troubles, "network cards", table.problems)
+            self.troubles.note("network cards", table.problems)
             return table.rows
         # nowrap=True would take the counters of a card made again for an overflow and add the
         # old ones to them, for every user of psutil in the process.

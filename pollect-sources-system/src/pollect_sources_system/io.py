@@ -23,7 +23,7 @@ from pollect.api import (
 from pollect.support.filters import NameFilter, Names
 from pollect.support.rates import Rates
 from pollect_sources_system.device_counters import DeviceCounters, declare_counter
-from pollect_sources_system.kernel import ON_LINUX, note_problems, parse_diskstats, read_text
+from pollect_sources_system.kernel import ON_LINUX, parse_diskstats, read_text
 from pollect_sources_system.load_psutil import load_psutil
 
 LABELS = ("disk",)
@@ -114,7 +114,7 @@ class IOSource(Source[IOConfig]):
     def _read_devices(self) -> Mapping[str, Any]:
         if ON_LINUX:
             table = parse_diskstats(read_text(self.context.roots.proc / "diskstats"))
-            note_problems(self.troubles, "block devices", table.problems)
+            self.troubles.note("block devices", table.problems)
             return table.rows
         # nowrap=True would add the old counters of a device to those of its successor.
         found: Mapping[str, Any] = self._psutil.disk_io_counters(perdisk=True, nowrap=False)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from pollect.api import BadResponse, Roots, SourceContext
-from pollect.support.troubles import Troubles
 
 ON_LINUX: bool = sys.platform.startswith("linux")
 OWN_PROC = Path("/proc")
@@ -85,15 +84,6 @@ class Mount(NamedTuple):
     device: str
     #: Folder or file of the file system that shows at `point`; empty if not known.
     root: str
-
-
-def note_problems(troubles: Troubles, part: str, problems: list[str]) -> None:
-    """Note in a source's troubles what of a table could not be read, or that all of it was."""
-    if problems:
-        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-        troubles.failed(part, f"{problems[0]}{more}")
-    else:
-        troubles.works(part)
 
 
 def place_of(context: SourceContext, path: str) -> Path:

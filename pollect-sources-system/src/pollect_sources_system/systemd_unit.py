@@ -27,7 +27,7 @@ from pollect.api import (
     SourceContext,
 )
 from pollect.support.process import Command, CommandOverride, program_timeout
-from pollect_sources_system.kernel import Table, note_problems
+from pollect_sources_system.kernel import Table
 
 SYSTEMCTL = Program("systemctl", "systemd")
 PROPERTIES = (
@@ -132,7 +132,7 @@ class SystemdUnitSource(Source[SystemdUnitConfig]):
         units, problems = parse_units(self._command.run(*arguments, timeout=timeout).stdout)
         if not units and problems:
             raise BadResponse(problems[0])
-        note_problems(self.troubles, UNREADABLE, problems)
+        self.troubles.note(UNREADABLE, problems)
         if not units:
             raise NoData("no such unit is loaded", withdraw=True)
         self.troubles.keep({UNREADABLE, *units})

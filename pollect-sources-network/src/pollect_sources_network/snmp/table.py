@@ -304,7 +304,7 @@ class SnmpTableSource(Source[SnmpTableConfig]):
                 number = self._number(column, index, read_number, needed, now)
                 if labels is not None and number is not None:
                     samples.append(Sample(column.metric, number, labels))
-            self._note_unreadable(column, unreadable)
+            self.troubles.note(f"values of column {column.oids[0]}", unreadable)
         return samples
 
     async def _walk(self, agent: Agent, oid: str) -> Cells:
@@ -323,14 +323,6 @@ class SnmpTableSource(Source[SnmpTableConfig]):
             return {}
         self.troubles.works(f"column {oid}")
         return rows
-
-    def _note_unreadable(self, column: ValueColumn, unreadable: Sequence[str]) -> None:
-        part = f"values of column {column.oids[0]}"
-        if not unreadable:
-            self.troubles.works(part)
-            return
-        more = f"; {len(unreadable) - 1} more like it" if len(unreadable) > 1 else ""
-        self.troubles.failed(part, f"{unreadable[0]}{more}")
 
     def _display(self, label: str, oid: str) -> Display:
         return display_of(oid, self.config.label_display.get(label, "auto"))

@@ -142,17 +142,23 @@ class TpLinkEapSource(Source[TpLinkEapConfig]):
     def _read(self, client: EapClient) -> list[Sample]:
         if self._is_logged_in:
             try:
-                return list(self._samples(client))
+                return self._read_parts(client)
             except LoggedOut:
                 self._is_logged_in = False
         self._log_in(client)
         try:
-            return list(self._samples(client))
+            return self._read_parts(client)
         except LoggedOut as error:
             self._reject_login()
             raise AuthenticationFailed(
                 f"{self._where}: logged in and out again: wrong password, or another session"
             ) from error
+
+    def _read_parts(self, client: EapClient) -> list[Sample]:
+        samples = list(self._samples(client))
+        if not samples and self.troubles:
+            raise BadResponse(f"{self._where}: {self.troubles}")
+        return samples
 
     def _log_in(self, client: EapClient) -> None:
         now = self.context.clock.monotonic()
@@ -295,8 +301,5 @@ class TpLinkEapSource(Source[TpLinkEapConfig]):
     ) -> list[Sample]:
         problems: list[str] = []
         samples = list(parse(data, problems))
-        if problems:
-            self.troubles.failed(part, "; ".join(problems))
-        else:
-            self.troubles.works(part)
+        self.troubles.note(part, problems)
         return samples

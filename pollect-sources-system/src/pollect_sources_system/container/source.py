@@ -146,10 +146,7 @@ class ContainerSource(Source[ContainerConfig]):
             samples += self._samples(container.id, labels, usage)
             name = labels[0]
             parts.add(name)
-            if problems:
-                self.troubles.failed(name, "; ".join(problems))
-            else:
-                self.troubles.works(name)
+            self.troubles.note(name, problems)
         self.troubles.keep(parts)
         self._cpu.keep(found)
         self._io.keep(found)

@@ -35,7 +35,7 @@ from pollect.support.process import (
     Finished,
     program_timeout,
 )
-from pollect_sources_system.kernel import note_problems, read_text
+from pollect_sources_system.kernel import read_text
 from pollect_sources_system.zfs.iostat import IostatReader
 from pollect_sources_system.zfs.payload import (
     DATASET_COLUMNS,
@@ -247,7 +247,7 @@ class ZfsSource(Source[ZfsConfig]):
         pools, problems = parse_pools(listed)
         if problems and not pools:
             raise BadResponse(problems[0])
-        note_problems(self.troubles, "pools", problems)
+        self.troubles.note("pools", problems)
         self._watch({pool.name for pool in pools})
         if not pools:
             raise NoData(NO_POOLS, withdraw=True)
@@ -302,7 +302,7 @@ class ZfsSource(Source[ZfsConfig]):
         arguments = ("list", "-Hp", "-t", "filesystem,volume", "-o", columns)
         listed = self._zfs.run(*arguments, timeout=self._program_timeout)
         datasets, problems = parse_datasets(listed.stdout)
-        note_problems(self.troubles, "lines of datasets", problems)
+        self.troubles.note("lines of datasets", problems)
         return [
             sample
             for dataset in datasets
@@ -312,7 +312,7 @@ class ZfsSource(Source[ZfsConfig]):
 
     def _read_status(self) -> list[Sample]:
         pools, problems = parse_status(self._list("status", "-p").stdout)
-        note_problems(self.troubles, "status of pools", problems)
+        self.troubles.note("status of pools", problems)
         return [
             sample
             for errors in pools
