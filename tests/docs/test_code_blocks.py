@@ -5,6 +5,7 @@ console blocks are run beside them, in the order of the page.
 """
 
 import ast
+import importlib
 import os
 import re
 import subprocess
@@ -113,6 +114,31 @@ def test_the_scaffold_has_what_the_manual_shows_of_it() -> None:
     project = (example / "pyproject.toml").read_text(encoding="utf-8")
     shown = [block.text for block in blocks_of("docs/plugins.md") if block.language == "toml"]
     assert shown[0] in project
+
+
+def test_the_specs_of_the_manual_are_right() -> None:
+    specs = [
+        block.text
+        for block in blocks_of("docs/plugins.md")
+        if block.language == "python" and "Spec(" in block.text and "def " not in block.text
+    ]
+    assert len(specs) == 2
+    for text in specs:
+        exec(text, {})
+
+
+@pytest.mark.parametrize(
+    "page", sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))
+)
+def test_what_the_code_of_a_page_imports_from_pollect_exists(page: str) -> None:
+    for block in blocks_of(page):
+        if block.language != "python":
+            continue
+        for node in ast.walk(ast.parse(block.text)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pollect."):
+                module = importlib.import_module(str(node.module))
+                missing = [name.name for name in node.names if not hasattr(module, name.name)]
+                assert missing == [], f"{page}: {node.module} has no {missing}"
 
 
 def test_the_filter_of_the_manual_drops_the_night(tmp_path) -> None:
