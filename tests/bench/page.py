@@ -5,6 +5,7 @@ import urllib.request
 from collections.abc import Sequence
 
 from tests.bench.daemons import ours
+from tests.bench.lateness import lateness
 from tests.bench.process import Daemon
 from tests.bench.table import OURS, Row
 
@@ -14,12 +15,13 @@ PLAIN_TICK_SECONDS = 10.0
 WARM_UP_SECONDS = 45.0
 CPU_SECONDS = 20.0
 SERIES = 165
+SCRAPES = 100
 SOURCES = 300
 
 CONFIG = """\
 tickTime: %s
 history: %d
-writer: {{type: Prometheus, port: {port}}}
+writer: {{type: Prometheus, port: {port}, page: %s}}
 executors:
   - collection: bench
     sources:
@@ -29,19 +31,35 @@ WITHOUT = "without"
 
 
 def run() -> Sequence[Row]:
-    memory: dict[str, float | None] = {}
-    cpu: dict[str, float | None] = {}
+    memory: dict[str, float] = {}
+    cpu: dict[str, float] = {}
+    scrape: dict[str, float | None] = {}
+    late: dict[str, float | None] = {}
     for name, history in ((OURS, 2000), (WITHOUT, 0)):
-        with ours(CONFIG % (TICK_SECONDS, history, SERIES)) as daemon:
+        with ours(CONFIG % (TICK_SECONDS, history, str(history > 0).lower(), SERIES)) as daemon:
             time.sleep(WARM_UP_SECONDS)
             if history:
                 _look(daemon, "/")
             cpu[name] = daemon.cpu_percent(CPU_SECONDS) * TICK_SECONDS / PLAIN_TICK_SECONDS
             memory[name] = daemon.resident_mb()
+            scrape[name] = daemon.scrape_ms(SCRAPES)
+        late[name], _ = lateness(0, history=history)
     page, size = _many()
     return [
-        Row(f"memory with {SERIES} series, an hour full, page seen", "MB", memory),
-        Row(f"CPU at a {PLAIN_TICK_SECONDS:g} s tick", "% of a core", cpu),
+        Row(
+            f"more memory with {SERIES} series, an hour full, page seen",
+            "MB",
+            {OURS: memory[OURS] - memory[WITHOUT]},
+            goal=1,
+        ),
+        Row(
+            f"more CPU at a {PLAIN_TICK_SECONDS:g} s tick",
+            "% of a core",
+            {OURS: cpu[OURS] - cpu[WITHOUT]},
+            goal=0.02,
+        ),
+        Row("scrape", "ms", scrape),
+        Row("start lateness p99, 1,000 sources", "ms", late),
         Row(f"page of {SOURCES} sources, to its last byte", "ms", {OURS: page}, goal=100),
         Row(f"page of {SOURCES} sources", "kB", {OURS: size}),
     ]
@@ -52,7 +70,7 @@ def _many() -> tuple[float, float]:
     dummies = (f"{{{{type: Dummy, name: n{n}, count: 3}}}}" for n in range(SOURCES))
     sources = "".join(f"      - {dummy}\n" for dummy in dummies)
     head, _, _ = CONFIG.partition("      - ")
-    with ours(head % (1, 2000) + sources) as daemon:
+    with ours(head % (1, 2000, "true") + sources) as daemon:
         time.sleep(WARM_UP_SECONDS)
         took = []
         for _ in range(7):

@@ -53,7 +53,7 @@ class ManySource(Source):
         return values
 """
 
-GOALS = {10_000: (4.0, None, None), 100_000: (25.0, 2.0, 90.0)}
+GOALS = {10_000: (0.6, None, None), 100_000: (1.7, 1.3, 60.0)}
 
 
 def run() -> list[Row]:
