@@ -12,7 +12,7 @@ from pollect.cli.session import DEFAULT_CONFIG, complete_files
 from pollect.config.environment import Environment
 from pollect.config.load import find_config
 from pollect.config.reading import read_document
-from pollect.config.root import state_folder
+from pollect.config.state import state_folder
 from pollect.daemon.control import find_socket
 from pollect.errors import ConfigError
 

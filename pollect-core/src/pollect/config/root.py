@@ -4,7 +4,6 @@ The classes are msgspec's because those are made in a fiftieth of the time of a 
 module is imported at every start.
 """
 
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -32,6 +31,7 @@ from pollect.config.problems import Problems
 from pollect.config.roots import choose_roots
 from pollect.config.scalars import boolean
 from pollect.config.sections import SectionReader, fields_of, struct_type
+from pollect.config.state import state_folder
 from pollect.config.words import describe_value
 from pollect.errors import ConfigError, PluginError, UnknownPlugin
 from pollect.plugin import Roots, Source, SourceConfig, Writer, WriterConfig
@@ -245,7 +245,9 @@ class _FrameReader:
         if found is None:
             return None
         if wants_targets(entry, found.config_type):
-            section = self._targeted(entry, path, found)
+            from pollect.config.targets import read_targeted
+
+            section = read_targeted(entry, path, found, self._texts, self._problems)
             return section if usable else None
         config = self.sections.read(found.config_type, entry, path)
         if config is None or not usable:
@@ -254,33 +256,6 @@ class _FrameReader:
         check_name(self._problems, join_path(path, "name"), config.name)
         check_source(self._problems, path, config, found)
         return SourceSection(config, found, path)
-
-    def _targeted(
-        self, entry: Mapping[str, Any], path: str, source_type: type[Source[Any]]
-    ) -> "TargetedSection | None":
-        from pollect.config.targets import Blueprint, TargetedSection, TargetsOptions
-
-        where = join_path(path, TARGETS)
-        given = entry[TARGETS]
-        if not isinstance(given, Mapping):
-            self._refuse(where, f"expected a mapping, got {describe_value(given)}", "file or http")
-            return None
-        options = self.sections.read(TargetsOptions, given, where)
-        if options is None:
-            return None
-        if not (options.file or options.http):
-            self._refuse(where, "required option missing", "name a file or an http URL")
-            return None
-        section = {key: value for key, value in entry.items() if key != TARGETS}
-        try:
-            blueprint = Blueprint(section, source_type, path, self._texts, options.label)
-        except ConfigError as error:
-            self._problems.refuse(where, error)
-            return None
-        example = blueprint.check(self._problems)
-        if example is not None:
-            check_source(self._problems, path, example, source_type)
-        return TargetedSection(blueprint, options, example)
 
     def probes(self, data: Mapping[str, Any]) -> "list[ProbeSection]":
         """Return the modules that may be asked for over HTTP."""
@@ -506,15 +481,3 @@ def _is_disabled(entry: Mapping[str, Any]) -> bool:
 
 def _tick_seconds(options: RootOptions) -> float:
     return options.tick_time if options.tick_time > 0 else DEFAULT_TICK_SECONDS
-
-
-def state_folder(option: str | None, file: Path, environ: Mapping[str, str]) -> Path:
-    """Return where state is kept that outlives the process; `option` is `stateDir`."""
-    if option:
-        return file.absolute().parent / Path(option).expanduser()
-    # systemd joins several folders with colons; the first is the unit's own.
-    by_systemd = environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    if by_systemd:
-        return Path(by_systemd)
-    state_home = environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return Path(state_home) / "pollect"

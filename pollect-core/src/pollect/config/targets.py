@@ -8,9 +8,12 @@ from msgspec import Meta
 
 from pollect.config.document import join_path
 from pollect.config.inventory import HIDDEN_PREFIX, Target
+from pollect.config.options import TARGETS
+from pollect.config.plausible import check_source
 from pollect.config.problems import Problems
 from pollect.config.sections import SectionReader
 from pollect.config.templates import fill_templates, templates_in
+from pollect.config.words import describe_value
 from pollect.errors import ConfigError, InvalidConfig
 from pollect.plugin import Seconds, Secret, Source, SourceConfig
 from pollect.support.options import ClientTls
@@ -194,3 +197,36 @@ class TargetedSection(msgspec.Struct, frozen=True):
     @property
     def enabled(self) -> bool:
         return self.example is None or self.example.enabled
+
+
+def read_targeted(
+    entry: Mapping[str, Any],
+    path: str,
+    source_type: type[Source[Any]],
+    texts: Mapping[str, str],
+    problems: Problems,
+) -> TargetedSection | None:
+    """Return the section of a source that names an inventory; mistakes go to `problems`."""
+    where = join_path(path, TARGETS)
+    given = entry[TARGETS]
+    if not isinstance(given, Mapping):
+        problem = f"expected a mapping, got {describe_value(given)}"
+        problems.refuse(where, ConfigError(problem, hint="file or http"))
+        return None
+    options = SectionReader(problems, texts).read(TargetsOptions, given, where)
+    if options is None:
+        return None
+    if not (options.file or options.http):
+        hint = "name a file or an http URL"
+        problems.refuse(where, ConfigError("required option missing", hint=hint))
+        return None
+    section = {key: value for key, value in entry.items() if key != TARGETS}
+    try:
+        blueprint = Blueprint(section, source_type, path, texts, options.label)
+    except ConfigError as error:
+        problems.refuse(where, error)
+        return None
+    example = blueprint.check(problems)
+    if example is not None:
+        check_source(problems, path, example, source_type)
+    return TargetedSection(blueprint, options, example)

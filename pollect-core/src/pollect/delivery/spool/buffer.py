@@ -74,7 +74,6 @@ class SpoolBuffer(MemoryBuffer):
 
     def store(self) -> bool:
         """Note on disk what came in and what was dealt with; return whether it has it all."""
-        refused = self._retry_at is not None
         if self._retry_at and self._clock.monotonic() < self._retry_at and not self._ending:
             return False
         with self._lock:
@@ -88,20 +87,18 @@ class SpoolBuffer(MemoryBuffer):
             try:
                 if packed:
                     self._folder.append(packed, self._clock.time() - self._clock.monotonic())
-                for entry in packed:
-                    entry.settle()
             finally:
                 self._folder.keep_from(head)  # on a full disk that makes room
         except OSError as error:
+            if self._retry_at is None:
+                why = describe(error)
+                self._log.error("the spool takes no samples, they are kept in memory: %s", why)
             self._retry_at = self._clock.monotonic() + RETRY_SECONDS
             with self._lock:
                 self._fresh = [*(e for e in packed if e.position is None), *self._fresh]
-            if not refused:
-                why = describe(error)
-                self._log.error("the spool takes no samples, they are kept in memory: %s", why)
             return False
-        self._retry_at = None
-        if refused:
+        if self._retry_at is not None:
+            self._retry_at = None
             self._log.info("the spool takes samples again")
         return not self._fresh
 

@@ -77,6 +77,7 @@ class SpoolFolder:
         for entry in entries:
             entry.position = self._stored_samples
             self._stored_samples += entry.samples
+            entry.settle()
 
     def keep_from(self, head: Entry | None) -> None:
         """Note that batches before this one are dealt with; None if all are."""
