@@ -186,6 +186,28 @@ def test_one_bad_line_costs_no_other_chip(programs: Path, broken: str) -> None:
     assert probe() == whole
 
 
+@pytest.mark.parametrize(
+    ("line", "troubles"),
+    [
+        ('"fan2_alarm": nan', ()),  # what the program prints while it cannot be read
+        ('"fan2_alarm": null', ()),
+        (
+            '"fan2_alarm": "high"',
+            ("nct6798-isa-0290: CPU Fan: fan2_alarm: expected a number, got 'high'",),
+        ),
+        ("%%%", ("cannot make sense of the line '%%%'",)),
+    ],
+)
+def test_what_cannot_be_read_is_a_trouble(
+    programs: Path, line: str, troubles: tuple[str, ...]
+) -> None:
+    answer(programs, BOARD.replace('"fan2_alarm": 1.000', line))
+    source = build_source({}, SensorsSource)
+    source.open()
+    read(source)
+    assert source.troubles.texts() == tuple(f"sensors: {text}" for text in troubles)
+
+
 def test_errors_of_the_program_do_not_spoil_its_output(programs: Path) -> None:
     answer(programs, BOARD, errors="ERROR: Can't get value of subfeature temp1_input: I/O error\n")
     assert len(probe()) == 6
@@ -275,7 +297,7 @@ def test_program_that_hangs_is_killed_before_the_deadline(programs: Path) -> Non
 @pytest.mark.parametrize("text", ["", "coretemp-isa-0000\nCore 0: +40.0°C\n", "[1]"])
 def test_rubbish_is_a_bad_response(text: str) -> None:
     with pytest.raises(BadResponse, match="expected the JSON of `sensors -j`"):
-        parse_sensors(text)
+        parse_sensors(text, [])
 
 
 def write_hwmon(sys: Path, number: int, device: str, bus: str, files: dict[str, str]) -> None:

@@ -71,11 +71,16 @@ _MEMBER = re.compile(r"(?P<id>(?P<kind>[a-z]+)\d*)_(?P<part>\w+)")
 _SPARE_COMMA = re.compile(r",(?=\s*[}\]])")
 _BARE_WORD = re.compile(r'(?<=":)\s*(?!null\b)[+-]?[A-Za-z][^,}\n]*')
 _OPENING_LINE = re.compile(r'(?P<indent>\s*)"(?P<name>.*)":\s*\{\s*')
+#: Of a chip its adapter, the ends of objects, and what cannot be read at the moment.
+_PLAIN_LINE = re.compile(r'[\s{},]*|\s*"Adapter":.*|\s*"\w+":\s*(?:null|[+-]?[A-Za-z]\S*)?,?\s*')
 _NUMBER_LINE = re.compile(r'\s*"(?P<name>\w+)":\s*(?P<value>-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?),?\s*')
 
 
-def parse_sensors(text: str) -> list[Feature]:
-    """Return the features of all chips; raises `BadResponse` if there is no such thing in it."""
+def parse_sensors(text: str, problems: list[str]) -> list[Feature]:
+    """Return the features of all chips; raises `BadResponse` if there is no such thing in it.
+
+    What is there and cannot be read is added to `problems`.
+    """
     repaired = _SPARE_COMMA.sub("", _BARE_WORD.sub(" null", text))
     try:
         # As pairs, because a dictionary would keep the last of two with one name only.
@@ -83,15 +88,20 @@ def parse_sensors(text: str) -> list[Feature]:
         if not isinstance(chips, _Pairs):
             raise ValueError("expected an object of chips")
         names = tell_apart(Named(name) for name, _ in chips)
+        problems += [
+            f"{name}: expected a chip, got {features!r:.60}"
+            for name, features in chips
+            if not isinstance(features, _Pairs)
+        ]
         return [
-            Feature(chip, label, _numbers(members))
+            Feature(chip, label, _numbers(f"{chip}: {label}", members, problems))
             for chip, (_, features) in zip(names, chips, strict=True)
             if isinstance(features, _Pairs)
             for label, members in features
             if isinstance(members, _Pairs)
         ]
     except (ValueError, RecursionError) as error:
-        features = list(_salvage(text))
+        features = list(_salvage(text, problems))
         if not features:
             quoted = text.strip()[:_QUOTED_CHARACTERS]
             raise BadResponse(f"expected the JSON of `sensors -j`, got {quoted!r}") from error
@@ -102,11 +112,17 @@ class _Pairs(list[tuple[str, Any]]):
     """Names and values of a JSON object, as often as they stand there."""
 
 
-def _numbers(members: _Pairs) -> dict[str, float]:
+def _numbers(place: str, members: _Pairs, problems: list[str]) -> dict[str, float]:
+    problems += [
+        f"{place}: {name}: expected a number, got {value!r:.40}"
+        for name, value in members
+        # A sensor that cannot be read at the moment has none.
+        if value is not None and not isinstance(value, int | float)
+    ]
     return {name: value for name, value in members if isinstance(value, int | float)}
 
 
-def _salvage(text: str) -> Iterable[Feature]:
+def _salvage(text: str, problems: list[str]) -> Iterable[Feature]:
     """Yield what is well-formed, line by line: one bad line must not cost the other chips.
 
     Chips are indented less than their features.
@@ -128,6 +144,8 @@ def _salvage(text: str) -> Iterable[Feature]:
                 yield feature
         elif number := _NUMBER_LINE.fullmatch(line):
             members[number["name"]] = float(number["value"])
+        elif not _PLAIN_LINE.fullmatch(line):
+            problems.append(f"cannot make sense of the line {line.strip()!r:.60}")
 
 
 def feature_id(feature: Feature) -> str:

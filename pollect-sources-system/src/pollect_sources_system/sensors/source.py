@@ -173,7 +173,10 @@ class SensorsSource(Source[SensorsConfig]):
                 return []
             reason = finished.first_error_line or "no message"
             raise TargetUnavailable(f"sensors: exit status {finished.status}: {reason}")
-        return parse_sensors(finished.stdout)
+        problems: list[str] = []
+        features = parse_sensors(finished.stdout, problems)
+        self.troubles.note("sensors", problems)
+        return features
 
     def _read_kernel(self) -> list[Feature]:
         parts = [*VALUE_PARTS, *(LIMITS if self._limits else ()), *(["alarm"] * self._alarms)]
