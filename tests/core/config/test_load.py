@@ -125,6 +125,27 @@ def test_half_a_surrogate_pair_is_refused_at_its_place(
     assert (problem.key, problem.problem) == (f"executors[0]{place}", "is not valid Unicode")
 
 
+def test_one_wrong_option_of_the_frame_hides_no_other_mistake(tmp_path: Path) -> None:
+    text = """\
+tickTime: fast
+labels: {"": x}
+writer: {type: Listen}
+executors:
+  - collection: ""
+    labels: {"a b": x, "a-b": y}
+    sources: [{type: Gauge, host: h, labels: {" ": z}}]
+"""
+    with pytest.raises(InvalidConfig) as caught:
+        load(tmp_path, text)
+    assert [error.key for error in caught.value.problems] == [
+        "tickTime",
+        "labels",
+        "executors[0].collection",
+        "executors[0].labels",
+        "executors[0].sources[0].labels",
+    ]
+
+
 def test_bytes_of_a_variable_may_name_a_file_but_no_series(tmp_path: Path) -> None:
     """A mount point need not be UTF-8; what is part of the name of a series must be."""
     text = MINIMAL.replace("host: h", 'host: "/media/${DISK}", name: "${DISK}"')

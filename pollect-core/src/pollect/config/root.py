@@ -147,8 +147,8 @@ def read_root(
     data = fill_data(read, environment, declared_placeholders(types, environment))
     reader = _FrameReader(types, problems, document.texts)
     options = reader.sections.read(RootOptions, data, "", also_known=ROOT_SECTIONS)
-    # Even if the global options are wrong, the rest is read, for its mistakes.
-    options = options or RootOptions()
+    # Even if a global option is wrong, the rest is read, for its mistakes.
+    options = options or reader.sections.sound_rest(RootOptions)
     executors = reader.executors(data, options)
     probes = reader.probes(data)
     return Config(
@@ -212,16 +212,15 @@ class _FrameReader:
         writers: tuple[WriterSection, ...],
     ) -> ExecutorSection:
         own = self.sections.read(ExecutorOptions, entry, path, also_known=EXECUTOR_SECTIONS)
+        if own is None:  # its sources, and what else it says, can be judged all the same
+            own = self.sections.sound_rest(ExecutorOptions, collection=path)
+        check_name(self._problems, join_path(path, "collection"), own.collection)
         own_writers = self._writers(entry, path)
         sources = [
             self._source(section, where) for where, section in self._entries(entry, "sources", path)
         ]
         if entry.get("sources") == []:
             self._problems.warn(join_path(path, "sources"), ConfigError("an empty list"))
-        if own is None:  # its sources can be judged all the same
-            own = ExecutorOptions(collection=path)
-        else:
-            check_name(self._problems, join_path(path, "collection"), own.collection)
         if own.threads is not None:
             check_threads(self._problems, join_path(path, "threads"), own.threads)
         ticks = own.tick_time or 0.0

@@ -94,6 +94,14 @@ class SectionReader:
         except BaseException:  # noqa: BLE001 - its own check, code of a plugin, has spoken already
             return None
 
+    def sound_rest(self, config_type: type[ConfigT], **instead: Any) -> ConfigT:
+        """Return the section of this class that was read last, without its wrong options.
+
+        `instead` has those that are required.
+        """
+        values = self._sound[1] if self._sound is not None else {}
+        return config_type(**{**instead, **values})
+
     def _struct(
         self, kind: StructType, section: Mapping[Any, Any], path: str, also_known: Collection[str]
     ) -> Any:
