@@ -64,6 +64,12 @@ class KafkaBroker:
     def kill(self) -> None:
         self._program.kill()
 
+    def freeze(self) -> None:
+        self._program.freeze()
+
+    def thaw(self) -> None:
+        self._program.thaw()
+
     def make_topic(self, topic: str = "pollect", partitions: int = 3) -> None:
         from confluent_kafka.admin import AdminClient
         from confluent_kafka.cimpl import NewTopic

@@ -54,6 +54,12 @@ class NatsServer:
     def kill(self) -> None:
         self._program.kill()
 
+    def freeze(self) -> None:
+        self._program.freeze()
+
+    def thaw(self) -> None:
+        self._program.thaw()
+
     def ask(self, question: Callable[[Any, Any], Awaitable[_Result]], **sign_in: Any) -> _Result:
         """Return what a coroutine finds out with a client and its JetStream."""
         from nats.aio.client import Client

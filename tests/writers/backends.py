@@ -27,9 +27,12 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
 
+from pollect.support.batches import decode_message
 from pollect_writers.prometheus_remote_write.payload import STALE_MARKER
 from tests.simulators.daemons import find_program, free_port
+from tests.simulators.kafka import KafkaBroker
 from tests.simulators.mosquitto import Broker, Listener
+from tests.simulators.nats import NatsServer
 
 REQUEST_SECONDS = 0.2
 _LISTEN_POLL_SECONDS = 0.01
@@ -475,6 +478,105 @@ class MosquittoBackend(Backend):
             subprocess.run([*command, user, secret], check=True)
 
 
+class BrokerBackend(Backend):
+    """A broker that other daemons take the batches from; a client of it is the judge."""
+
+    needs_program = True
+    broker: NatsServer | KafkaBroker
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._up = False
+        #: What had arrived when it began to hang; None while it does not.
+        self._frozen: list[int] | None = None
+        #: What had arrived when the broker was last killed.
+        self._known: list[int] = []
+
+    def arrived(self) -> list[int]:
+        if self._frozen is not None:
+            return self._frozen
+        return [*self._known, *self._numbers()] if self._up else self._known
+
+    def come_up(self) -> None:
+        self.broker.start()
+        self._up = True
+
+    def go_down(self) -> None:
+        if self._up:
+            self._known = self._left_by(self.arrived())
+            self.broker.kill()
+            self._up = False
+
+    def hang(self) -> None:
+        self._frozen = self.arrived()
+        self.broker.freeze()
+
+    def recover(self) -> None:
+        self._frozen = None
+        self.broker.thaw()
+
+    def _left_by(self, numbers: list[int]) -> list[int]:
+        """Return what the broker no longer has after it was killed."""
+        raise NotImplementedError
+
+    def _numbers(self) -> list[int]:
+        return [
+            int(sample.value)
+            for data in self._contents()
+            for sample in decode_message(data).batch.samples
+        ]
+
+    def _contents(self) -> list[bytes]:
+        raise NotImplementedError
+
+
+class NatsBackend(BrokerBackend):
+    """Keeps everything on disk."""
+
+    writer = "Nats"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.broker: NatsServer = NatsServer(folder)
+
+    @property
+    def section(self) -> Mapping[str, Any]:
+        return {"servers": [self.broker.url], "timeout": 5 * REQUEST_SECONDS}
+
+    def _left_by(self, numbers: list[int]) -> list[int]:
+        return []
+
+    def _contents(self) -> list[bytes]:
+        from nats.js.errors import NotFoundError
+
+        try:
+            return [message.data for message in self.broker.messages()]
+        except NotFoundError:  # nothing was written yet
+            return []
+
+
+class KafkaBackend(BrokerBackend):
+    """Keeps everything in memory."""
+
+    writer = "Kafka"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.broker: KafkaBroker = KafkaBroker(folder)
+
+    @property
+    def section(self) -> Mapping[str, Any]:
+        return {"servers": [self.broker.address], "timeout": 10 * REQUEST_SECONDS}
+
+    def _left_by(self, numbers: list[int]) -> list[int]:
+        return numbers
+
+    def _contents(self) -> list[bytes]:
+        if "pollect" not in self.broker.topics():
+            return []
+        return [message.value() for message in self.broker.messages()]
+
+
 BACKENDS: Mapping[str, type[Backend]] = {
     backend.writer: backend
     for backend in (
@@ -485,6 +587,8 @@ BACKENDS: Mapping[str, type[Backend]] = {
         JsonLinesBackend,
         SqliteBackend,
         MosquittoBackend,
+        NatsBackend,
+        KafkaBackend,
     )
 }
 

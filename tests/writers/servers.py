@@ -78,6 +78,13 @@ class Program:
             self._process.wait()
             self._process = None
 
+    def freeze(self) -> None:
+        """Let it do nothing from now on; the kernel still takes connections for it."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """End it in order; does nothing when it does not run."""
         if self._process is None:
@@ -88,6 +95,10 @@ class Program:
         except subprocess.TimeoutExpired:
             self.kill()
         self._process = None
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            os.killpg(self._process.pid, number)
 
 
 @contextlib.contextmanager

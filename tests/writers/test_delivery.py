@@ -35,10 +35,12 @@ from tests.writers.backends import (
     BACKENDS,
     REQUEST_SECONDS,
     Backend,
+    BrokerBackend,
     FileBackend,
     HttpBackend,
     InfluxBackend,
     MosquittoBackend,
+    NatsBackend,
     NetworkBackend,
     OtlpBackend,
     SqliteBackend,
@@ -166,7 +168,7 @@ def over(*kind: type[Backend]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("delivery", kinds(*kind), indirect=True)
 
 
-history = over(NetworkBackend, FileBackend)
+history = over(NetworkBackend, FileBackend, BrokerBackend)
 present = over(MosquittoBackend)
 
 
@@ -240,7 +242,7 @@ def test_samples_beyond_their_age_are_not_sent_any_more(delivery: Delivery) -> N
     assert (delivery.status.written_samples, delivery.status.lost_samples) == (5, 5)
 
 
-@over(NetworkBackend, SqliteBackend, MosquittoBackend)
+@over(NetworkBackend, SqliteBackend, MosquittoBackend, NatsBackend)
 def test_target_that_hangs_holds_up_nobody(delivery: Delivery) -> None:
     delivery.backend.come_up()
     delivery.start()
@@ -256,7 +258,7 @@ def test_target_that_hangs_holds_up_nobody(delivery: Delivery) -> None:
     delivery.check_arrived(23)
 
 
-@over(NetworkBackend, MosquittoBackend)
+@over(NetworkBackend, MosquittoBackend, NatsBackend)
 def test_stopping_while_the_target_hangs_ends_and_counts_what_is_left(
     delivery: Delivery,
 ) -> None:
@@ -604,7 +606,7 @@ def test_writer_that_hangs_for_ever_delays_no_probe(monkeypatch: pytest.MonkeyPa
     StuckWriter.gate.open()
 
 
-@over(NetworkBackend, MosquittoBackend)
+@over(NetworkBackend, MosquittoBackend, NatsBackend)
 def test_target_that_hangs_delays_no_probe(delivery: Delivery, tmp_path: Path) -> None:
     delivery.backend.come_up()
     delivery.backend.hang()

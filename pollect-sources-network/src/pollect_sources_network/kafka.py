@@ -18,7 +18,7 @@ from pollect.api import Metric, Sample, Secret, SourceConfig, SourceContext
 from pollect.support import kafka as broker
 from pollect.support.batches import NotABatch, decode_message
 from pollect.support.brokers import BrokerError
-from pollect.support.relay import RELAY_METRICS, Parcel, RelaySource
+from pollect.support.relay import RELAY_BEHIND, RELAY_METRICS, Parcel, RelaySource
 
 _REQUIREMENT = "pollect-sources-network[kafka]"
 #: Messages taken at once, and seconds to wait for the first.
@@ -37,6 +37,8 @@ WAITING = Metric(
     "waiting",
     help="Messages that this daemon has not fetched yet, of its partitions.",
     unit="messages",
+    headline=True,
+    alert=RELAY_BEHIND,
 )
 PARTITIONS = Metric("partitions", help="Partitions of the topic that this daemon reads.")
 

@@ -19,7 +19,7 @@ from pollect.support import nats_options as broker
 from pollect.support.batches import NotABatch, decode_message
 from pollect.support.brokers import BrokerError
 from pollect.support.nats import NatsConnection
-from pollect.support.relay import RELAY_METRICS, Parcel, RelaySource
+from pollect.support.relay import RELAY_BEHIND, RELAY_METRICS, Parcel, RelaySource
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -42,7 +42,11 @@ REDELIVERED = Metric(
     kind=Kind.COUNTER,
 )
 WAITING = Metric(
-    "waiting", help="Messages of the stream that no daemon has fetched yet.", unit="messages"
+    "waiting",
+    help="Messages of the stream that no daemon has fetched yet.",
+    unit="messages",
+    headline=True,
+    alert=RELAY_BEHIND,
 )
 
 

@@ -37,6 +37,21 @@ def test_only_owned_sources_are_probed_and_shown() -> None:
         engine.stop()
 
 
+def test_batch_says_in_which_term_its_source_was_owned_and_how_long_it_holds() -> None:
+    """For those who take batches of several daemons from a broker."""
+    epochs: dict[str, object] = {"a": (7, 9), "b": (0, 0), "c": "other"}
+    sources = [scripted(name=name) for name in epochs]
+    writer = recording()
+    engine = start(plan_of(sources, [writer], interval=4.0), Owned(**epochs))
+    try:
+        wait_until(lambda: len(writer.batches) == 3)
+        found = {batch.source.name: batch.epoch for batch in writer.batches}
+        assert found == {"a": (7, 9), "b": None, "c": None}
+        assert {batch.fresh_seconds for batch in writer.batches} == {10.0}
+    finally:
+        engine.stop()
+
+
 def test_a_source_that_is_lost_withdraws_its_values_at_once_and_one_that_comes_is_probed() -> None:
     ownership = Owned(a=1)
     a, b, writer = scripted(name="a"), scripted(name="b"), recording()

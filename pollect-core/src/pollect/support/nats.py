@@ -8,7 +8,7 @@ it.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -120,10 +120,12 @@ class NatsConnection:
         try:
             if client is not None:
                 loop.run_until_complete(_give_up_after(_CLOSE_SECONDS, client.close()))
+            _hang_up(loop)
             rest = asyncio.all_tasks(loop)
             for task in rest:
                 task.cancel()
             loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
+            loop.run_until_complete(asyncio.sleep(0))
         except Exception as error:  # noqa: BLE001 - of a library, at the end
             self._log.debug("close: %s", describe(error))
         finally:
@@ -342,6 +344,13 @@ class NatsConnection:
             raise BrokerError(
                 f"cannot use the files of `tls`: {describe_failure(error)}"
             ) from error
+
+
+def _hang_up(loop: asyncio.AbstractEventLoop) -> None:
+    """Close the sockets of attempts to connect that the library gave up half-way."""
+    transports: Mapping[int, asyncio.WriteTransport] = getattr(loop, "_transports", {})
+    for transport in list(transports.values()):
+        transport.abort()
 
 
 def _check_readable(file: Path) -> None:

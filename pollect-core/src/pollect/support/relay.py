@@ -7,12 +7,13 @@ what acknowledges it, and calls `acknowledge` now and then. The values of the so
 
 from typing import ClassVar
 
+from pollect.hints import Alert
 from pollect.model import Kind, Metric, Sample
 from pollect.plugin import SourceConfigT, SourceContext
 from pollect.relay import MOST_PENDING, Parcel, Relay
 from pollect.support.background import BackgroundSource
 
-__all__ = ["RELAY_METRICS", "Parcel", "Relay", "RelaySource"]
+__all__ = ["RELAY_BEHIND", "RELAY_METRICS", "Parcel", "Relay", "RelaySource"]
 
 BATCHES = Metric("batches", help="Batches handed to the writers.", kind=Kind.COUNTER)
 SAMPLES = Metric("samples", help="Samples handed to the writers.", kind=Kind.COUNTER, headline=True)
@@ -29,8 +30,13 @@ SUPERSEDED = Metric(
 MALFORMED = Metric(
     "malformed", help="Messages left out because they are not batches.", kind=Kind.COUNTER
 )
-UNACKNOWLEDGED = Metric(
-    "unacknowledged", help="Batches that the writers do not have yet.", headline=True
+UNACKNOWLEDGED = Metric("unacknowledged", help="Batches that the writers do not have yet.")
+#: For the metric that says how many messages wait at the broker.
+RELAY_BEHIND = Alert(
+    "RelayBehind",
+    "messages pile up at the broker: what takes them from there does not keep up",
+    above=10_000,
+    lasting_seconds=600,
 )
 #: What every source that relays may report of itself.
 RELAY_METRICS = (BATCHES, SAMPLES, REPEATED, SUPERSEDED, MALFORMED, UNACKNOWLEDGED)
