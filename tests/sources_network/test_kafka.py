@@ -79,9 +79,9 @@ class Collector:
         return None
 
 
-def build(broker: KafkaBroker, **section: Any) -> Any:
-    options = {"type": "Kafka", "servers": [broker.address], "session": 1, "timeout": 3}
-    return build_source(options | section, clock=SystemClock(), interval=0.2)
+def build(broker: KafkaBroker, *, interval: float = 0.2, **section: Any) -> Any:
+    options = {"type": "Kafka", "servers": [broker.address], "session": 1, "timeout": 10}
+    return build_source(options | section, clock=SystemClock(), interval=interval)
 
 
 def message(number: int) -> bytes:
@@ -201,7 +201,7 @@ def test_full_relay_pauses_and_goes_on(broker, monkeypatch) -> None:
 def test_probe_by_itself_joins_no_group(broker) -> None:
     """`pollect probe` has no writers, and must take no partition from a daemon."""
     broker.produce(message(1))
-    with Running(build(broker)) as source:
+    with Running(build(broker, interval=30.0)) as source:
         values = {sample.metric.name: sample.value for sample in source.probe()}
     assert values["partitions"] == 0
     assert broker.committed() == 0
@@ -209,7 +209,7 @@ def test_probe_by_itself_joins_no_group(broker) -> None:
 
 def test_topic_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
     with running(KafkaBroker(tmp_path)) as broker:
-        with Running(build(broker)) as source:
+        with Running(build(broker, interval=30.0)) as source:
             with pytest.raises(TargetUnavailable, match="there is no topic 'pollect' yet"):
                 source.probe()
 

@@ -80,9 +80,9 @@ class Collector:
         return None
 
 
-def build(server: NatsServer, **section: Any) -> Any:
+def build(server: NatsServer, *, interval: float = 0.2, **section: Any) -> Any:
     options = {"type": "Nats", "servers": [server.url]}
-    return build_source(options | section, clock=SystemClock(), interval=0.2)
+    return build_source(options | section, clock=SystemClock(), interval=interval)
 
 
 def message(number: int, origin: str = "pi-1") -> bytes:
@@ -259,7 +259,7 @@ def test_consumer_that_was_deleted_is_made_again(current, monkeypatch) -> None:
 
 def test_stream_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
     with running(NatsServer(tmp_path)) as server:
-        with Running(build(server)) as source:
+        with Running(build(server, interval=30.0)) as source:
             with pytest.raises(TargetUnavailable, match="there is no stream 'pollect' yet"):
                 source.probe()
         with Collector(server) as collector:
@@ -298,7 +298,7 @@ def test_messages_of_other_subjects_of_the_stream_are_left_alone(make_server) ->
 def test_wrong_password_is_authentication_that_failed(tmp_path: Path) -> None:
     setting = 'authorization { user: "me", password: "right" }'
     with running(NatsServer(tmp_path, setting)) as server:
-        with Running(build(server, user="me", password="hush")) as source:
+        with Running(build(server, interval=30.0, user="me", password="hush")) as source:
             with pytest.raises(AuthenticationFailed) as refused:
                 source.probe()
     assert "hush" not in str(refused.value)

@@ -50,7 +50,13 @@ def any_batch(draw: st.DrawFn) -> Batch:
         values = [draw(texts) for _ in labels]
         samples.append(metric.sample(draw(numbers), *values, time=draw(st.none() | times)))
     return Batch(
-        SourceId(draw(words), draw(words), draw(st.none() | texts), draw(st.integers(0, 99))),
+        SourceId(
+            draw(words),
+            draw(words),
+            draw(st.none() | texts),
+            draw(st.integers(0, 99)),
+            draw(texts),
+        ),
         samples,
         draw(times),
         tuple(draw(st.dictionaries(words, texts, max_size=3)).items()),

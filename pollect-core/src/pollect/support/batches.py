@@ -73,6 +73,7 @@ class _Source(msgspec.Struct, array_like=True):
     type: _Word
     name: _Text | None
     instance: Annotated[int, Meta(ge=0, le=2**31)]
+    target: _Text = ""
 
 
 class _Envelope(msgspec.Struct):
@@ -106,7 +107,7 @@ def encode_message(batch: Batch, origin: str) -> bytes:
         "pollect": VERSION,
         # A source that a fleet shares is the same whoever has it at the moment.
         "origin": "" if batch.epoch is not None else origin,
-        "source": batch.source,
+        "source": _source(batch.source),
         "time": batch.time,
         "fresh": batch.fresh_seconds,
         "epoch": batch.epoch,
@@ -145,6 +146,12 @@ def message_id(batch: Batch, origin: str, data: bytes) -> str:
     return f"{batch.source}/{epoch}/{tick}"
 
 
+def _source(source: SourceId) -> tuple[str | int | None, ...]:
+    """Return the parts of an id that the format has, those that say nothing left out."""
+    parts = (source.collection, source.type, source.name, source.instance)
+    return (*parts, source.target) if source.target else parts
+
+
 def _labels(batch: Batch, origin: str) -> tuple[tuple[str, str], ...]:
     """Return the labels of all series: what pollect says of itself needs to say which one."""
     source = batch.source
@@ -173,7 +180,7 @@ def _message(envelope: _Envelope) -> Message:
     _check_time(envelope.time)
     source = envelope.source
     batch = Batch(
-        SourceId(source.collection, source.type, source.name, source.instance),
+        SourceId(source.collection, source.type, source.name, source.instance, source.target),
         samples,
         envelope.time,
         envelope.labels,
