@@ -120,7 +120,7 @@ class Week:
         """Wait until so many probes more have ended, and count their requests."""
         self.probes["google"] += google
         self.probes["apple"] += apple
-        wait_until(self._is_settled, f"probes at {self.now}: {self.probes}", limit_seconds=10)
+        wait_until(self._is_settled, f"probes at {self.now}: {self.probes}")
         servers: dict[str, list[HttpRequest]] = {
             "google": self.bucket.requests,
             "apple": self.apple.requests,

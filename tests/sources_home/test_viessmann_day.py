@@ -70,6 +70,10 @@ class Daemon:
         while sum((status := self.status).probes.values()) + status.skipped < self._probes:
             assert time.monotonic() < end, "waited in vain for the probe"
             time.sleep(0.0002)  # `wait_until` takes longer, and there are 8640 of them
+        # A scheduler that is still at this tick when the clock moves would skip the next one.
+        while not self.clock.waited_for:
+            assert time.monotonic() < end, "the scheduler does not come to rest"
+            time.sleep(0.0002)
 
 
 def remaining() -> dict[str, float]:
