@@ -22,10 +22,10 @@ run: $(VENV)/.installed ## Run the quickstart: this host's metrics on http://loc
 test: $(VENV)/.tools .bench/1x/.installed .bench/homematicip/.installed ## Run all tests; those whose services are absent skip and say so
 	@$(BIN)/python -m pytest $(ARGS)
 
-pythons: ## Run all tests on every Python that pyenv has, 3.11 to 3.13
+pythons: .bench/1x/.installed .bench/homematicip/.installed ## Run all tests on every Python that pyenv has, 3.11 to 3.13
 	@$(PYTHON) -m tests.tools.pythons $(ARGS)
 
-bounds: $(VENV)/.tools ## Run all tests with the lowest and the newest versions allowed
+bounds: $(VENV)/.tools .bench/1x/.installed .bench/homematicip/.installed ## Run all tests with the lowest and the newest versions allowed
 	@$(BIN)/python -m tests.tools.bounds $(ARGS)
 
 upgrade: ## Write constraints.txt with the newest versions, and run all tests with them

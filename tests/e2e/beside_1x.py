@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pollect.testing.waiting import wait_until
-from tests.e2e.command import LIMIT_SECONDS, scrape, start
+from tests.e2e.command import scrape, start
 
 #: For some ticks of one second, on a busy machine.
 ENOUGH_SECONDS = 30.0
@@ -48,12 +48,8 @@ def old_pollect(config: Path, *, environ: Mapping[str, str] | None = None) -> It
     try:
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:  # some sources have threads that never end
-            process.kill()
-            process.wait(LIMIT_SECONDS)
+        process.kill()  # it has nothing to lose, and some of its threads never end
+        process.wait()
 
 
 def series_of(port: int) -> Series:

@@ -111,6 +111,11 @@ def wait_until(true: Callable[[], object], seconds: float = 30.0) -> None:
         time.sleep(0.002)
 
 
+def pool_threads() -> int:
+    """Return how many worker threads the executor of `plan_of` has."""
+    return sum(thread.name.startswith("pollect-test") for thread in threading.enumerate())
+
+
 class Gate:
     """What a source hangs on until the test opens it."""
 

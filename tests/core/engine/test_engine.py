@@ -37,6 +37,7 @@ from tests.core.engine.rig import (
     RecordingWriter,
     ScriptedSource,
     plan_of,
+    pool_threads,
     recording,
     scripted,
     wait_until,
@@ -692,8 +693,8 @@ def test_thousand_sources_with_ten_hanging_are_all_probed_with_few_threads(
     hanging = [scripted(gate, name=f"h{n}") for n in range(10)]
     run(plan_of([*hanging, *good], [recording()], interval=1))
     wait_until(lambda: all(len(source.starts) >= 2 for source in good))
-    threads = [t for t in threading.enumerate() if t.name.startswith("pollect-test")]
-    assert len(threads) <= 5 + 10
+    # Where the machine is slow, a probe that waits for it gets a substitute for a moment.
+    wait_until(lambda: pool_threads() <= 5 + 10)
 
 
 def test_number_and_mapping_are_accepted_as_values(run: Run) -> None:

@@ -17,6 +17,7 @@ from tests.core.engine.rig import (
     MergingWriter,
     ScriptedSource,
     plan_of,
+    pool_threads,
     recording,
     scripted,
     wait_until,
@@ -27,10 +28,6 @@ Run = Callable[..., Engine]
 
 def hung(count: int, gate: Gate, **options: Any) -> list[ScriptedSource]:
     return [scripted(gate, type="Hung", name=f"h{n}", **options) for n in range(count)]
-
-
-def pool_threads() -> int:
-    return sum(thread.name.startswith("pollect-test") for thread in threading.enumerate())
 
 
 def lateness(source: ScriptedSource, interval: float) -> list[float]:

@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 
 import pytest
@@ -61,7 +62,7 @@ class Line:
                     self.stubborn += 1
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not condition():
                 await asyncio.sleep(0.001)
 
@@ -75,7 +76,7 @@ def run(line: Line, scenario: Callable[[], Coroutine[None, None, None]]) -> None
         try:
             await scenario()
         finally:
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(30):
                 await line.background.stop()
                 await line.background.stop()
         assert len(asyncio.all_tasks()) == 1
@@ -92,7 +93,7 @@ def test_whatever_the_work_raises_it_goes_on(error: BaseException) -> None:
 
     async def scenario() -> None:
         with pytest.raises(TargetUnavailable):
-            await line.background.check(patience_seconds=5)
+            await line.background.check(patience_seconds=30)
         await line.until(lambda: line.attempts == 3)
         await line.background.check()
 
@@ -128,7 +129,7 @@ def test_refused_credentials_wait_for_the_longest_pause_at_once() -> None:
 
     async def scenario() -> None:
         with pytest.raises(AuthenticationFailed, match="wrong key"):
-            await line.background.check(patience_seconds=5)
+            await line.background.check(patience_seconds=30)
         await line.until(lambda: line.attempts == 2)
 
     run(line, scenario)
@@ -140,19 +141,37 @@ def test_a_silent_peer_is_noticed_and_connected_to_again() -> None:
     reasons = []
 
     async def scenario() -> None:
-        await line.until(lambda: line.attempts == 1)
+        spoke, longest = time.monotonic(), 0.0
+        await line.until(lambda: line.attempts >= 1)
         for _ in range(10):
             await asyncio.sleep(0.02)
             line.background.works()
-        assert line.attempts == 1
+            longest = max(longest, time.monotonic() - spoke)
+            spoke = time.monotonic()
+        attempts = line.attempts
+        # A machine that is busy may be silent for that long itself.
+        assert attempts == 1 or longest > 0.05
         line.script.append("mute")
-        await line.until(lambda: line.attempts == 2)
+        await line.until(lambda: line.attempts > attempts)
         with pytest.raises(TargetUnavailable) as raised:
             await line.background.check()
         reasons.append(str(raised.value))
 
     run(line, scenario)
     assert reasons == ["silent for 0.05 s, connecting again"]
+
+
+def test_a_peer_that_speaks_just_as_it_is_given_up_on_is_no_mistake() -> None:
+    line = Line(silence=0.05)
+
+    async def scenario() -> None:
+        await line.until(lambda: line.attempts == 1)
+        time.sleep(0.1)  # the loop finds the peer silent and its news at the same moment
+        while line.attempts == 1:
+            await asyncio.sleep(0)
+            line.background.works()
+
+    run(line, scenario)
 
 
 def test_stop_returns_at_once_even_in_a_long_pause_and_if_work_swallows_it() -> None:

@@ -114,7 +114,7 @@ def test_whatever_the_work_raises_it_goes_on_and_the_error_is_reported(
 ) -> None:
     with Line(error, error, quiet=True) as line:
         with pytest.raises(TargetUnavailable, match=type(error).__name__):
-            line.background.check(patience_seconds=5)
+            line.background.check(patience_seconds=30)
         line.wait_for(3)
         wait_until(line.is_up)
     assert [(record.levelname, bool(record.exc_info)) for record in caplog.records] == [
@@ -129,7 +129,7 @@ def test_an_error_whose_text_cannot_be_shown_ends_nothing() -> None:
 
     with Line(Rude()) as line:
         with pytest.raises(TargetUnavailable, match="Rude"):
-            line.background.check(patience_seconds=5)
+            line.background.check(patience_seconds=30)
         line.wait_for(2)
 
 
@@ -207,7 +207,7 @@ def test_an_attempt_that_hangs_in_connecting_is_interrupted() -> None:
 def test_a_pause_is_not_taken_for_silence() -> None:
     with Line(AuthenticationFailed("wrong key"), silence=5) as line:
         with pytest.raises(AuthenticationFailed):
-            line.background.check(patience_seconds=5)
+            line.background.check(patience_seconds=30)
         for _ in range(3):
             line.clock.advance(10)
             time.sleep(2 * GLANCE_SECONDS)  # the watch looks at the time in the meantime
@@ -230,7 +230,7 @@ def test_a_failure_keeps_nothing_alive_that_the_work_held() -> None:
     background = Background(work, interrupt=lambda: None, log=LOG, clock=FakeClock())
     background.start()
     with pytest.raises(TargetUnavailable, match="away"):
-        background.check(patience_seconds=5)
+        background.check(patience_seconds=30)
     gc.collect()
     assert gone() is None
     background.stop()

@@ -56,9 +56,10 @@ class AsyncBackground:
         """Note that the device answers; called by `work`."""
         self._state.works()
         self._note()
-        if self._limit is not None and self._state.silence_seconds is not None:
-            now = asyncio.get_running_loop().time()
-            self._limit.reschedule(now + self._state.silence_seconds)
+        limit, seconds = self._limit, self._state.silence_seconds
+        # One that has expired cannot be put off any more: the attempt is about to end.
+        if limit is not None and seconds is not None and not limit.expired():
+            limit.reschedule(asyncio.get_running_loop().time() + seconds)
 
     def slow_down(self) -> None:
         """Make the next pause the longest: called by `work` when trying again soon is useless."""
