@@ -1,5 +1,6 @@
 """Settings for all tests, and the authority that most of those with TLS trust."""
 
+import gc
 import os
 from collections.abc import Generator
 
@@ -11,6 +12,15 @@ from tests.simulators.certificates import Authority
 # How long an example takes depends on what else runs on the machine: a slow one is not a failure.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+def pytest_collection_finish() -> None:
+    """Leave thousands of tests out of garbage collections: those that tests ask for took a second.
+
+    What a test makes itself is collected as ever.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -17,9 +17,13 @@ class Node:
 
 
 @pytest.fixture(autouse=True)
-def thaw() -> Iterator[None]:
+def thawed() -> Iterator[None]:
+    """Begin with nothing frozen, and leave the other tests as they were: `tests/conftest.py`."""
+    gc.unfreeze()
     yield
     gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def test_nothing_is_frozen_before_a_start_has_settled() -> None:
