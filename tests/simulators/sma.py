@@ -12,8 +12,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-import pytest
-
 from pollect.testing.servers import TcpServer
 from tests.simulators.daemons import free_port
 
@@ -108,11 +106,8 @@ class Inverter(TcpServer):
 @contextmanager
 def served_by_pymodbus(units: Units) -> Iterator[int]:
     """Serve the registers as they are now with the server of pymodbus; gives its port."""
-    try:
-        from pymodbus.server import ModbusTcpServer
-        from pymodbus.simulator import DataType, SimData, SimDevice
-    except ImportError:
-        pytest.skip("the server of this pymodbus is configured in another way")
+    from pymodbus.server import ModbusTcpServer
+    from pymodbus.simulator import DataType, SimData, SimDevice
 
     devices = [
         SimDevice(
