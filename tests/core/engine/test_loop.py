@@ -33,10 +33,12 @@ def test_all_that_is_started_together_runs(loop: EventLoopThread) -> None:
 
 
 def test_cancel_ends_one_and_lets_the_others_go_on(loop: EventLoopThread) -> None:
-    cancelled, go_on, ended = threading.Event(), asyncio.Event(), threading.Event()
+    began, cancelled, ended = threading.Event(), threading.Event(), threading.Event()
+    go_on = asyncio.Event()
 
     async def hang() -> None:
         try:
+            began.set()
             await asyncio.Event().wait()
         finally:
             cancelled.set()
@@ -46,6 +48,7 @@ def test_cancel_ends_one_and_lets_the_others_go_on(loop: EventLoopThread) -> Non
         ended.set()
 
     loop.start([("hangs", hang), ("waits", wait)])
+    assert began.wait(LIMIT_SECONDS), "one that is cancelled before does nothing at all"
     loop.cancel("hangs")
     loop.cancel("hangs")
     assert cancelled.wait(LIMIT_SECONDS)
