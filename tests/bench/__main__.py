@@ -12,6 +12,7 @@ PARTS = {
     "series": "one source of many series at a 5 s tick",
     "lateness": "the engine",
     "many": "many sources in one executor, at a 10 s tick",
+    "targets": "an inventory of 10,000 targets at a 30 s tick",
     "page": "the page and the history behind it",
     "writers": "remote writers",
     "delivery": "probes beside remote writers that cannot deliver, 100 sources at a 0.2 s tick",

@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -208,7 +209,10 @@ def log_of(source: SourceId) -> logging.Logger:
     """
     if not source.target:
         return logging.getLogger(str(source))
-    return _TargetLog(source)
+    found = _TARGET_LOGS.get(source)
+    if found is None:
+        found = _TARGET_LOGS[source] = _TargetLog(source)
+    return found
 
 
 class _TargetLog(logging.Logger):
@@ -220,6 +224,10 @@ class _TargetLog(logging.Logger):
 
     def isEnabledFor(self, level: int) -> bool:
         return self.parent is None or self.parent.isEnabledFor(level)
+
+
+#: One for all who log about a target, for as long as there is one.
+_TARGET_LOGS: WeakValueDictionary[SourceId, _TargetLog] = WeakValueDictionary()
 
 
 class Outcome(enum.Enum):

@@ -56,7 +56,8 @@ class Normalizer:
         self._most = SPARE_VALUES + SPARE_FACTOR * max_series if max_series else MOST_VALUES
         self._is_endless = False
         self._log = log
-        self._complained: set[tuple[str | None, str]] = set()
+        # Empty for nearly all, and the empty one is shared.
+        self._complained: frozenset[tuple[str | None, str]] = frozenset()
         self._label_texts = DistinctTexts()
         self._names = DistinctTexts()
         #: How many samples there were when they were last searched for twins.
@@ -122,7 +123,7 @@ class Normalizer:
         for metric, _, labels, time in samples:
             series = (metric.name, metric.labels, labels, time)
             if series in seen and (metric.name, TWINS) not in self._complained:
-                self._complained.add((metric.name, TWINS))
+                self._complained |= {(metric.name, TWINS)}
                 pairs = zip(metric.labels, labels, strict=True)
                 text = ", ".join(f"{name}={value!r}" for name, value in pairs) or "no labels"
                 self._log.warning(
@@ -182,7 +183,7 @@ class Normalizer:
 
     def _complain(self, name: str | None, problem: str) -> None:
         known = (name, problem) in self._complained
-        self._complained.add((name, problem))
+        self._complained |= {(name, problem)}
         level = logging.DEBUG if known else logging.WARNING
         self._log.log(level, "value %s left out: %s", name or "(without a name)", problem)
 

@@ -15,7 +15,12 @@ from typing import NamedTuple, TypeAlias
 
 from pollect.api import Batch, Metric, Sample, SourceId
 from pollect.support.names import metric_name
-from pollect_writers.prometheus.families import Family, FormatSeries, series_formatter
+from pollect_writers.prometheus.families import (
+    Family,
+    FormatSeries,
+    family_of,
+    series_formatter,
+)
 
 StaticLabels: TypeAlias = tuple[tuple[str, str], ...]
 #: Families with their lines, each line beginning with a newline.
@@ -194,6 +199,7 @@ class Renderer:
         static: StaticLabels,
         owners_of: _Owners,
     ) -> tuple[Layout, list[str]]:
+        first = self.layout is _EMPTY
         same_labels = static == self.layout.static
         known = self.layout.known() if same_labels else {}
         before, self._described = self._described if same_labels else {}, {}
@@ -234,6 +240,9 @@ class Renderer:
                 parts = (mine[first : first + _LINES] for first in range(0, len(mine), _LINES))
                 laid_out.append((families[name], list(map(Template.of, parts))))
         in_order = order == list(range(len(metrics)))
+        if first:
+            # Most sources are laid out once: what that took would be a good part of what it gives.
+            self._described = {}
         layout = Layout(
             metrics,
             labels,
@@ -246,7 +255,7 @@ class Renderer:
 
     def _describe(self, metric: Metric, static: StaticLabels) -> _Described:
         name = metric_name(self._source, metric.name)
-        return Family(name, metric), series_formatter(name, metric.labels, static)
+        return family_of(name, metric), series_formatter(name, metric.labels, static)
 
 
 _EMPTY = Layout([], [], (), None, [], complete=True)

@@ -5,6 +5,7 @@ specification. Metric names stay those of pollect 1.x; what neither format can c
 an underscore, whatever the scraper claims to accept.
 """
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 
@@ -16,6 +17,7 @@ _OPEN_HELP_ESCAPES = _LABEL_ESCAPES
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 _TO_BE_ESCAPED = re.compile(r'[\\\n"]')
 _TOTAL = "_total"
+_FAMILIES_KEPT = 512
 
 #: Builds `name{labels} ` of one series from the values of its own labels.
 FormatSeries = Callable[[Sequence[str]], str]
@@ -71,6 +73,12 @@ class Family:
         if unit and name.endswith(f"_{unit}"):  # OpenMetrics wants the name to end in its unit
             lines += f"\n# UNIT {name} {unit}"
         return lines.encode("utf-8", "replace")
+
+
+@functools.lru_cache(maxsize=_FAMILIES_KEPT)
+def family_of(name: str, metric: Metric) -> Family:
+    """Return a family; sources that share their names share it."""
+    return Family(name, metric)
 
 
 def series_formatter(
