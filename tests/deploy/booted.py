@@ -17,7 +17,7 @@ from tests.deploy.image import APT_SOURCES, CACHE, make_wheels, run
 TOOLS = ("mmdebstrap", "systemd-nspawn")
 CHECKS = Path(__file__).with_name("booted_checks.py")
 PACKAGES = "python3,python3-venv,ca-certificates,systemd,systemd-sysv,dbus,libnss-systemd"
-BOOT_SECONDS = 240
+BOOT_SECONDS = 400
 #: What root has in the booted system beyond what containers usually get, for units to hand on.
 CAPABILITIES = "CAP_SYS_RAWIO,CAP_BPF,CAP_NET_ADMIN,CAP_MKNOD"
 UNIT = """\
@@ -30,7 +30,7 @@ ExecStart=/usr/bin/python3 /checks/booted_checks.py
 StandardOutput=file:/checks/log
 StandardError=inherit
 ExecStopPost=/bin/systemctl --no-block poweroff
-TimeoutStartSec=200
+TimeoutStartSec=360
 [Install]
 WantedBy=multi-user.target
 """

@@ -279,7 +279,7 @@ def start_unit(name: str) -> dict[str, object]:
             scrape(name).count("\npollect_source_up{") == sources
             and {type_of(line) for line in down(name)} <= set(EXCUSED)
         ),
-        20,
+        60,
     )
     try:
         text = scrape(name)

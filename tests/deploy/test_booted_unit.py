@@ -13,7 +13,7 @@ from tests.deploy import booted
 from tests.deploy.booted_checks import EXCUSED
 from tests.deploy.image import CACHE
 
-pytestmark = [pytest.mark.integration, pytest.mark.root, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.root, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from tests.deploy.conftest import FULL
 from tests.deploy.image import Podman, new_port, run_pollect, wait_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.root, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.root, pytest.mark.timeout(900)]
 
 
 def compose_file(folder: Path, port: int, *sources: dict[str, Any], **writer: Any) -> Path:

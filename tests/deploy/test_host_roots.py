@@ -15,7 +15,7 @@ from tests.deploy.conftest import FULL
 from tests.deploy.image import Podman, new_port, wait_for
 from tests.sources_system.test_roots import make_host
 
-pytestmark = [pytest.mark.integration, pytest.mark.root, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.root, pytest.mark.timeout(900)]
 
 DATAGRAM_BYTES = 3000
 #: Joins a cgroup and sends a datagram to itself.

@@ -129,7 +129,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if self.processes:
             lines.append("a view of the processes of all users")
         if self.bus:
-            lines.append("the system bus, as a user that useradd made")
+            lines.append("the system bus, as a user of /etc/passwd")
         lines += [
             f"{setting.name} = {setting.value}"
             for setting in self.settings
