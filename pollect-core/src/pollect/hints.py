@@ -38,6 +38,8 @@ class Panel(NamedTuple):
     bad: Collection[float] = ()
     #: The value is a Unix time in seconds, not how long something took.
     moment: bool = False
+    #: Whether it comes is for the device to decide: a dashboard has no panel for it.
+    sometimes: bool = False
     #: Options of the source without which the metric does not come, one of each text at least:
     #: `("errors|details",)`, named as in Python.
     needs: tuple[str, ...] = ()

@@ -168,12 +168,12 @@ def _declare(*labels: str) -> _Metrics:
             "last_modified",
             "Last-Modified of the answer as Unix time in seconds.",
             "seconds",
-            panel=MOMENT.needing("details"),
+            panel=Panel(moment=True, sometimes=True, needs=("details",)),
         ),
         failed_regex=metric(
             "failed_due_to_regex",
             "1 when the body did not match as asked for, 0 when it did.",
-            panel=YES_IS_BAD.needing("details"),
+            panel=YES_IS_BAD.needing("details", "match|not_match"),
         ),
     )
 
@@ -292,7 +292,9 @@ class HttpSource(Source[HttpConfig]):
         self._closing = contextlib.ExitStack()
 
     def expected_metrics(self) -> Sequence[Metric]:
-        return self._metrics
+        of_tls = (self._metrics.cert_expiry, self._metrics.tls_version)
+        is_plain = all(url.startswith("http:") for url in self._urls)
+        return [each for each in self._metrics if not is_plain or each not in of_tls]
 
     def open(self) -> None:
         config = self.config

@@ -97,7 +97,7 @@ SPEED = Metric(
     help="Speed of the link in bits per second; absent where the driver does not know it.",
     unit="bits_per_second",
     labels=LABELS,
-    panel=Panel(needs=("state|details",)),
+    panel=Panel(needs=("state|details",), sometimes=True),
 )
 MTU = Metric(
     "mtu",

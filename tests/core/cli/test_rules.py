@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pollect.derived.daemon_rules import _limited
 from pollect.derived.promql import duration, regex_of, selector
 from tests.e2e.command import call
 from tests.simulators.daemons import find_program
@@ -222,7 +223,7 @@ def test_limits_of_the_daemon_s_rules_come_from_the_config(tmp_path: Path) -> No
 
     assert found["BufferFilling"] == "pollect_writer_buffered_samples > 500"
     assert f'{duration}{{collection="fast"}} > 8' in found["ProbeNearDeadline"]
-    assert f'{duration}{{collection="slow", type="Http", name=""}} > ' in found["ProbeNearDeadline"]
+    assert f'{duration}{{collection="slow", type="Http"}} > ' in found["ProbeNearDeadline"]
     assert f"timestamp({fast}) - {fast} > 35" in found["SourceStale"]
 
 
@@ -246,3 +247,26 @@ def test_what_a_plugin_s_deadline_gets_wrong_costs_only_its_limit(tmp_path: Path
     found = expressions(generate(tmp_path, config)[0])
 
     assert found["ProbeNearDeadline"] == "pollect_source_probe_duration_seconds > 8"
+
+
+def test_sources_with_one_limit_are_chosen_together_and_no_others() -> None:
+    def of(collection: str, type: str, name: str = "") -> tuple[tuple[str, str], ...]:
+        return (("collection", collection), ("type", type), ("name", name))
+
+    same = {of("a", "Cpu"): 1.0, of("b", "Swap"): 1.0}
+    assert list(_limited("m", same)) == [("m", 1.0)]
+    mixed = {
+        of("a", "Cpu"): 1.0,
+        of("b", "Swap"): 1.0,
+        of("b", "x.Tide"): 1.0,
+        of("b", "Http", "a"): 1.0,
+        of("b", "Http", "[b]*"): 2.0,
+        of("b", "Ping"): 2.0,
+    }
+    assert list(_limited("m", mixed)) == [
+        ('m{collection="a"}', 1.0),
+        (r'm{collection="b", type=~"Swap|x\\.Tide"}', 1.0),
+        ('m{collection="b", type="Ping"}', 2.0),
+        ('m{collection="b", type="Http", name="a"}', 1.0),
+        ('m{collection="b", type="Http", name="[b]*"}', 2.0),
+    ]

@@ -12,7 +12,7 @@ from pollect.engine.shaping import Shaper
 from pollect.model import Metric, SourceId
 from pollect.support.names import metric_name
 
-#: pollect's own metrics, by the source they seem to come from; those that are always there.
+#: pollect's own metrics, by the source they seem to come from.
 OF_THE_DAEMON: Sequence[tuple[SourceId, Sequence[Metric]]] = (
     (
         selfmetrics.SOURCE,
@@ -24,6 +24,7 @@ OF_THE_DAEMON: Sequence[tuple[SourceId, Sequence[Metric]]] = (
             selfmetrics.PROBES,
             selfmetrics.SKIPPED,
             selfmetrics.SERIES,
+            selfmetrics.DROPPED,
             selfmetrics.LAST_SUCCESS,
         ),
     ),
@@ -39,8 +40,6 @@ OF_THE_DAEMON: Sequence[tuple[SourceId, Sequence[Metric]]] = (
     (selfmetrics.CONFIG, (selfmetrics.RELOAD_SUCCESSFUL, selfmetrics.RELOAD_TIME)),
     (selfmetrics.BUILD, (selfmetrics.BUILD_INFO,)),
 )
-#: Those that are there only when something is wrong.
-SOMETIMES = ((selfmetrics.SOURCE, (selfmetrics.DROPPED,)),)
 
 
 class Contract(msgspec.Struct, frozen=True):
@@ -91,16 +90,11 @@ def _comes(metric: Metric, config: object) -> bool:
     return all(any(getattr(config, name, None) for name in one.split("|")) for one in needs)
 
 
-def self_contracts(plan: Plan, *, sometimes: bool = False) -> list[Contract]:
-    """Return the metrics of pollect itself; none where they are switched off.
-
-    With `sometimes` also those that are not always there.
-    """
+def self_contracts(plan: Plan) -> list[Contract]:
+    """Return the metrics of pollect itself; none where they are switched off."""
     if not plan.self_metrics:
         return []
     families = [*OF_THE_DAEMON, *_of_fleet(plan.fleet)]
-    if sometimes:
-        families += SOMETIMES
     return [
         Contract(source, metric, metric_name(source, metric.name))
         for source, metrics in families

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pollect.derived.contracts import sources_of
-from pollect.derived.promql import alert_rule, plain, selector
+from pollect.derived.promql import alert_rule, plain, quoted, regex_of
 from pollect.engine import selfmetrics
 from pollect.engine.clock import SystemClock
 from pollect.engine.guard import Guard
@@ -189,7 +189,8 @@ def _deadline(source: SourcePlan) -> float:
 def _limited(metric: str, limits: Mapping[Labels, float]) -> Iterator[tuple[str, float]]:
     """Yield selectors with the limit of their series, as few as there can be.
 
-    Series that share the limit with all that have their first label are chosen by it alone.
+    Series with one limit are chosen together by their first label, or by the first two, where
+    that fits no others.
     """
     if len({*limits.values()}) == 1:
         yield metric, next(iter(limits.values()))
@@ -200,12 +201,31 @@ def _limited(metric: str, limits: Mapping[Labels, float]) -> Iterator[tuple[str,
     for first, members in groups.items():
         if len({*members.values()}) == 1:
             yield _exactly(metric, (first,)), next(iter(members.values()))
-        else:
-            yield from ((_exactly(metric, labels), limit) for labels, limit in members.items())
+            continue
+        alike: dict[tuple[str, str], set[float]] = {}
+        for labels, limit in members.items():
+            alike.setdefault(labels[1], set()).add(limit)
+        together: dict[float, list[tuple[str, str]]] = {}
+        for second, found in alike.items():
+            if len(found) == 1:
+                together.setdefault(found.pop(), []).append(second)
+        for limit, seconds in together.items():
+            yield _any_of(metric, first, seconds), limit
+        chosen = {second for seconds in together.values() for second in seconds}
+        for labels, limit in members.items():
+            if labels[1] not in chosen:
+                yield _exactly(metric, labels), limit
+
+
+def _any_of(metric: str, first: tuple[str, str], seconds: Sequence[tuple[str, str]]) -> str:
+    if len(seconds) == 1:
+        return _exactly(metric, (first, seconds[0]))
+    values = quoted("|".join(regex_of(plain(value)) for _, value in seconds))
+    return f"{metric}{{{first[0]}={quoted(first[1])}, {seconds[0][0]}=~{values}}}"
 
 
 def _exactly(metric: str, labels: Labels) -> str:
-    return selector(metric, [(name, plain(value)) for name, value in labels])
+    return f"{metric}{{{', '.join(f'{name}={quoted(value)}' for name, value in labels)}}}"
 
 
 def labels_of(source: SourceId) -> Labels:

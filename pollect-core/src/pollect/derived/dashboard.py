@@ -59,7 +59,7 @@ def dashboard_of(plan: Plan, title: str = "") -> Json:
     title = title or f"pollect: {', '.join(collections)}"
     panels: list[Json] = []
     y = 0
-    rows = [("pollect", [_panel(one) for one in self_contracts(plan)])]
+    rows = [("pollect", [_own_panel(one) for one in self_contracts(plan) if _is_drawn(one)])]
     rows += [(str(source.id), _panels_of(source)) for source in sources_of(plan)]
     for name, row in rows:
         if row:
@@ -102,11 +102,16 @@ def _add_row(panels: list[Json], name: str, row: Sequence[Json], y: int) -> int:
 def _panels_of(plan: SourcePlan) -> list[Json]:
     contracts = contracts_of(plan)
     contracts.sort(key=lambda one: not one.metric.headline)
-    panels = [_panel(one) for one in contracts]
+    panels = [_panel(one) for one in contracts if _is_drawn(one)]
     if all_metrics(plan) is None:
         # Which values there are is for the device or the config to decide.
         panels.append(_everything_of(plan, [one.name for one in contracts]))
     return panels
+
+
+def _is_drawn(contract: Contract) -> bool:
+    """Whether a metric has a panel: one that may never come would stay empty."""
+    return contract.metric.panel is None or not contract.metric.panel.sometimes
 
 
 def _everything_of(plan: SourcePlan, known: Iterable[str]) -> Json:
@@ -124,10 +129,15 @@ def _everything_of(plan: SourcePlan, known: Iterable[str]) -> Json:
     return panel
 
 
-def _panel(contract: Contract) -> Json:
+def _own_panel(contract: Contract) -> Json:
+    """Return the panel of a metric of pollect itself: sources and writers share some names."""
+    return _panel(contract, f"{contract.source.type} {contract.metric.name}")
+
+
+def _panel(contract: Contract, title: str = "") -> Json:
     metric = contract.metric
     hint = metric.panel or Panel()
-    title = metric.name or contract.source.type
+    title = title or metric.name or contract.source.type
     query = _query(contract)
     if hint.states:
         return _timeline(title, metric.help, query, hint)

@@ -129,7 +129,7 @@ def _patterns_of(source: SourceId) -> Labels:
 def _series_rules(plan: Plan, rules: RuleSet) -> Iterator[PrometheusRule]:
     contracts = [
         *(one for source in sources_of(plan) for one in contracts_of(source)),
-        *self_contracts(plan, sometimes=True),
+        *self_contracts(plan),
     ]
     known = {one.name: one for one in reversed(contracts)}
     before: list[CompiledRule] = []

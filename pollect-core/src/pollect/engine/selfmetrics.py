@@ -52,6 +52,7 @@ DROPPED = Metric(
     help="Values left out because the source has more series than maxSeries; only if there are.",
     kind=Kind.COUNTER,
     labels=_OF_SOURCE,
+    panel=Panel(sometimes=True),
 )
 TROUBLED = Metric(
     "troubled",
