@@ -12,6 +12,7 @@ import pytest
 
 from pollect import hookspecs
 from pollect.api import Batch, Metric, Outcome, SourceId, TargetUnavailable, hookimpl
+from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
 from pollect.engine.history import History
 from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
@@ -137,6 +138,16 @@ def test_an_error_nobody_expects_is_a_reason_in_words(run: Run, error: BaseExcep
     goes_on(other)
     assert engine.source_statuses()[0].outcome is Outcome.BUG
     assert type(error).__name__ in engine.source_statuses()[0].reason
+
+
+@pytest.mark.parametrize("error", [*FATAL, Unspeakable()])
+def test_an_error_nobody_expects_holds_up_neither_a_single_round_nor_readiness(
+    error: BaseException,
+) -> None:
+    plan = plan_of([scripted(raising(error)), scripted(name="other")], interval=0.02)
+    results = Engine(plan, clock=SystemClock()).run_once()
+    assert [result.outcome for result in results] == [Outcome.BUG, Outcome.OK]
+    assert plan.ready.is_set()
 
 
 @pytest.mark.parametrize("error", [*FATAL, Unspeakable()])
