@@ -72,6 +72,11 @@ class Forked:
         """Be the child: whatever happens, it ends here and says nothing but its answer."""
         status = 1
         try:
+            # A signal for the whole group, as Ctrl-C sends it, is for the parent to obey in order.
+            signal.set_wakeup_fd(-1)
+            for number in signal.valid_signals():
+                if callable(signal.getsignal(number)):
+                    signal.signal(number, signal.SIG_DFL)
             # What is printed here is printed once more where the same is done again.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             for stream in (1, 2):

@@ -91,6 +91,18 @@ def test_search_that_dies_is_left_to_the_caller(tmp_path: Path) -> None:
     assert run_search(tmp_path, code) == [None, "none"]
 
 
+def test_signal_for_the_whole_group_is_left_to_the_caller(tmp_path: Path) -> None:
+    """The handlers of the daemon stop the daemon: a search that ran them would end well."""
+    stopped = {"stopped.py": "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"}
+    write_distribution(tmp_path, "pollect-stopped", modules=stopped, plugin="stopped")
+    code = """
+import signal
+signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
+with PluginSearch() as search: print(json.dumps([search.result(), children()]))
+"""
+    assert run_search(tmp_path, code) == [None, "none"]
+
+
 def test_search_that_nobody_waits_for_is_ended(tmp_path: Path) -> None:
     slow = {"slow.py": "import time; time.sleep(3600)"}
     write_distribution(tmp_path, "pollect-slow", modules=slow, plugin="slow")
