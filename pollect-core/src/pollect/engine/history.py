@@ -26,6 +26,9 @@ from pollect.model import (
 
 #: Points of one series.
 POINTS = 360
+#: Points that there is room for at first; doubled when they are full. Many series that grow side by
+#: side, a little at each probe, would tear holes into the memory.
+FIRST_ROOM = 45
 #: Seconds that a full ring covers at least, but for the last probe.
 COVERED_SECONDS = 3500.0
 #: A batch that comes this share of a point too early begins one all the same.
@@ -42,6 +45,7 @@ WRITER_LOOK_SECONDS = 10.0
 NOTHING, UP, TROUBLED, DOWN = range(4)
 
 _Key = tuple[Metric, tuple[str, ...]]
+_NOTHING_KNOWN = array("d", [math.nan]) * POINTS
 
 
 class Line(NamedTuple):
@@ -123,6 +127,7 @@ class _Ring:
         "_in_order",
         "_labels",
         "_metrics",
+        "_room",
         "_rows",
         "_size",
         "_spacing",
@@ -142,6 +147,8 @@ class _Ring:
         self._spacing = 0.0
         self._head = -1
         self._times = array("d")
+        #: Points that each row has room for.
+        self._room = FIRST_ROOM
         self._rows: dict[_Key, _Row] = {}
         #: The series of the last batch and their rows, in its order, without those at the end that
         #: are left out, and how many series it had: nearly every batch has the same.
@@ -159,7 +166,8 @@ class _Ring:
         time = batch.time
         if self.time is not None and time < self.time - CLOCK_SET_SECONDS:
             self._forget_points()  # the clock was set back
-        if batch.samples and time - self._begun >= self._spacing * (1 - POINT_JITTER):
+        is_new = bool(batch.samples) and time - self._begun >= self._spacing * (1 - POINT_JITTER)
+        if is_new:
             self._advance(time)
         elif batch.samples:
             self._times[self._head] = time
@@ -175,6 +183,8 @@ class _Ring:
             for row in self._rows.values():
                 if row.count != count:
                     row.last = math.nan
+                    if is_new:
+                        row.points[head] = math.nan
 
     def _rows_of(self, samples: Sequence[Sample], room: int) -> Sequence["_Row | None"]:
         """Return the rows of a batch in its order; at most `room` may be new."""
@@ -197,7 +207,7 @@ class _Ring:
                 full = room <= 0
                 if not full:
                     room -= 1
-                    row = self._rows[key] = _Row(len(self._times))
+                    row = self._rows[key] = _Row(self._room)
             if row is not None:
                 row.count = self._count
             found.append(row)
@@ -210,10 +220,10 @@ class _Ring:
         return found
 
     def past(self) -> Past:
-        split = self._head + 1
+        split, end = self._head + 1, len(self._times)
         times = self._times[split:] + self._times[:split]
         lines = [
-            Line(metric, label_values, row.last, row.points[split:] + row.points[:split])
+            Line(metric, label_values, row.last, row.points[split:end] + row.points[:split])
             for (metric, label_values), row in self._rows.items()
         ]
         return Past(times, self.time, self.static_labels, lines, self.left_out)
@@ -228,20 +238,22 @@ class _Ring:
         self._head = head = (self._head + 1) % POINTS
         if head < len(self._times):
             self._times[head] = time
-            for row in self._rows.values():
-                row.points[head] = math.nan
             if head == 0:
                 self._forget_gone()
         else:
             self._times.append(time)
-            for row in self._rows.values():
-                row.points.append(math.nan)
+            if head == self._room:
+                self._room *= 2
+                for row in self._rows.values():
+                    row.points = row.points + _NOTHING_KNOWN[:head]
 
     def _thin_out(self, span: float) -> None:
         """Leave out every second point of a ring that was never full before."""
         self._times = self._times[1::2]
+        half = len(self._times)
         for row in self._rows.values():
-            row.points = row.points[1::2]
+            row.points[:half] = row.points[1::2]
+            row.points[half:] = _NOTHING_KNOWN[half:]
         self._head = len(self._times) - 1
         self._spacing = 2 * span / (POINTS - 1)
 
@@ -249,7 +261,7 @@ class _Ring:
         self._begun, self._spacing, self._head = -math.inf, 0.0, -1
         self._times = array("d")
         for row in self._rows.values():
-            row.points = array("d")
+            row.points[:] = _NOTHING_KNOWN[: self._room]
 
     def _forget_gone(self) -> None:
         """Leave out series of which no point is left."""
@@ -270,9 +282,9 @@ class _Ring:
 class _Row:
     __slots__ = ("count", "last", "points")
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, room: int) -> None:
         self.last = math.nan
-        self.points = array("d", [math.nan]) * length
+        self.points = _NOTHING_KNOWN[:room]
         #: Of the batch that had a value for it.
         self.count = 0
 
