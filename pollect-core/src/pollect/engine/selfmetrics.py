@@ -1,7 +1,7 @@
 """The metrics of pollect itself, made from how its sources and writers fare."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from pollect.hints import YES_IS_BAD, YES_IS_GOOD, Panel
 from pollect.model import Batch, Kind, Metric, Sample, SourceId, SourceStatus, WriterStatus
@@ -151,23 +151,28 @@ def describe_sources(statuses: Sequence[SourceStatus], time: float) -> Batch:
     return Batch(SOURCE, samples, time)
 
 
-def _describe_source(status: SourceStatus) -> Iterator[Sample]:
+def _describe_source(status: SourceStatus) -> list[Sample]:
     source = status.source
     # Sources that share a name would be one series: number them.
     number = f"#{source.instance + 1}" if source.instance else ""
     labels = (source.collection, source.type, (source.name or "") + number)
-    yield UP.sample(int(status.up), *labels)
-    yield TROUBLED.sample(int(status.trouble_count > 0), *labels)
-    yield TROUBLES.sample(status.trouble_count, *labels)
-    yield DURATION.sample(status.duration_seconds or 0.0, *labels)
-    yield SKIPPED.sample(status.skipped, *labels)
-    yield SERIES.sample(status.series, *labels)
+    # A scrape waits for this, so the samples are made without the way through their metrics.
+    samples = [
+        Sample(UP, int(status.up), labels),
+        Sample(TROUBLED, int(status.trouble_count > 0), labels),
+        Sample(TROUBLES, status.trouble_count, labels),
+        Sample(DURATION, status.duration_seconds or 0.0, labels),
+        Sample(SKIPPED, status.skipped, labels),
+        Sample(SERIES, status.series, labels),
+    ]
     if status.dropped:
-        yield DROPPED.sample(status.dropped, *labels)
+        samples.append(Sample(DROPPED, status.dropped, labels))
     if status.last_success is not None:
-        yield LAST_SUCCESS.sample(status.last_success, *labels)
-    for outcome, count in status.probes.items():
-        yield PROBES.sample(count, *labels, outcome.value)
+        samples.append(Sample(LAST_SUCCESS, status.last_success, labels))
+    samples += [
+        Sample(PROBES, count, (*labels, outcome.value)) for outcome, count in status.probes.items()
+    ]
+    return samples
 
 
 def describe_writers(statuses: Sequence[WriterStatus], time: float) -> Batch:
