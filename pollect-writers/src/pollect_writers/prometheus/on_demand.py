@@ -5,10 +5,11 @@
 documentation.
 """
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+
+import msgspec
 
 from pollect.api import Metric, ProbeAnswer, ProbesOnDemand, TargetGroup
 from pollect.support.http_server import Pending, Request, Response
@@ -73,8 +74,7 @@ def seconds_for(header: str | None) -> float | None:
 def discovery(groups: Sequence[TargetGroup]) -> Response:
     """Return the targets as Prometheus reads them."""
     listed = [{"targets": group.targets, "labels": group.labels} for group in groups]
-    body = json.dumps(listed, ensure_ascii=False, separators=(",", ":")).encode()
-    return Response(body, "application/json")
+    return Response(msgspec.json.encode(listed), "application/json")
 
 
 def _only(request: Request, name: str) -> str:
