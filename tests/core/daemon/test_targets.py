@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from pollect.config.load import load_config
+from pollect.config.sections import fields_of, struct_type
 from pollect.config.targets import TargetsOptions
 from pollect.daemon.build import assemble
 from pollect.daemon.targets import Inventory, TargetSet
 from pollect.discovery.registry import Registry
 from pollect.engine.plan import Plan
+from pollect.engine.selfmetrics import describe_sources
 from pollect.errors import InvalidConfig
+from pollect.model import Outcome, SourceId, SourceStatus
 from pollect.plugin import Secret
 from pollect.support.options import ClientTls
 from pollect.testing import FakeClock
@@ -397,3 +400,43 @@ def test_the_log_of_a_target_has_the_level_of_its_section(house, caplog) -> None
         source.log.debug("heard")
     source.log.debug("not heard")
     assert [record.getMessage() for record in caplog.records] == ["heard"]
+
+
+def test_the_own_metrics_of_a_target_leave_out_what_is_zero() -> None:
+    source = SourceId("net", "Ping", target="a")
+    probes = {Outcome.OK: 2, Outcome.FAILED: 0}
+    up = SourceStatus(
+        source, Outcome.OK, last_success=5.0, duration_seconds=0.1, series=3, probes=probes
+    )
+    down = SourceStatus(source._replace(target="b"), Outcome.FAILED, duration_seconds=0.1)
+    found = [
+        (sample.metric.name, dict(zip(sample.metric.labels, sample.label_values, strict=True)))
+        for sample in describe_sources([up, down], 0.0).samples
+    ]
+    assert all(labels["target"] in ("a", "b") for _, labels in found)
+    assert [name for name, labels in found if labels["target"] == "a"] == [
+        "up", "probe_duration_seconds", "series", "last_success_timestamp_seconds", "probes_total",
+    ]  # fmt: skip
+    assert [name for name, labels in found if labels["target"] == "b"] == [
+        "up", "probe_duration_seconds",
+    ]  # fmt: skip
+
+
+def test_a_file_without_end_is_not_read_to_its_end(tmp_path, caplog) -> None:
+    with (tmp_path / "targets.json").open("wb") as file:
+        file.truncate(1_000_000_000)
+    inventory = options(tmp_path, file=("targets.json",))
+    assert not inventory.refresh(files_only=True)
+    assert "larger than 32 MB" in caplog.text
+
+
+def test_the_option_that_a_target_fills_exists(registry) -> None:
+    named = 0
+    for word in registry.sources:
+        plugin = registry.source_type(word)
+        fields = {field.encode_name: field for field in fields_of(struct_type(plugin.config_type))}
+        if plugin.target_option:
+            named += 1
+            assert plugin.target_option in fields, word
+        assert plugin.target_option or not plugin.target_prefix, word
+    assert named >= 17

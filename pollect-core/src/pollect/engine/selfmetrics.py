@@ -142,9 +142,11 @@ def describe_sources(statuses: Sequence[SourceStatus], time: float) -> Batch:
         described = _describe_source(status)
         target = status.source.target
         if target:
+            # There may be ten thousand: what is zero is left out.
             samples += [
                 _OF_TARGET[sample.metric].sample(sample.value, *sample.label_values, target)
                 for sample in described
+                if sample.value or sample.metric is UP
             ]
         else:
             samples += described
