@@ -287,8 +287,10 @@ def test_a_fleet_is_shown_and_followed(browser: Browser, shown: Shown) -> None:
     browser.shoot("fleet-400")
     browser.resize(1400, 1000)
     browser.shoot("fleet")
-    shown.show(source(), away, fleet=some_fleet(same_config=False))
+    idle = source(outcome="no_data", glance=[], curve=None)
+    shown.show(idle, away, fleet=some_fleet(same_config=False))
     browser.see("differs")
+    browser.see("nothing to report")
     assert browser.errors() == []
 
 

@@ -371,6 +371,14 @@ def test_a_fleet_is_shown_with_its_members_and_what_is_wrong_with_it() -> None:
     assert 'class="group fleet"' not in overview_page(status(source()))
 
 
+def test_a_source_without_values_says_that_this_is_normal() -> None:
+    idle = source("host/MdRaid", outcome="no_data", glance=[], curve=None)
+
+    assert "nothing to report" in overview_page(status(idle))
+    assert "nothing to report" in detail_page(detail(idle), read_only=True)
+    assert "nothing to report" not in overview_page(status(source()))
+
+
 def test_a_page_of_a_source_names_its_owner_and_what_is_left_out() -> None:
     page = detail_page(detail(source(owner="attic", shard=7), dropped=12), read_only=True)
 

@@ -108,6 +108,8 @@ def reason(source: SourceSummary) -> str:
     texts = [source.reason] if source.reason else list(source.troubles)
     if source.state == "elsewhere":
         texts = [f"probed by {source.owner}" if source.owner else "has no owner"]
+    elif source.outcome == "no_data":
+        texts = ["nothing to report"]
     return "<br>".join(breakable(text) for text in texts)
 
 

@@ -154,6 +154,7 @@ function setState(row, state, reason) {
 
 function reasonOf(source) {
   if (source.state === "elsewhere") return source.owner ? `probed by ${source.owner}` : "has no owner";
+  if (source.outcome === "no_data") return "nothing to report";
   return source.reason || source.troubles.join("\n");
 }
 
