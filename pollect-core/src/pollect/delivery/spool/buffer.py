@@ -8,6 +8,7 @@ the process runs: those that wait for long are kept as they are on disk, packed.
 
 import logging
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -20,8 +21,8 @@ from pollect.plugin import Clock
 
 #: With no more than these waiting, samples stay unpacked: no work for what is quick.
 UNPACKED_SAMPLES = 10_000
-#: Seconds between two attempts at a disk that refuses.
-RETRY_SECONDS = 10.0
+#: Seconds between attempts at a disk that refuses, and before any: what is quick needs no disk.
+RETRY_SECONDS, GATHER_SECONDS = 10.0, 0.005
 
 
 class SpoolBuffer(MemoryBuffer):
@@ -160,6 +161,7 @@ class SpoolBuffer(MemoryBuffer):
         ending = False
         while not ending:
             self._work.wait(RETRY_SECONDS if self._retry_at else None)
+            time.sleep(GATHER_SECONDS)
             self._work.clear()
             ending = self._ending
             try:

@@ -22,7 +22,6 @@ from pollect.delivery.spool.records import checksum, decode_batch, find_records,
 SPOOL_BYTES = 256 * 1024 * 1024
 _SEGMENTS = 64
 STATE = "state"
-_SUFFIX = ".spool"
 #: Number of the oldest batch that waits, samples stored from it on; a checksum follows.
 _STATE = struct.Struct("<QQ")
 
@@ -65,8 +64,7 @@ class SpoolFolder:
             self._segments.append(entries[0].number)
             self._used_bytes = 0
             self.too_old = self._segments[max(0, len(self._segments) - _SEGMENTS)]
-        data = b"".join([pack_record(entry, entry.added + wall) for entry in entries])
-        left = memoryview(data)
+        left = data = memoryview(b"".join(pack_record(e, e.added + wall) for e in entries))
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._segment(self._segments[-1], "ab") as file:
             file.truncate(self._used_bytes)  # a failed attempt may have left a part
@@ -103,7 +101,7 @@ class SpoolFolder:
     def _scan(self, state: bytes) -> tuple[list[Entry], int, bool]:
         known = state[_STATE.size :] == checksum(state[: _STATE.size])
         head, expected = _STATE.unpack_from(state) if known else (0, 0)
-        names = (file.stem for file in self.folder.glob(f"*{_SUFFIX}"))
+        names = (file.stem for file in self.folder.glob("*.spool"))
         self._segments = sorted(int(name) for name in names if name.isdecimal())
         waiting: list[Entry] = []
         for segment in self._segments:
@@ -122,7 +120,7 @@ class SpoolFolder:
         return FileIO(self._path(number), mode, opener=_open)
 
     def _path(self, segment: int) -> Path:
-        return self.folder / f"{segment:016d}{_SUFFIX}"
+        return self.folder / f"{segment:016d}.spool"
 
 
 def _open(path: str | Path, flags: int) -> int:
