@@ -26,7 +26,7 @@ from tests.bench.table import align
 from tests.e2e.command import Daemon, scrape, start
 from tests.outages.judge import SERIES, TICK_SECONDS
 from tests.outages.peers import COLLECTION
-from tests.outages.run import SOURCE, START_SECONDS, Times
+from tests.outages.run import SOURCE, Times
 from tests.outages.transports import TRANSPORTS, Transport
 from tests.simulators.daemons import free_port
 
@@ -92,9 +92,11 @@ class Tier:
         result, times = self._result, self._times
         with self._transport, ExitStack() as daemons:
             edge = daemons.enter_context(self._daemon("edge"))
+            # It makes the stream or topic, which the others would wait for with growing pauses.
+            wait_until(lambda: self._ask("edge").get("written"), "a delivery", limit_seconds=60.0)
             daemons.enter_context(self._daemon("second"))
             with self._daemon("first") as first:
-                wait_until(lambda: self._numbers(), "an arrival", limit_seconds=START_SECONDS)
+                wait_until(lambda: self._numbers(), "an arrival", limit_seconds=60.0)
                 self._say(f"delivers, for {times.before:g} s")
                 self._watch(times.before)
                 self._say(f"killed {self._transport.program}, for {times.outage:g} s")
@@ -147,7 +149,6 @@ class Tier:
             self._prepare(name, folder)
         self._lives[name] += 1
         with start("run", "-c", folder / "config.json", folder=folder) as daemon:
-            wait_until(lambda: self._ask(name), f"{name}: its endpoint", limit_seconds=30.0)
             yield daemon
 
     def _prepare(self, name: str, folder: Path) -> None:
@@ -221,6 +222,7 @@ _WORDS = {
     "repeated": "repeated",
     "repeated_total": "repeated",
     "pollect_writer_buffered_samples": "buffered",
+    "pollect_writer_written_samples_total": "written",
     "pollect_writer_lost_samples_total": "lost",
 }
 
