@@ -80,7 +80,7 @@ class Collector:
 
 
 def build(broker: KafkaBroker, *, interval: float = 0.2, **section: Any) -> Any:
-    options = {"type": "Kafka", "servers": [broker.address], "session": 1, "timeout": 10}
+    options = {"type": "Kafka", "servers": [broker.address], "session": 2, "timeout": 10}
     return build_source(options | section, clock=SystemClock(), interval=interval)
 
 
