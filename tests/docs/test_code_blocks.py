@@ -58,7 +58,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
 
@@ -84,6 +84,7 @@ def commands_of(block: Block) -> list[str]:
 
 
 @pytest.mark.parametrize("page", ["docs/plugins.md", "README.md"])
+@pytest.mark.timeout(300)
 def test_what_a_page_says_works(page, tmp_path) -> None:
     port = str(free_port())
     blocks = blocks_of(page)

@@ -68,7 +68,7 @@ def test_a_browser_that_opens_the_folder_finds_disks(site: Path, tmp_path: Path)
             *("--disable-sync", f"--user-data-dir={tmp_path}", "--virtual-time-budget=8000"),
             *("--dump-dom", f"file://{site}/index.html?q=disk"),
         ],
-        check=False, capture_output=True, text=True, timeout=50,
+        check=False, capture_output=True, text=True, timeout=250,
     )  # fmt: skip
     assert re.search(r"\d+ matching documents", done.stdout)
     assert "types/source/DiskUsage.html?h=disk" in done.stdout
