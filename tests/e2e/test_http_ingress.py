@@ -4,6 +4,7 @@ import contextlib
 import json
 import signal
 import socket
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -56,7 +57,15 @@ def test_pushes_go_on_after_probes_with_static_labels_and_over_a_reload(tmp_path
         file.write_text(CONFIG.format(port=port, ingress=ingress, metrics=metrics))
         daemon.send(signal.SIGHUP)
         daemon.wait_for("reloaded")
-        push(ingress, jobs=entry, load={"value": 0.5})
+
+        def is_pushed() -> bool:
+            # The port is free for a moment while the new source takes the place of the old one.
+            with contextlib.suppress(ConnectionError, urllib.error.URLError):
+                push(ingress, jobs=entry, load={"value": 0.5})
+                return True
+            return False
+
+        wait_until(is_pushed, "the port of the new source")
         wait_for_sum(8.0)
         assert 'house_HttpIngress_load{dc="home"} 0.5' in scrape(port)
         assert daemon.stop() == 0
