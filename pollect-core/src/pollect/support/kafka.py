@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, Protocol, TypeAlias
 from msgspec import Meta
 
 from pollect.errors import ConfigError, MissingDependency
-from pollect.plugin import Seconds, Secret
+from pollect.plugin import Host, Seconds, Secret
 from pollect.support.brokers import BrokerError
 from pollect.support.connect import split_host_port
 from pollect.support.options import ClientTls
@@ -23,7 +23,7 @@ ID_HEADER: Final = "pollect-id"
 
 # The options that source and writer share, each described once.
 Servers: TypeAlias = Annotated[
-    tuple[Annotated[str, Meta(min_length=1)], ...],
+    tuple[Annotated[Host, Meta(min_length=1)], ...],
     Meta(min_length=1, description="Brokers of one cluster to begin with, as `host:9092`."),
 ]
 Topic: TypeAlias = Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated, Protocol, TypeAlias
 from msgspec import Meta
 
 from pollect.errors import ConfigError
-from pollect.plugin import Seconds, Secret
+from pollect.plugin import Host, Seconds, Secret
 from pollect.support.options import ClientTls
 from pollect.support.urls import check_url
 
@@ -14,7 +14,7 @@ DEFAULT_STREAM = "pollect"
 DEFAULT_SUBJECT = "pollect"
 
 Servers: TypeAlias = Annotated[
-    tuple[Annotated[str, Meta(min_length=1)], ...],
+    tuple[Annotated[Host, Meta(min_length=1)], ...],
     Meta(
         min_length=1,
         description="Addresses of the servers of one cluster, `nats://host:4222` or with `tls://`.",
