@@ -72,6 +72,16 @@ class LatestWriter(RemoteWriter):
     latest_only = True
 
 
+class SkippingClock(FakeClock):
+    """Moves on by every pause at once, and only then."""
+
+    def wait(self, condition: threading.Condition, timeout: float | None) -> None:
+        if timeout is None:
+            condition.wait(0.01)
+        else:
+            self.advance(timeout)
+
+
 def remote(kind: type[RemoteWriter] = RemoteWriter, **section: Any) -> RemoteWriter:
     writer = build_writer(section, kind)
     assert isinstance(writer, RemoteWriter)
@@ -273,6 +283,19 @@ def test_writer_of_the_present_gets_only_the_latest_batch_of_a_source() -> None:
     assert outbox.status().lost_samples == 0
 
 
+def test_what_newer_values_replaced_does_not_count_as_waiting() -> None:
+    writer = remote(LatestWriter)
+    writer.then = "away"
+    outbox = Outbox(writer, clock=SystemClock())
+    outbox.start()
+    for number in range(10):
+        outbox.deliver([batch(number, source="A"), batch(number, number, source="B")])
+    wait_until(lambda: outbox.status().buffered_samples == 3)
+    assert outbox.status().lost_samples == 0
+    outbox.stop()
+    outbox.join(30)
+
+
 def test_what_was_tried_in_vain_gives_way_to_what_came_meanwhile() -> None:
     buffer = LatestBuffer(samples=100, age=1000, clock=FakeClock())
     buffer.put(batch(1, source="A"), batch(100, source="B"))
@@ -318,6 +341,29 @@ def test_end_during_an_outage_makes_one_more_try_and_counts_the_rest() -> None:
     assert writer.closed.is_set()
 
 
+def test_end_during_a_long_pause_does_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "FIRST_PAUSE", 300.0)
+    monkeypatch.setattr(outbox_module, "LONGEST_PAUSE", 300.0)
+    pausing = threading.Event()
+
+    class Watched(SystemClock):
+        def wait(self, condition: threading.Condition, timeout: float | None) -> None:
+            if timeout is not None:
+                pausing.set()
+            super().wait(condition, timeout)
+
+    writer = remote()
+    writer.steps = ["away"]
+    outbox = Outbox(writer, clock=Watched())
+    outbox.start()
+    outbox.deliver([batch(1, 2, 3)])
+    assert pausing.wait(30)
+    outbox.stop()
+    outbox.join(30)
+    assert writer.arrived == [1, 2, 3]
+    assert outbox.status().lost_samples == 0
+
+
 def test_reason_is_logged_once_however_many_samples_it_costs(caplog) -> None:
     writer = remote()
     writer.then = "refuse"
@@ -346,6 +392,22 @@ def test_library_that_is_missing_is_named_without_a_traceback(caplog) -> None:
     (record,) = caplog.records
     assert record.message.startswith("1 samples lost: urllib3 is not installed")
     assert record.exc_info is None
+
+
+def test_writer_that_cannot_be_opened_is_not_opened_for_each_part_of_what_waits() -> None:
+    class Closed(RemoteWriter):
+        def open(self) -> None:
+            self.attempts += 1
+            raise Rejected("the token is wrong")
+
+    writer = remote(Closed)
+    outbox = Outbox(writer, clock=SystemClock())
+    outbox.deliver([batch(number) for number in range(16)])
+    outbox.start()
+    wait_until(lambda: outbox.status().buffered_samples == 0)
+    assert (writer.attempts, outbox.status().lost_samples) == (1, 16)
+    outbox.stop()
+    outbox.join(30)
 
 
 class Unprintable(Exception):
@@ -460,14 +522,7 @@ def pauses(
     The try of the number `arrives` does not fail.
     """
 
-    class Waiting(FakeClock):
-        def wait(self, condition: threading.Condition, timeout: float | None) -> None:
-            if timeout is None:
-                condition.wait(0.01)
-            else:
-                self.advance(timeout)
-
-    clock = Waiting()
+    clock = SkippingClock()
     tries: list[float] = []
     done = threading.Event()
     writer = remote()
@@ -581,6 +636,33 @@ def test_bad_batch_is_compared_with_one_of_another_source_so_that_each_keeps_its
     assert first == [10], "not the next one of its own source"
     assert [value for value in writer.arrived if value < 10] == [1, 2, 3]
     assert outbox.status().lost_samples == 1
+    outbox.stop()
+    outbox.join(30)
+
+
+def test_bad_batch_holds_up_the_only_source_for_minutes_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox_module, "FIRST_PAUSE", 1.0)
+    monkeypatch.setattr(outbox_module, "LONGEST_PAUSE", 15.0)
+    clock = SkippingClock()
+    began = clock.monotonic()
+    writer = remote()
+
+    def write(batches: Sequence[Batch]) -> None:
+        values = [sample.value for each in batches for sample in each.samples]
+        if 0 in values:
+            raise Retryable("500")
+        writer.arrived += values
+
+    writer.write = write  # type: ignore[method-assign]
+    outbox = Outbox(writer, clock=clock)
+    outbox.deliver([batch(number) for number in range(4)])
+    outbox.start()
+    wait_until(lambda: outbox.status().buffered_samples == 0)
+    assert writer.arrived == [1, 2, 3]
+    assert outbox.status().lost_samples == 1
+    assert clock.monotonic() - began < 10 * 60
     outbox.stop()
     outbox.join(30)
 
