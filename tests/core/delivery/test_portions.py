@@ -78,6 +78,19 @@ def test_refused_batches_are_found_by_halving() -> None:
     assert len(calls) < 32
 
 
+def test_one_refused_batch_of_many_is_found_in_few_calls_wherever_it_stands() -> None:
+    for bad in (*range(0, 1000, 97), 999):
+        calls: list[int] = []
+
+        def answer(sent: list[int], bad: int = bad, calls: list[int] = calls) -> str:
+            calls.append(len(sent))
+            return "refused" if bad in sent else "arrived"
+
+        _, lost = run(list(range(1000)), answer, 1000)
+        assert lost == [bad]
+        assert len(calls) <= 40, f"four times log2 of a thousand, for number {bad}"
+
+
 def test_target_that_refuses_everything_is_not_asked_batch_by_batch_for_long() -> None:
     calls: list[int] = []
 
@@ -101,6 +114,18 @@ def test_only_bad_batches_are_lost(bad: set[int], verdicts: list[str]) -> None:
     arrived, lost = run(list(range(31)), answer, 2000)
     assert set(lost) <= bad
     assert set(arrived) >= set(range(31)) - bad
+
+
+def test_bad_batch_is_tried_twice_after_the_sign_of_life_of_another() -> None:
+    calls: list[list[int]] = []
+
+    def answer(sent: list[int]) -> str:
+        calls.append(sent)
+        return "failed" if 0 in sent else "arrived"
+
+    run(list(range(9)), answer, 100)
+    first_sign = calls.index([1])
+    assert calls[first_sign:].count([0]) == STRIKES
 
 
 def test_strikes_count_only_while_others_arrive() -> None:
