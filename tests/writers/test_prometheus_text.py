@@ -204,6 +204,15 @@ def test_a_series_that_is_gone_disappears_and_an_empty_batch_takes_the_rest(
     assert text_of(shown) == ""
 
 
+def test_sources_that_come_and_go_leave_nothing_behind(shown: Exposition) -> None:
+    for number in range(50):
+        source = SourceId("pollect", "Container", str(number))
+        shown.put(Batch(source, [QUEUE.sample(1, "eth0")], 0.0))
+        shown.put(Batch(source, [], 0.0))
+    assert shown.blocks() == []
+    assert not shown._renderers
+
+
 def test_interleaved_metrics_are_grouped_and_stay_right_in_any_order(shown: Exposition) -> None:
     rng = random.Random(7)
     for _ in range(20):
