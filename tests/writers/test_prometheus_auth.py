@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import os
+import re
 import select
 import socket
 import threading
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pollect.api import Batch, Metric, SourceId
+from pollect.api import Batch, ConfigError, Metric, SourceId
 from pollect.support.http_server import Limits
 from pollect.testing.waiting import wait_until
 from pollect_writers.prometheus import auth
@@ -145,6 +146,52 @@ def test_a_name_costs_the_same_whether_it_is_known_or_not(monkeypatch: pytest.Mo
         used = [cost for cost, _ in hashing.made]
         assert set(used) == set(costs)
         assert used[: len(names)] == used[len(names) :], "a name has the same cost each time"
+
+
+def phc(log2_n: int, block_size: int, parallel: int) -> str:
+    return f"$scrypt$ln={log2_n},r={block_size},p={parallel}$c2FsdA$aGFzaA"
+
+
+@pytest.mark.parametrize("costs", [(1, 1, 1), (17, 8, 1), (1, 16, 1), (1, 8, 4)])
+def test_a_hash_may_cost_as_much_as_the_limit(costs: tuple[int, int, int]) -> None:
+    with serving(build_prometheus(auth={"users": {"ann": phc(*costs)}})) as writer:
+        assert request(writer).status == 401
+
+
+@pytest.mark.parametrize(
+    "costs", [(0, 8, 1), (18, 8, 1), (14, 0, 1), (14, 17, 1), (14, 8, 0), (14, 8, 5)]
+)
+def test_a_hash_that_costs_more_than_the_limit_is_refused_with_its_key(
+    costs: tuple[int, int, int],
+) -> None:
+    with pytest.raises(ConfigError, match="asks for more work than a scrape may cost") as raised:
+        with serving(build_prometheus(auth={"users": {"ann": phc(*costs)}})):
+            pass
+    assert raised.value.key == "auth.users.ann"
+
+
+def test_credentials_without_a_colon_are_refused_even_beside_an_empty_password() -> None:
+    with serving(build_prometheus(auth={"users": {"ann": cheap_hash("", 4)}})) as writer:
+        name_alone = base64.b64encode(b"ann").decode()
+        assert request(writer, headers={"Authorization": f"Basic {name_alone}"}).status == 401
+        assert request(writer, headers=basic("ann", "")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("section", "offered"),
+    [
+        (["users"], ["Basic"]),
+        (["token"], ["Bearer"]),
+        (["users", "token"], ["Basic", "Bearer"]),
+    ],
+)
+def test_a_refusal_offers_the_ways_in_that_there_are(
+    section: list[str], offered: list[str]
+) -> None:
+    ways = {"users": {"ann": cheap_hash(PASSWORD, 4)}, "token": "of-the-test"}
+    with serving(build_prometheus(auth={key: ways[key] for key in section})) as writer:
+        refusal = request(writer).headers["www-authenticate"]
+    assert re.findall(r'(\w+) realm="pollect"', refusal) == offered
 
 
 @pytest.mark.parametrize("password", ["", PASSWORD, "x"])
