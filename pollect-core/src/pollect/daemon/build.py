@@ -5,8 +5,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from pollect.config.document import NOWHERE, Document
 from pollect.config.reading import read_document
@@ -17,11 +16,14 @@ from pollect.config.root import (
     SourceSection,
     WriterSection,
 )
+from pollect.daemon.board import Board
+from pollect.daemon.constructing import Built, attempt, reporting_all
+from pollect.daemon.ports import Ports
 from pollect.discovery.registry import Registry
 from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
 from pollect.engine.shaping import LabelRules
-from pollect.errors import ConfigError, InvalidConfig, PluginError, PluginLoadError, describe
-from pollect.model import Batch, SourceId, SourceStatus, WriterStatus
+from pollect.errors import ConfigError, InvalidConfig, describe
+from pollect.model import Batch, SourceId
 from pollect.plugin import (
     Clock,
     MetricFilter,
@@ -29,83 +31,21 @@ from pollect.plugin import (
     SourceConfig,
     SourceContext,
     SourceSpec,
-    TargetGroup,
     Writer,
     WriterConfig,
     WriterContext,
 )
-from pollect.status import SourceDetail, Status
 
 if TYPE_CHECKING:
     from pollect.config.targets import Blueprint, TargetedSection
-    from pollect.daemon.overview import Overview
-    from pollect.daemon.probes import ProbeDesk
     from pollect.daemon.targets import Expansion, TargetSet
-    from pollect.engine.engine import Engine
 
-_Built = TypeVar("_Built")
 #: Like no target of an inventory.
 STAND_IN_ID = "-"
 #: Seconds between two probes of a source that is only judged.
 DEFAULT_INTERVAL = 10.0
-_ALL_ADDRESSES = ("0.0.0.0", "::", "*")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Board:
-    """Where writers look up how everything fares: the engine comes only after them."""
-
-    engine: "Engine | None" = None
-    plan: Plan | None = None
-    overview: "Overview | None" = None
-    probes: "ProbeDesk | None" = None
-    targets: "TargetSet | None" = None
-
-    def targets_of(self, writer: str) -> Sequence[TargetGroup] | None:
-        """Return the targets of the inventories whose values a writer gets."""
-        plan, targets = self.plan, self.targets
-        if plan is None or targets is None:
-            return None
-        fed = {
-            executor.name
-            for executor in plan.executors
-            if any(known.context.name == writer for known in executor.writers)
-        }
-        return targets.groups(fed)
-
-    def sources_of(self, writer: str) -> list[SourceStatus]:
-        """Return the state of the sources whose values a writer gets."""
-        if self.engine is None or self.plan is None:
-            return []
-        fed = {
-            source.id
-            for executor in self.plan.executors
-            if any(known.context.name == writer for known in executor.writers)
-            for source in executor.sources
-        }
-        return [status for status in self.engine.source_statuses() if status.source in fed]
-
-    def writers(self) -> list[WriterStatus]:
-        """Return the state of all writers."""
-        return self.engine.writer_statuses() if self.engine else []
-
-    def status(self, writer: str) -> Status | None:
-        """Return everything a page shows of the sources of a writer."""
-        return self.overview.status(writer) if self.overview else None
-
-    def source_detail(self, writer: str, source: str) -> SourceDetail | None:
-        """Return everything about one source of a writer."""
-        return self.overview.detail(source, writer) if self.overview else None
-
-    def probe_now(self, writer: str, source: str) -> bool:
-        """Probe one source of a writer; return whether there is one of this id."""
-        return bool(self.overview and self.overview.probe_now(source, writer))
-
-    def self_batches(self) -> list[Batch]:
-        """Return the metrics of pollect itself."""
-        return self.engine.self_batches() if self.engine else []
 
 
 def assemble(
@@ -220,8 +160,7 @@ class _Builder:
         #: Paths of sections that more executors may share: each is refused once.
         self._refused_writers: set[str] = set()
         self._ids: Counter[SourceId] = Counter()
-        #: TCP ports that the plan listens on, with their address and who wants them.
-        self._ports: dict[int, list[tuple[str, str]]] = {}
+        self._ports = Ports()
 
     def check_fleet(self) -> None:
         """Refuse a fleet that cannot be taken part in."""
@@ -284,7 +223,7 @@ class _Builder:
             problems: Sequence[ConfigError] = ()
             if source is None:
                 new = functools.partial(made.source_type, made.config, context)
-                source, problems = _attempt(new, section.type)
+                source, problems = attempt(new, section.type)
             if source is None:
                 expansion.reject(entry, problems)
             else:
@@ -302,8 +241,8 @@ class _Builder:
             return True
         context = self._source_context(identity, example, interval)
         source_type = blueprint.source_type
-        build = _complete(lambda tried: source_type(tried, context), example)
-        source, problems = _attempt(build, blueprint.type)
+        build = reporting_all(lambda tried: source_type(tried, context), example)
+        source, problems = attempt(build, blueprint.type)
         self.warnings += self._located(getattr(source, "config_warnings", ()), blueprint.path)
         static = [each for each in problems if not blueprint.depends_on_target(each.key)]
         if static:
@@ -415,19 +354,7 @@ class _Builder:
     def _note_ports(self, plugin: Source[Any] | Writer[Any], path: str) -> None:
         """Refuse a plugin that wants to listen where another one of this config does."""
         wanted = self._built(lambda: list(plugin.listens_on()), path, plugin.config.type)
-        for address, port in wanted or ():
-            host = "" if address in _ALL_ADDRESSES else address
-            for other_host, other_path in self._ports.get(port, ()):
-                if host == other_host or not (host and other_host):
-                    problem = ConfigError(
-                        f"port {port} is already used by {other_path}",
-                        key="port",
-                        hint="give one of them another port",
-                    )
-                    self._refuse(path, [problem])
-                    break
-            if port:
-                self._ports.setdefault(port, []).append((host, path))
+        self._refuse(path, self._ports.taken(wanted or (), path))
 
     def _is_same_writer(self, writer: Writer[Any], section: WriterSection) -> bool:
         return (
@@ -474,15 +401,15 @@ class _Builder:
         return name
 
     def _constructed(
-        self, build: Callable[[Any], _Built], path: str, config: SourceConfig | WriterConfig
-    ) -> _Built | None:
+        self, build: Callable[[Any], Built], path: str, config: SourceConfig | WriterConfig
+    ) -> Built | None:
         """Return what a constructor makes of a section; None if it refuses it, which is noted."""
 
-        return self._built(_complete(build, config), path, config.type)
+        return self._built(reporting_all(build, config), path, config.type)
 
-    def _built(self, build: Callable[[], _Built], path: str, type_name: str) -> _Built | None:
+    def _built(self, build: Callable[[], Built], path: str, type_name: str) -> Built | None:
         """Return what a constructor makes; None if it raises, which is noted."""
-        built, problems = _attempt(build, type_name)
+        built, problems = attempt(build, type_name)
         if problems:
             self._refuse(path, problems)
         return built
@@ -498,48 +425,6 @@ class _Builder:
         """The file again, read at the first refusal: a daemon does not keep its places."""
         file = self._config.file
         return read_document(file) if file.is_file() else NOWHERE
-
-
-def _attempt(
-    build: Callable[[], _Built], type_name: str
-) -> tuple[_Built | None, Sequence[ConfigError]]:
-    """Return what a constructor makes, or why it makes nothing."""
-    try:
-        return build(), ()
-    except InvalidConfig as error:
-        return None, error.problems
-    except ConfigError as error:
-        return None, [error]
-    except PluginError as error:
-        return None, [_caused_by(error)]
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - code of a plugin, which may raise anything
-        failure = PluginLoadError(f"{type_name} fails to start: {describe(error)}")
-        failure.__cause__ = error
-        return None, [_caused_by(failure)]
-
-
-def _complete(
-    build: Callable[[Any], _Built], config: SourceConfig | WriterConfig
-) -> Callable[[], _Built]:
-    """Let a constructor refuse everything that is wrong with a section, not only the first."""
-
-    def construct() -> _Built:
-        try:
-            return build(config)
-        except ConfigError as error:
-            from pollect.daemon.refusals import all_refusals
-
-            raise InvalidConfig(all_refusals(build, config, error)) from error
-
-    return construct
-
-
-def _caused_by(error: PluginError) -> ConfigError:
-    problem = ConfigError(str(error))
-    problem.__cause__ = error
-    return problem
 
 
 def _is_same(source: Source[Any], section: SourceSection, context: SourceContext) -> bool:

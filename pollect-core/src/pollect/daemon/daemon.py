@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from pollect import __version__
 from pollect.config.root import Config
-from pollect.daemon.build import Board, assemble, find_targets
+from pollect.daemon.board import Board
+from pollect.daemon.build import assemble, find_targets
 from pollect.daemon.changes import count_changes, describe_changes
 from pollect.daemon.commands import commands
 from pollect.daemon.control import Control
