@@ -100,9 +100,9 @@ def test_what_comes_while_the_daemon_starts_is_left_to_its_place_in_the_tick() -
     shares.epochs.update(s0=1, s199=1)
     engine = start(shares, *sources, clock=clock, interval=10.0)
     try:
-        wait_until(lambda: sources[0].starts)
         shares.epochs["s150"] = 1
         engine.ownership_changed()
+        wait_until(lambda: sources[0].starts)
         clock.advance(1.0)
         wait_until(lambda: sources[199].starts)
         assert not sources[150].starts

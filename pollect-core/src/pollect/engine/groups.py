@@ -87,6 +87,9 @@ class TickGroup:
                 self._timer = RepeatingTimer(
                     self._scheduler, self._clock, self.interval, self._tick, first=self._first()
                 )
+        if self._aligned:
+            # Before the daemon takes part in its fleet: what comes later has its place in the tick.
+            runners = [runner for runner in runners if runner.check_ownership()]
         self._scheduler.call_at(self._clock.monotonic(), partial(self._ramp, runners))
 
     def keep(self, runners: Collection[Runner]) -> None:
@@ -126,9 +129,6 @@ class TickGroup:
     def _ramp(self, runners: Sequence[Runner]) -> None:
         """Probe each once: the first ones now, the others in steps."""
         due = None if self._timer is None else self._timer.due
-        if self._aligned:
-            # What comes from another daemon meanwhile has its place in the tick.
-            runners = [runner for runner in runners if runner.check_ownership()]
         parts = [
             Part(RAMP_SECONDS * number, runners[first : first + RAMP_SOURCES], due)
             for number, first in enumerate(range(0, len(runners), RAMP_SOURCES))
