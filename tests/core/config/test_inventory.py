@@ -274,6 +274,7 @@ def test_a_mistake_that_no_target_can_mend_is_one_of_the_config(tmp_path, sectio
     assert all(text.startswith(f"{file}:5:") for text in found)
 
 
+@pytest.mark.usefixtures("fresh_imports")
 def test_an_extension_keeps_its_own_option_of_that_name(tmp_path) -> None:
     (tmp_path / "extensions").mkdir()
     (tmp_path / "extensions" / "Old.py").write_text(

@@ -137,6 +137,7 @@ def test_check_reports_all_mistakes_of_a_writer_of_which_one_is_a_type(tmp_path:
     assert found == ["writers[0].port", *(f"writers[0].includePattern[{n}]" for n in (0, 2))]
 
 
+@pytest.mark.usefixtures("fresh_imports")
 def test_constructor_that_refuses_everything_ends(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "Odd.py").write_text(

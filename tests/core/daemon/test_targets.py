@@ -179,6 +179,7 @@ def test_everything_that_no_target_can_mend_is_refused_at_once(house) -> None:
     assert keys == ["expect", "sourceAddress"]
 
 
+@pytest.mark.usefixtures("fresh_imports")
 def test_a_source_that_raises_anything_costs_that_target(house) -> None:
     (house.targets_file.parent / "extensions").mkdir()
     (house.targets_file.parent / "extensions" / "Odd.py").write_text(

@@ -41,24 +41,7 @@ class LineWriter(Writer):
 """
 
 
-@pytest.fixture(autouse=True)
-def fresh_imports(monkeypatch, tmp_path):
-    """Undo what a test imports from its folder, and what it does to the import path.
-
-    Libraries stay: half of their modules imported a second time would not fit the other half.
-    """
-    before = dict(sys.modules)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    # A namespace package reads its parent's path: first look at all, then forget.
-    for name in [name for name in set(sys.modules) - set(before) if _is_in(tmp_path, name)]:
-        del sys.modules[name]
-
-
-def _is_in(folder, module_name):
-    module = sys.modules[module_name]
-    places = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
-    return any(str(place).startswith(str(folder)) for place in places)
+pytestmark = pytest.mark.usefixtures("fresh_imports")
 
 
 def write(file: Path, text: str) -> Path:
