@@ -166,10 +166,11 @@ def test_a_peer_that_speaks_just_as_it_is_given_up_on_is_no_mistake() -> None:
 
     async def scenario() -> None:
         await line.until(lambda: line.attempts == 1)
-        time.sleep(0.1)  # the loop finds the peer silent and its news at the same moment
-        while line.attempts == 1:
-            await asyncio.sleep(0)
-            line.background.works()
+        time.sleep(0.1)  # longer than the limit
+        await asyncio.sleep(0)  # behind this turn of the loop it expires,
+        await asyncio.sleep(0)  # and before the next one ends its work the news comes
+        line.background.works()
+        await line.until(lambda: line.attempts == 2)
 
     run(line, scenario)
 
