@@ -4,88 +4,32 @@ The broker begins with a group half a `session` after its first member came.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pollect.api import Batch, Kind, Metric, Retryable, SourceId, TargetUnavailable
+from pollect.api import Batch, TargetUnavailable
 from pollect.engine.clock import SystemClock
-from pollect.engine.engine import Engine
 from pollect.support.batches import encode_message
-from pollect.testing import Running, absent_port, build_source, build_writer, wait_until
+from pollect.testing import Running, absent_port, build_source, wait_until
 from pollect_sources_network.kafka import _Partition
-from tests.core.engine.rig import RecordingWriter, plan_of
 from tests.simulators.kafka import KafkaBroker, running
-
-ENERGY = Metric("energy", help="So far.", unit="joules", kind=Kind.COUNTER, labels=("room",))
-METER = SourceId("home", "Meter", "attic")
-LIMIT = 30.0
+from tests.sources_network.collectors import ENERGY, LIMIT, METER, RelayingEngine, message
 
 
-class RemoteWriter(RecordingWriter):
-    """Behind an outbox; its target can be away."""
-
-    in_process = False
-    away = False
-
-    def write(self, batches: Sequence[Batch]) -> None:
-        if self.away:
-            raise Retryable("connection refused")
-        super().write(batches)
-
-    def numbers(self) -> list[float]:
-        """Return the values that arrived of other daemons."""
-        relayed = [batch for batch in self.batches if batch.source.collection == "home"]
-        return [sample.value for batch in relayed for sample in batch.samples]
-
-
-class Collector:
-    """An engine with the source and one writer."""
-
+class Collector(RelayingEngine):
     def __init__(self, broker: KafkaBroker, **section: Any) -> None:
-        writer = build_writer({}, RemoteWriter)
-        assert isinstance(writer, RemoteWriter)
-        self.writer = writer
-        self.source = build(broker, **section)
-        plan = plan_of([self.source], [writer], interval=0.2, shutdown_timeout=0.2)
-        self.engine = Engine(plan, clock=SystemClock())
-
-    def __enter__(self) -> "Collector":
-        self.engine.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.engine.stop()
-
-    def wait_for(self, numbers: Sequence[float]) -> None:
-        wait_until(
-            lambda: sorted(self.writer.numbers()) == sorted(numbers),
-            f"{len(numbers)} numbers",
-            limit_seconds=LIMIT,
-        )
+        super().__init__(build(broker, **section))
 
     def wait_for_partitions(self, count: int) -> None:
         wait_until(lambda: len(self.source._partitions) == count, "partitions", limit_seconds=LIMIT)
-
-    def value(self, name: str) -> float | None:
-        """Return the last value that the source reported of itself."""
-        for batch in reversed(self.writer.batches):
-            if batch.source.type == "Kafka":
-                for sample in batch.samples:
-                    if sample.metric.name == name:
-                        return sample.value
-        return None
 
 
 def build(broker: KafkaBroker, *, interval: float = 0.2, **section: Any) -> Any:
     options = {"type": "Kafka", "servers": [broker.address], "session": 2, "timeout": 10}
     return build_source(options | section, clock=SystemClock(), interval=interval)
-
-
-def message(number: int) -> bytes:
-    return encode_message(Batch(METER, [ENERGY.sample(number, "attic")], 1000.0 + number), "pi-1")
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Source `Nats` against real servers: batches reach the writers once, and are then acknowledged."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,83 +10,23 @@ import pytest
 from pollect.api import (
     AuthenticationFailed,
     Batch,
-    Kind,
-    Metric,
-    Retryable,
-    SourceId,
     TargetUnavailable,
 )
 from pollect.engine.clock import SystemClock
-from pollect.engine.engine import Engine
 from pollect.support.batches import encode_message
-from pollect.testing import Running, build_source, build_writer, wait_until
-from tests.core.engine.rig import RecordingWriter, plan_of
+from pollect.testing import Running, build_source, wait_until
 from tests.simulators.nats import PROGRAMS, NatsServer, running
-
-ENERGY = Metric("energy", help="So far.", unit="joules", kind=Kind.COUNTER, labels=("room",))
-METER = SourceId("home", "Meter", "attic")
-LIMIT = 30.0
+from tests.sources_network.collectors import ENERGY, LIMIT, METER, RelayingEngine, message
 
 
-class RemoteWriter(RecordingWriter):
-    """Behind an outbox; its target can be away."""
-
-    in_process = False
-    away = False
-
-    def write(self, batches: Sequence[Batch]) -> None:
-        if self.away:
-            raise Retryable("connection refused")
-        super().write(batches)
-
-    def numbers(self) -> list[float]:
-        """Return the values that arrived of other daemons."""
-        relayed = [batch for batch in self.batches if batch.source.collection == "home"]
-        return [sample.value for batch in relayed for sample in batch.samples]
-
-
-class Collector:
-    """An engine with the source and one writer."""
-
+class Collector(RelayingEngine):
     def __init__(self, server: NatsServer, **section: Any) -> None:
-        writer = build_writer({}, RemoteWriter)
-        assert isinstance(writer, RemoteWriter)
-        self.writer = writer
-        self.source = build(server, **section)
-        plan = plan_of([self.source], [writer], interval=0.2, shutdown_timeout=0.2)
-        self.engine = Engine(plan, clock=SystemClock())
-
-    def __enter__(self) -> "Collector":
-        self.engine.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.engine.stop()
-
-    def wait_for(self, numbers: Sequence[float]) -> None:
-        wait_until(
-            lambda: sorted(self.writer.numbers()) == sorted(numbers),
-            f"{len(numbers)} numbers",
-            limit_seconds=LIMIT,
-        )
-
-    def value(self, name: str) -> float | None:
-        """Return the last value that the source reported of itself."""
-        for batch in reversed(self.writer.batches):
-            if batch.source.type == "Nats":
-                for sample in batch.samples:
-                    if sample.metric.name == name:
-                        return sample.value
-        return None
+        super().__init__(build(server, **section))
 
 
 def build(server: NatsServer, *, interval: float = 0.2, **section: Any) -> Any:
     options = {"type": "Nats", "servers": [server.url]}
     return build_source(options | section, clock=SystemClock(), interval=interval)
-
-
-def message(number: int, origin: str = "pi-1") -> bytes:
-    return encode_message(Batch(METER, [ENERGY.sample(number, "attic")], 1000.0 + number), origin)
 
 
 @pytest.fixture
