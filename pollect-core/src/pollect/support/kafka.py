@@ -59,7 +59,7 @@ class KafkaOptions(Protocol):
 
 
 def check_options(options: KafkaOptions) -> None:
-    """Refuse what is not an address, and a password of nobody; raises `ConfigError`."""
+    """Refuse what is not an address, and a password without a user; raises `ConfigError`."""
     for index, server in enumerate(options.servers):
         try:
             split_host_port(server)

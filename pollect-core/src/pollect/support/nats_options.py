@@ -66,7 +66,7 @@ class NatsOptions(Protocol):
 
 
 def check_options(options: NatsOptions) -> None:
-    """Refuse addresses that are none and credentials of two kinds; raises `ConfigError`."""
+    """Refuse malformed addresses and credentials of two kinds; raises `ConfigError`."""
     for index, server in enumerate(options.servers):
         check_url(server, key=f"servers[{index}]", schemes=("nats", "tls"), credentials=False)
     ways = {
