@@ -1,5 +1,6 @@
 """A source that works while a part of what it checks fails: troubled, neither up alone nor down."""
 
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -178,3 +179,25 @@ def test_the_time_of_the_last_change_stays_while_nothing_changes() -> None:
     for time, outcome in ((4.0, Outcome.OK), (5.0, Outcome.TROUBLED), (6.0, Outcome.NO_DATA)):
         health.take(ProbeResult(source.context.id, outcome, (), time, 0.1))
         assert health.status(series=0, skipped=0).since == 4.0
+
+
+def test_who_reads_the_status_sees_all_of_a_probe_or_nothing_of_it() -> None:
+    source = scripted()
+    health = Health(source.context.id, source.log)
+    seen: list[SourceStatus] = []
+
+    class Reader(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(health.status(series=0, skipped=0))
+
+    source.log.addHandler(reader := Reader())
+    try:
+        away = TargetUnavailable("away")
+        health.take(ProbeResult(source.context.id, Outcome.FAILED, (), 1.0, 0.1, away))
+        health.take(ProbeResult(source.context.id, Outcome.OK, (), 2.0, 0.2))
+    finally:
+        source.log.removeHandler(reader)
+    assert [(sum(each.probes.values()), each.outcome, each.reason) for each in seen] == [
+        (0, None, ""),
+        (1, Outcome.FAILED, "away"),
+    ]
