@@ -1,5 +1,6 @@
 """SmaPvModbus before three Modbus servers with the registers of inverters."""
 
+import contextlib
 import json
 import re
 import sys
@@ -225,16 +226,46 @@ def test_an_inverter_that_makes_no_sense_fails_in_time_and_recovers(fault: bytes
             assert source.series() == BY_DAY
 
 
-@pytest.mark.parametrize("code", [1, 3, 6, 11, 77])
-def test_other_exceptions_start_over(code: int) -> None:
+@pytest.mark.parametrize("code", [1, 3, 4, 6, 77])
+def test_a_register_that_is_refused_costs_itself_and_the_connection(code: int) -> None:
     with sma.Inverter(sma.by_day()) as server:
         with opened(section(server), SmaPvModbusSource) as source:
             server.exceptions = {30775: code}
-            with pytest.raises(BadResponse, match=f"register 30775 of unit 3.*exception {code}"):
+            assert source.series() == {k: v for k, v in BY_DAY.items() if k != "power"}
+            problem = str(source.source.troubles)
+            assert re.search(f"register 30775 of unit 3: refused with exception {code} ", problem)
+            server.exceptions = {}
+            assert source.series() == BY_DAY
+            assert not source.source.troubles
+            assert server.accepted == 2
+
+
+@pytest.mark.parametrize("code", [10, 11])
+def test_what_a_gateway_says_of_the_unit_holds_for_all_registers(code: int) -> None:
+    with sma.Inverter(sma.by_day()) as server:
+        with opened(section(server), SmaPvModbusSource) as source:
+            server.exceptions = {30953: code}
+            with pytest.raises(BadResponse, match=f"register 30953 of unit 3.*exception {code}"):
                 source.series()
             server.exceptions = {}
             assert source.series() == BY_DAY
             assert server.accepted == 2
+
+
+@pytest.mark.parametrize("known_at_first", [{}, {30775: 406}], ids=["nothing", "one register"])
+def test_registers_that_an_inverter_lacks_while_it_starts_are_found_later(
+    known_at_first: dict[int, int],
+) -> None:
+    with sma.Inverter(sma.image(known_at_first)) as server:
+        with opened(section(server), SmaPvModbusSource) as source:
+            for _ in range(2):
+                with contextlib.suppress(BadResponse):
+                    source.series()
+            server.disconnect()
+            server.units = sma.by_day()
+            with contextlib.suppress(TargetUnavailable):
+                source.series()
+            assert source.series() == BY_DAY
 
 
 def test_a_connection_that_broke_is_made_again() -> None:

@@ -34,6 +34,14 @@ _EXCEPTIONS = {
 }
 
 
+#: What a gateway says of the whole unit: the other registers would fare the same.
+_OF_THE_UNIT = (10, 11)
+
+
+class RefusedRegister(BadResponse):
+    """The inverter refuses one register, for now."""
+
+
 class UndefinedRegister(Exception):
     """The inverter has no such register."""
 
@@ -72,10 +80,10 @@ class Inverter:
         # How long a peer takes is measured on the real clock.
         self._end = time.monotonic() + limit_seconds
 
-    def connect(self) -> None:
-        """Connect and look the unit id up, unless that was done."""
+    def connect(self) -> bool:
+        """Connect and look the unit id up, unless that was done; return whether it was not."""
         if self.unit is not None:
-            return
+            return False
         self.close()
         try:
             # The library would keep to itself why it failed.
@@ -91,11 +99,13 @@ class Inverter:
         except OSError as error:
             raise TargetUnavailable(f"{self._where}: {error.strerror or error}") from error
         self.unit = self._configured_unit or self._look_up_unit()
+        return True
 
     def read(self, address: int, count: int) -> Sequence[int]:
         """Return `count` registers of 16 bits; needs a connection.
 
-        Raises `UndefinedRegister`, or `ProbeError` with the connection closed.
+        Raises `UndefinedRegister`, `RefusedRegister`, or another `ProbeError` with the connection
+        closed.
         """
         return self._read(address, count, self.unit or DEFAULT_UNIT)
 
@@ -128,9 +138,11 @@ class Inverter:
             code = getattr(reply, "exception_code", 0)
             if code == ILLEGAL_ADDRESS:
                 raise UndefinedRegister(what)
+            reason = f"refused with exception {code} ({_EXCEPTIONS.get(code, 'unknown')})"
+            if code not in _OF_THE_UNIT:
+                raise RefusedRegister(f"{what}: {reason}")
             self.close()
-            meaning = _EXCEPTIONS.get(code, "unknown")
-            raise BadResponse(f"{what}: refused with exception {code} ({meaning})")
+            raise BadResponse(f"{what}: {reason}")
         if len(reply.registers) != count:
             self.close()
             raise BadResponse(f"{what}: expected {count} registers, got {len(reply.registers)}")

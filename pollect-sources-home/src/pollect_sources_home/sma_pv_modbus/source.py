@@ -18,7 +18,12 @@ from pollect.api import (
     SourceConfig,
     SourceContext,
 )
-from pollect_sources_home.sma_pv_modbus.client import RETRIES, Inverter, UndefinedRegister
+from pollect_sources_home.sma_pv_modbus.client import (
+    RETRIES,
+    Inverter,
+    RefusedRegister,
+    UndefinedRegister,
+)
 from pollect_sources_home.sma_pv_modbus.registers import (
     DETAILS,
     ENERGY,
@@ -81,7 +86,6 @@ class SmaPvModbusSource(Source[SmaPvModbusConfig]):
         self._timeout_seconds = config.timeout or DEFAULT_TIMEOUT_SECONDS
         self._registers = (*REGISTERS, *DETAILS) if config.details else REGISTERS
         self._undefined: set[int] = set()
-        self._last_unit: int | None = None
         self._energy = Total()
         self._inverter: Inverter | None = None
 
@@ -96,15 +100,18 @@ class SmaPvModbusSource(Source[SmaPvModbusConfig]):
         if inverter is None:
             raise BadResponse("not open")
         inverter.begin(PROBE_SECONDS)
-        inverter.connect()
-        if inverter.unit != self._last_unit:
-            # Another device, perhaps, with other registers.
+        if inverter.connect():
+            # Another device, perhaps; or the same one, which knew little while it started.
             self._undefined.clear()
-            self._last_unit = inverter.unit
-        found = list(self._read(inverter))
+        refusals: list[RefusedRegister] = []
+        found = list(self._read(inverter, refusals))
+        unit = inverter.unit
+        if refusals or not found:
+            inverter.close()  # to start over with the next probe
+        if refusals and not found:
+            raise refusals[0]
+        self.troubles.note("registers", [str(refusal) for refusal in refusals])
         if not found:
-            unit = inverter.unit
-            inverter.close()
             raise BadResponse(
                 f"{self.config.host}: unit {unit} has none of the registers of an SMA inverter; "
                 "`unitId` names another"
@@ -122,18 +129,26 @@ class SmaPvModbusSource(Source[SmaPvModbusConfig]):
         limit = PROBE_SECONDS + self._timeout_seconds + last + REPORT_SECONDS
         return max(self.context.interval, limit)
 
-    def _read(self, inverter: Inverter) -> Iterator[tuple[Register, Sequence[int]]]:
+    def _read(
+        self, inverter: Inverter, refusals: list[RefusedRegister]
+    ) -> Iterator[tuple[Register, Sequence[int]]]:
+        """Yield what can be read; a register that is refused costs itself."""
         contents: dict[int, Sequence[int]] = {}
+        refused: set[int] = set()
         for register in self._registers:
             address = register.address
-            if address in self._undefined:
+            if address in self._undefined or address in refused:
                 continue
             try:
                 if address not in contents:
                     contents[address] = inverter.read(address, register.count)
             except UndefinedRegister as error:
                 self._undefined.add(address)
-                self.log.debug("%s: not defined, left out from now on", error)
+                self.log.debug("%s: not defined, left out for this connection", error)
+                continue
+            except RefusedRegister as error:
+                refused.add(address)
+                refusals.append(error)
                 continue
             yield register, contents[address]
 
