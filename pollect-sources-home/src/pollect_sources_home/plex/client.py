@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from pollect.api import ProbeError, TargetUnavailable
+from pollect.api import BadResponse, ProbeError, TargetUnavailable
 from pollect.support.http import HttpClient, Response
 from pollect.support.urls import redact_url
-from pollect_sources_home.plex.xml import Listing, parse_listing, parse_tree, whole_number
+from pollect_sources_home.plex.xml import Listing, counted, parse_listing, parse_tree
 from pollect_sources_home.web import hint_on_refusal
 
 #: Kinds of entries in a library, by the numbers of the server.
@@ -49,14 +49,19 @@ class PlexClient:
         # How long a peer takes is measured on the real clock.
         self._end = time.monotonic() + self._limit_seconds
 
-    def sections(self) -> list[Section]:
-        """Return the libraries of the server."""
-        root = self._tree("/library/sections")
-        found = (
-            Section(*(element.get(name, "") for name in ("key", "type", "title")))
-            for element in root
-        )
-        return [section for section in found if section.key.isascii() and section.key.isalnum()]
+    def sections(self, problems: list[str]) -> list[Section]:
+        """Return the libraries of the server; those without a usable key go to `problems`."""
+        found: dict[str, Section] = {}
+        for element in self._tree("/library/sections"):
+            section = Section(*(element.get(name, "") for name in ("key", "type", "title")))
+            if section.key.isascii() and section.key.isalnum():
+                found.setdefault(section.key, section)
+            else:
+                problems.append(
+                    f"library {section.title!r:.40}: expected a number as its key, got "
+                    f"{section.key!r:.40}"
+                )
+        return list(found.values())
 
     def sessions(self) -> ElementTree.Element:
         """Return what is played at the moment, one child for each stream."""
@@ -67,11 +72,11 @@ class PlexClient:
         return self._tree("/identity").get("version", "")
 
     def count(self, section: Section, kind: int) -> int:
-        """Return how many entries of a kind a library has."""
+        """Return how many entries of a kind a library has; raises `ProbeError`."""
         path = f"/library/sections/{section.key}/all"
         query = {"type": str(kind), "includeCollections": "0"}
         paged = self._listing(path, {**query, **_NO_ENTRIES}, _NO_ENTRIES)
-        total = whole_number(paged.attributes.get("totalSize"))
+        total = self._number(section, paged, "totalSize")
         if total is not None:
             return total
         # Very old servers count only what they list.
@@ -82,11 +87,18 @@ class PlexClient:
             return listing.children
         if listing.child_type == "album" and kind == TRACK:
             return listing.leaves
-        return whole_number(listing.attributes.get("size")) or 0
+        return self._number(section, listing, "size") or 0
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    def _number(self, section: Section, listing: Listing, name: str) -> int | None:
+        try:
+            return counted(listing.attributes, name)
+        except ValueError as error:
+            where = redact_url(f"{self._url}/library/sections/{section.key}/all")
+            raise BadResponse(f"{where}: {error}") from error
 
     def _tree(self, path: str) -> ElementTree.Element:
         answer = self._get(path)
@@ -132,4 +144,5 @@ class PlexClient:
 
 
 def _where(answer: Response) -> str:
-    return f"{redact_url(answer.url)}: status {answer.status}"
+    # Without the query, which says the same every time and hides the reason behind it.
+    return f"{redact_url(answer.url.partition('?')[0])}: status {answer.status}"

@@ -43,30 +43,43 @@ LIBRARY_ITEMS = Metric(
     panel=DETAIL,
 )
 
-Count = Callable[[Section, int], int]
+#: Counts the entries of a kind in a library; None where they cannot be counted.
+Count = Callable[[Section, int], int | None]
 
 
 def count_totals(sections: Iterable[Section], count: Count, *, details: bool) -> list[Sample]:
-    """Return the totals of all libraries, 0 where there are none of a kind."""
+    """Return the totals of all libraries, 0 where there are none of a kind.
+
+    A total without one of its libraries would be wrong, and is left out.
+    """
     totals = {metric: 0 for kinds in TOTALS.values() for metric in kinds.values()}
+    incomplete: set[Metric] = set()
     counted = dict(TOTALS)
     if details:
         totals[PHOTOS] = 0
         counted |= PHOTO_TOTALS
     for section in sections:
         for kind, metric in counted.get(section.kind, {}).items():
-            totals[metric] += count(section, kind)
-    return [metric.sample(total) for metric, total in totals.items()]
+            number = count(section, kind)
+            if number is None:
+                incomplete.add(metric)
+            else:
+                totals[metric] += number
+    return [metric.sample(total) for metric, total in totals.items() if metric not in incomplete]
 
 
 def count_items(sections: Iterable[Section], count: Count) -> Iterator[Sample]:
     """Yield the entries of every library; of two with the same title the second gets its key."""
+    sections = [section for section in sections if section.kind in ENTRIES]
+    titles = {(section.title or section.key, section.kind) for section in sections}
     taken: set[tuple[str, str]] = set()
     for section in sections:
-        if section.kind not in ENTRIES:
-            continue
         title = section.title or section.key
         if (title, section.kind) in taken:
-            title = f"{title} {section.key}"
+            while (title, section.kind) in titles:
+                title = f"{title} {section.key}"
+            titles.add((title, section.kind))
         taken.add((title, section.kind))
-        yield LIBRARY_ITEMS.sample(count(section, ENTRIES[section.kind]), title, section.kind)
+        number = count(section, ENTRIES[section.kind])
+        if number is not None:
+            yield LIBRARY_ITEMS.sample(number, title, section.kind)

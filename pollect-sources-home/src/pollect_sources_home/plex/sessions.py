@@ -76,6 +76,20 @@ def parse_stream_details(sessions: Iterable[Element]) -> Iterator[Sample]:
         yield STREAM_BANDWIDTH.sample(number, place)
 
 
+def find_problems(sessions: Iterable[Element]) -> list[str]:
+    """Return the bandwidths that are there and cannot be read."""
+    found = (
+        session.get("bandwidth")
+        for stream in counted_streams(sessions)
+        for session in stream.findall("Session")
+    )
+    return [
+        f"bandwidth: expected a number, got {text!r:.40}"
+        for text in found
+        if text and whole_number(text) is None
+    ]
+
+
 def decision(stream: Element) -> str:
     """Return `transcode`, `copy` (another container) or `directplay`.
 

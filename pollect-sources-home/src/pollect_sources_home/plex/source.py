@@ -21,6 +21,7 @@ from pollect.api import (
     Source,
     SourceConfig,
     SourceContext,
+    TargetUnavailable,
 )
 from pollect.support.http import HttpClient
 from pollect.support.urls import check_url
@@ -37,6 +38,7 @@ from pollect_sources_home.plex.sessions import (
     STREAM_BANDWIDTH,
     STREAM_COUNT,
     STREAMS,
+    find_problems,
     parse_stream_details,
     parse_streams,
 )
@@ -47,6 +49,10 @@ DEFAULT_TIMEOUT_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
 #: Between two counts of the libraries.
 LIBRARY_SECONDS = 300.0
+#: Until libraries that could not be counted are tried again.
+RETRY_SECONDS = 60.0
+#: Parts of the source in which something may be wrong.
+STREAMS_PART, LIBRARIES_PART, VERSION_PART = "streams", "libraries", "version"
 #: Listings of very old servers are whole.
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
@@ -128,11 +134,11 @@ class PlexSource(Source[PlexConfig]):
         sessions = client.sessions()
         now = self.context.clock.monotonic()
         if now >= self._next_count:
-            self._library = list(self._count(client))
-            self._next_count = now + LIBRARY_SECONDS
+            self._count(client, now)
         samples = [*parse_streams(sessions), *self._library]
         if self.config.details:
             samples += parse_stream_details(sessions)
+            self.troubles.note(STREAMS_PART, find_problems(sessions))
         return samples
 
     def close(self) -> None:
@@ -143,24 +149,54 @@ class PlexSource(Source[PlexConfig]):
     def deadline_seconds(self) -> float:
         return deadline_seconds(self.context, self._timeout_seconds)
 
-    def _count(self, client: PlexClient) -> Iterator[Sample]:
-        sections = client.sections()
-        self._note_unknown(sections)
+    def _count(self, client: PlexClient, now: float) -> None:
+        """Count the libraries; one that fails costs itself and the totals it belongs to."""
+        failures: dict[Section, BadResponse] = {}
+        problems: list[str] = []
+
         # Totals and single libraries ask for some of the same numbers.
-        count = functools.cache(client.count)
-        yield from count_totals(sections, count, details=self.config.details)
-        if self.config.details:
-            yield from count_items(sections, count)
-            yield from self._info(client)
+        @functools.cache
+        def count(section: Section, kind: int) -> int | None:
+            if section in failures:
+                return None
+            try:
+                return client.count(section, kind)
+            except BadResponse as error:
+                failures[section] = error
+                return None
+
+        self._library = []
+        self._next_count = now + RETRY_SECONDS
+        try:
+            sections = client.sections(problems)
+            self._note_unknown(sections)
+            found = count_totals(sections, count, details=self.config.details)
+            if self.config.details:
+                found += count_items(sections, count)
+                found += self._info(client)
+        except (BadResponse, TargetUnavailable) as error:
+            self.troubles.failed(LIBRARIES_PART, error, type(error).__name__)
+            return
+        self._library = found
+        self.troubles.note(LIBRARIES_PART, problems)
+        parts = {section: f"library {section.title} ({section.key})" for section in sections}
+        for section, part in parts.items():
+            if section in failures:
+                self.troubles.failed(part, failures[section])
+            else:
+                self.troubles.works(part)
+        self.troubles.keep({STREAMS_PART, LIBRARIES_PART, VERSION_PART, *parts.values()})
+        if not failures:
+            self._next_count = now + LIBRARY_SECONDS
 
     def _info(self, client: PlexClient) -> Iterator[Sample]:
         try:
             version = client.version()
         except BadResponse as error:
             # Names of devices on this page may hold bytes that are not text.
-            self.troubles.failed("version", error)
+            self.troubles.failed(VERSION_PART, error)
             return
-        self.troubles.works("version")
+        self.troubles.works(VERSION_PART)
         if version:
             yield INFO.sample(1, version)
 

@@ -49,8 +49,8 @@ class _ListingBuilder:
             listing.attributes = attributes
         elif self._depth == 2:
             listing.child_type = attributes.get("type", "")
-            listing.leaves += whole_number(attributes.get("leafCount")) or 0
-            listing.children += whole_number(attributes.get("childCount")) or 0
+            listing.leaves += counted(attributes, "leafCount") or 0
+            listing.children += counted(attributes, "childCount") or 0
 
     def end(self, tag: str) -> None:
         self._depth -= 1
@@ -82,6 +82,18 @@ def parse_listing(body: bytes, where: str) -> Listing:
 def whole_number(text: str | None) -> int | None:
     """Return a text of digits as a number, None for anything else."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else None
+
+
+def counted(attributes: Attributes, name: str) -> int | None:
+    """Return the number in an attribute, None where there is none.
+
+    Raises `ValueError` for what is not a whole number.
+    """
+    text = attributes.get(name)
+    number = whole_number(text)
+    if text and number is None:
+        raise ValueError(f"expected a number as {name}, got {text!r:.40}")
+    return number
 
 
 def _parse(body: bytes, target: object, where: str):  # type: ignore[no-untyped-def]
