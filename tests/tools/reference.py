@@ -1,6 +1,7 @@
 """Write `docs/reference.md` from the code: `python -m tests.tools.reference`."""
 
 import inspect
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -91,15 +92,11 @@ def _hook(hook: object) -> str:
 def _type_name(annotation: object) -> str:
     if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
         return f"`{annotation.__name__}`"
-    text = str(annotation)
-    for prefix in (
-        "collections.abc.",
-        "typing.",
-        "pollect.model.",
-        "pollect.plugin.",
-        "click.core.",
-    ):
-        text = text.replace(prefix, "")
+    text = re.sub(
+        r"\b(?:collections\.abc|typing|pollect\.model|pollect\.plugin\.\w+|click\.core)\.",
+        "",
+        str(annotation),
+    )
     return f"`{text}`"
 
 
