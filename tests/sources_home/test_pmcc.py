@@ -141,6 +141,36 @@ def test_rubbish_between_messages_ends_nothing(charger: Charger, probed: Probed)
     assert charger.accepted == 1
 
 
+def test_a_value_that_cannot_be_read_is_a_trouble_until_it_can(
+    charger: Charger, probed: Probed
+) -> None:
+    probed.wait_for(ALL)
+    charger.push(session(soc="full"))
+    probed.wait_for({key: value for key, value in ALL.items() if key != ("soc", "current")})
+    expected = "values: swaggerCurrentSession (soc): expected a number, got 'full'"
+    assert str(probed.source.troubles) == expected
+    charger.push(session())
+    probed.wait_for(ALL)
+    assert not probed.source.troubles
+
+
+def test_a_peer_that_sends_no_messages_of_a_charger_is_a_bad_response(charger: Charger) -> None:
+    charger.first = ["<html>", "[]"]
+    with Probed(charger.host, charger.port) as probed:
+
+        def reason() -> str:
+            try:
+                probed.running.probe()
+            except (NoData, ProbeError) as error:
+                return str(error)
+            return ""
+
+        # "nothing received yet" until the messages are here
+        wait_until(lambda: "no message of a charger: expected" in reason(), "the reason")
+        charger.push(*CHARGING)
+        probed.wait_for(ALL)
+
+
 def test_a_message_of_more_than_a_mebibyte_costs_the_connection_alone(
     charger: Charger, probed: Probed
 ) -> None:

@@ -8,8 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pollect.api import BadResponse
-from pollect_sources_home.pmcc.payload import parse_message
+from pollect_sources_home.pmcc.payload import Field
+from pollect_sources_home.pmcc.payload import parse_message as parse
 from tests.simulators.pmcc import message, power, session, total_energy, wifi
+
+
+def parse_message(text: str | bytes) -> dict[Field, float | None]:
+    return parse(text, {})
 
 
 def test_a_session() -> None:
@@ -45,9 +50,28 @@ def test_minus_one_is_not_shared_and_no_value(field: str) -> None:
     assert parse_message(session(**{field: -1}))[name.get(field, field)] is None
 
 
-@pytest.mark.parametrize("value", [None, True, "full", [], {}, float("nan"), 10**400])
-def test_what_is_not_a_number_is_no_value(value: object) -> None:
-    assert parse_message(session(soc=value))["soc"] is None
+@pytest.mark.parametrize("value", [True, "full", "1_0", "inf", [], {}, float("nan"), 10**400])
+def test_what_is_not_a_number_is_no_value_and_named(value: object) -> None:
+    problems: dict[Field, str] = {}
+    found = parse(session(soc=value), problems)
+    assert (found["soc"], found["ev"]) == (None, 7.2)
+    assert problems["soc"].startswith("swaggerCurrentSession (soc): expected a number, got ")
+    assert set(problems) == {"soc"}
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_what_the_charger_does_not_know_is_no_value_and_no_problem(value: object) -> None:
+    problems: dict[Field, str] = {}
+    assert parse(session(soc=value), problems)["soc"] is None
+    assert not problems
+
+
+def test_an_argument_that_cannot_be_read_costs_itself() -> None:
+    args = {"activePowerL1": '{"value": 23', "activePowerL2": '{"value": 2310}'}
+    message = {"interface": "de.bebro.iCAN", "path": None, "name": "x", "args": args}
+    problems: dict[Field, str] = {}
+    assert parse(json.dumps(message), problems) == {"l1": None, "l2": 2310}
+    assert problems == {"l1": "activePowerL1 (value): expected JSON, got '{\"value\": 23'"}
 
 
 def test_an_empty_session_changes_nothing_and_none_at_all_ends_it() -> None:

@@ -341,6 +341,72 @@ def test_one_robot_does_not_hide_the_others(pool_of, cloud, caplog) -> None:
     assert not [path for path in paths(cloud) if "/D/" in path or "/E/" in path]
 
 
+def test_a_robot_that_the_account_may_not_see_costs_no_new_token_each_time(pool_of, cloud) -> None:
+    forbidden = HttpResponse({"message": "Forbidden"}, status=403)
+    cloud.devices |= {"JT2": ("vr", forbidden)}
+    pool = pool_of()
+    for _ in range(30):
+        assert pool.series().keys() == RUNNING.keys()
+        assert "JT2: ZodiacPool: a new token was refused as well" in str(pool.source.troubles)
+        pool.clock.advance(30)
+    assert (cloud.logins, cloud.refreshes) == (1, 1)
+    cloud.devices["JT2"] = ("vr", shadow(VR))
+    assert 'state{device_serial="JT2"}' in pool.series()
+    assert not pool.source.troubles
+
+
+def test_values_that_cannot_be_read_are_named(pool_of, cloud) -> None:
+    robot = {**VR, "state": "running", "stepper": [], "sensors": 7, "durations": {"quickTim": "x"}}
+    cloud.devices["JT1"] = ("vr", shadow(robot))
+    pool = pool_of(details=True)
+    found = pool.series()
+    assert found['program_cycle{device_serial="JT1"}'] == 1
+    assert 'state{device_serial="JT1"}' not in found
+    problems = str(pool.source.troubles)
+    assert "values of JT1: equipment.robot.sensors: expected an object, got 7" in problems
+    assert "equipment.robot.state: expected a number, got 'running'" in problems
+    assert problems.endswith("and 1 more")
+    cloud.devices["JT1"] = ("vr", shadow(VR))
+    pool.clock.advance(30)
+    pool.series()
+    assert not pool.source.troubles
+
+
+@pytest.mark.parametrize(
+    ("robot", "kind", "problem"),
+    [
+        ({"main": {"state": 1, "mode": "wall"}}, "cyclobat", "robot.main.mode"),
+        ({"main": []}, "cyclobat", "robot.main: expected an object"),
+        ({"main": {"mode": 1}, "cycles": {"floorTim": 90}}, "cyclobat", "robot.cycles.floorTim"),
+        ({"battery": {"userChargePerc": True}}, "cyclobat", "robot.battery.userChargePerc"),
+        ({"mode": 10**400}, "cyclonext", "robot.1.mode: expected a number"),
+        ({"errors": {"code": "E7"}}, "cyclonext", "robot.1.errors.code"),
+        ({"prCyc": 1, "durations": [45, "90"]}, "vr", "robot.durations[1]: expected a number"),
+    ],
+)
+def test_every_kind_of_robot_names_what_cannot_be_read(robot, kind, problem) -> None:
+    problems: list[str] = []
+    place = "robot.1" if kind == "cyclonext" else "robot"
+    parse_robot(shadow(robot, place)["state"]["reported"], kind, problems)
+    assert len(problems) == 1
+    assert f"equipment.{problem}" in problems[0]
+
+
+def test_robots_that_report_nothing_are_no_data(pool_of, cloud) -> None:
+    cloud.devices["JT1"] = ("vr", shadow(None))
+    with pytest.raises(NoData, match="no robot reports its state"):
+        pool_of().running.probe()
+
+
+def test_a_device_without_a_serial_number_is_named(pool_of, cloud) -> None:
+    pool = pool_of()
+    listed = [{"serial_number": "JT1", "device_type": "vr"}, {"serial_number": 7}, "JT3"]
+    cloud.instead[LIST] = listed
+    assert pool.series().keys() == RUNNING.keys()
+    problems = "list of devices: expected a device with a serial number, got 7; expected"
+    assert problems in str(pool.source.troubles)
+
+
 def test_chosen_robots_only_and_one_that_is_not_there_is_a_trouble(pool_of, cloud) -> None:
     cloud.devices |= {"JT2": ("vr", shadow(VR))}
     pool = pool_of(devices=["JT1", "JT9"])
@@ -364,7 +430,7 @@ def test_an_account_without_robots_has_nothing_to_report(pool_of, cloud) -> None
 
 def values_of(robot: dict[str, Any], kind: str = "vr") -> dict[str, float]:
     place = "robot.1" if kind == "cyclonext" else "robot"
-    parsed = parse_robot(shadow(robot, place)["state"]["reported"], kind)
+    parsed = parse_robot(shadow(robot, place)["state"]["reported"], kind, [])
     assert parsed is not None
     samples = robot_samples(parsed, "X", NOW)
     return {str(sample.metric.name): sample.value for sample in samples}
@@ -460,7 +526,7 @@ def test_the_recorded_robots(recording) -> None:
     }
     exo = json.loads(recording("zodiac_pool/exo_shadow.json"))["state"]["reported"]
     for kind in ("vr", "vortrax", "cyclonext", "cyclobat"):
-        assert parse_robot(exo, kind) is None
+        assert parse_robot(exo, kind, []) is None
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ arisada/webconnect_mqtt list; the maker has published nothing.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from pollect.api import BadResponse
-from pollect_sources_home.numbers import json_number
+from pollect_sources_home.numbers import decimal_number, json_number
 
 #: Which value of the charger: one of `FIELDS`.
 Field: TypeAlias = str
@@ -61,24 +61,31 @@ _PLACES: dict[Field, _Place] = {
 _NEVER_NEGATIVE = ("soc", "start_soc", "target_soc", "range_km")
 
 
-def parse_message(text: str | bytes) -> dict[Field, float | None]:
+def parse_message(
+    text: str | bytes, problems: MutableMapping[Field, str]
+) -> dict[Field, float | None]:
     """Return the fields that a message changes; None for one that has no value any more.
 
     Units are those of the charger: percent, kW (`ev`, `charging_rate`), W (`l1` to `l3`), kWh, km,
-    seconds, dBm. A message about anything else is empty. Raises `BadResponse` for what is not a
+    seconds, dBm. A message about anything else is empty. `problems` gets what cannot be read of a
+    field, which has no value then and costs no other. Raises `BadResponse` for what is not a
     message.
     """
     message = _load(text)
     arguments = message.get("args") if isinstance(message, dict) else None
     if not isinstance(arguments, dict) or "interface" not in message:
         raise BadResponse(f"expected a message with interface and args, got {text!r:.80}")
-    source = message["interface"], str(message.get("path", "")).strip("/")
+    source = message["interface"], str(message.get("path") or "").strip("/")
     changed: dict[Field, float | None] = {}
     for field, place in _PLACES.items():
         if (place.interface, place.path) == source and place.argument in arguments:
-            content = _content(arguments[place.argument], place.key)
-            if place.key in content:
-                changed[field] = _number(field, content[place.key])
+            try:
+                content = _content(arguments[place.argument], place.key)
+                if place.key in content:
+                    changed[field] = _number(field, content[place.key])
+            except BadResponse as error:
+                changed[field] = None
+                problems[field] = f"{place.argument} ({place.key}): {error}"
     return changed
 
 
@@ -88,18 +95,23 @@ def _content(argument: Any, key: str) -> Mapping[str, Any]:
         argument = _load(argument)
     if isinstance(argument, dict):
         return argument
+    if key != _PLAIN and argument is not None:
+        raise BadResponse(f"expected an object, got {argument!r:.80}")
     # No object any more: the session is over.
-    return {key: argument if key == _PLAIN else None}
+    return {key: argument}
 
 
 def _number(field: Field, value: Any) -> float | None:
+    """Return a number, None where there is none; raises `BadResponse` for anything else."""
+    if value is None or value == "":
+        return None
     if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    number = None if isinstance(value, bool) else json_number(value)
-    return None if number is not None and number < 0 and field in _NEVER_NEGATIVE else number
+        number = decimal_number(value)
+    else:
+        number = None if isinstance(value, bool) else json_number(value)
+    if number is None:
+        raise BadResponse(f"expected a number, got {value!r:.40}")
+    return None if number < 0 and field in _NEVER_NEGATIVE else number
 
 
 def _load(text: str | bytes) -> Any:

@@ -142,6 +142,9 @@ class PmccSource(BackgroundSource[PmccConfig]):
         self._fingerprint = _read_fingerprint(config.fingerprint)
         self._lock = threading.Lock()
         self._values: dict[Field, float] = {}
+        #: What cannot be read of the fields that came last, and of the last message that is none.
+        self._problems: dict[Field, str] = {}
+        self._broken = ""
         #: What an interruption shuts down.
         self._socket: socket.socket | None = None
         #: Whether the charger was ever there: from then on it may sleep.
@@ -186,6 +189,7 @@ class PmccSource(BackgroundSource[PmccConfig]):
                 self._values = {
                     field: value for field, value in self._values.items() if field == "total_energy"
                 }
+                self._problems, self._broken = {}, ""
             self.background.works()
             try:
                 while not self.background.stopped:
@@ -202,19 +206,32 @@ class PmccSource(BackgroundSource[PmccConfig]):
     def latest(self) -> Iterable[Sample]:
         with self._lock:
             samples = list(_samples(self._values, details=self.config.details))
+            problems, broken = list(self._problems.values()), self._broken
+        self.troubles.note("values", problems)
+        if not samples and broken:
+            raise BadResponse(f"{self.config.host}: no message of a charger: {broken}")
         if not samples:
             raise NoData("connected, and nothing received yet")
         return samples
 
     def _take(self, message: str | bytes) -> None:
+        problems: dict[Field, str] = {}
         try:
-            changed = parse_message(message)
+            changed = parse_message(message, problems)
         except BadResponse as error:
             self.log.debug("%s", error)
+            with self._lock:
+                self._broken = str(error)
             return
         self.background.works()
+        shown = _SAMPLES.keys() | (_DETAILS.keys() if self.config.details else ())
         with self._lock:
+            self._broken = ""
             for field, value in changed.items():
+                if field in problems and field in shown:
+                    self._problems[field] = problems[field]
+                else:
+                    self._problems.pop(field, None)
                 if value is None:
                     self._values.pop(field, None)
                 else:

@@ -110,7 +110,8 @@ class ZodiacClient:
         if not isinstance(data, list):
             raise BadResponse("ZodiacPool: expected a list of devices, got something else")
         self._budget.answered()
-        return [device for device in data if isinstance(device, Mapping)]
+        # What is no object has no serial number either, and is reported for that.
+        return [device if isinstance(device, Mapping) else {} for device in data]
 
     def fetch_state(
         self, serial: str, usable: Callable[[Token | None], Token]

@@ -4,7 +4,6 @@ Four kinds of robots report the same in different places: `vr` and `vortrax`, `c
 `cyclobat`. Durations are minutes, times Unix seconds.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -18,6 +17,7 @@ from pollect.api import (
     Panel,
     Sample,
 )
+from pollect_sources_home.numbers import json_number
 
 Fields: TypeAlias = Mapping[str, Any]
 
@@ -144,15 +144,46 @@ class Robot:
         return max(0.0, round(minutes * _SECONDS_PER_MINUTE - (now - self.start)))
 
 
-def parse_robot(reported: Fields, kind: str) -> Robot | None:
-    """Return the robot in the state of a device; None when it reports none, as when it is off."""
-    equipment = _fields(reported.get("equipment"))
-    if kind == "cyclonext":
-        robot = _fields(equipment.get("robot.1"))
-        return _parse_cyclonext(robot) if robot else None
-    robot = _fields(equipment.get("robot"))
-    if not robot:
+@dataclass(frozen=True)
+class Place:
+    """An object in the state of a device; notes what stands there and cannot be read."""
+
+    fields: Fields
+    path: str
+    problems: list[str]
+
+    def inner(self, name: str) -> "Place":
+        """Return the object under a name, an empty one without."""
+        path = f"{self.path}.{name}" if self.path else name
+        value = self.fields.get(name)
+        if value is not None and not isinstance(value, Mapping):
+            self.problems.append(f"{path}: expected an object, got {value!r:.40}")
+            value = None
+        return Place(value or {}, path, self.problems)
+
+    def number(self, name: str) -> float | None:
+        """Return the number under a name, None without one."""
+        return self.take(name, self.fields.get(name))
+
+    def take(self, name: str, value: object) -> float | None:
+        """Return a value that stands under a name, if it is a number."""
+        number = None if isinstance(value, bool) else json_number(value)
+        if value is not None and number is None:
+            self.problems.append(f"{self.path}.{name}: expected a number, got {value!r:.40}")
+        return number
+
+
+def parse_robot(reported: Fields, kind: str, problems: list[str]) -> Robot | None:
+    """Return the robot in the state of a device; None when it reports none, as when it is off.
+
+    What cannot be read is added to `problems`.
+    """
+    equipment = Place(reported, "", problems).inner("equipment")
+    robot = equipment.inner("robot.1" if kind == "cyclonext" else "robot")
+    if not robot.fields:
         return None
+    if kind == "cyclonext":
+        return _parse_cyclonext(robot)
     return _parse_cyclobat(robot) if kind == "cyclobat" else _parse_vr(robot)
 
 
@@ -173,7 +204,8 @@ def detail_samples(
 ) -> Iterator[Sample]:
     """Yield what else a robot reports."""
     yield INFO.sample(1, serial, kind)
-    status = _fields(reported.get("aws")).get("status")
+    aws = reported.get("aws")
+    status = aws.get("status") if isinstance(aws, Mapping) else None
     if isinstance(status, str):
         yield CONNECTED.sample(float(status == "connected"), serial)
     if robot is None:
@@ -190,93 +222,82 @@ def detail_samples(
             yield metric.sample(value, serial)
 
 
-def _parse_vr(robot: Fields) -> Robot:
-    cycle = _number(robot.get("prCyc"))
-    error = _number(robot.get("errorCode"))
-    error_state = _number(robot.get("errorState"))
-    sensor = _fields(_fields(robot.get("sensors")).get("sns_1"))
-    temperature = _number(sensor.get("val"))
+def _parse_vr(robot: Place) -> Robot:
+    cycle = robot.number("prCyc")
+    error = robot.number("errorCode")
+    error_state = robot.number("errorState")
+    sensor = robot.inner("sensors").inner("sns_1")
+    temperature = sensor.number("val")
     return Robot(
-        state=_number(robot.get("state")),
+        state=robot.number("state"),
         cycle=cycle,
         error=error_state if error is None else error,
-        start=_number(robot.get("cycleStartTime")),
+        start=robot.number("cycleStartTime"),
         duration=_duration(robot, cycle),
-        added=_number(robot.get("stepper")) or 0.0,
-        total_hours=_number(robot.get("totalHours")),
-        temperature=_number(sensor.get("state")) if temperature is None else temperature,
-        canister=_number(robot.get("canister")),
+        added=robot.number("stepper") or 0.0,
+        total_hours=robot.number("totalHours"),
+        temperature=sensor.number("state") if temperature is None else temperature,
+        canister=robot.number("canister"),
         error_state=error_state,
     )
 
 
-def _parse_cyclonext(robot: Fields) -> Robot:
-    cycle = _number(robot.get("cycle"))
+def _parse_cyclonext(robot: Place) -> Robot:
+    cycle = robot.number("cycle")
     return Robot(
-        state=_number(robot.get("mode")),
+        state=robot.number("mode"),
         cycle=cycle,
-        error=_number(_fields(robot.get("errors")).get("code")),
-        start=_number(robot.get("cycleStartTime")),
+        error=robot.inner("errors").number("code"),
+        start=robot.number("cycleStartTime"),
         duration=_duration(robot, cycle),
-        added=_number(robot.get("stepper")) or 0.0,
-        total_hours=_hours(robot.get("totRunTime")),
-        canister=_number(robot.get("canister")),
+        added=robot.number("stepper") or 0.0,
+        total_hours=_hours(robot.number("totRunTime")),
+        canister=robot.number("canister"),
     )
 
 
-def _parse_cyclobat(robot: Fields) -> Robot:
-    main, stats = _fields(robot.get("main")), _fields(robot.get("stats"))
-    cycle = _number(main.get("mode"))
-    cycles = _fields(robot.get("cycles"))
+def _parse_cyclobat(robot: Place) -> Robot:
+    main, stats = robot.inner("main"), robot.inner("stats")
+    cycle = main.number("mode")
+    cycles = robot.inner("cycles")
+    names = (name for name in _duration_names(cycle) if name in cycles.fields)
+    durations = (cycles.inner(name).number("duration") for name in names)
     return Robot(
-        state=_number(main.get("state")),
+        state=main.number("state"),
         cycle=cycle,
-        error=_number(main.get("error")),
-        start=_number(main.get("cycleStartTime")),
-        duration=_named_duration(
-            {name: _fields(item).get("duration") for name, item in cycles.items()}, cycle
-        ),
+        error=main.number("error"),
+        start=main.number("cycleStartTime"),
+        duration=_first(durations),
         added=0.0,
-        total_hours=_hours(stats.get("totRunTime")),
-        temperature=_number(stats.get("tmp")),
-        battery=_number(_fields(robot.get("battery")).get("userChargePerc")),
+        total_hours=_hours(stats.number("totRunTime")),
+        temperature=stats.number("tmp"),
+        battery=robot.inner("battery").number("userChargePerc"),
     )
 
 
-def _duration(robot: Fields, cycle: float | None) -> float | None:
-    durations = robot.get("durations")
-    if isinstance(durations, list):
+def _duration(robot: Place, cycle: float | None) -> float | None:
+    listed = robot.fields.get("durations")
+    if isinstance(listed, list):
         # In the order of the cycles.
-        is_place = cycle is not None and cycle.is_integer() and 0 <= cycle < len(durations)
-        return _number(durations[int(cycle)]) if is_place and cycle is not None else None
-    durations = _fields(durations)
-    if cycle == SMART and _number(robot.get("firstSmrtFlag")):
-        first = _number(durations.get(FIRST_SMART))
+        is_place = cycle is not None and cycle.is_integer() and 0 <= cycle < len(listed)
+        if not is_place or cycle is None:
+            return None
+        return robot.take(f"durations[{int(cycle)}]", listed[int(cycle)])
+    durations = robot.inner("durations")
+    if cycle == SMART and robot.number("firstSmrtFlag"):
+        first = durations.number(FIRST_SMART)
         if first is not None:
             return first
-    return _named_duration(durations, cycle)
+    return _first(durations.number(name) for name in _duration_names(cycle))
 
 
-def _named_duration(durations: Fields, cycle: float | None) -> float | None:
-    names = DURATIONS.get(int(cycle), ()) if cycle is not None and cycle.is_integer() else ()
-    values = (_number(durations.get(name)) for name in names)
+def _duration_names(cycle: float | None) -> tuple[str, ...]:
+    return DURATIONS.get(int(cycle), ()) if cycle is not None and cycle.is_integer() else ()
+
+
+def _first(values: Iterator[float | None]) -> float | None:
     return next((value for value in values if value is not None), None)
 
 
-def _hours(minutes: object) -> float | None:
-    value = _number(minutes)
-    return None if value is None else value / 60
-
-
-def _fields(value: object) -> Fields:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _number(value: object) -> float | None:
-    """Return a finite number; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
+def _hours(minutes: float | None) -> float | None:
+    return None if minutes is None else minutes / 60

@@ -23,6 +23,7 @@ from pollect.api import (
     SourceConfig,
     SourceContext,
 )
+from pollect.support.pacing import REFUSED_SECONDS
 from pollect.support.quota import shared_budget
 from pollect.support.tokens import Token, TokenFile
 from pollect_sources_home.cloud import (
@@ -47,6 +48,8 @@ DISTANCE_SECONDS = 30.0
 DEVICES_SECONDS = 86_400.0
 #: The service is slow at times.
 DEFAULT_TIMEOUT_SECONDS = 20.0
+#: The part of the source that is the list of devices.
+_LIST = "list of devices"
 KINDS = frozenset({"vr", "vortrax", "cyclonext", "cyclobat"})
 
 
@@ -93,6 +96,8 @@ class ZodiacPoolSource(Source[ZodiacPoolConfig]):
         self._robots_until = 0.0
         #: Serial numbers of the config that the account does not have.
         self._missing: list[str] = []
+        #: Serial number -> until when it is not asked for, and why.
+        self._refused: dict[str, tuple[float, AuthenticationFailed]] = {}
         #: Devices that were reported as of a kind that is not read.
         self._reported: set[str] = set()
 
@@ -178,28 +183,49 @@ class ZodiacPoolSource(Source[ZodiacPoolConfig]):
         self._account.slow_down()
         samples: list[Sample] = []
         failure: ProbeError | None = None
+        refusals: dict[str, AuthenticationFailed] = {}
         for serial, kind in robots.items():
             try:
-                reported = client.fetch_state(serial, self._usable)
-            except AuthenticationFailed:
-                raise
+                reported = self._fetch_state(client, serial)
             except ProbeError as error:
-                failure = error
+                failure = failure or error
+                if isinstance(error, AuthenticationFailed):
+                    refusals[serial] = error
                 if len(robots) > 1:
                     self.troubles.failed(serial, error, type(error).__name__)
                 continue
             self.troubles.works(serial)
-            robot = parse_robot(reported, kind)
+            problems: list[str] = []
+            robot = parse_robot(reported, kind, problems)
+            self.troubles.note(_values_of(serial), problems)
             if robot is not None:
                 samples += robot_samples(robot, serial, now)
             if self.config.details:
                 samples += detail_samples(robot, reported, serial, kind)
-        self.troubles.keep([*robots, *self._missing])
-        if failure is not None and not samples:
-            raise failure
-        if not robots:
-            raise NoData("the account has no robot of a type that is read")
+        self.troubles.keep([_LIST, *robots, *map(_values_of, robots), *self._missing])
+        if len(refusals) < len(robots):
+            # Not the account but these are refused, to which a new token makes no difference.
+            self._refuse(refusals)
+        if not samples:
+            raise failure or NoData(
+                "no robot reports its state; it may be off or unplugged"
+                if robots
+                else "the account has no robot of a type that is read"
+            )
         return samples
+
+    def _fetch_state(self, client: ZodiacClient, serial: str) -> Mapping[str, Any]:
+        until, refusal = self._refused.get(serial, (0.0, None))
+        if refusal is not None and self.context.clock.monotonic() < until:
+            raise refusal
+        return client.fetch_state(serial, self._usable)
+
+    def _refuse(self, refusals: Mapping[str, AuthenticationFailed]) -> None:
+        until = self.context.clock.monotonic() + REFUSED_SECONDS
+        known = {s: pair for s, pair in self._refused.items() if refusals.get(s) is pair[1]}
+        self._refused = {
+            serial: known.get(serial, (until, error)) for serial, error in refusals.items()
+        }
 
     def _known_robots(self, client: ZodiacClient) -> dict[str, str]:
         now = self.context.clock.monotonic()
@@ -212,9 +238,13 @@ class ZodiacPoolSource(Source[ZodiacPoolConfig]):
     def _robots_in(self, devices: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, str]]:
         wanted = self.config.devices
         missing = set(wanted)
+        problems: list[str] = []
         for device in devices:
             serial, kind = device.get("serial_number"), device.get("device_type")
-            if not isinstance(serial, str) or not serial or (wanted and serial not in wanted):
+            if not isinstance(serial, str) or not serial:
+                problems.append(f"expected a device with a serial number, got {serial!r:.40}")
+                continue
+            if wanted and serial not in wanted:
                 continue
             missing.discard(serial)
             if kind in KINDS:
@@ -222,9 +252,14 @@ class ZodiacPoolSource(Source[ZodiacPoolConfig]):
             elif serial not in self._reported:
                 self._reported.add(serial)
                 self.log.info("device %s of type %s is not read", serial, kind)
+        self.troubles.note(_LIST, problems)
         self._missing = sorted(missing)
         for serial in self._missing:
             self.troubles.failed(serial, "the account has no such device")
+
+
+def _values_of(serial: str) -> str:
+    return f"values of {serial}"
 
 
 def _belongs_to(token: Token, user: str) -> bool:
