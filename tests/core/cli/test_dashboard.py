@@ -3,25 +3,16 @@
 import json
 import shutil
 import subprocess
-import time
-import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from pollect.derived.dashboard import grafana_unit
-from pollect.testing import serve_http, serve_udp
-from pollect.testing.waiting import wait_until
 from pollect.units import UNITS
-from tests.e2e.command import call, start
-from tests.simulators.certificates import Authority
-from tests.simulators.daemons import find_program, free_port
-from tests.simulators.snmpd import needs_snmpd, run_snmpd
+from tests.e2e.command import call
+from tests.simulators.daemons import free_port
 
 ROOT = Path(__file__).parents[3]
 QUICKSTART = ROOT / "examples" / "quickstart.yml"
@@ -38,10 +29,11 @@ def dashboard(config: Path, *options: str) -> dict[str, Any]:
     return found
 
 
-def queries(board: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+def queries(board: dict[str, Any], instance: str = ".*") -> Iterator[tuple[str, str, str]]:
     for panel in board["panels"]:
         for target in panel.get("targets", ()):
-            filled = target["expr"].replace("$__rate_interval", "10s").replace("$instance", ".*")
+            filled = target["expr"].replace("$__rate_interval", "10s")
+            filled = filled.replace("$instance", instance)
             yield panel["title"], filled, target.get("legendFormat", "")
 
 
@@ -51,162 +43,12 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = QUICKSTART.read_text("utf-8")
     assert "port: 8000" in text
     file = folder / "config.yml"
-    port = free_port()
     file.write_text(
-        text.replace("port: 8000", f"port: {port}\n  bind: 127.0.0.1").replace(
+        text.replace("port: 8000", f"port: {free_port()}\n  bind: 127.0.0.1").replace(
             "tickTime: 5", "tickTime: 1"
         )
     )
-    write_prometheus_config(folder, port)
     return file
-
-
-def write_prometheus_config(folder: Path, port: int) -> None:
-    (folder / "prometheus.yml").write_text(
-        "global: {scrape_interval: 1s}\n"
-        "scrape_configs:\n"
-        f"- {{job_name: pollect, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}\n"
-    )
-
-
-#: What can be read here, with all it can say; the rest of the daemon is in the quickstart.
-PEERS = """
-tickTime: 1
-writers:
-  - {{type: Prometheus, port: {port}, bind: 127.0.0.1}}
-  - {{type: JsonLines, file: values.jsonl}}
-executors:
-  - collection: here
-    sources:
-      - {{type: Cpu, perCore: true}}
-      - {{type: LoadAvg, perCpu: true}}
-      - {{type: MemoryUsage, details: true}}
-      - {{type: DiskUsage, disks: [/], inodes: true, readonly: true}}
-      - {{type: Interface, errors: true, includeTotal: true, state: true, include: [lo]}}
-      - {{type: Process, procRegex: pollect run, details: true, total: true}}
-      - {{type: Uptime}}
-  - collection: peers
-    sources:
-      - {{type: Http, url: "http://127.0.0.1:{port}/-/healthy", details: true, name: plain}}
-      - {{type: Http, url: ["{tls}/", "{tls}/other"], details: true, verify: false}}
-      - {{type: Certificate, urls: ["{tls}/"], details: true}}
-      - {{type: TcpTime, host: 127.0.0.1, port: {port}, details: true}}
-      - {{type: Dns, server: 127.0.0.1, port: {dns}, query: example.org}}
-      # The agent gives no port an alias, and Prometheus drops labels that are empty.
-      - type: SnmpTable
-        host: "{snmp}"
-        communityString: public
-        preset: interfaces
-        dropLabels: [alias]
-      - type: SnmpGet
-        host: "{snmp}"
-        communityString: public
-        details: true
-        metrics: [{{name: ports, oid: 1.3.6.1.2.1.2.1.0}}]
-      - type: HttpIngress
-        port: {push}
-        bind: 127.0.0.1
-        metrics: {{queue: {{labels: [site]}}}}
-        labels: {{room: attic}}
-"""
-
-
-@contextmanager
-def peers(folder: Path) -> Iterator[Path]:
-    """Start what the config asks for, and yield it."""
-    import dns.message
-
-    def resolve(query: bytes) -> bytes:
-        return dns.message.make_response(dns.message.from_wire(query)).to_wire()
-
-    port, push = free_port(), free_port()
-    with (
-        serve_http({"*": "hello"}, tls=Authority(folder).server("127.0.0.1")) as web,
-        serve_udp(resolve) as resolver,
-        run_snmpd(folder) as agent,
-    ):
-        file = folder / "config.yml"
-        file.write_text(
-            PEERS.format(port=port, push=push, tls=web.url, dns=resolver.port, snmp=agent)
-        )
-        write_prometheus_config(folder, port)
-        yield file
-
-
-def push_a_value(config: Path) -> None:
-    port = yaml.safe_load(config.read_text())["executors"][1]["sources"][-1]["port"]
-    body = b'{"metrics": {"queue": {"value": 1, "labels": {"site": "n"}}}}'
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/", body, {"Content-Type": "application/json"}
-    )
-
-    def pushed() -> bool:
-        try:
-            urllib.request.urlopen(request, timeout=5).close()
-        except OSError:
-            return False
-        return True
-
-    wait_until(pushed, "a port to push to")
-
-
-@pytest.mark.timeout(300)
-def test_every_panel_shows_something_of_the_quickstart(quickstart: Path) -> None:
-    assert panels_without_a_series(quickstart) == []
-
-
-@pytest.mark.timeout(300)
-@needs_snmpd
-def test_every_panel_shows_something_of_what_is_all_around(tmp_path: Path) -> None:
-    with peers(tmp_path) as config:
-        empty = panels_without_a_series(config, push_a_value)
-
-    assert not empty, "\n".join(expression for _, expression in empty)
-
-
-def panels_without_a_series(
-    config: Path, prepare: Callable[[Path], None] = lambda config: None
-) -> list[tuple[str, str]]:
-    """Return the panels that stay empty, though a real Prometheus scrapes the real daemon."""
-    folder, port = config.parent, free_port()
-    command = [
-        find_program("prometheus", "prometheus"),
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]
-    board = dashboard(config)
-    with start("run", "-c", config, folder=folder) as daemon:
-        daemon.wait_for("listening on")
-        prepare(config)
-        log = (folder / "prometheus.log").open("wb")
-        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            until = time.monotonic() + PATIENCE_SECONDS
-            missing = dict.fromkeys(queries(board))
-            while missing and time.monotonic() < until:
-                time.sleep(0.5)
-                missing = {one: None for one in missing if not _is_shown(port, *one[1:])}
-        finally:
-            server.terminate()
-            server.wait()
-            log.close()
-    return [one[:2] for one in missing]
-
-
-def _is_shown(port: int, expression: str, legend: str) -> bool:
-    arguments = urllib.parse.urlencode({"query": expression})
-    try:
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{port}/api/v1/query?{arguments}", timeout=5
-        ) as answer:
-            found = json.load(answer)["data"]["result"]
-    except OSError:
-        return False
-    labels = [part.strip("{}") for part in legend.split() if part.startswith("{{")]
-    return bool(found) and all(
-        any(label in series["metric"] for series in found) for label in labels
-    )
 
 
 def test_the_sdk_of_grafana_reads_it_without_loss() -> None:
