@@ -1,6 +1,7 @@
 """What servers send, as HTTP/1.1 allows it and as it does not."""
 
 import gzip
+import random
 import socket
 import zlib
 
@@ -113,6 +114,16 @@ def test_what_contradicts_the_protocol_is_named(answer: bytes, words: str) -> No
         get(answer)
 
 
+@pytest.mark.parametrize("missing", [1, 4, 8, 9, 12])
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_compressed_body_that_breaks_off_is_no_answer(coding: str, missing: int) -> None:
+    whole = (gzip if coding == "gzip" else zlib).compress(b"temperature 12345\n")
+    head = OK + b"Content-Encoding: %s\r\n\r\n" % coding.encode()
+    assert get(head + whole).body == b"temperature 12345\n"
+    with pytest.raises(BadResponse, match="the compressed answer ended too early"):
+        get(head + whole[:-missing])
+
+
 def test_answer_to_head_has_no_body() -> None:
     found = get(OK + b"Content-Length: 400\r\n\r\n", method="HEAD")
     assert (found.status, found.body) == (200, b"")
@@ -148,6 +159,11 @@ def test_longer_body_can_be_cut() -> None:
     with serve_tcp(say(OK + b"\r\n" + b"x" * 5000)) as server:
         with HttpClient(timeout=5, max_body_bytes=100, cut_body=True) as client:
             assert client.get_text(f"http://{server.address}/") == "x" * 100
+    noise = random.Random(0).randbytes(5000)
+    zipped = OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(noise)
+    with serve_tcp(say(zipped)) as server:
+        with HttpClient(timeout=5, max_body_bytes=1000, cut_body=True) as client:
+            assert noise.startswith(client.get(f"http://{server.address}/").body)
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def read_body(
             break
     raw = bytes(body)
     for coding in reversed(_codings(head.headers)):
-        raw, cut_off = _decode(raw, coding, limit)
+        raw, cut_off = _decode(raw, coding, limit, whole=not over)
         over = over or cut_off
     if over and not cut:
         raise BadMessage(f"the body is larger than {limit} bytes")
@@ -245,28 +245,34 @@ def _codings(headers: Headers) -> list[str]:
     return [coding for each in named.lower().split(",") if (coding := each.strip()) in _DECODED]
 
 
-def _decode(data: bytes, coding: str, limit: int) -> tuple[bytes, bool]:
-    """Return `data` decompressed up to a byte more than `limit`, and whether there was more."""
+def _decode(data: bytes, coding: str, limit: int, *, whole: bool) -> tuple[bytes, bool]:
+    """Return `data` decompressed up to a byte more than `limit`, and whether there was more.
+
+    Data that are `whole` have an end: a server that broke off in the middle of a number would
+    otherwise leave another number.
+    """
     if not data:
         return data, False
     try:
         if coding in _GZIP:
-            return _decompress(data, 16 + zlib.MAX_WBITS, limit)
+            return _decompress(data, 16 + zlib.MAX_WBITS, limit, whole)
         try:
-            return _decompress(data, zlib.MAX_WBITS, limit)
+            return _decompress(data, zlib.MAX_WBITS, limit, whole)
         except zlib.error:  # some servers leave out the two bytes of zlib
-            return _decompress(data, -zlib.MAX_WBITS, limit)
+            return _decompress(data, -zlib.MAX_WBITS, limit, whole)
     except zlib.error as error:
         raise BadMessage("the body cannot be decompressed") from error
 
 
-def _decompress(data: bytes, window: int, limit: int) -> tuple[bytes, bool]:
+def _decompress(data: bytes, window: int, limit: int, whole: bool) -> tuple[bytes, bool]:
     text = b""
     while True:
         decompressor = zlib.decompressobj(window)
         text += decompressor.decompress(data, limit + 1 - len(text))
         if len(text) > limit:
             return text, True
+        if whole and not decompressor.eof:
+            raise BadMessage("the compressed answer ended too early")
         data = decompressor.unused_data
         # Several members in a row are one body; other bytes behind one are padding.
         if not data.startswith(_GZIP_MAGIC) or window < zlib.MAX_WBITS + 16:
