@@ -121,6 +121,25 @@ def test_one_of_several_that_is_missing_is_reported_and_the_others_stay(
     assert "main: no such number sequence, there are: gas" in caplog.text
 
 
+def test_what_is_no_sequence_and_no_text_or_time_is_named() -> None:
+    main = {"value": "1.5", "error": 7, "timestamp": "yesterday"}
+    with serve_http({"/json": {"main": main, "cold": None}}) as server:
+        section = {"host": f"{server.address}", "value": "all", "details": True}
+        with opened(section, AiOnTheEdgeSource) as source:
+            assert source.series() == {'{type="value",number="main"}': 1.5}
+            assert source.source.troubles.texts() == (
+                "cold: expected an object, got None",
+                "values of main: error: expected a text, got 7; "
+                "timestamp: expected a time as of ISO 8601, got 'yesterday'",
+            )
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1:8080", "[2001:db8::1]:8080", "http://192.0.2.1:8080/"])
+def test_a_port_behind_the_host_counts(host: str) -> None:
+    source: Any = build_source({"host": host}, AiOnTheEdgeSource)
+    assert source._url == f"http://{host.removeprefix('http://').rstrip('/')}/json"
+
+
 def test_values_that_cannot_be_read_are_a_trouble_of_their_sequence() -> None:
     answer = {
         "main": {"value": "12.5", "rate": "fast", "pre": "", "raw": "x", "error": "no error"},

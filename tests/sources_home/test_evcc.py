@@ -234,3 +234,34 @@ def test_a_server_that_breaks_fails_in_time_and_recovers(how: Any, error: type[P
             assert time.monotonic() - begin < IN_TIME_SECONDS
             server.routes = {"*": {"homePower": 1}}
             assert source.series() == {"homePower": 1}
+
+
+@pytest.mark.parametrize(
+    ("state", "problem"),
+    [
+        ({"homePower": "500"}, "homePower: expected a number, got '500'"),
+        ({"loadpoints": [{"chargePower": "3.2"}]}, "loadpoints[0].chargePower: expected a number"),
+        ({"loadpoints.1.vehicleSoc": [1]}, "loadpoints[0].vehicleSoc: expected a number"),
+        ({"grid": {"power": {}}}, "grid.power: expected a number, got {}"),
+        ({"battery": {"soc": "51"}}, "battery.soc: expected a number, got '51'"),
+        ({"grid": {"powers": [1, "x"]}}, "grid.powers, phase 2: expected a number, got 'x'"),
+        ({"gridCurrents": 5}, "gridCurrents: expected a list, got 5"),
+        ({"loadpoints": [{"chargeCurrents": ["6"]}]}, "chargeCurrents, phase 1: expected a number"),
+        ({"statistics": {"30d": {"avgCo2": "9"}}}, "statistics.30d.avgCo2: expected a number"),
+        ({"pv": [{"power": "1"}]}, "pv[0].power: expected a number, got '1'"),
+    ],
+)
+def test_numbers_that_are_none_are_named(state: dict[str, Any], problem: str) -> None:
+    with serve_http({"/api/state": {"interval": 10, **state}}) as server:
+        with opened({"host": server.address, "details": True}, EvccSource) as source:
+            assert source.series()["interval"] == 10
+            assert problem in str(source.source.troubles)
+
+
+@pytest.mark.parametrize("key", ["siteTitle", "mode", "new"])
+def test_texts_and_null_where_they_belong_are_no_problem(key: str) -> None:
+    state = {"interval": 10, key: "text", "homePower": None, "battery": None, "grid": None}
+    with serve_http({"/api/state": state}) as server:
+        with opened({"host": server.address, "details": True}, EvccSource) as source:
+            source.series()
+            assert not source.source.troubles

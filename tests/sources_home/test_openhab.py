@@ -174,6 +174,8 @@ def test_items_that_cannot_be_read_are_a_trouble() -> None:
         {**item("Number", "NULL"), "name": "N"},
         {**item("Number", "UNDEF"), "name": "U"},
         {**item("Group", "whatever", groupType="Number"), "name": "G"},
+        {**item("Group", "whatever", groupType="String"), "name": "H"},
+        {**item("Group", "whatever"), "name": "I"},
         {**item("String", "text"), "name": "X"},
         item("Number", "5"),
     ]
@@ -184,7 +186,7 @@ def test_items_that_cannot_be_read_are_a_trouble() -> None:
             assert source.source.troubles.texts() == (
                 "items: expected an item with a name, got 5; "
                 "T: expected a state of Number, got 'warm'; "
-                "S: expected a state of Switch, got 'MAYBE'; and 1 more",
+                "S: expected a state of Switch, got 'MAYBE'; and 2 more",
             )
 
 

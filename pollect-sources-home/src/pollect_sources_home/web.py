@@ -15,7 +15,8 @@ REPORT_SECONDS = 1.0
 def base_url(host: str, port: int | None = None, *, key: str = "host") -> str:
     """Return the URL of a device, without a slash at the end.
 
-    `host` is a name or an address, with a port or without; or a URL, which says everything.
+    `host` is a name or an address, with a port or without; or a URL, which says everything. `port`
+    is for a host without one.
     Raises `ConfigError` with `key` when neither fits.
     """
     host = host.strip()
@@ -23,7 +24,10 @@ def base_url(host: str, port: int | None = None, *, key: str = "host") -> str:
         return check_url(host, key=key).rstrip("/")
     if host.count(":") > 1 and not host.startswith("["):
         host = f"[{host}]"
-    return check_url(f"http://{host}" + (f":{port}" if port else ""), key=key).rstrip("/")
+    has_port = ":" in host.rpartition("]")[2]
+    if port and not has_port:
+        host = f"{host}:{port}"
+    return check_url(f"http://{host}", key=key).rstrip("/")
 
 
 def deadline_seconds(context: SourceContext, limit_seconds: float) -> float:

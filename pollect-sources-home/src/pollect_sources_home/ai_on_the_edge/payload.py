@@ -57,11 +57,17 @@ def find_problems(fields: Mapping[str, Any], *, details: bool) -> list[str]:
 
     Until the first round they are empty, and a rate without a time is `nan`.
     """
-    return [
+    problems = [
         f"{name}: expected a number, got {fields[name]!r:.40}"
         for name in ("value", "rate", "pre", *(("raw",) if details else ()))
         if fields.get(name) not in (None, "", "nan") and _number(fields[name]) is None
     ]
+    error, timestamp = fields.get("error"), fields.get("timestamp")
+    if error is not None and not isinstance(error, str):
+        problems.append(f"error: expected a text, got {error!r:.40}")
+    if details and timestamp not in (None, "") and _time(timestamp) is None:
+        problems.append(f"timestamp: expected a time as of ISO 8601, got {timestamp!r:.40}")
+    return problems
 
 
 def parse_details(fields: Mapping[str, Any], now: float) -> Iterator[tuple[str, float]]:
@@ -72,11 +78,8 @@ def parse_details(fields: Mapping[str, Any], now: float) -> Iterator[tuple[str, 
     raw = _number(fields.get("raw"))
     if raw is not None:
         yield "raw", raw
-    try:
-        time = datetime.fromisoformat(fields.get("timestamp", ""))
-    except (ValueError, TypeError):
-        return
-    if time.tzinfo is not None:
+    time = _time(fields.get("timestamp"))
+    if time is not None and time.tzinfo is not None:
         yield "age", max(0.0, now - time.timestamp())
 
 
@@ -85,6 +88,13 @@ def make_sample(kind: str, value: float, number: str | None) -> Sample:
     if number is None:
         return READING.sample(value, kind)
     return NUMBERED_READING.sample(value, kind, number)
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def _number(value: object) -> float | None:

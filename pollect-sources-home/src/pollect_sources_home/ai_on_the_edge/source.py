@@ -185,7 +185,11 @@ class AiOnTheEdgeSource(Source[AiOnTheEdgeConfig]):
                 f"{known:.200}"
             )
         for name in missing:
-            self.troubles.failed(name, f"no such number sequence, there are: {known:.200}")
+            if name in sequences:
+                reason = f"expected an object, got {sequences[name]!r:.60}"
+            else:
+                reason = f"no such number sequence, there are: {known:.200}"
+            self.troubles.failed(name, reason)
         for name in names:
             if name not in missing:
                 self.troubles.works(name)

@@ -43,6 +43,11 @@ _UNITS = {
     "g/kWh": "sessionCo2PerKWh tariffCo2 tariffCo2Home tariffCo2Loadpoints",
 }
 _UNIT_OF = {key: unit for unit, keys in _UNITS.items() for key in keys.split()}
+#: Keys whose value is a number wherever they are.
+NUMBERS = tuple(_UNIT_OF)
+
+#: Metrics that are remembered, of all keys of all servers: far more than evcc has.
+MOST_KEYS = 2000
 
 #: Old name -> where it is in newer versions of evcc.
 MOVED_KEYS = {
@@ -147,19 +152,19 @@ INFO = Metric(
 MODES = ("off", "now", "minpv", "pv")
 
 
-@functools.cache
+@functools.lru_cache(maxsize=MOST_KEYS)
 def site_metric(key: str) -> Metric:
     """Return the metric of a key of the whole site."""
     return _metric(key, f"{key} of the site, as evcc reports it.", ())
 
 
-@functools.cache
+@functools.lru_cache(maxsize=MOST_KEYS)
 def loadpoint_metric(key: str) -> Metric:
     """Return the metric of a key that every loadpoint has."""
     return _metric(key, f"{key} of a loadpoint, as evcc reports it.", ("title",))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=MOST_KEYS)
 def statistics_metric(key: str) -> Metric:
     """Return the metric of a figure that evcc sums up for several periods."""
     unit = {"solarPercentage": "percent", "chargedKWh": "kWh", "avgCo2": "g/kWh"}.get(key, "")

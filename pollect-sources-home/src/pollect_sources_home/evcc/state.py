@@ -20,6 +20,7 @@ from pollect_sources_home.evcc.metrics import (
     LOADPOINT_MODE,
     MODES,
     MOVED_KEYS,
+    NUMBERS,
     PHASE_CURRENT,
     PHASE_VOLTAGE,
     PV_POWER,
@@ -75,32 +76,56 @@ def find_loadpoints(state: State) -> list[tuple[str, State]]:
 
 
 def find_problems(state: State, *, details: bool) -> list[str]:
-    """Return what should be a list of devices, or a device of one, and is not."""
-    keys = (_LOADPOINTS, "pv", "battery") if details else (_LOADPOINTS,)
-    problems = []
-    for key in keys:
+    """Return what should be a number, a list of devices, or a device of one, and is not.
+
+    Of the keys that are unknown here none is expected to be a number.
+    """
+    problems = list(_unreadable("", state, NUMBERS))
+    for parent, inner in MOVED_KEYS.values():
+        problems += _unreadable(f"{parent}.", _object(state.get(parent)), (inner,))
+    for number, (_, loadpoint) in enumerate(find_loadpoints(state)):
+        problems += _unreadable(f"{_LOADPOINTS}[{number}].", loadpoint, NUMBERS)
+    for key in (_LOADPOINTS, "pv", "battery") if details else (_LOADPOINTS,):
         found = state.get(key)
         if key == "battery" and isinstance(found, Mapping):
             found = found.get("devices")
         if isinstance(found, list):
-            problems += [
-                f"{key}[{number}]: expected an object, got {each!r:.60}"
-                for number, each in enumerate(found)
-                if not isinstance(each, Mapping)
-            ]
-            if key != _LOADPOINTS:
-                problems += _unreadable_devices(key, found)
+            for number, each in enumerate(found):
+                if not isinstance(each, Mapping):
+                    problems.append(f"{key}[{number}]: expected an object, got {each!r:.60}")
+                elif key != _LOADPOINTS:
+                    problems += _unreadable(f"{key}[{number}].", each, ("power", "soc"))
         elif found is not None and not isinstance(found, int | float):
             problems.append(f"{key}: expected a list, got {found!r:.60}")
+    return problems + (_find_problems_of_details(state) if details else [])
+
+
+def _find_problems_of_details(state: State) -> list[str]:
+    lists = {
+        f"{_LOADPOINTS}[{number}].{key}": loadpoint.get(key)
+        for number, (_, loadpoint) in enumerate(find_loadpoints(state))
+        for key in ("chargeCurrents", "chargeVoltages")
+    }
+    grid = _object(state.get("grid"))
+    lists |= {f"grid.{key}": grid.get(key) for key in ("powers", "currents")}
+    lists |= {key: state.get(key) for key in ("gridPowers", "gridCurrents")}
+    problems: list[str] = []
+    for path, values in lists.items():
+        if isinstance(values, list):
+            phases = {str(phase): value for phase, value in enumerate(values, 1)}
+            problems += _unreadable(f"{path}, phase ", phases, phases)
+        elif values is not None:
+            problems.append(f"{path}: expected a list, got {values!r:.60}")
+    for period, figures in _object(state.get("statistics")).items():
+        problems += _unreadable(f"statistics.{period}.", _object(figures), _object(figures))
     return problems
 
 
-def _unreadable_devices(key: str, devices: Iterable[object]) -> Iterator[str]:
-    for number, device in enumerate(devices):
-        for name in ("power", "soc"):
-            value = _object(device).get(name)
-            if value is not None and json_number(value) is None:
-                yield f"{key}[{number}].{name}: expected a number, got {value!r:.40}"
+def _unreadable(path: str, values: State, keys: Iterable[str]) -> Iterator[str]:
+    for key in keys:
+        value = values.get(key)
+        if value is not None and json_number(value) is None:
+            yield f"{path}{key}: expected a number, got {value!r:.40}"
 
 
 def parse_loadpoints(state: State) -> Iterator[Sample]:

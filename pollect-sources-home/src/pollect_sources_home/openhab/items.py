@@ -26,6 +26,9 @@ _WORDS: Mapping[str, Mapping[str, float]] = {
 }
 
 
+#: Types of groups whose state is a number; a player may do what is none.
+GROUP_TYPES = ("Number", "Dimmer", "Rollershutter", "Switch", "Contact", "Color", "DateTime")
+
 #: What every type of item may have before its first update, and when it is offline.
 UNKNOWN_STATES = ("NULL", "UNDEF", None)
 
@@ -46,6 +49,8 @@ def parse_items(
             problems.append(f"expected an item with a name, got {item!r:.60}")
             continue
         name, label = item["name"], item.get("label")
+        if label is not None and not isinstance(label, str):
+            problems.append(f"{name}: expected a text as label, got {label!r:.40}")
         if not isinstance(label, str) or name in seen:
             continue
         membership = _texts(item.get("groupNames"))
@@ -54,7 +59,8 @@ def parse_items(
         value = item_value(item, types)
         if value is None and is_unreadable(item, types):
             problems.append(
-                f"{name}: expected a state of {item['type']}, got {item['state']!r:.40}"
+                f"{name}: expected a state of {item.get('groupType') or item['type']}, got "
+                f"{item['state']!r:.40}"
             )
         if value is not None:
             seen.add(name)
@@ -64,8 +70,12 @@ def parse_items(
 def is_unreadable(item: Mapping[str, Any], types: Collection[str]) -> bool:
     """Whether an item of one of `types` without a value has a state that should be one."""
     kind, state = _base_type(item.get("type")), item.get("state")
-    # A group without a function has no state of its own, and a player may do what is no number.
-    return kind in types and kind not in (GROUP, "Player") and state not in UNKNOWN_STATES
+    if kind not in types or state in UNKNOWN_STATES:
+        return False
+    if kind == GROUP:
+        # Without a type it has no state of its own; with one of texts, no number.
+        return _base_type(item.get("groupType")) in GROUP_TYPES
+    return kind != "Player"  # which may do what is no number
 
 
 def item_value(item: Mapping[str, Any], types: Collection[str]) -> float | None:
