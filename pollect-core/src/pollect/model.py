@@ -16,6 +16,8 @@ import msgspec
 from pollect.hints import Alert, Headline, Panel
 
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]+")
+#: The latest Unix time of a sample: nanoseconds in 64 bits, which some backends have, end in 2262.
+LATEST_TIME: Final = 9_223_372_036.0
 #: Stands for what is not text, as in Unicode.
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -86,6 +88,8 @@ class Metric:
         panel: Panel | None = None,
         alert: Alert | Sequence[Alert] = (),
     ) -> None:
+        if isinstance(labels, str):
+            raise TypeError(f"metric {name!r}: expected a tuple of label names, got {labels!r}")
         if len(set(labels)) != len(labels):
             raise ValueError(f"metric {name!r} names a label twice: {', '.join(labels)}")
         alerts = (alert,) if isinstance(alert, Alert) else tuple(alert)
@@ -103,7 +107,7 @@ class Metric:
         put(self, "name", None if name is None else valid_text(name))
         put(self, "help", valid_text(help))
         put(self, "unit", valid_text(unit))
-        put(self, "kind", kind)
+        put(self, "kind", Kind(kind))
         put(self, "labels", _valid_names(labels))
         put(self, "headline", headlines)
         put(self, "panel", panel)

@@ -1,12 +1,14 @@
 """Whatever code of a plugin raises, and however long it takes, it costs only itself."""
 
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pluggy
 import pytest
 
@@ -216,6 +218,30 @@ def test_filters_that_raise_or_return_nonsense_are_skipped(run: Run, caplog) -> 
     run(plan_of([source], [writer], interval=0.02, filters=filters))
     wait_until(lambda: len(writer.batches) > 3)
     assert caplog.text.count("a batch filter failed") == len(filters), "each logged once"
+
+
+def test_what_a_filter_makes_is_cleaned_like_the_values_of_a_source(run: Run) -> None:
+    writer, source = recording(), scripted()
+
+    def spoil(batch: Batch) -> Batch:
+        bad = [batch.samples[0]._replace(value=math.nan), ("text", 1.0), *batch.samples]
+        return msgspec.structs.replace(batch, samples=bad)
+
+    run(plan_of([source], [writer], interval=0.02, filters=[spoil]))
+    wait_until(lambda: len(writer.batches) > 3)
+    assert all(len(batch) == 1 and batch.samples[0].value > 0 for batch in writer.batches)
+
+
+@pytest.mark.parametrize("wrong", [{"samples": "text"}, {"static_labels": (("a", 1),)}])
+def test_a_filter_that_returns_a_batch_of_nonsense_is_skipped(
+    run: Run, wrong: dict[str, Any], caplog
+) -> None:
+    writer, source = recording(), scripted()
+    change = lambda batch: msgspec.structs.replace(batch, **wrong)  # noqa: E731
+    run(plan_of([source], [writer], interval=0.02, filters=[change]))
+    wait_until(lambda: len(writer.batches) > 3)
+    assert caplog.text.count("a batch filter failed") == 1
+    assert all(not batch.static_labels for batch in writer.batches)
 
 
 def test_a_filter_that_hangs_is_a_probe_that_hangs(run: Run, gate: Gate) -> None:

@@ -1,14 +1,17 @@
 """Cleaning of samples: a bad value costs only itself."""
 
+import enum
 import itertools
 import logging
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 import pytest
 
 from pollect.api import Metric, MetricFilter, Sample
-from pollect.engine.samples import Normalizer
+from pollect.engine.samples import MOST_COMPLAINTS, Normalizer
+from pollect.model import LATEST_TIME
 
 PLAIN = Metric("plain", help="Without labels.")
 LABELLED = Metric("labelled", help="With one label.", labels=("id",))
@@ -173,3 +176,134 @@ def test_history_of_one_series_is_no_twin(caplog: pytest.LogCaptureFixture) -> N
     normalizer = Normalizer((), MetricFilter(), logging.getLogger("test"))
     normalizer.clean([LABELLED.sample(1.0, "a")._replace(time=float(t)) for t in range(3)])
     assert not caplog.messages
+
+
+class Hostile:
+    """Raises from whatever Python calls on it."""
+
+    def _raise(self, *_: object) -> Any:
+        raise KeyboardInterrupt("pretended")
+
+    __float__ = __str__ = __repr__ = __eq__ = __hash__ = __len__ = __iter__ = __bool__ = _raise
+
+
+class HostileText(str):
+    def _raise(self, *_: object) -> Any:
+        raise RuntimeError("no")
+
+    __str__ = __hash__ = __eq__ = isascii = _raise
+
+
+class HostileNumber(float):
+    def __float__(self) -> float:
+        raise RuntimeError("no")
+
+
+class Colour(str, enum.Enum):  # noqa: UP042 - its str() is not the text
+    RED = "red"
+
+
+GOOD = PLAIN.sample(1.0)
+HOSTILE: Any = Hostile()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        (PLAIN, 1.0, (), None),
+        ("plain", 1.0),
+        Hostile(),
+        Sample("plain", 1.0),  # type: ignore[arg-type]
+        Sample(None, 1.0),  # type: ignore[arg-type]
+        Sample(HOSTILE, 1.0),
+        LABELLED.sample(HOSTILE, "a"),
+        LABELLED.sample(HostileNumber(1), "a"),
+        LABELLED.sample(1.0, HOSTILE),
+        Sample(LABELLED, 1.0, 5),  # type: ignore[arg-type]
+        Sample(LABELLED, 1.0, None),  # type: ignore[arg-type]
+        Sample(LABELLED, 1.0, HOSTILE),
+    ],
+)
+def test_a_sample_that_is_none_costs_only_itself(bad: Any, caplog) -> None:
+    assert clean([GOOD, bad, GOOD._replace(value=2.0)]) == [GOOD, GOOD._replace(value=2.0)]
+    assert "left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        float("nan"),
+        float("inf"),
+        -1.0,
+        1.7e12,
+        1.7e18,
+        1e300,
+        10**400,
+        True,
+        "1700000000",
+        Hostile(),
+    ],
+)
+def test_a_sample_with_a_senseless_time_is_left_out_and_said(time: Any, caplog) -> None:
+    assert clean([GOOD, PLAIN.sample(2.0, time=time)]) == [GOOD]
+    assert "value plain left out" in caplog.text
+
+
+@pytest.mark.parametrize("time", [0, 1_700_000_000, 1_700_000_000.5, Fraction(3, 2), LATEST_TIME])
+def test_a_sample_keeps_its_own_time_as_a_float(time: Any) -> None:
+    [sample] = clean([PLAIN.sample(2.0, time=time)])
+    assert (type(sample.time), sample.time) == (float, float(time))
+
+
+@pytest.mark.parametrize("labels", [["a"], {"a": 1}, (HostileText("a"),), "a", iter("a")])
+def test_labels_in_other_clothes_are_a_tuple_of_plain_texts(labels: Any) -> None:
+    [sample] = clean([Sample(LABELLED, 1.0, labels)])
+    assert sample.label_values == ("a",)
+    assert [type(label) for label in sample.label_values] == [str]
+
+
+def test_a_member_of_an_enumeration_is_the_text_it_stands_for() -> None:
+    assert clean([LABELLED.sample(1.0, Colour.RED)]) == [LABELLED.sample(1.0, "red")]
+    [sample] = clean({Colour.RED: 1.0})
+    assert (type(sample.metric.name), sample.metric.name) == (str, "red")
+
+
+def test_a_metric_of_a_class_of_its_own_becomes_a_plain_one() -> None:
+    class Own(Metric):
+        def __hash__(self) -> int:
+            raise RuntimeError("no")
+
+    [sample] = clean([Sample(Own("x"), 1.0)])
+    assert (type(sample.metric), sample.metric) == (Metric, Metric("x"))
+
+
+@pytest.mark.parametrize("name", [3, b"bytes", ..., ("a",), Hostile])
+def test_a_name_that_is_no_text_costs_only_its_value(name: Any, caplog) -> None:
+    assert clean({name: 1.0, "plain": 1.0}) == [GOOD]
+    assert "expected a text as its name" in caplog.text
+
+
+def test_names_made_up_without_end_are_forgotten_again(monkeypatch) -> None:
+    monkeypatch.setattr("pollect.engine.samples.MOST_NAMES", 10)
+    normalizer = Normalizer((PLAIN,), MetricFilter(include=("x*",)), logging.getLogger("test"))
+    for number in range(100):
+        assert len(normalizer.clean({f"x{number}": 1, "plain": 2})) == 1
+    assert len(normalizer._made_up) <= 10
+    assert len(normalizer._kept) <= 10
+
+
+def test_complaints_of_ever_new_names_leave_the_log_and_the_memory_alone(caplog) -> None:
+    normalizer = Normalizer((), MetricFilter(), logging.getLogger("test"))
+    for number in range(3 * MOST_COMPLAINTS):
+        assert normalizer.clean({f"x{number}": float("nan")}) == []
+    assert len(caplog.records) == MOST_COMPLAINTS
+    assert len(normalizer._complained) == MOST_COMPLAINTS
+
+
+def test_a_mapping_without_end_is_cut() -> None:
+    class Endless(dict[str, float]):
+        def items(self) -> Any:
+            return ((f"x{number}", 1.0) for number in itertools.count())
+
+    normalizer = Normalizer((), MetricFilter(), logging.getLogger("test"), max_series=5)
+    assert len(normalizer.clean(Endless(a=1))) == 5

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pollect.api import Batch, Kind, Metric, SourceId
+from pollect.model import LATEST_TIME
 from pollect.support import batches as format_of_ours
 from pollect.support.batches import (
     COMPRESSED_BYTES,
@@ -32,7 +33,7 @@ BATCH = Batch(
 texts = st.text(max_size=20)
 words = st.text(min_size=1, max_size=20)
 numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63), 2**64 - 1)
-times = st.floats(0, 1e11)
+times = st.floats(0, LATEST_TIME)
 
 
 @st.composite

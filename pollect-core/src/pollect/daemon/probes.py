@@ -21,6 +21,7 @@ from pollect.daemon.build import filter_of, max_series_of
 from pollect.delivery.routing import Routes
 from pollect.engine.guard import Guard
 from pollect.engine.plan import SourcePlan
+from pollect.engine.samples import cleaning
 from pollect.engine.scheduler import Scheduler
 from pollect.engine.shaping import LabelRules
 from pollect.errors import ConfigError, InvalidConfig, describe
@@ -59,7 +60,7 @@ class ProbeDesk:
         filters: Sequence[Callable[[Batch], Batch | None]] = (),
     ) -> None:
         self._clock = clock
-        self._routes = Routes((), filters)
+        self._routes = Routes((), [cleaning(accept) for accept in filters])
         self._scheduler = Scheduler(clock)
         self._started = False
         self._lock = threading.Lock()

@@ -21,6 +21,7 @@ from pollect.engine.plan import ExecutorPlan, Ownership, Plan
 from pollect.engine.ports import InBackground, Ports
 from pollect.engine.relaying import Foreign
 from pollect.engine.runner import FRESH_INTERVALS, Runner
+from pollect.engine.samples import cleaning
 from pollect.engine.scheduler import RepeatingTimer, Scheduler
 from pollect.engine.selfmetrics import describe_sources, describe_writers
 from pollect.engine.watching import Watching
@@ -314,7 +315,7 @@ class Engine:
         )
 
     def _routes(self, plan: ExecutorPlan) -> Routes:
-        return Routes(self._ports.of(plan), self._plan.filters)
+        return Routes(self._ports.of(plan), [cleaning(accept) for accept in self._plan.filters])
 
     def _event_loop(self) -> "EventLoopThread":
         if self._loop is None:

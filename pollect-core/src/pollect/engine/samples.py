@@ -9,14 +9,19 @@ import itertools
 import logging
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Any
 
+import msgspec
+
 from pollect.engine.shaping import LabelRules, SeriesLimit, Shaper
-from pollect.model import REPLACEMENT, Metric, Sample, valid_text
+from pollect.errors import describe
+from pollect.model import LATEST_TIME, REPLACEMENT, Batch, Metric, Sample, valid_text
 from pollect.plugin import MetricFilter, ProbeValue
+
+log = logging.getLogger(__name__)
 
 #: The largest number a writer can take, and the largest integers that stay integers: backends and
 #: formats have 64 bits for them, and a float holds a larger one as well as any of them can.
@@ -29,10 +34,18 @@ MOST_TEXTS = 10_000
 #: Values of one probe that are looked at with `maxSeries`, and without.
 SPARE_VALUES, SPARE_FACTOR = 10_000, 4
 MOST_VALUES = 1_000_000
+#: Names of values that a source makes up as it goes, remembered at most.
+MOST_NAMES = 10_000
+#: Complaints about values of one source that are warnings; any further ones are debug lines.
+MOST_COMPLAINTS = 100
 #: What a warning of two equal series is remembered as.
 TWINS = "twins"
 #: Iterable, but never what a probe means to return.
 _TEXT: tuple[type[Any], ...] = (str, bytes)
+
+
+class _Senseless(Exception):
+    """What is wrong with one part of a sample, for a log."""
 
 
 class Normalizer:
@@ -47,6 +60,7 @@ class Normalizer:
         max_series: int = 0,
     ) -> None:
         self._declared = {metric.name: metric for metric in declared if not metric.labels}
+        self._made_up: dict[str | None, Metric] = {}
         self._filter = wanted if wanted.include or wanted.exclude else None
         self._kept: dict[str | None, bool] = {}
         shapes = wanted.rename or wanted.scale or labels
@@ -77,21 +91,30 @@ class Normalizer:
             values = itertools.islice(rest, self._most)
         for sample in values:
             try:
-                metric, number, labels, _ = sample
-                # Joining proves in one call of C that every label is text; most of it is ASCII.
-                well_formed = (type(number) is float and -LARGEST <= number <= LARGEST) or (
-                    type(number) is int and LOWEST_INTEGER <= number <= LARGEST_INTEGER
-                )
+                metric, number, labels, time = sample
+                # What is of another type, a subclass included, may do anything in a writer.
                 if (
-                    well_formed
+                    (
+                        (type(number) is float and -LARGEST <= number <= LARGEST)
+                        or (type(number) is int and LOWEST_INTEGER <= number <= LARGEST_INTEGER)
+                    )
+                    and time is None
+                    and type(labels) is tuple
+                    and type(sample) is Sample
+                    and type(metric) is Metric
                     and len(labels) == len(metric.labels)
-                    and ((text := "".join(labels)).isascii() or is_whole(text))
                 ):
-                    keep(sample)
-                    continue
-            except (TypeError, ValueError):
-                pass
-            repaired = self._repair(sample)
+                    for label in labels:
+                        if type(label) is not str:
+                            break
+                    else:
+                        # Most of it is ASCII, which one call of C shows for all labels.
+                        if not labels or (text := "".join(labels)).isascii() or is_whole(text):
+                            keep(sample)
+                            continue
+                repaired = self._repair(sample)
+            except BaseException:  # noqa: BLE001 - methods of what a plugin made
+                repaired = self._repair(sample)
             if repaired is not None:
                 keep(repaired)
         if rest is not None and next(rest, _END) is not _END:
@@ -122,8 +145,7 @@ class Normalizer:
         seen: set[tuple[object, ...]] = set()
         for metric, _, labels, time in samples:
             series = (metric.name, metric.labels, labels, time)
-            if series in seen and (metric.name, TWINS) not in self._complained:
-                self._complained |= {(metric.name, TWINS)}
+            if series in seen and self._is_new(metric.name, TWINS):
                 pairs = zip(metric.labels, labels, strict=True)
                 text = ", ".join(f"{name}={value!r}" for name, value in pairs) or "no labels"
                 self._log.warning(
@@ -138,7 +160,7 @@ class Normalizer:
         if type(value) is list or type(value) is tuple:
             return value
         if isinstance(value, Mapping):
-            return [self._metric(name).sample(number) for name, number in value.items()]
+            return self._named(value)
         if value is None:
             return ()
         if isinstance(value, Real):
@@ -150,48 +172,85 @@ class Normalizer:
             "a mapping of value names to numbers, a number or None"
         )
 
+    def _named(self, values: Mapping[Any, Any]) -> Iterator[Sample]:
+        for name, number in values.items():
+            if name is None or isinstance(name, str):
+                yield Sample(self._metric(name), number)
+            else:
+                self._complain(None, f"expected a text as its name, got {type(name).__name__}")
+
     def _metric(self, name: str | None) -> Metric:
-        metric = self._declared.get(name)
+        if name is not None and type(name) is not str:
+            name = str.__str__(name)
+        metric = self._declared.get(name) or self._made_up.get(name)
         if metric is None:
+            if len(self._made_up) >= MOST_NAMES:
+                self._made_up.clear()
             text = name if name is None else self._names.valid(name)
-            metric = self._declared[name] = Metric(text)
+            metric = self._made_up[name] = Metric(text)
         return metric
 
     def _repair(self, sample: object) -> Sample | None:
-        """Return the sample with a float and text labels, or None if it makes no sense."""
+        """Return the sample in plain types and valid text, or None if it makes no sense."""
         if not isinstance(sample, Sample):
             self._complain(None, f"expected a Sample, got {type(sample).__name__}")
             return None
-        metric, number, labels, time = sample
-        if len(labels) != len(metric.labels):
-            self._complain(
-                metric.name, f"has {len(labels)} label values for {len(metric.labels)} labels"
-            )
+        metric: Any = sample.metric
+        if not isinstance(metric, Metric):
+            self._complain(None, f"expected a Metric, got {type(metric).__name__}")
             return None
         try:
-            value = float(number)
-        except (TypeError, ValueError):
-            self._complain(metric.name, f"expected a number, got {type(number).__name__}")
+            value, time = _number(sample.value), _moment(sample.time)
+            labels = map(label_text, sample.label_values)
+            texts = tuple([self._label_texts.valid(text) for text in labels])
+        except _Senseless as error:
+            self._complain(metric.name, str(error))
             return None
-        except OverflowError:
-            value = math.inf
-        if not -LARGEST <= value <= LARGEST:
-            self._complain(metric.name, f"expected a finite number, got {value}")
+        except BaseException as error:  # noqa: BLE001 - methods of what a plugin made
+            self._complain(metric.name, f"cannot be read: {describe(error):.200}")
             return None
-        texts = (self._label_texts.valid(label_text(label)) for label in labels)
-        return Sample(metric, value, tuple(texts), time)
+        if len(texts) != len(metric.labels):
+            self._complain(
+                metric.name, f"has {len(texts)} label values for {len(metric.labels)} labels"
+            )
+            return None
+        return Sample(metric if type(metric) is Metric else metric.labelled(), value, texts, time)
 
     def _complain(self, name: str | None, problem: str) -> None:
-        known = (name, problem) in self._complained
-        self._complained |= {(name, problem)}
-        level = logging.DEBUG if known else logging.WARNING
-        self._log.log(level, "value %s left out: %s", name or "(without a name)", problem)
+        level = logging.WARNING if self._is_new(name, problem) else logging.DEBUG
+        self._log.log(level, "value %.200s left out: %s", name or "(without a name)", problem)
+
+    def _is_new(self, name: str | None, problem: str) -> bool:
+        """Whether this is to be a warning: not said before, and not one of too many."""
+        complaint = (name, problem)
+        if complaint in self._complained or len(self._complained) >= MOST_COMPLAINTS:
+            return False
+        self._complained |= {complaint}
+        return True
 
     def _wanted(self, name: str | None) -> bool:
         wanted = self._kept.get(name)
         if wanted is None:
+            if len(self._kept) >= MOST_NAMES:
+                self._kept.clear()
             wanted = self._kept[name] = matches(self._filter or MetricFilter(), name or "")
         return wanted
+
+
+def cleaning(accept: Callable[[Batch], Batch | None]) -> Callable[[Batch], Batch | None]:
+    """Return a filter of a plugin that hands on clean batches only, like those of a source."""
+    normalizer = Normalizer((), MetricFilter(), log)
+
+    def filtered(batch: Batch) -> Batch | None:
+        result = accept(batch)
+        if not isinstance(result, Batch):
+            return result
+        for pair in result.static_labels:
+            if not isinstance(pair, tuple) or list(map(type, pair)) != [str, str]:
+                raise TypeError(f"expected static labels as pairs of texts, got {pair!r:.80}")
+        return msgspec.structs.replace(result, samples=normalizer.clean(result.samples))
+
+    return filtered
 
 
 def matches(wanted: MetricFilter, name: str) -> bool:
@@ -207,7 +266,34 @@ def label_text(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    # What a member of an enumeration of texts stands for, on every Python.
+    return str.__str__(value) if isinstance(value, str) else str(value)
+
+
+def _number(number: Any) -> float:
+    try:
+        value = float(number)
+    except (TypeError, ValueError):
+        raise _Senseless(f"expected a number, got {type(number).__name__}") from None
+    except OverflowError:
+        value = math.inf
+    if not -LARGEST <= value <= LARGEST:
+        raise _Senseless(f"expected a finite number, got {value}")
+    if type(number) is int and LOWEST_INTEGER <= number <= LARGEST_INTEGER:
+        return number
+    return value
+
+
+def _moment(time: Any) -> float | None:
+    """Return the time of a sample; one that is wrong must not pass for another one."""
+    if time is None:
+        return None
+    if isinstance(time, bool) or not isinstance(time, Real):
+        raise _Senseless(f"expected its time as Unix time in seconds, got {type(time).__name__}")
+    seconds = float(time)
+    if not 0 <= seconds <= LATEST_TIME:
+        raise _Senseless(f"expected its time as Unix time in seconds, got {seconds:g}")
+    return seconds
 
 
 def is_whole(text: str) -> bool:

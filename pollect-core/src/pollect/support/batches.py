@@ -15,7 +15,6 @@ The metrics of pollect itself get their origin as a label.
 """
 
 import functools
-import math
 import zlib
 from typing import Annotated, Final, NamedTuple
 
@@ -23,7 +22,7 @@ import msgspec
 from msgspec import Meta
 
 from pollect.errors import PollectError
-from pollect.model import Batch, Kind, Metric, Sample, SourceId, valid_text
+from pollect.model import LATEST_TIME, Batch, Kind, Metric, Sample, SourceId, valid_text
 
 VERSION: Final = 1
 #: Of the metrics of pollect itself.
@@ -34,8 +33,6 @@ COMPRESSED_BYTES: Final = 64 * 1024
 MOST_BYTES: Final = 32 * 1024 * 1024
 _GZIP = b"\x1f\x8b"
 _GZIP_WBITS = 31
-#: The end of the year 9999, where the clocks of databases end.
-_LATEST = 253_402_300_799.0
 
 _Text = Annotated[str, Meta(max_length=4096)]
 _Word = Annotated[str, Meta(min_length=1, max_length=1024)]
@@ -216,7 +213,7 @@ def _metric(name: str | None, help: str, unit: str, kind: Kind, labels: tuple[st
 
 
 def _check_time(time: float) -> None:
-    if not 0 <= time <= _LATEST or not math.isfinite(time):
+    if not 0 <= time <= LATEST_TIME:
         raise NotABatch(f"expected a Unix time in seconds, got {time!r}")
 
 
