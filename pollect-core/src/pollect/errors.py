@@ -28,6 +28,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+#: Characters that one part of a message about a config may take.
+LONGEST_PART = 1000
+
 
 class PollectError(Exception):
     """Base of every error that pollect raises on purpose."""
@@ -60,8 +63,15 @@ class ConfigError(PollectError):
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
-        text = ": ".join(part for part in (place, self.key, self.problem) if part)
-        return f"{text} ({self.hint})" if self.hint else text
+        key, problem, hint = map(_shorten, (self.key, self.problem, self.hint))
+        text = ": ".join(part for part in (place, key, problem) if part)
+        return f"{text} ({hint})" if hint else text
+
+
+def _shorten(text: str) -> str:
+    """Return a part of a message; a key or value of the file in it may be megabytes long."""
+    end = LONGEST_PART // 2
+    return text if len(text) <= LONGEST_PART else f"{text[:end]} ... {text[-end:]}"
 
 
 class InvalidConfig(ConfigError):

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pollect.config.environment import Environment, Filled, Unset, fill_data, unset_texts
+from pollect.config.templates import split_text
 
 VARIABLES = {"A": "va", "B": "vb", "NEST": "${B}x", "EMPTY": "", "DOLLARS": "a$$b", "my-VAR_1": "m"}
 
@@ -227,3 +228,18 @@ def read_by_letters(text: str, variables: Mapping[str, str]) -> str | None:
         else:
             result, at = result + text[at], at + 1
     return result
+
+
+@pytest.mark.parametrize("begin", ["${A:-", "${file:", "${file:${A}", "${A:?"])
+def test_a_reference_that_is_never_closed_costs_no_time(begin: str) -> None:
+    text = begin * 50_000
+    assert fill(text) == text
+
+
+def test_dollars_behind_the_last_brace_are_still_halved() -> None:
+    assert fill("${A} costs $$5, not $6") == "va costs $5, not $6"
+
+
+def test_a_place_that_is_never_closed_costs_no_time() -> None:
+    text = "${target:-" * 50_000
+    assert split_text(text, str) is None

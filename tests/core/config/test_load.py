@@ -456,3 +456,30 @@ executors:
         "config.yml:5:5: executors[0].labels: the label 'a-b' is hidden by the label 'a b' "
         "(give it another name)",
     ]
+
+
+@pytest.mark.parametrize("name", ["", ".", "/"])
+def test_a_name_that_is_only_a_folder_is_said_to_be_one(name: str) -> None:
+    with pytest.raises(ConfigError, match="is a directory, expected a file"):
+        find_config(name)
+
+
+@pytest.mark.parametrize("digits", ["0x" + "f" * 50_000, "9" * 5_000, "0b" + "1" * 50_000])
+def test_an_integer_that_python_will_not_show_is_no_number(tmp_path: Path, digits: str) -> None:
+    with pytest.raises(InvalidConfig, match="tickTime: expected a number"):
+        load(tmp_path, f"tickTime: {digits}\n{MINIMAL}")
+
+
+def test_json_with_an_integer_that_python_will_not_read_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds a number of too many digits"):
+        load(tmp_path, '{"tickTime": %s}' % ("9" * 5_000), "config.json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["executors: %s", "%s: 1", "tickTime: %s", "tickTime: 1", "writer: {type: %s}", "writer: %s"],
+)
+def test_a_message_never_repeats_megabytes_of_the_file(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        load(tmp_path, text.replace("%s", "x" * 1_000_000))
+    assert len(str(caught.value)) < 10_000

@@ -89,8 +89,11 @@ class Environment:
                 raise _NotThere("the name of a file cannot come from another file")
             return self._variable(match, [])
 
+        # Behind the last brace no reference can end, and looking for its end from each that begins
+        # there would take minutes for a long text.
+        end = text.rfind("}") + 1
         try:
-            result = _REFERENCE.sub(replace, text)
+            result = _REFERENCE.sub(replace, text[:end]) + text[end:].replace("$$", "$")
         except _NotThere as missing:
             unset = Unset(text)
             unset.problem, unset.hint = missing.problem, missing.hint

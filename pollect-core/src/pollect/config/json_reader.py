@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from pollect.config.document import DEEPEST, Document, Place, Reader, join_path
+from pollect.errors import ConfigError
 
 _SYMBOL = re.compile(r'[ \t\r\n]*([{}\[\],:]|"(?:[^"\\]|\\.)*"|[^\s{}\[\],:"]+)')
 
@@ -18,6 +19,8 @@ class JsonReader(Reader):
         except json.JSONDecodeError as error:
             problem = f"is not valid JSON: {error.msg[:1].lower()}{error.msg[1:]}"
             raise self._error(problem, Place(error.lineno, error.colno)) from error
+        except ValueError as error:
+            raise ConfigError("holds a number of too many digits", file=self._file) from error
         except RecursionError as error:
             raise self._too_deep() from error
         self._symbols = _SYMBOL.finditer(self._text)

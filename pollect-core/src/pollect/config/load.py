@@ -22,7 +22,7 @@ def find_config(name: str) -> Path:
     """
     exact = Path(name)
     tried = [exact]
-    if exact.suffix not in SUFFIXES:
+    if exact.name and exact.suffix not in SUFFIXES:
         tried += [exact.with_name(exact.name + suffix) for suffix in SUFFIXES]
     for file in tried:
         try:

@@ -102,7 +102,8 @@ def split_text(
     """
     pieces: list[str | Place] = []
     begin = 0
-    for match in _PLACE.finditer(text):
+    # No place ends behind the last brace; in a long text, looking there would take minutes.
+    for match in _PLACE.finditer(text, 0, text.rfind("}") + 1):
         name = match["name"]
         if name is None or (name in keep and match["default"] is None):
             continue

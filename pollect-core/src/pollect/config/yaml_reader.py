@@ -25,6 +25,8 @@ from pollect.errors import ConfigError
 
 #: How many values a file may stand for once its anchors are expanded.
 MOST_VALUES = 1_000_000
+#: An integer of more bits is taken for a text: no option holds it, and Python may not show it.
+MOST_BITS = 1024
 
 _YAML_TAG = "tag:yaml.org,2002:"
 
@@ -219,6 +221,8 @@ class YamlReader(Reader):
                 try:
                     value = self._loader.construct_object(plain)
                 except (KeyError, ValueError):  # `!!int x`, or digits that are not all there
+                    return node.text
+                if isinstance(value, int) and value.bit_length() > MOST_BITS:
                     return node.text
                 self._note_scalar(path, value, node.text)
                 return value
