@@ -212,6 +212,48 @@ def test_requests_in_one_packet_are_answered_one_by_one_in_order() -> None:
     ] == [*paths]
 
 
+def test_a_request_that_comes_with_the_end_of_the_answer_before_is_answered() -> None:
+    with serving() as server, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connected(server)) for _ in range(4)]
+        for number in range(100):
+            for client in clients:
+                client.sendall(b"GET /%d HTTP/1.1\r\n\r\n" % number)
+            for client in clients:
+                answer = b""
+                while not answer.endswith(b"\r\n\r\n/%d" % number):
+                    chunk = client.recv(65536)
+                    assert chunk
+                    answer += chunk
+
+
+def test_a_request_that_comes_while_the_one_before_is_answered_waits_for_it() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def handler(request: Request) -> Response:
+        begun.set()
+        assert request.path == "/second" or go_on.wait(30)
+        return echo(request)
+
+    with serving(handler) as server, connected(server) as client:
+        client.sendall(b"GET /first HTTP/1.1\r\n\r\n")
+        assert begun.wait(30)
+        client.sendall(b"GET /second HTTP/1.1\r\nConnection: close\r\n\r\n")
+        # The server has seen that there is more: it answers others meanwhile.
+        assert ask(server, b"GET /second HTTP/1.1\r\n\r\n").endswith(b"/second")
+        go_on.set()
+        answers = read_all(client)
+        assert 0 < answers.find(b"/first") < answers.find(b"/second")
+
+
+def test_a_connection_at_rest_after_an_answer_is_dropped_when_its_time_is_up() -> None:
+    with (
+        serving(limits={"idle_seconds": 0.2}) as server,
+        connected(server) as client,
+    ):
+        client.sendall(b"GET /a HTTP/1.1\r\n\r\n")
+        assert read_all(client).endswith(b"/a")
+
+
 def test_many_refused_requests_in_one_packet_are_answered_too() -> None:
     sent = b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n" * 2000
     with serving(hosts=AllowedHosts()) as server:

@@ -162,6 +162,7 @@ class HttpServer:
         while not self._closed:
             patience = min(self._next_sweep, self._accept_again) - time.monotonic()
             ready = self._selector.select(None if patience == float("inf") else max(0.0, patience))
+            self._take_all_back()
             for key, _ in ready:
                 if key.fileobj is self._listener:
                     self._accept()
@@ -256,6 +257,9 @@ class HttpServer:
         if connection not in self._connections:  # dropped since the selector saw it
             return
         try:
+            if connection.state is State.ANSWERING:  # there is more already, or the client is gone
+                self._watch_for(connection, 0)
+                return
             if connection.state is State.SENDING:
                 if connection.send():
                     self._after_answer(connection)
@@ -332,8 +336,28 @@ class HttpServer:
             raise Closed(str(error)) from error
 
     def _hand_back(self, connection: Connection) -> None:
+        connection.answered = time.monotonic()
         self._handed_back.append(connection)
-        self._look_up()
+        if not self._can_rest(connection):
+            self._look_up()
+
+    def _can_rest(self, connection: Connection) -> bool:
+        """Whether nothing is to be done for a connection until its client says something.
+
+        Its worker asks, and the reading thread sleeps on. The worker has handed the connection back
+        before it looks whether that is still watched; the reading thread, when more arrives before
+        that, stops watching first and then takes back what was handed back. So one of the two sees
+        what the other one did.
+        """
+        return (
+            bool(connection.events)
+            and connection.failure is None
+            and connection.keep_alive
+            and not connection.unsent
+            and not connection.received
+            and self._next_sweep <= connection.answered + self._limits.idle_seconds
+            and self._accept_again == float("inf")
+        )
 
     def _take_all_back(self) -> None:
         while self._handed_back:
@@ -350,7 +374,7 @@ class HttpServer:
                 self._expect(connection, self._limits.send_seconds)
                 self._bound_unsent(connection)
             else:
-                self._after_answer(connection)
+                self._after_answer(connection, connection.answered)
                 self._advance(connection)
             self._watch(connection)
         except OSError as error:
@@ -369,7 +393,7 @@ class HttpServer:
             log.debug("connection of %s dropped: it reads too slowly", each.peer)
             self._drop(each)
 
-    def _after_answer(self, connection: Connection) -> None:
+    def _after_answer(self, connection: Connection, now: float | None = None) -> None:
         """Wait for the next request, or end the connection."""
         connection.since = float("-inf")  # it has had its time
         if connection.trusted and connection in self._connections:
@@ -382,10 +406,10 @@ class HttpServer:
             self._expect(connection, self._limits.request_seconds)
             return
         connection.expect_request()
-        self._expect(connection, self._limits.idle_seconds)
+        self._expect(connection, self._limits.idle_seconds, now)
 
-    def _expect(self, connection: Connection, seconds: float) -> None:
-        connection.expires = time.monotonic() + seconds
+    def _expect(self, connection: Connection, seconds: float, now: float | None = None) -> None:
+        connection.expires = (time.monotonic() if now is None else now) + seconds
         self._next_sweep = min(self._next_sweep, connection.expires)
 
     def _sweep(self) -> None:
@@ -398,9 +422,11 @@ class HttpServer:
 
     def _watch(self, connection: Connection) -> None:
         """Be notified of what the connection waits for."""
-        if connection not in self._connections:
-            return
-        events = connection.awaited_events()
+        # While it is answered it stays watched: clients rarely say more before they have read that.
+        if connection in self._connections and connection.state is not State.ANSWERING:
+            self._watch_for(connection, connection.awaited_events())
+
+    def _watch_for(self, connection: Connection, events: int) -> None:
         if events == connection.events:
             return
         if not events:

@@ -45,6 +45,7 @@ class Connection:
         "_outgoing",
         "_secure",
         "_wants_write",
+        "answered",
         "begun",
         "body",
         "discards",
@@ -77,6 +78,8 @@ class Connection:
         #: A client that has shown a password, or got what not everybody gets.
         self.trusted = False
         self.failure: OSError | None = None
+        #: Monotonic seconds when its worker was done.
+        self.answered = 0.0
         self.keep_alive = True
         self.discards = False
         self.received = bytearray()
@@ -98,10 +101,8 @@ class Connection:
         self.begun: float | None = None
 
     def awaited_events(self) -> int:
-        """Return what the selector is to watch, 0 while a worker has the connection."""
+        """Return what the selector is to watch."""
         match self.state:
-            case State.ANSWERING:
-                return 0
             case State.SENDING:
                 return selectors.EVENT_WRITE
             case _:
