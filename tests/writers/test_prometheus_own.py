@@ -54,6 +54,17 @@ def test_self_metrics_are_those_of_the_moment_of_the_scrape() -> None:
         assert request(writer).text.endswith(line % 1)
 
 
+def test_self_metrics_that_changed_in_place_are_shown_as_they_are_now() -> None:
+    samples = [UP.sample(0, "pollect", "LoadAvg", "")]
+    writer = build_prometheus()
+    batch = Batch(SourceId("pollect", "source"), samples, 0.0)
+    writer.context = replace(writer.context, self_batches=lambda: [batch])
+    with serving(writer):
+        assert request(writer).text.endswith(" 0.0\n")
+        samples[0] = UP.sample(1, "pollect", "LoadAvg", "")
+        assert request(writer).text.endswith(" 1.0\n")
+
+
 def test_self_metrics_can_be_switched_off() -> None:
     with serving(with_self_metrics(build_prometheus(selfMetrics=False))) as writer:
         assert request(writer).text == ""

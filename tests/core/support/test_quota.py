@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 
 from pollect.api import Sample, SourceContext, SourceId, TargetUnavailable
-from pollect.builtin.plugin import pollect_self_samples
-from pollect.support.quota import Budget, Quota, retry_after, shared_budget
+from pollect.support.quota import (
+    Budget,
+    Quota,
+    describe_budgets,
+    retry_after,
+    shared_budget,
+)
 from pollect.testing import FakeClock
 
 DAY = Quota(1450, 86_400)
@@ -270,7 +275,7 @@ def test_self_metrics_show_what_is_left_and_not_who(context) -> None:
     first, second = acme(context), acme(context, account="second@example.org")
     first.spend()
     second.refused(wait_seconds=60)
-    (batch,) = pollect_self_samples()
+    (batch,) = describe_budgets()
     assert batch.source == SourceId("pollect", "quota")
     shown: list[Sample] = [s for s in batch.samples if s.metric.name == "remaining"]
     assert [(sample.label_values, sample.value) for sample in shown] == [
@@ -282,7 +287,28 @@ def test_self_metrics_show_what_is_left_and_not_who(context) -> None:
     assert "example" not in repr(batch)
     del first, second
     gc.collect()
-    assert pollect_self_samples() == []
+    assert describe_budgets() == []
+
+
+def test_self_metrics_do_not_wait_for_a_disk_that_hangs(context, monkeypatch) -> None:
+    gc.collect()
+    hanging, disk_is_back = threading.Event(), threading.Event()
+
+    def write(*arguments: object, **options: object) -> None:
+        hanging.set()
+        assert disk_is_back.wait(30)
+
+    monkeypatch.setattr("pollect.support.quota.write_private", write)
+    budget = acme(context, Quota(50, 3600))
+    assert describe_budgets() == [], "nothing is known before the first call"
+    call = threading.Thread(target=budget.spend)
+    call.start()
+    assert hanging.wait(30)
+    (batch,) = describe_budgets()
+    assert [sample.value for sample in batch.samples] == [49, 50]
+    disk_is_back.set()
+    call.join()
+    assert describe_budgets() == [batch]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
 """The core's own plugin: sources and writers for trying out and for tests."""
 
-import sys
 from typing import TYPE_CHECKING
 
-from pollect.api import Batch, Needs, SourceSpec, WriterSpec, hookimpl
+from pollect.api import Needs, SourceSpec, WriterSpec, hookimpl
 
 if TYPE_CHECKING:
     import click
@@ -49,14 +48,6 @@ def pollect_writers() -> list[WriterSpec]:
             needs=_NOTHING,
         ),
     ]
-
-
-@hookimpl
-def pollect_self_samples() -> list[Batch]:
-    """Return what is left of the quotas of cloud accounts."""
-    # Without a source of a cloud, the module was not imported and there is nothing to tell.
-    quota = sys.modules.get("pollect.support.quota")
-    return quota.describe_budgets() if quota else []
 
 
 @hookimpl

@@ -4,6 +4,7 @@ import logging
 import os
 import select
 import stat
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,6 @@ from pollect.daemon.settling import Settling
 from pollect.daemon.signals import Signals
 from pollect.daemon.systemd import Systemd
 from pollect.delivery.spool.files import left_over
-from pollect.discovery.registry import Registry
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
 from pollect.engine.plan import Plan
@@ -63,7 +63,7 @@ class Daemon:
         self._targets_changed = threading.Event()
         self._plan = self._assemble(loaded, self._targets)
         self._take_targets(loaded.config, self._targets)
-        self._fleet = _join_fleet(loaded.config, self._plan, self._registry)
+        self._fleet = _join_fleet(loaded.config, self._plan)
         self._engine = Engine(
             self._plan,
             clock=self._clock,
@@ -189,6 +189,7 @@ class Daemon:
         self._wake()
 
     def _own_batches(self) -> list[Batch]:
+        # A scrape waits for this: nothing in here may wait for a disk or the network.
         now = self._clock.time()
         batches = describe_daemon(self._overview.last_reload, now)
         targets, probes = self._targets, self._board.probes
@@ -196,6 +197,12 @@ class Daemon:
             batches.append(targets.batch(now))
         if probes is not None:
             batches.append(probes.batch(now))
+        if self._fleet is not None:
+            batches.append(self._fleet.batch(now))
+        # Imported by the sources of clouds only.
+        quota = sys.modules.get("pollect.support.quota")
+        if quota is not None:
+            batches += quota.describe_budgets()
         return batches
 
     def _plugin_of(self, type_name: str) -> str:
@@ -294,13 +301,13 @@ class Daemon:
             self._left_over.add(folder)
 
 
-def _join_fleet(config: Config, plan: Plan, registry: Registry) -> "FleetPart | None":
+def _join_fleet(config: Config, plan: Plan) -> "FleetPart | None":
     """Return this daemon's part in a fleet; nothing of fleets is imported without one."""
     if config.fleet is None:
         return None
     from pollect.daemon.fleet import FleetPart
 
-    return FleetPart(config.fleet, config, plan, registry)
+    return FleetPart(config.fleet, config, plan)
 
 
 def _find_probes(config: Config, plan: Plan, clock: Clock) -> "ProbeDesk | None":

@@ -6,7 +6,6 @@ import logging
 import re
 import socket
 import ssl
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +14,11 @@ from pollect import __version__
 from pollect.config.fleet import FleetOptions, ShardOptions
 from pollect.config.reading import read_document
 from pollect.config.root import Config
-from pollect.discovery.registry import Registry
 from pollect.engine.plan import Plan
 from pollect.errors import ConfigError, describe
 from pollect.fleet.etcd import Etcd, parse_endpoints
 from pollect.fleet.fleet import LeasedFleet, StaticFleet
 from pollect.fleet.ownership import ALWAYS, Epoch, Member
-from pollect.hooks import hookimpl
 from pollect.model import Batch, SourceId
 from pollect.support.durations import parse_duration
 from pollect.support.options import ClientTls
@@ -78,9 +75,7 @@ class FleetPart:
     Raises `ConfigError` like `build_fleet`.
     """
 
-    def __init__(
-        self, options: FleetOptions, config: Config, plan: Plan, registry: Registry
-    ) -> None:
+    def __init__(self, options: FleetOptions, config: Config, plan: Plan) -> None:
         self._options = options
         self._fleet = build_fleet(options, config.directory)
         self.owned: Callable[[SourceId], Epoch | None] = self._fleet.owned
@@ -88,8 +83,8 @@ class FleetPart:
         self.stop = self._fleet.stop
         self.status = self._fleet.status
         self.place = self._fleet.place
+        self.batch: Callable[[float], Batch] = self._fleet.batch
         self.follow(config, plan)
-        registry.plugins.add_observer(self, "pollect.fleet")
 
     def owns(self, source: SourceId) -> bool:
         """Whether this daemon may probe a source now."""
@@ -111,11 +106,6 @@ class FleetPart:
     def follow_targets(self, plan: Plan) -> None:
         """Share the sources of another plan of the same config; before the engine runs it."""
         self._fleet.follow(members_of(plan), self._digest)
-
-    @hookimpl
-    def pollect_self_samples(self) -> list[Batch]:
-        """Return the metrics of the fleet as this daemon sees it."""
-        return [self._fleet.batch(time.time())]
 
 
 def members_of(plan: Plan) -> Iterator[Member]:

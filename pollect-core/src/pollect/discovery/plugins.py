@@ -196,10 +196,6 @@ class Plugins:
             values = [arguments[name] for name in found.argnames]
             yield self._by_name[found.plugin_name], functools.partial(found.function, *values)
 
-    def add_observer(self, observer: object, name: str) -> None:
-        """Call the hooks that an object of the core itself implements, too."""
-        self._manager.register(observer, name)
-
     def _load(self, found: Found) -> None:
         failure = found.failure
         if not failure:

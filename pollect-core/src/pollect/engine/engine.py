@@ -23,7 +23,7 @@ from pollect.engine.relaying import Foreign
 from pollect.engine.runner import FRESH_INTERVALS, Runner
 from pollect.engine.samples import cleaning
 from pollect.engine.scheduler import RepeatingTimer, Scheduler
-from pollect.engine.selfmetrics import describe_sources, describe_writers
+from pollect.engine.selfmetrics import SourceMetrics, describe_writers
 from pollect.engine.watching import Watching
 from pollect.engine.workers import WorkerCall, Workers
 from pollect.errors import EngineError, describe
@@ -69,6 +69,7 @@ class Engine:
         """`own_batches`: what the daemon around the engine adds to the metrics of pollect."""
         self._plan = plan
         self._own_batches = own_batches
+        self._source_metrics = SourceMetrics()
         self.history = History(plan.history)
         self._watching = Watching(self.history, self.writer_statuses)
         self._clock = clock
@@ -199,7 +200,7 @@ class Engine:
             return []
         now = self._clock.time()
         batches = [
-            describe_sources(self.source_statuses(), now),
+            self._source_metrics.describe(self.source_statuses(), now),
             describe_writers(self.writer_statuses(), now),
             *self._own_batches(),
             *self._observers.self_batches(),

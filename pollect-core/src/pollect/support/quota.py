@@ -119,6 +119,8 @@ class Budget:
         self.clock = clock
         self._lock = threading.Lock()
         self._loaded = False
+        #: What `samples` found at the last change, for those who must not wait for the disk.
+        self._shown: Sequence[Sample] = ()
         self._warned = False
         self._blocked_until = 0.0
         #: Refusals in a row that named no time.
@@ -217,14 +219,29 @@ class Budget:
     def samples(self) -> list[Sample]:
         """Return what is left of each window, and the limits."""
         with self._lock:
-            now = self._now()
-            blocked = self._blocked(now)
-            found: list[Sample] = []
-            for window in self._windows:
-                labels = (self.service, str(self.account), f"{window.quota.seconds:g}")
-                found.append(REMAINING.sample(0 if blocked else window.remaining(now), *labels))
-                found.append(LIMIT.sample(window.calls, *labels))
-            return found
+            return self._samples(self._now())
+
+    def shown(self) -> Sequence[Sample]:
+        """Return what `samples` does, without waiting for a disk that hangs.
+
+        It is as of the last change while another thread has the budget, and empty before the first
+        call.
+        """
+        if not self._lock.acquire(blocking=False):
+            return self._shown
+        try:
+            return self._samples(self.clock.time()) if self._loaded else ()
+        finally:
+            self._lock.release()
+
+    def _samples(self, now: float) -> list[Sample]:
+        blocked = self._blocked(now)
+        found: list[Sample] = []
+        for window in self._windows:
+            labels = (self.service, str(self.account), f"{window.quota.seconds:g}")
+            found.append(REMAINING.sample(0 if blocked else window.remaining(now), *labels))
+            found.append(LIMIT.sample(window.calls, *labels))
+        return found
 
     def _blocked(self, now: float) -> bool:
         # What lies further off than a block can last was written when the clock was wrong.
@@ -276,6 +293,7 @@ class Budget:
             window.calls = limit
 
     def _save(self) -> None:
+        self._shown = self._samples(self.clock.time())
         windows = {
             _key(window.quota): {"limit": window.calls, "parts": window.parts}
             for window in self._windows
@@ -332,10 +350,10 @@ def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
 
 
 def describe_budgets() -> list[Batch]:
-    """Return the self metrics of all budgets in this process."""
+    """Return the self metrics of all budgets in this process; waits for no disk."""
     with _budgets_lock:
         known = sorted(_budgets.values(), key=lambda budget: (budget.service, budget.account))
-    samples = [sample for budget in known for sample in budget.samples()]
+    samples = [sample for budget in known for sample in budget.shown()]
     return [Batch(SOURCE, samples, known[0].clock.time())] if samples else []
 
 

@@ -8,6 +8,7 @@ resident in every daemon. Where there is no /proc, only `python_*` is shown.
 import gc
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,9 @@ INFO = Metric(
     labels=("version", "implementation", "major", "minor", "patchlevel"),
 )
 
+#: More than the kernel shows in one of the files read at a scrape.
+_MOST_BYTES = 16 * 1024
+
 METRICS = (
     *(VIRTUAL_MEMORY, RESIDENT_MEMORY, START_TIME, CPU, OPEN_FILES, MAX_OPEN_FILES),
     *(GC_COLLECTED, GC_UNCOLLECTABLE, GC_COLLECTIONS, INFO),
@@ -61,7 +65,12 @@ class Process:
     """The process this runs in; `proc` is where its kernel shows it."""
 
     def __init__(self, proc: Path = Path("/proc")) -> None:
-        self._folder = proc / "self"
+        # Texts, as a scrape waits for these to be read.
+        self._stat, self._limits, self._open = (
+            str(proc / "self" / name) for name in ("stat", "limits", "fd")
+        )
+        self._ticks = os.sysconf("SC_CLK_TCK")
+        self._page_bytes = os.sysconf("SC_PAGE_SIZE")
         self._boot_time = _boot_time(proc)
         self._info = INFO.sample(
             1,
@@ -78,28 +87,35 @@ class Process:
                     yield from read(self._boot_time)
                 except OSError:
                     continue
-        if platform.python_implementation() == "CPython":
+        if sys.implementation.name == "cpython":
             yield from _garbage_collector()
         yield self._info
 
     def _usage(self, boot_time: float) -> list[Sample]:
         # The name of the program stands in brackets and may hold some itself.
-        fields = (self._folder / "stat").read_bytes().rpartition(b")")[2].split()
-        ticks = os.sysconf("SC_CLK_TCK")
+        fields = _read(self._stat).rpartition(b")")[2].split(None, 22)
         return [
-            VIRTUAL_MEMORY.sample(float(fields[20])),
-            RESIDENT_MEMORY.sample(float(fields[21]) * os.sysconf("SC_PAGE_SIZE")),
-            START_TIME.sample(float(fields[19]) / ticks + boot_time),
-            CPU.sample(float(fields[11]) / ticks + float(fields[12]) / ticks),
+            Sample(VIRTUAL_MEMORY, float(fields[20])),
+            Sample(RESIDENT_MEMORY, float(fields[21]) * self._page_bytes),
+            Sample(START_TIME, float(fields[19]) / self._ticks + boot_time),
+            Sample(CPU, float(fields[11]) / self._ticks + float(fields[12]) / self._ticks),
         ]
 
     def _files(self, boot_time: float) -> list[Sample]:
-        lines = (self._folder / "limits").read_bytes().splitlines()
-        limits = (line.split()[3] for line in lines if line.startswith(b"Max open files"))
-        return [
-            OPEN_FILES.sample(float(len(os.listdir(self._folder / "fd")))),
-            *(MAX_OPEN_FILES.sample(float(limit)) for limit in limits if limit != b"unlimited"),
-        ]
+        limits = _read(self._limits).partition(b"\nMax open files")[2].split(None, 1)
+        samples = [Sample(OPEN_FILES, float(len(os.listdir(self._open))))]
+        if limits and limits[0] != b"unlimited":
+            samples.append(Sample(MAX_OPEN_FILES, float(limits[0])))
+        return samples
+
+
+def _read(file: str) -> bytes:
+    """Return a short file of the kernel."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _MOST_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def _boot_time(proc: Path) -> float | None:
@@ -119,4 +135,4 @@ def _garbage_collector() -> Iterator[Sample]:
         (GC_COLLECTIONS, "collections"),
     ):
         for generation, stat in enumerate(stats):
-            yield metric.sample(float(stat[key]), str(generation))
+            yield Sample(metric, float(stat[key]), (str(generation),))

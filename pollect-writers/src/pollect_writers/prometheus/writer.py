@@ -50,6 +50,7 @@ class PrometheusWriter(Endpoint[PrometheusConfig]):
         self._process = Renderer(None)
         self._client_registry = ClientRegistry(self.log) if config.client_registry else None
         self._self_renderers: dict[SourceId, Renderer] = {}
+        self._self_shown: dict[SourceId, tuple[Batch, Block]] = {}
         self._refused: set[SourceId] = set()
         self._waited = False
 
@@ -112,17 +113,27 @@ class PrometheusWriter(Endpoint[PrometheusConfig]):
         return blocks
 
     def _self_block(self, batch: Batch) -> Block:
+        shown, block = self._self_shown.get(batch.source, (None, []))
+        if (
+            shown is not None
+            and shown.samples is batch.samples
+            and shown.static_labels == batch.static_labels
+        ):
+            return block
         renderer = self._self_renderers.get(batch.source)
         if renderer is None:
             renderer = self._self_renderers[batch.source] = Renderer(batch.source)
         try:
-            return renderer.render(batch.samples, batch.static_labels)[0]
+            block, _ = renderer.render(batch.samples, batch.static_labels)
         except (TypeError, ValueError) as error:
             # Plugins add batches here that were never checked; theirs must not take the others.
             if batch.source not in self._refused:
                 self._refused.add(batch.source)
                 self.log.error("self metrics %s left out: %s", batch.source, error)
             return []
+        if isinstance(batch.samples, tuple):  # a list may have other samples by the next scrape
+            self._self_shown[batch.source] = batch, block
+        return block
 
 
 class PrometheusSslWriter(PrometheusWriter):
