@@ -301,6 +301,19 @@ def test_a_state_that_is_missing_or_not_a_number_is_no_value(house: SimulatedDev
         assert ("power", "Power") not in probed.values()
         house.push(state(2, 2.5))
         wait_until(lambda: probed.values().get(("power", "Heater")) == 2.5)
+        assert not probed.source.troubles
+
+
+def test_a_state_beyond_all_numbers_is_named_until_it_is_one(house: SimulatedDevice) -> None:
+    with Probed(house) as probed:
+        assert ("power", "Heater") in probed.values()
+        house.push(state(2, float("-inf")))
+        wait_until(lambda: ("power", "Heater") not in probed.values())
+        expected = "states: Heater: expected a finite number, got -inf"
+        assert str(probed.source.troubles) == expected
+        house.push(state(2, 2.5))
+        wait_until(lambda: probed.values().get(("power", "Heater")) == 2.5)
+        assert not probed.source.troubles
 
 
 def test_entities_that_are_gone_after_a_reconnect_have_no_values(house: SimulatedDevice) -> None:

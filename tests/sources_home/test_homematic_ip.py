@@ -14,6 +14,7 @@ from pollect.api import (
     AuthenticationFailed,
     BadResponse,
     ConfigError,
+    NoData,
     ProbeError,
     TargetUnavailable,
 )
@@ -304,6 +305,7 @@ def test_what_is_not_as_it_should_be_costs_only_itself() -> None:
     state["devices"]["C"] = {"functionalChannels": []}
     state["groups"]["g1"]["channels"] += [None, 5, {}, {"deviceId": "absent"}, {"deviceId": 5}]
     state["groups"] |= {"g2": None, "g3": {"type": "META"}, "g4": {"type": "META", "label": "x"}}
+    state["groups"]["g5"] = {"type": "META", "label": "y", "channels": {}}
     assert climate_of(state) == {}
     rooms = parse_rooms(state)
     assert list(parse_details(state, rooms)) == []
@@ -311,9 +313,25 @@ def test_what_is_not_as_it_should_be_costs_only_itself() -> None:
     assert find_problems(state, rooms, details=False) == {
         "A": f"actualTemperature: expected a number, got nan; {humidity} '50'",
         "B": "expected an object, got None",
+        "group g2": "expected an object, got None",
+        "group g3": "label: expected a text, got None",
+        "group g5": "channels: expected a list, got {}",
     }
-    found = find_problems(state, rooms, details=True)["A"]
-    assert found.count(humidity) == 2, "of a channel that only `details` shows, too"
+    state["devices"]["A"]["functionalChannels"]["4"] = {"windowState": "AJAR"}
+    state["home"] = {"dutyCycle": "8 %"}
+    found = find_problems(state, rooms, details=True)
+    assert found["A"].count(humidity) == 2, "of a channel that only `details` shows, too"
+    assert "windowState: expected one of OPEN, TILTED, CLOSED, got 'AJAR'" in found["A"]
+    assert found["C"] == "functionalChannels: expected an object, got []"
+    assert found["home"] == "dutyCycle: expected a number, got '8 %'"
+    del state["groups"]
+    assert find_problems(state, [], details=False)["groups"] == "expected an object, got None"
+
+
+def test_a_home_without_a_thermostat_is_no_data(home_of, cloud) -> None:
+    cloud.cloud.data["groups"] = {}
+    with pytest.raises(NoData, match="no room of the home has a thermostat on its wall"):
+        home_of().running.probe()
 
 
 def test_every_channel_of_one_kind_is_shown() -> None:

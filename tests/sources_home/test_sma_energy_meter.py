@@ -214,6 +214,10 @@ def test_a_flood_of_made_up_meters_is_not_remembered(house: House) -> None:
         ([], "no meter is heard"),
         ([DISCOVERY], "only discovery seen and no measurements: add this host"),
         ([b"hello"], "no measurements among"),
+        (
+            [datagram(serial=A)[:-20], datagram(serial=A)[:-1]],
+            "broken datagrams of a meter: expected ",
+        ),
         ([datagram(serial=A)], f"none of the meters of `serial` is heard, only {A}"),
     ],
 )

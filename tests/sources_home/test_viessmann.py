@@ -14,6 +14,7 @@ from pollect.api import (
     BadResponse,
     ConfigError,
     Kind,
+    NoData,
     ProbeError,
     TargetUnavailable,
 )
@@ -479,13 +480,55 @@ def test_features_that_are_not_as_they_should_be_cost_only_themselves(home_of, c
     ]
     placed = [{**item, "uri": good["uri"]} if isinstance(item, dict) else item for item in broken]
     cloud.instead[BULK] = {"data": [*placed, good, good]}
-    assert home_of().series() == {"heating.dhw": 1}
+    home = home_of()
+    assert home.series() == {"heating.dhw": 1}
+    problems = str(home.source.troubles)
+    assert "list of features: expected objects, got 2 other entries" in problems
+    assert "values of 0: expected a feature with a name, got {" in problems
     assert home_of(details=True, name="b").series() == {
         "heating.dhw": 1,
         "a.active": 1,
         'device_online{device="0"}': 1,
         'device_online{device="gateway"}': 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("properties", "problem"),
+    [
+        ({"value": {"type": "boolean", "value": "true"}}, "a: value: expected true or false"),
+        ({"value": {"value": 21.5}}, "a: value: expected a type beside the value 21.5"),
+        ({"value": {"type": "number", "value": "5"}}, "a: value: expected a number, got '5'"),
+        ([{"value": 5}], "a: expected an object as properties, got [{'value': 5}]"),
+        ({"value": {"type": "number", "value": None}}, ""),
+        ({"status": {"type": "string", "value": "notConnected"}}, ""),
+    ],
+)
+def test_what_is_not_as_a_feature_says_is_named(properties, problem, home_of, cloud) -> None:
+    good = feature("heating.dhw", active=True)
+    strange = {"feature": "a", "properties": properties, "uri": good["uri"]}
+    cloud.instead[BULK] = {"data": [strange, good]}
+    home = home_of()
+    assert home.series()["heating.dhw"] == 1
+    assert problem in str(home.source.troubles)
+    assert bool(problem) == bool(home.source.troubles)
+
+
+def test_a_device_without_values_is_no_data(home_of, cloud) -> None:
+    cloud.features = [feature("heating.dhw")]
+    with pytest.raises(NoData, match="device 0 has no values; `device` names another"):
+        home_of().running.probe()
+
+
+def test_gateways_and_devices_that_cannot_be_told_are_named(home_of, cloud) -> None:
+    gateway = cloud.gateway()
+    gateway = {**gateway, "devices": [*gateway["devices"], None, {"deviceType": "heating"}]}
+    cloud.instead[GATEWAYS] = {"data": [{"serial": None}, gateway]}
+    home = home_of()
+    assert home.series()["outside_temperature"] == 7.5
+    problems = str(home.source.troubles)
+    assert "equipment: expected a gateway with serial and installation, got {'serial'" in problems
+    assert f"gateway {SERIAL}: expected devices with an id, got 2 others" in problems
 
 
 def test_where_the_house_stands_is_no_value(home_of) -> None:

@@ -74,17 +74,21 @@ class Entity:
     is_counter: bool
     heard: bool = False
     values: dict[str, tuple[float, str]] = field(default_factory=dict)
+    #: What of the latest state is beyond all numbers.
+    problem: str = ""
 
     def take(self, state: Any) -> None:
         """Take over a state; what it does not know is not a value."""
         self.heard = True
-        self.values = {}
+        self.values, self.problem = {}, ""
         if getattr(state, "missing_state", False):
             return
         _, read = _READERS[self.domain]
         for suffix, number, unit in read(state):
             if math.isfinite(number):
                 self.values[suffix] = number, unit
+            elif math.isinf(number):  # while NaN is how a device says that it does not know
+                self.problem = f"{self.label}: expected a finite number, got {number}"
 
 
 class Entities:
@@ -121,6 +125,10 @@ class Entities:
             entity = self._entities.get((domain, state.device_id, state.key))
             if entity is not None:
                 entity.take(state)
+
+    def problems(self) -> list[str]:
+        """Return what cannot be reported of the latest states."""
+        return [entity.problem for entity in self._entities.values() if entity.problem]
 
     def samples(self) -> Iterator[Sample]:
         """Yield the latest values."""

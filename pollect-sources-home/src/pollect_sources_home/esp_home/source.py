@@ -161,6 +161,7 @@ class EspHomeSource(AsyncBackgroundSource[EspHomeConfig]):
 
     def latest(self) -> Iterable[Sample]:
         samples = list(self._entities.samples())
+        self.troubles.note("states", self._entities.problems())
         if self.config.details and self._device is not None:
             device = self._device
             samples.append(

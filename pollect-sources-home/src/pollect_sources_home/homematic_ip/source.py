@@ -14,6 +14,7 @@ from pollect.api import (
     AuthenticationFailed,
     ConfigError,
     FilePath,
+    NoData,
     Sample,
     Seconds,
     Secret,
@@ -185,4 +186,6 @@ class HomematicIpSource(Source[HomematicIpConfig]):
         for device, problem in problems.items():
             self.troubles.failed(device, problem)
         self._unreadable = set(problems)
+        if not samples:
+            raise NoData("no room of the home has a thermostat on its wall that reports a value")
         return samples

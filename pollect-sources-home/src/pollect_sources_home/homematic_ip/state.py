@@ -225,12 +225,21 @@ def find_problems(state: Mapping[str, Any], rooms: list[Room], *, details: bool)
     devices = devices if isinstance(devices, Mapping) else {}
     inside = {identity for room in rooms for identity in room.devices}
     names = _device_names(state)
-    found: dict[str, str] = {}
+    found = _find_problems_of_groups(state.get("groups"))
+    home = state.get("home")
+    duty_cycle = home.get("dutyCycle") if isinstance(home, Mapping) else None
+    if details and duty_cycle is not None and _number(duty_cycle) is None:
+        found["home"] = f"dutyCycle: expected a number, got {duty_cycle!r:.40}"
     for identity, device in devices.items():
         if not isinstance(device, Mapping):
             found[str(identity)] = f"expected an object, got {device!r:.60}"
             continue
         problems = []
+        if not isinstance(device.get("functionalChannels"), Mapping) and (
+            details or identity in inside
+        ):
+            channels = device.get("functionalChannels")
+            problems.append(f"functionalChannels: expected an object, got {channels!r:.40}")
         for channel in _channels(device).values():
             fields = {*FIELDS, *PARTICULATE_FIELDS} if details else set()
             if identity in inside and channel.get("functionalChannelType") in THERMOSTATS:
@@ -241,8 +250,29 @@ def find_problems(state: Mapping[str, Any], rooms: list[Room], *, details: bool)
                 # What the device does not measure, or not yet, is null.
                 if channel.get(field) is not None and _number(channel[field]) is None
             ]
+            window = channel.get("windowState")
+            if details and window is not None and window not in WINDOW_STATES:
+                problems.append(
+                    f"windowState: expected one of {', '.join(WINDOW_STATES)}, got {window!r:.40}"
+                )
         if problems:
             found[names[str(identity)]] = "; ".join(problems)
+    return found
+
+
+def _find_problems_of_groups(groups: object) -> dict[str, str]:
+    if not isinstance(groups, Mapping):
+        return {"groups": f"expected an object, got {groups!r:.60}"}
+    found = {}
+    for identity, group in groups.items():
+        if not isinstance(group, Mapping):
+            found[f"group {identity}"] = f"expected an object, got {group!r:.60}"
+        elif group.get("type") == "META":
+            label, channels = group.get("label"), group.get("channels")
+            if not isinstance(label, str):
+                found[f"group {identity}"] = f"label: expected a text, got {label!r:.40}"
+            elif channels is not None and not isinstance(channels, list):
+                found[f"group {identity}"] = f"channels: expected a list, got {channels!r:.40}"
     return found
 
 

@@ -54,9 +54,15 @@ class Meters:
         #: Serial numbers of meters that are heard and not chosen.
         self.others: set[int] = set()
         self._foreign: Counter[Foreign | None] = Counter()
+        self._broken = ""
 
-    def hear(self, heard: Reading | Foreign | None) -> bool:
-        """Take one datagram into account, None for a broken one; returns whether it counts."""
+    def hear_broken(self, reason: str) -> None:
+        """Take measurements that cannot be read into account."""
+        self._broken = reason
+        self._foreign[None] += 1
+
+    def hear(self, heard: Reading | Foreign) -> bool:
+        """Take one datagram into account; returns whether it counts."""
         if not isinstance(heard, Reading):
             self._foreign[heard] += 1
             return False
@@ -85,7 +91,8 @@ class Meters:
                 "only discovery seen and no measurements: add this host to the receivers of the "
                 "meter in the portal, or remove the fixed addresses there"
             )
-        if self._foreign:
-            count = self._foreign.total()
+        if broken := self._foreign[None]:
+            return f"no measurements, but {broken} broken datagrams of a meter: {self._broken}"
+        if count := self._foreign.total():
             return f"no measurements among {count} datagrams: is another device on this port?"
         return "no meter is heard: is it in the same network, and does multicast reach this host?"

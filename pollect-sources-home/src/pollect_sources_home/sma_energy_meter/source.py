@@ -206,7 +206,9 @@ class SmaEnergyMeterSource(BackgroundSource[SmaEnergyMeterConfig]):
             heard = parse_datagram(datagram)
         except BadResponse as error:
             self.log.debug("broken datagram: %s", error)
-            heard = None
+            with self._lock:
+                self._meters.hear_broken(str(error))
+            return
         with self._lock:
             counts = self._meters.hear(heard)
             complete = self._wanted <= self._meters.chosen.keys()

@@ -191,7 +191,8 @@ def _objects(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     data = answer.get("data")
     if not isinstance(data, Sequence) or isinstance(data, str):
         raise BadResponse(f"Viessmann: expected a list under 'data', got {type(data).__name__}")
-    return [item for item in data if isinstance(item, Mapping)]
+    # What is no object is an empty one: it is reported for what it lacks.
+    return [item if isinstance(item, Mapping) else {} for item in data]
 
 
 def _is_expired(response: Response) -> bool:

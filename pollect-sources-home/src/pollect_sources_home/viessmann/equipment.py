@@ -42,16 +42,20 @@ def device_id(device: Mapping[str, Any]) -> str:
     return str(device.get("id", ""))
 
 
-def parse_gateways(items: Sequence[Mapping[str, Any]]) -> list[Gateway]:
-    """Return the gateways of an equipment list; those without a serial number are left out."""
+def parse_gateways(items: Sequence[Mapping[str, Any]], problems: list[str]) -> list[Gateway]:
+    """Return the gateways of an equipment list; those without a serial number go to `problems`."""
     gateways = []
     for item in items:
         serial, installation = item.get("serial"), item.get("installationId")
         if not serial or installation is None:
+            problems.append(f"expected a gateway with serial and installation, got {item!r:.60}")
             continue
         devices = item.get("devices")
         found = devices if isinstance(devices, list) else []
         known = [device for device in found if isinstance(device, Mapping) and "id" in device]
+        if len(known) < len(found):
+            strange = len(found) - len(known)
+            problems.append(f"gateway {serial}: expected devices with an id, got {strange} others")
         gateways.append(Gateway(str(installation), str(serial), known))
     return gateways
 

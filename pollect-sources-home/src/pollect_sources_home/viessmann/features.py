@@ -85,6 +85,9 @@ PHASES: Mapping[str, bool] = {
 }
 LOAD_CLASSES = ("One", "Two", "Three", "Four", "Five")
 
+#: The properties that decide on the one value of a feature, the first that exists.
+_DECISIVE = ("value", "temperature", "active", "status")
+
 PHASE = Metric(
     "heating.compressors.phase",
     help="Whether the compressor is in this phase.",
@@ -154,15 +157,30 @@ def parse_features(features: Sequence[Feature]) -> Iterator[Sample]:
 
 
 def find_problems(features: Sequence[Feature]) -> list[str]:
-    """Return the features with a property that says it is a number and is not."""
-    return [
-        f"{name_of(feature)}: {name}: expected a number, got {prop.get('value')!r:.40}"
-        for feature in features
-        for name, prop in properties_of(feature).items()
-        # A sensor that is not connected has no value.
-        if prop.get("type") == "number" and prop.get("value") is not None
-        if number_of(prop) is None
-    ]
+    """Return what of the features is not as it says it is."""
+    problems = []
+    for feature in features:
+        name, properties = feature.get("feature"), feature.get("properties")
+        if not isinstance(name, str) or not name:
+            problems.append(f"expected a feature with a name, got {feature!r:.60}")
+            continue
+        if properties is not None and not isinstance(properties, Mapping):
+            problems.append(f"{name}: expected an object as properties, got {properties!r:.40}")
+        problems += _find_problems_of(name, feature)
+    return problems
+
+
+def _find_problems_of(name: str, feature: Feature) -> Iterator[str]:
+    for key, prop in properties_of(feature).items():
+        kind, value = prop.get("type"), prop.get("value")
+        if value is None:  # a sensor that is not connected
+            continue
+        if kind == "number" and number_of(prop) is None:
+            yield f"{name}: {key}: expected a number, got {value!r:.40}"
+        elif kind == "boolean" and not isinstance(value, bool):
+            yield f"{name}: {key}: expected true or false, got {value!r:.40}"
+        elif kind is None and key in _DECISIVE:
+            yield f"{name}: {key}: expected a type beside the value {value!r:.40}"
 
 
 def name_of(feature: Feature) -> str:
@@ -223,7 +241,7 @@ def _parse_feature(feature: Feature) -> Sample | None:
     if not full_name:
         return None
     properties = properties_of(feature)
-    for decisive in ("value", "temperature", "active", "status"):
+    for decisive in _DECISIVE:
         prop = properties.get(decisive)
         if prop is not None:
             value = _value_of(decisive, prop, full_name)

@@ -17,6 +17,7 @@ from pollect.api import (
     AuthorizationCode,
     ConfigError,
     FilePath,
+    NoData,
     ProbeError,
     Sample,
     Seconds,
@@ -61,6 +62,8 @@ FILE_NAME = "viessmann_token.json"
 DISTANCE_SECONDS = 90.0
 QUOTAS = (Quota(1450, 86_400), Quota(120, 600))
 EQUIPMENT_SECONDS = 86_400.0
+#: Parts of the source: what a gateway lists of its devices, and an account of its gateways.
+_LIST, _EQUIPMENT = "list of features", "equipment"
 
 CLIENT_HINT = (
     "register a client at https://app.developer.viessmann-climatesolutions.com, with the redirect "
@@ -172,7 +175,7 @@ class ViessmannSource(Source[ViessmannConfig]):
         )
         tokens.store(client.exchange(answer))
         dialogue.show(f"The token is in {tokens.file}.")
-        gateways = parse_gateways(client.fetch_gateways())
+        gateways = parse_gateways(client.fetch_gateways(), [])
         for gateway in gateways:
             dialogue.show(f"Gateway {gateway.serial} of installation {gateway.installation}:")
             for device in gateway.devices:
@@ -201,7 +204,9 @@ class ViessmannSource(Source[ViessmannConfig]):
     def _known_gateway(self, client: ViessmannClient) -> Gateway:
         now = self.context.clock.monotonic()
         if self._gateway is None or now >= self._gateway_until:
-            gateways = parse_gateways(client.fetch_gateways())
+            problems: list[str] = []
+            gateways = parse_gateways(client.fetch_gateways(), problems)
+            self.troubles.note(_EQUIPMENT, problems)
             self._gateway = choose_gateway(gateways, self.config.installation, self.config.gateway)
             self._gateway_until = now + EQUIPMENT_SECONDS
             self._asks_gateway = True
@@ -216,6 +221,9 @@ class ViessmannSource(Source[ViessmannConfig]):
                 features = client.fetch_gateway_features(gateway.installation, gateway.serial)
             except NotFound:
                 features = []
+            strange = sum(not feature for feature in features)
+            problems = [f"expected objects, got {strange} other entries"] if strange else []
+            self.troubles.note(_LIST, problems)
             found = group_by_device(features)
             listed = devices_in(features) or listed
             # A gateway that leaves a device out would do so the next time as well.
@@ -231,6 +239,10 @@ class ViessmannSource(Source[ViessmannConfig]):
                 samples += self._samples_of(device, found[device])
         if self.config.details:
             samples += parse_online(listed)
+        if not samples:
+            raise NoData(
+                f"device {', '.join(wanted) or 'any'} has no values; `device` names another"
+            )
         return samples
 
     def _wanted_devices(self, gateway: Gateway) -> list[str]:
@@ -257,7 +269,7 @@ class ViessmannSource(Source[ViessmannConfig]):
                     self.troubles.failed(device, error, type(error).__name__)
             else:
                 self.troubles.works(device)
-        self.troubles.keep({*wanted, *map(_values_of, wanted)})
+        self.troubles.keep({_LIST, _EQUIPMENT, *wanted, *map(_values_of, wanted)})
         if failure is not None and not found:
             raise failure
         return found
