@@ -95,7 +95,7 @@ def test_source_never_overlaps_itself_and_the_skip_is_counted(run: Run, gate: Ga
 def test_ten_hanging_sources_with_three_threads_leave_the_other_its_tick(
     run: Run, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pollect.engine.engine.CLOSE_SECONDS", 50.0)
+    monkeypatch.setattr("pollect.engine.closing.CLOSE_SECONDS", 50.0)
     hanging = [scripted(gate, name=f"h{n}", timeout=0.3) for n in range(10)]
     good = scripted(name="good")
     engine = run(plan_of([*hanging, good], [recording()], interval=0.2, threads=3))
@@ -340,7 +340,7 @@ def test_writer_shared_by_collections_is_opened_and_closed_once(run: Run) -> Non
 def test_stop_during_a_probe_is_prompt_and_closes_every_source(
     run: Run, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pollect.engine.engine.CLOSE_SECONDS", 50.0)
+    monkeypatch.setattr("pollect.engine.closing.CLOSE_SECONDS", 50.0)
     hanging, good = scripted(gate), scripted()
     engine = run(plan_of([hanging, good], [recording()]))
     wait_until(lambda: hanging.running and good.starts)
@@ -353,7 +353,7 @@ def test_stop_during_a_probe_is_prompt_and_closes_every_source(
 def test_source_that_hangs_in_close_is_left_behind(
     run: Run, gate: Gate, monkeypatch, caplog
 ) -> None:
-    monkeypatch.setattr("pollect.engine.engine.CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr("pollect.engine.closing.CLOSE_SECONDS", 0.1)
     stuck, good = scripted(), scripted(name="good")
     stuck.close = gate  # type: ignore[method-assign, assignment]
     engine = run(plan_of([stuck, good]))

@@ -165,7 +165,7 @@ def test_a_source_whose_labels_change_goes_on_as_the_same_object(run: Run) -> No
 def test_a_source_that_closes_too_slowly_wipes_no_values_of_its_heir(
     run: Run, gate: Gate, monkeypatch
 ) -> None:
-    monkeypatch.setattr("pollect.engine.engine.CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr("pollect.engine.closing.CLOSE_SECONDS", 0.1)
     first, second, writer = scripted(name="a"), scripted(name="a"), recording()
 
     def hold_withdrawal(batch: Any) -> Any:
@@ -257,7 +257,7 @@ def test_stop_hands_over_what_waits_for_slower_sources_of_the_tick(run: Run, gat
 
 
 def test_all_of_many_sources_that_go_withdraw_their_values(run: Run, monkeypatch) -> None:
-    monkeypatch.setattr("pollect.engine.engine.CLOSE_SECONDS", 0.3)
+    monkeypatch.setattr("pollect.engine.closing.CLOSE_SECONDS", 0.3)
     sources = [scripted(name=str(number)) for number in range(160)]
     writer = recording()
     engine = run(plan([section(source, 3600) for source in sources], [writer]))

@@ -1,9 +1,7 @@
 """The engine: runs a plan until it is stopped."""
 
 import logging
-import queue
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -14,11 +12,12 @@ import msgspec
 
 from pollect.delivery.outbox import Outbox
 from pollect.delivery.routing import Port, Routes
+from pollect.engine.closing import close_runners
 from pollect.engine.executor import Executor
 from pollect.engine.history import History
 from pollect.engine.observers import Observers
 from pollect.engine.plan import ExecutorPlan, Ownership, Plan
-from pollect.engine.ports import InBackground, Ports
+from pollect.engine.ports import Ports
 from pollect.engine.relaying import Foreign
 from pollect.engine.runner import FRESH_INTERVALS, Runner
 from pollect.engine.samples import cleaning
@@ -39,13 +38,6 @@ _Named = TypeVar("_Named", Executor, ExecutorPlan)
 
 #: Seconds a running probe gets to end by itself when the engine stops.
 PROBE_GRACE_SECONDS = 0.2
-#: Seconds all sources together get to close, and how many close side by side.
-CLOSE_SECONDS = 2.0
-CLOSING_THREADS = 8
-#: The same for thousands that go at once, as long as they do close.
-MANY_CLOSE_SECONDS = 30.0
-#: Seconds between two looks at those that close.
-_LOOK_SECONDS = 0.02
 #: Seconds observers get for what they were not called for yet when the engine stops.
 OBSERVER_SECONDS = 0.5
 #: Seconds an in-process writer gets for the first values before the engine is ready all the same.
@@ -318,6 +310,9 @@ class Engine:
     def _routes(self, plan: ExecutorPlan) -> Routes:
         return Routes(self._ports.of(plan), [cleaning(accept) for accept in self._plan.filters])
 
+    def _close(self, runners: Sequence[Runner]) -> None:
+        close_runners(runners, self._event_loop, is_stopping=lambda: self._stopped)
+
     def _event_loop(self) -> "EventLoopThread":
         if self._loop is None:
             # Ten megabytes of asyncio, for those who have a source that needs it.
@@ -390,57 +385,6 @@ class Engine:
             ]
             for port in ports:
                 port.deliver(batches)
-
-    def _close(self, runners: Sequence[Runner]) -> None:
-        """Withdraw what sources wrote and close them, side by side, those that hang last.
-
-        What takes too long is left behind.
-        """
-        if not runners:
-            return
-        busy = {runner for runner in runners if runner.stop()}
-        waiting: queue.SimpleQueue[Runner] = queue.SimpleQueue()
-        for runner in sorted(runners, key=busy.__contains__):
-            waiting.put(runner)
-        left = set(runners)
-
-        def work() -> None:
-            while True:
-                try:
-                    runner = waiting.get_nowait()
-                except queue.Empty:
-                    return
-                if not self._stopped:
-                    runner.farewell()
-                if runner.guard.is_async:
-                    self._event_loop().submit(runner.guard.close_async()).result()
-                else:
-                    runner.guard.close()
-                left.discard(runner)
-
-        closings = [
-            InBackground(work, "pollect-close") for _ in range(min(CLOSING_THREADS, len(runners)))
-        ]
-        self._wait_for_closing(closings, left)
-        for runner in [runner for runner in runners if runner in left]:
-            runner.leave_behind()
-            runner.plan.log.warning("does not close in time; left behind")
-
-    def _wait_for_closing(self, closings: Sequence[InBackground], left: set[Runner]) -> None:
-        """Wait until all is closed, or nothing more closes.
-
-        The thousands of targets that an inventory has no more take longer than what hangs may take;
-        a daemon that stops does not wait for them.
-        """
-        begun = time.monotonic()
-        until = begun + CLOSE_SECONDS
-        remaining = len(left)
-        while not all(closing.wait(_LOOK_SECONDS) for closing in closings):
-            if len(left) < remaining and not self._stopped:
-                remaining = len(left)
-                until = min(time.monotonic() + CLOSE_SECONDS, begun + MANY_CLOSE_SECONDS)
-            elif time.monotonic() >= until:
-                return
 
 
 def _numbered(parts: Sequence[_Named]) -> Iterator[tuple[tuple[str, int], _Named]]:
