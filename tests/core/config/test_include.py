@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from pollect.config.config import Config
 from pollect.config.load import load_config
-from pollect.config.root import Config
 from pollect.errors import InvalidConfig
 from tests.core.config.fakes import GaugeConfig, Types
 

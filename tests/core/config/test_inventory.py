@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from pollect.config.addresses import Address, split_target
+from pollect.config.config import Config
 from pollect.config.inventory import MOST_LABELS, Target, read_listing
 from pollect.config.load import load_config, read_sound
-from pollect.config.root import Config
 from pollect.errors import ConfigError, InvalidConfig
 from pollect.testing.build import installed_types
 

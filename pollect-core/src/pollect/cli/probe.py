@@ -15,9 +15,10 @@ import click
 from pollect.cli.completion import complete_probe
 from pollect.cli.session import Session, complete_files, log_options
 from pollect.cli.table import format_table
+from pollect.config.config import Config
 from pollect.config.document import NOWHERE
 from pollect.config.problems import Problems
-from pollect.config.root import Config, read_root
+from pollect.config.root import read_root
 from pollect.daemon.build import assemble, find_targets
 from pollect.daemon.dry_run import DryRunTypes
 from pollect.daemon.loading import extension_paths, load

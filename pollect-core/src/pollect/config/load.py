@@ -4,11 +4,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from pollect.config.config import Config
 from pollect.config.document import Document
 from pollect.config.lookup import TypeLookup
 from pollect.config.problems import Problems
 from pollect.config.reading import read_document
-from pollect.config.root import Config, read_root
+from pollect.config.root import read_root
 from pollect.errors import ConfigError, InvalidConfig
 
 #: What may be left out of a config's name; the first that exists counts.

@@ -3,10 +3,11 @@
 Everything here is a warning: `run` mentions it and goes on, `check` and `--strict` refuse it.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+from pollect.config.config import ExecutorSection
 from pollect.config.document import join_path
 from pollect.config.problems import Problems
 from pollect.errors import ConfigError
@@ -127,3 +128,17 @@ def _check_filter(
                 hint = suggest(pattern, [name for name in names if name])
                 place = join_path(join_path(path, option), index)
                 problems.warn(place, ConfigError(problem, hint=hint))
+
+
+def warn_of_twins(problems: Problems, executors: Iterable[ExecutorSection]) -> None:
+    """Warn of sources whose values cannot be distinguished."""
+    first: dict[tuple[str, str, str | None], str] = {}
+    for executor in executors:
+        for source in executor.sources:
+            config = source.config
+            identity = (executor.collection, config.type, config.name)
+            if not config.enabled or first.setdefault(identity, source.path) == source.path:
+                continue
+            problem = f"has the collection, type and name of {first[identity]}"
+            hint = "their values overwrite each other; give one another name"
+            problems.warn(source.path, ConfigError(problem, hint=hint))

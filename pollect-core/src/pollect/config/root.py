@@ -1,19 +1,19 @@
-"""The frame of a config: global options, executors, and the sections of sources and writers.
-
-The classes are msgspec's because those are made in a fiftieth of the time of a dataclass, and this
-module is imported at every start.
-"""
+"""Reads the frame of a config: global options, executors, the sections of sources and writers."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgspec
-
+from pollect.config.config import (
+    Config,
+    DoubtfulSection,
+    ExecutorSection,
+    SourceSection,
+    WriterSection,
+)
 from pollect.config.document import Document, join_path
 from pollect.config.environment import Environment, Unset, fill_data, unset_texts
-from pollect.config.fleet import FleetOptions
 from pollect.config.labels import check_labels, check_name, warn_of_hidden_labels
 from pollect.config.lookup import TypeLookup, TypeMemory, declared_placeholders
 from pollect.config.options import (
@@ -26,7 +26,12 @@ from pollect.config.options import (
     ExecutorOptions,
     RootOptions,
 )
-from pollect.config.plausible import check_label_rules, check_source, check_threads
+from pollect.config.plausible import (
+    check_label_rules,
+    check_source,
+    check_threads,
+    warn_of_twins,
+)
 from pollect.config.problems import Problems
 from pollect.config.roots import choose_roots
 from pollect.config.scalars import boolean
@@ -34,88 +39,11 @@ from pollect.config.sections import SectionReader, fields_of, struct_type
 from pollect.config.state import state_folder
 from pollect.config.words import describe_value
 from pollect.errors import ConfigError, PluginError, UnknownPlugin
-from pollect.plugin import Roots, Source, SourceConfig, Writer, WriterConfig
+from pollect.plugin import Source, SourceConfig, Writer, WriterConfig
 
 if TYPE_CHECKING:
     from pollect.config.probes import ProbeSection
     from pollect.config.targets import TargetedSection
-
-
-class SourceSection(msgspec.Struct, frozen=True):
-    """One source of the config."""
-
-    config: SourceConfig
-    source_type: type[Source[Any]]
-    #: Where it stands: `executors[0].sources[2]`.
-    path: str
-
-
-class WriterSection(msgspec.Struct, frozen=True):
-    """One writer of the config."""
-
-    config: WriterConfig
-    writer_type: type[Writer[Any]]
-    path: str
-
-
-class DoubtfulSection(msgspec.Struct, frozen=True):
-    """A source or writer that cannot be used, for `check` to find what else is wrong with it."""
-
-    #: Without the options that are wrong.
-    config: SourceConfig | WriterConfig
-    plugin_type: type[Source[Any]] | type[Writer[Any]]
-    path: str
-    wrong: tuple[str, ...] = ()
-
-
-class ExecutorSection(msgspec.Struct, frozen=True):
-    """One executor: sources that share a collection, worker threads and writers."""
-
-    collection: str
-    #: Seconds between two probes.
-    tick_time: float
-    threads: int
-    spread: bool
-    #: Its own, to be added to the global ones.
-    labels: dict[str, str]
-    sources: tuple[SourceSection, ...]
-    #: Sources that are repeated for the targets of an inventory.
-    targeted: "tuple[TargetedSection, ...]"
-    #: Its own, or else the global ones, which are the same objects in every executor.
-    writers: tuple[WriterSection, ...]
-
-
-class Config(msgspec.Struct, frozen=True):
-    """A whole config without a mistake."""
-
-    file: Path
-    #: Everything as plain data, every `${...}` filled in; it holds passwords.
-    data: Mapping[str, Any]
-    tick_time: float
-    labels: dict[str, str]
-    state_dir: Path
-    roots: Roots
-    self_metrics: bool
-    history: int
-    shutdown_timeout: float
-    keep_stale: bool
-    #: None for a daemon on its own.
-    fleet: FleetOptions | None
-    executors: tuple[ExecutorSection, ...]
-    #: What may be probed on demand.
-    probes: "tuple[ProbeSection, ...]" = ()
-    #: What `check` and `--strict` refuse, and `run` only mentions.
-    warnings: tuple[ConfigError, ...] = ()
-    doubtful: tuple[DoubtfulSection, ...] = ()
-
-    def __repr__(self) -> str:
-        return f"Config({str(self.file)!r}, {len(self.executors)} executors)"
-
-    @property
-    def directory(self) -> Path:
-        """Where relative paths of the config start."""
-        return self.file.absolute().parent
-
 
 _PluginT = TypeVar("_PluginT", Source[Any], Writer[Any])
 _TYPE = re.compile(r"[A-Za-z_][\w.]*")
@@ -201,7 +129,7 @@ class _FrameReader:
             executor = self._executor(entry, path, options, writers)
             found.append(executor)
             self._check_labels(executor, path, options.labels, reported)
-        self._warn_of_twins(found)
+        warn_of_twins(self._problems, found)
         return found
 
     def _executor(
@@ -431,19 +359,6 @@ class _FrameReader:
                 levels = ("labels", outer), executor_level, own_level
                 source_type = section.blueprint.source_type
                 warn_of_hidden_labels(self._problems, levels, source_type, reported)
-
-    def _warn_of_twins(self, executors: Iterable[ExecutorSection]) -> None:
-        """Warn of sources whose values cannot be distinguished."""
-        first: dict[tuple[str, str, str | None], str] = {}
-        for executor in executors:
-            for source in executor.sources:
-                config = source.config
-                identity = (executor.collection, config.type, config.name)
-                if not config.enabled or first.setdefault(identity, source.path) == source.path:
-                    continue
-                problem = f"has the collection, type and name of {first[identity]}"
-                hint = "their values overwrite each other; give one another name"
-                self._problems.warn(source.path, ConfigError(problem, hint=hint))
 
     def _refuse(self, path: str, problem: str, hint: str = "") -> None:
         self._problems.refuse(path, ConfigError(problem, hint=hint))

@@ -7,15 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from pollect.config.document import NOWHERE, Document
-from pollect.config.reading import read_document
-from pollect.config.root import (
+from pollect.config.config import (
     Config,
     DoubtfulSection,
     ExecutorSection,
     SourceSection,
     WriterSection,
 )
+from pollect.config.document import NOWHERE, Document
+from pollect.config.reading import read_document
 from pollect.daemon.board import Board
 from pollect.daemon.constructing import Built, attempt, reporting_all
 from pollect.daemon.ports import Ports

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pollect import __version__
-from pollect.config.root import Config
+from pollect.config.config import Config
 from pollect.daemon.board import Board
 from pollect.daemon.build import assemble, find_targets
 from pollect.daemon.changes import count_changes, describe_changes

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pollect import __version__
+from pollect.config.config import Config
 from pollect.config.fleet import FleetOptions, ShardOptions
 from pollect.config.reading import read_document
-from pollect.config.root import Config
 from pollect.engine.plan import Plan
 from pollect.errors import ConfigError, describe
 from pollect.fleet.etcd import Etcd, parse_endpoints

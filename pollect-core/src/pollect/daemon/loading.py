@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pollect.config.apart import ConfigReading
+from pollect.config.config import Config
 from pollect.config.document import Document
 from pollect.config.load import find_config, load_config
 from pollect.config.lookup import TypeLookup
-from pollect.config.root import Config
 from pollect.discovery.forked import PluginSearch
 from pollect.discovery.registry import Registry
 from pollect.errors import ConfigError, InvalidConfig, describe

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from pollect.config.addresses import split_target
+from pollect.config.config import Config
 from pollect.config.inventory import Target
 from pollect.config.probes import AllowList, ProbeSection
-from pollect.config.root import Config
 from pollect.daemon.build import filter_of, max_series_of
 from pollect.delivery.routing import Routes
 from pollect.engine.guard import Guard

@@ -8,9 +8,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from pollect.config.config import Config, SourceSection
 from pollect.config.inventory import HIDDEN_PREFIX, MOST_LOCATED, MOST_TARGETS, Target
 from pollect.config.reading import read_document
-from pollect.config.root import Config, SourceSection
 from pollect.config.targets import TargetedSection, TargetsOptions
 from pollect.daemon.feeds import Entry, Feed, Listed, build_feeds
 from pollect.errors import ConfigError, InvalidConfig
