@@ -68,7 +68,7 @@ def goes_on(source: Any, probes: int = 3) -> None:
 def test_a_deadline_that_raises_ends_no_tick(
     run: Run, caplog, monkeypatch, good_calls: int
 ) -> None:
-    monkeypatch.setattr("pollect.engine.runner.FIRST_OPEN_PAUSE", 0.01)
+    monkeypatch.setattr("pollect.engine.retry.FIRST_OPEN_PAUSE", 0.01)
     source, other = scripted(), scripted(name="other")
     tries = [TargetUnavailable("later")] * 3
     calls: list[int] = []

@@ -3,13 +3,14 @@
 import binascii
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pollect.engine.guard import Guard
 from pollect.engine.health import Health
 from pollect.engine.plan import Ownership, SourcePlan
 from pollect.engine.probe_run import Executing, ProbeRun, Rank
+from pollect.engine.retry import Retry
 from pollect.engine.scheduler import Scheduler, Timer
 from pollect.errors import ProbeError, TargetUnavailable, describe
 from pollect.model import Batch, Outcome, ProbeResult, SourceId, SourceStatus
@@ -18,15 +19,9 @@ from pollect.plugin import Clock
 if TYPE_CHECKING:
     from pollect.delivery.routing import MergedTick
     from pollect.engine.relaying import RelayCarrier
-    from pollect.support.backoff import Backoff
 
 #: A value stays true for this many intervals without a new probe that works.
 FRESH_INTERVALS = 2.5
-#: Seconds after the first failed `open()`, and after many.
-FIRST_OPEN_PAUSE = 1.0
-LONGEST_OPEN_PAUSE = 60.0
-#: Seconds between a failed probe and another try at least, whatever the source wishes.
-SHORTEST_RETRY = 0.1
 #: A probe is slow when it takes longer than this, or than this share of its interval.
 SLOW_SECONDS = 1.0
 SLOW_OF_INTERVAL = 0.1
@@ -49,11 +44,10 @@ class Runner:
     # Python shares the names of at most 30 attributes: with a dict a runner took 2 KB more, and
     # missed the processor's cache at every probe.
     __slots__ = (
-        "_clock", "_closing", "_deadline_watch", "_disowned", "_executor", "_failures", "_health",
-        "_left_behind", "_lock", "_log", "_next_due", "_open_again_at", "_opening", "_order",
-        "_ownership", "_rank", "_retry", "_retry_at", "_run", "_scheduler", "_series", "_skipped",
-        "_skips_logged", "_slow_seconds", "_stopped", "carrier", "fresh_until", "guard", "id",
-        "key", "plan", "spread_hash", "suspect",
+        "_clock", "_closing", "_deadline_watch", "_disowned", "_executor", "_health",
+        "_left_behind", "_lock", "_log", "_next_due", "_order", "_ownership", "_rank", "_retry",
+        "_run", "_scheduler", "_series", "_skipped", "_skips_logged", "_slow_seconds", "_stopped",
+        "carrier", "fresh_until", "guard", "id", "key", "plan", "spread_hash", "suspect",
     )  # fmt: skip
 
     def __init__(
@@ -95,14 +89,9 @@ class Runner:
         self.fresh_until = math.inf
         self._series = 0
         self._health = Health(plan.id, plan.log)
-        #: Since `open()` fails.
-        self._opening: Backoff | None = None
-        self._open_again_at = 0.0
-        self._failures = 0
+        self._retry = Retry()
         #: Monotonic seconds of the next regular probe; None if there is none to come.
         self._next_due: float | None = None
-        self._retry: Timer | None = None
-        self._retry_at = 0.0
         #: Another daemon probes the source.
         self._disowned = False
         #: It is being closed, as another daemon probes it.
@@ -133,8 +122,8 @@ class Runner:
                 if not retry:
                     self._skip(self._run)
                 return None
-            self._forget_retry()
-            if not self.guard.opened and now < self._open_again_at:
+            self._retry.cancel()
+            if not self.guard.opened and not self._retry.may_open(now):
                 return None
             run = self._run = ProbeRun(self, tick, now, epoch)
             self._watch_deadline(now)
@@ -176,7 +165,7 @@ class Runner:
         """Start no run any more; return whether one still runs."""
         with self._lock:
             self._stopped = True
-            self._forget_retry()
+            self._retry.cancel()
             return self._run is not None
 
     def farewell(self) -> None:
@@ -215,11 +204,12 @@ class Runner:
     def hurry(self) -> None:
         """Let the next run begin even if the pause after a failed `open()` is not over."""
         with self._lock:
-            self._open_again_at = 0.0
+            self._retry.end_pause()
 
     def _next_probe(self) -> float | None:
         """Return the Unix time of the next probe."""
-        due = self._next_due if self._retry is None else self._retry_at
+        retry = self._retry.due()
+        due = self._next_due if retry is None else retry
         if due is None or self._stopped or self._disowned:
             return None
         return self._clock.time() + due - self._clock.monotonic()
@@ -238,7 +228,7 @@ class Runner:
     def _leave_to_others(self) -> None:
         if not self._disowned:
             self._disowned = True
-            self._forget_retry()
+            self._retry.cancel()
             self._executor.errand(self._be_disowned)
 
     def _be_disowned(self) -> None:
@@ -300,7 +290,7 @@ class Runner:
         """Update the state and put what is to be written; holds `_order`."""
         self._rate(result)
         if result.outcome.up:
-            self._failures = 0
+            self._retry.worked()
         else:
             self._plan_next(result)
         tick = None if run.reported else run.tick
@@ -322,33 +312,15 @@ class Runner:
 
     def _plan_next(self, result: ProbeResult) -> None:
         """After a failure: wait before the next `open()`, probe again sooner if that is wished."""
-        now = self._clock.monotonic()
-        if not self.guard.opened:
-            self._open_again_at = now + self._pause_before_opening()
-        self._failures += 1
-        pause = _retry_pause(result.error, self.guard.retry_after, self._failures)
+        now, guard = self._clock.monotonic(), self.guard
+        pause = self._retry.failed(now, result.error, guard.retry_after, opened=guard.opened)
         if pause is None:
             return
+        when = now + pause
         with self._lock:
-            when = now + pause
-            if self._stopped or self._next_due is None or when >= self._next_due:
-                return
-            self._open_again_at = min(self._open_again_at, when)
-            self._forget_retry()
-            self._retry_at = when
-            self._retry = self._scheduler.call_at(when, lambda: self._executor.again(self))
-
-    def _pause_before_opening(self) -> float:
-        if self._opening is None or not self._failures:
-            from pollect.support.backoff import Backoff  # random numbers, for those who fail
-
-            self._opening = Backoff(FIRST_OPEN_PAUSE, LONGEST_OPEN_PAUSE)
-        return self._opening.pause()
-
-    def _forget_retry(self) -> None:
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+            if not self._stopped and self._next_due is not None and when < self._next_due:
+                again = self._scheduler.call_at(when, lambda: self._executor.again(self))
+                self._retry.book(when, again)
 
     def _read_traits(self, run: ProbeRun) -> None:
         before = self.guard.deadline_seconds
@@ -477,15 +449,3 @@ def _term(epoch: object) -> tuple[int, int] | None:
 
 def _key(source: SourceId, rank: Rank) -> str:
     return f"{rank.name} {source.type}"
-
-
-def _retry_pause(
-    error: BaseException | None, pauses: Sequence[float], failures: int
-) -> float | None:
-    """Return the seconds until another try, None if the next tick is early enough."""
-    pause = error.retry_in if isinstance(error, ProbeError) else None
-    if pause is None and pauses:
-        pause = pauses[min(failures, len(pauses)) - 1]
-    if not isinstance(pause, int | float) or not 0 <= pause < math.inf:
-        return None
-    return max(pause, SHORTEST_RETRY)
