@@ -12,13 +12,10 @@ from pollect.config.config import (
     DoubtfulSection,
     ExecutorSection,
     SourceSection,
-    WriterSection,
 )
-from pollect.config.document import NOWHERE, Document
-from pollect.config.reading import read_document
 from pollect.daemon.board import Board
-from pollect.daemon.constructing import Built, attempt, reporting_all
-from pollect.daemon.ports import Ports
+from pollect.daemon.constructing import Construction, attempt, reporting_all
+from pollect.daemon.writers import Writers
 from pollect.discovery.registry import Registry
 from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
 from pollect.engine.shaping import LabelRules
@@ -32,8 +29,6 @@ from pollect.plugin import (
     SourceContext,
     SourceSpec,
     Writer,
-    WriterConfig,
-    WriterContext,
 )
 
 if TYPE_CHECKING:
@@ -69,8 +64,9 @@ def assemble(
     executors = [builder.executor(section) for section in config.executors]
     builder.check_fleet()
     builder.check_probes()
-    if builder.refused:
-        raise InvalidConfig([*builder.refused, *builder.warnings], warnings=builder.warnings)
+    refused, warnings = builder.construction.refused, builder.construction.warnings
+    if refused:
+        raise InvalidConfig([*refused, *warnings], warnings=warnings)
     return Plan(
         executors=executors,
         tick_time=config.tick_time,
@@ -79,7 +75,7 @@ def assemble(
         history=config.history,
         shutdown_timeout=config.shutdown_timeout,
         filters=_filters(config, registry),
-        warnings=builder.warnings,
+        warnings=warnings,
         stopping=stopping,
         ready=builder.ready,
     )
@@ -119,11 +115,11 @@ def refusals_of_doubtful(
     builder = _Builder(config, registry, clock, stopping, None, Board(), None)
     for section in config.doubtful:
         builder.judge(section)
-    return builder.refused
+    return builder.construction.refused
 
 
 class _Builder:
-    """Builds the parts of one plan and collects what is refused."""
+    """Builds the parts of one plan."""
 
     def __init__(
         self,
@@ -135,8 +131,7 @@ class _Builder:
         board: Board,
         targets: "TargetSet | None",
     ) -> None:
-        self.refused: list[ConfigError] = []
-        self.warnings: list[ConfigError] = []
+        self.construction = Construction(config.file)
         self.ready = previous.ready if previous else threading.Event()
         self._config = config
         # Asked for by every source, and each answer is a call of the system.
@@ -144,23 +139,19 @@ class _Builder:
         self._registry = registry
         self._clock = clock
         self._stopping = stopping
-        self._board = board
         self._targets = targets
         executors = previous.executors if previous else ()
         self._old_sources = {plan.id: plan.source for part in executors for plan in part.sources}
-        old_writers = _unique(writer for part in executors for writer in part.writers)
-        sections = [part for executor in config.executors for part in executor.writers]
-        #: Those of the old plan that go on in this one.
-        self._kept_writers = [
-            writer
-            for writer in old_writers
-            if any(self._is_same_writer(writer, section) for section in sections)
-        ]
-        self._writers: list[Writer[Any]] = []
-        #: Paths of sections that more executors may share: each is refused once.
-        self._refused_writers: set[str] = set()
+        self._writers = Writers(
+            config,
+            self.construction,
+            _unique(writer for part in executors for writer in part.writers),
+            board,
+            clock=clock,
+            stopping=stopping,
+            ready=self.ready,
+        )
         self._ids: Counter[SourceId] = Counter()
-        self._ports = Ports()
 
     def check_fleet(self) -> None:
         """Refuse a fleet that cannot be taken part in."""
@@ -168,7 +159,9 @@ class _Builder:
         if options is not None:
             from pollect.daemon.fleet import build_fleet
 
-            self._built(lambda: build_fleet(options, self._config.directory), "", "fleet")
+            self.construction.built(
+                lambda: build_fleet(options, self._config.directory), "", "fleet"
+            )
 
     def check_probes(self) -> None:
         """Refuse modules whose source takes no target at all."""
@@ -181,7 +174,7 @@ class _Builder:
         for targeted in section.targeted:
             if targeted.enabled:
                 sources += self._of_targets(section, targeted)
-        writers = (self._writer(part) for part in section.writers)
+        writers = (self._writers.writer(part) for part in section.writers)
         return ExecutorPlan(
             name=section.collection,
             sources=[source for source in sources if source is not None],
@@ -194,13 +187,13 @@ class _Builder:
         context = self._context(executor, section.config)
         source: Source[Any] | None = self._old_source(section, context)
         if source is None:
-            source = self._constructed(
+            source = self.construction.constructed(
                 lambda tried: section.source_type(tried, context), section.path, section.config
             )
         if source is None:
             return None
-        self._note_ports(source, section.path)
-        self.warnings += self._located(getattr(source, "config_warnings", ()), section.path)
+        self.construction.note_ports(source, section.path)
+        self.construction.warn(section.path, getattr(source, "config_warnings", ()))
         return self._source_plan(executor, section, source)
 
     def _of_targets(
@@ -243,10 +236,10 @@ class _Builder:
         source_type = blueprint.source_type
         build = reporting_all(lambda tried: source_type(tried, context), example)
         source, problems = attempt(build, blueprint.type)
-        self.warnings += self._located(getattr(source, "config_warnings", ()), blueprint.path)
+        self.construction.warn(blueprint.path, getattr(source, "config_warnings", ()))
         static = [each for each in problems if not blueprint.depends_on_target(each.key)]
         if static:
-            self._refuse(blueprint.path, static)
+            self.construction.refuse(blueprint.path, static)
         return not static
 
     @functools.cached_property
@@ -256,7 +249,7 @@ class _Builder:
         try:
             targets = TargetSet(self._config) if self._targets is None else self._targets
         except InvalidConfig as error:
-            self._refuse("", error.problems)
+            self.construction.refuse("", error.problems)
             return {}
         return targets.expansions
 
@@ -277,14 +270,16 @@ class _Builder:
             if isinstance(config, SourceConfig):
                 identity = SourceId("", config.type, config.name)
                 return plugin_type(tried, self._source_context(identity, config, DEFAULT_INTERVAL))
-            return plugin_type(tried, self._writer_context(config.type))
+            return plugin_type(tried, self._writers.context(config.type))
 
         try:
             build(config)
         except ConfigError as error:
             from pollect.daemon.refusals import all_refusals
 
-            self._refuse(section.path, all_refusals(build, config, error, section.wrong))
+            self.construction.refuse(
+                section.path, all_refusals(build, config, error, section.wrong)
+            )
         except KeyboardInterrupt:
             raise
         except BaseException:  # noqa: BLE001 - code of a plugin, without options it may need
@@ -334,97 +329,6 @@ class _Builder:
         entry = self._registry.known("source", type_name)
         spec = entry.spec if entry is not None else None
         return spec if isinstance(spec, SourceSpec) else SourceSpec(type_name, "")
-
-    def _writer(self, section: WriterSection) -> Writer[Any] | None:
-        if section.path in self._refused_writers:
-            return None
-        for known in (*self._writers, *self._kept_writers):
-            if self._is_same_writer(known, section):
-                writer: Writer[Any] | None = known
-                break
-        else:
-            writer = self._new_writer(section, self._free_name(section.config.type))
-        if writer is None:
-            self._refused_writers.add(section.path)
-        elif not any(known is writer for known in self._writers):
-            self._writers.append(writer)
-            self._note_ports(writer, section.path)
-        return writer
-
-    def _note_ports(self, plugin: Source[Any] | Writer[Any], path: str) -> None:
-        """Refuse a plugin that wants to listen where another one of this config does."""
-        wanted = self._built(lambda: list(plugin.listens_on()), path, plugin.config.type)
-        self._refuse(path, self._ports.taken(wanted or (), path))
-
-    def _is_same_writer(self, writer: Writer[Any], section: WriterSection) -> bool:
-        return (
-            type(writer) is section.writer_type
-            and writer.config == section.config
-            and writer.context.state_dir == self._config.state_dir
-        )
-
-    def _new_writer(self, section: WriterSection, name: str) -> Writer[Any] | None:
-        context = self._writer_context(name)
-
-        def build(config: WriterConfig) -> Writer[Any]:
-            writer = section.writer_type(config, context)
-            writer.check_files()
-            return writer
-
-        return self._constructed(build, section.path, section.config)
-
-    def _writer_context(self, name: str) -> WriterContext:
-        return WriterContext(
-            name=name,
-            clock=self._clock,
-            config_dir=self._directory,
-            state_dir=self._config.state_dir,
-            stopping=self._stopping,
-            ready=self.ready,
-            sources=lambda: self._board.sources_of(name),
-            writers=self._board.writers,
-            status=lambda: self._board.status(name),
-            source_detail=lambda source: self._board.source_detail(name, source),
-            probe_now=lambda source: self._board.probe_now(name, source),
-            self_batches=self._board.self_batches,
-            probes=lambda: self._board.probes,
-            targets=lambda: self._board.targets_of(name),
-        )
-
-    def _free_name(self, type_name: str) -> str:
-        """Return a name that no other writer of this plan has, as far as the config got."""
-        taken = {writer.context.name for writer in (*self._writers, *self._kept_writers)}
-        name, number = type_name, 1
-        while name in taken:
-            number += 1
-            name = f"{type_name}-{number}"
-        return name
-
-    def _constructed(
-        self, build: Callable[[Any], Built], path: str, config: SourceConfig | WriterConfig
-    ) -> Built | None:
-        """Return what a constructor makes of a section; None if it refuses it, which is noted."""
-
-        return self._built(reporting_all(build, config), path, config.type)
-
-    def _built(self, build: Callable[[], Built], path: str, type_name: str) -> Built | None:
-        """Return what a constructor makes; None if it raises, which is noted."""
-        built, problems = attempt(build, type_name)
-        if problems:
-            self._refuse(path, problems)
-        return built
-
-    def _refuse(self, path: str, problems: Sequence[ConfigError]) -> None:
-        self.refused += self._located(problems, path)
-
-    def _located(self, problems: Sequence[ConfigError], path: str) -> list[ConfigError]:
-        return [self._document.located(problem, path) for problem in problems]
-
-    @functools.cached_property
-    def _document(self) -> Document:
-        """The file again, read at the first refusal: a daemon does not keep its places."""
-        file = self._config.file
-        return read_document(file) if file.is_file() else NOWHERE
 
 
 def _is_same(source: Source[Any], section: SourceSection, context: SourceContext) -> bool:

@@ -1,12 +1,59 @@
 """Calls the constructors of plugins, which may raise anything."""
 
+import functools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
+from pollect.config.document import NOWHERE, Document
+from pollect.config.reading import read_document
+from pollect.daemon.ports import Ports
 from pollect.errors import ConfigError, InvalidConfig, PluginError, PluginLoadError, describe
-from pollect.plugin import SourceConfig, WriterConfig
+from pollect.plugin import Source, SourceConfig, Writer, WriterConfig
 
 Built = TypeVar("Built")
+
+
+class Construction:
+    """Builds the parts of one plan; collects what is refused, each with its place in the file."""
+
+    def __init__(self, file: Path) -> None:
+        self.refused: list[ConfigError] = []
+        self.warnings: list[ConfigError] = []
+        self._file = file
+        self._ports = Ports()
+
+    def constructed(
+        self, build: Callable[[Any], Built], path: str, config: SourceConfig | WriterConfig
+    ) -> Built | None:
+        """Return what a constructor makes of a section; None if it refuses it, which is noted."""
+        return self.built(reporting_all(build, config), path, config.type)
+
+    def built(self, build: Callable[[], Built], path: str, type_name: str) -> Built | None:
+        """Return what a constructor makes; None if it raises, which is noted."""
+        built, problems = attempt(build, type_name)
+        if problems:
+            self.refuse(path, problems)
+        return built
+
+    def note_ports(self, plugin: Source[Any] | Writer[Any], path: str) -> None:
+        """Refuse a plugin that wants to listen where another one of this config does."""
+        wanted = self.built(lambda: list(plugin.listens_on()), path, plugin.config.type)
+        self.refuse(path, self._ports.taken(wanted or (), path))
+
+    def refuse(self, path: str, problems: Sequence[ConfigError]) -> None:
+        self.refused += self._located(problems, path)
+
+    def warn(self, path: str, problems: Sequence[ConfigError]) -> None:
+        self.warnings += self._located(problems, path)
+
+    def _located(self, problems: Sequence[ConfigError], path: str) -> list[ConfigError]:
+        return [self._document.located(problem, path) for problem in problems]
+
+    @functools.cached_property
+    def _document(self) -> Document:
+        """The file again, read at the first refusal: a daemon does not keep its places."""
+        return read_document(self._file) if self._file.is_file() else NOWHERE
 
 
 def attempt(
