@@ -188,6 +188,34 @@ def test_secondary_rate_limit_names_its_own_pause(world) -> None:
     assert caught.value.retry_in == 60
 
 
+LIMITS = "https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (403, {"message": "Slow down.", "documentation_url": f"{LIMITS}#secondary-rate-limits"}),
+        (429, {"message": "Slow down."}),
+    ],
+)
+def test_a_limit_without_a_pause_is_waited_for_as_well(world, status: int, body: Any) -> None:
+    world.github.instead["/pulls"] = HttpResponse(body, status)
+    with Running(world.source()) as running:
+        with pytest.raises(TargetUnavailable):
+            running.probe()
+        asked = len(world.github.requests)
+        with pytest.raises(TargetUnavailable):
+            running.probe()
+        assert len(world.github.requests) == asked
+
+
+def test_a_refusal_that_mentions_limits_is_no_limit(world) -> None:
+    message = {"message": "This token may not read the rate limit of an organisation."}
+    world.github.instead["/pulls"] = HttpResponse(message, 403)
+    with Running(world.source()) as running, pytest.raises(AuthenticationFailed):
+        running.probe()
+
+
 @pytest.mark.parametrize(
     ("answer", "kind", "complaint"),
     [

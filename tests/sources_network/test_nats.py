@@ -242,3 +242,20 @@ def test_wrong_password_is_authentication_that_failed(tmp_path: Path) -> None:
             with pytest.raises(AuthenticationFailed) as refused:
                 source.probe()
     assert "hush" not in str(refused.value)
+
+
+def test_a_subject_that_sounds_like_a_sign_in_does_not_make_it_one(tmp_path: Path) -> None:
+    """The server quotes the subject in what it answers to who may not use it."""
+    denied = '{ publish: { deny: ["$JS.API.CONSUMER.>"] } }'
+    user = f'{{ user: "me", password: "right", permissions: {denied} }}'
+    with running(NatsServer(tmp_path, f"authorization {{ users: [ {user} ] }}")) as server:
+        signed_in = {"user": "me", "password": "right"}
+        section = {"stream": "unauthorized", "interval": 30.0, "timeout": 0.3, **signed_in}
+        with Running(build(server, **section)) as source:
+
+            def is_denied() -> bool:
+                with pytest.raises(TargetUnavailable) as denied:
+                    source.probe()
+                return '"$js.api.consumer.info.unauthorized.pollect"' in str(denied.value)
+
+            wait_until(is_denied, "the answer of the server", limit_seconds=LIMIT)

@@ -32,6 +32,16 @@ _PING_SECONDS = 10
 _PINGS = 2
 #: Error codes of JetStream: a message is too large for the stream, a stream does not exist.
 _TOO_LARGE = 10054
+#: What a server answers to credentials it does not take (https://docs.nats.io/reference/system/errors).
+#: The protocol has no other code for an error than these words, in quotes and any case.
+_REFUSALS = frozenset(
+    {
+        "authorization violation",
+        "user authentication expired",
+        "user authentication revoked",
+        "account authentication expired",
+    }
+)
 #: Seconds for the farewell at the end.
 _CLOSE_SECONDS = 1.0
 
@@ -69,7 +79,8 @@ class NatsConnection:
         self._subscription: JetStreamContext.PullSubscription | None = None
         self._work: asyncio.Task[Any] | None = None
         self._interrupted = False
-        self._trouble = ""
+        #: What the connection last suffered from, as the library has it.
+        self._trouble: Exception | None = None
 
     @property
     def place(self) -> str:
@@ -99,7 +110,7 @@ class NatsConnection:
                 requirement=self._requirement,
             ) from error
         self._interrupted = False
-        self._trouble = ""
+        self._trouble = None
         self._loop = asyncio.new_event_loop()
         try:
             arguments = self._arguments()
@@ -216,7 +227,7 @@ class NatsConnection:
 
         messages = self._run(fetch(), seconds + self._timeout)
         if not messages and not self.connected:
-            raise BrokerError(f"{self.place}: {self._trouble or 'connection lost'}")
+            raise self._translated(self._trouble or ConnectionError("connection lost"))
         return messages
 
     def acknowledge(self, messages: "Sequence[Msg]") -> None:
@@ -293,15 +304,15 @@ class NatsConnection:
             return kind(f"{self.place}: {reason}")
         if isinstance(error, js.NoStreamResponseError | errors.NoRespondersError):
             return BrokerError(f"{self.place}: no stream for the subject, or JetStream is off")
-        text = self._trouble or _describe(error)
-        refused = isinstance(error, errors.AuthorizationError) or "authoriz" in text.lower()
-        if isinstance(error, TimeoutError) and not self._trouble:
+        error = self._trouble or error
+        text = _describe(error)
+        if isinstance(error, TimeoutError):
             text = f"no answer within {self._timeout:g} s"
-        return BrokerError(f"{self.place}: {text}", authentication=refused)
+        return BrokerError(f"{self.place}: {text}", authentication=_refuses_credentials(error))
 
     async def _note(self, error: Exception) -> None:
-        self._trouble = _describe(error)
-        self._log.debug("%s: %s", self.place, self._trouble)
+        self._trouble = error
+        self._log.debug("%s: %s", self.place, _describe(error))
 
     def _arguments(self) -> dict[str, Any]:
         options = self._options
@@ -365,8 +376,18 @@ def _describe(error: Exception) -> str:
     """Return an error of the library in our words."""
     if isinstance(error, OSError):
         return describe_failure(error)
-    text = str(error).removeprefix("nats: ").strip("'\" ")
+    text = str(error).removeprefix("nats: ").strip("' ")
     return text or type(error).__name__
+
+
+def _refuses_credentials(error: Exception) -> bool:
+    """Whether the server does not take the credentials, or the library cannot make use of them."""
+    from nats import errors
+
+    if isinstance(error, errors.AuthorizationError | errors.InvalidUserCredentialsError):
+        return True
+    # While it connects the library hands on the words of the server in its plainest error.
+    return type(error) is errors.Error and _describe(error).lower() in _REFUSALS
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, _Result]) -> _Result:

@@ -115,12 +115,12 @@ class GitHub:
             self.rate_limit = int(left), int(calls)
 
     def _failure(self, answer: Response, path: str) -> ProbeError:
-        message = _message(answer)
+        message, about = _text(answer, "message"), _text(answer, "documentation_url")
         pause = retry_after(answer.headers, self._budget.clock)
         is_used_up = answer.headers.get("X-RateLimit-Remaining") == "0"
-        if answer.status in (403, 429) and (
-            is_used_up or pause is not None or "rate limit" in message
-        ):
+        # The page on limits is the only sign of a secondary one that names no pause.
+        is_limit = is_used_up or pause is not None or "rate-limits" in about
+        if answer.status == 429 or (answer.status == 403 and is_limit):
             reset = answer.headers.get("X-RateLimit-Reset", "")
             until = float(reset) if is_used_up and reset.isdecimal() else None
             error = self._budget.refused(wait_seconds=pause, until=until)
@@ -137,10 +137,11 @@ class GitHub:
         return failure(answer, message, self._budget, where=path)
 
 
-def _message(answer: Response) -> str:
+def _text(answer: Response, key: str) -> str:
+    """Return what an error says under `key`; empty for nothing."""
     try:
         found = answer.json()
     except BadResponse:
         return ""
-    text = found.get("message") if isinstance(found, dict) else None
+    text = found.get(key) if isinstance(found, dict) else None
     return text[:200] if isinstance(text, str) else ""
