@@ -10,7 +10,7 @@ import pytest
 
 from pollect.api import ConfigError
 from pollect.testing import HttpRequest, HttpResponse, build_source, serve_http
-from pollect_sources_network.http import HttpSource, parse_statuses
+from pollect_sources_network.http.source import HttpSource, parse_statuses
 from tests.simulators.certificates import Authority
 from tests.simulators.tcp import (
     IN_TIME_SECONDS,

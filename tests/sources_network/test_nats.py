@@ -250,7 +250,12 @@ def test_a_subject_that_sounds_like_a_sign_in_does_not_make_it_one(tmp_path: Pat
     user = f'{{ user: "me", password: "right", permissions: {denied} }}'
     with running(NatsServer(tmp_path, f"authorization {{ users: [ {user} ] }}")) as server:
         signed_in = {"user": "me", "password": "right"}
-        section = {"stream": "unauthorized", "interval": 30.0, "timeout": 0.3, **signed_in}
+        section: dict[str, Any] = {
+            "stream": "unauthorized",
+            "interval": 30.0,
+            "timeout": 0.3,
+            **signed_in,
+        }
         with Running(build(server, **section)) as source:
 
             def is_denied() -> bool:

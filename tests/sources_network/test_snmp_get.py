@@ -10,7 +10,8 @@ import pytest
 
 from pollect.api import BadResponse, ConfigError, MissingDependency, TargetUnavailable
 from pollect.testing import FakeClock, build_source, serve_udp
-from pollect_sources_network.snmp.get import SnmpGetConfig, SnmpGetSource
+from pollect_sources_network.snmp.get import SnmpGetSource
+from pollect_sources_network.snmp.get_config import SnmpGetConfig
 from tests.simulators.snmp_agent import (
     COUNTER32,
     COUNTER64,

@@ -7,7 +7,7 @@ import pytest
 
 from pollect.testing import build_source
 from pollect_sources_network.certificate.source import CertificateSource
-from pollect_sources_network.http import HttpSource
+from pollect_sources_network.http.source import HttpSource
 from tests.simulators.nginx import Nginx, run_nginx
 from tests.simulators.tcp import closed_port
 from tests.simulators.tinyproxy import run_tinyproxy

@@ -50,7 +50,7 @@ def pollect_sources() -> list[SourceSpec]:
         ),
         SourceSpec(
             "Http",
-            f"{PACKAGE}.http:HttpSource",
+            f"{PACKAGE}.http.source:HttpSource",
             summary="Response time of URLs, with phases, status and body checks",
         ),
         SourceSpec(

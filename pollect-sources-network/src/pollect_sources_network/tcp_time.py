@@ -29,7 +29,6 @@ from pollect.api import (
     Headline,
     Host,
     Metric,
-    Panel,
     Sample,
     Seconds,
     Source,
@@ -46,6 +45,7 @@ from pollect.support.connect import (
 )
 from pollect.support.options import TargetOptions
 from pollect_sources_network.parallel import longest_seconds, side_by_side
+from pollect_sources_network.results import result_panel
 
 if TYPE_CHECKING:
     import ssl
@@ -65,13 +65,6 @@ class ResultCode(enum.IntEnum):
     STRING_MISMATCH = 4
     DNS_ERROR = 5
     TLS_ERROR = 6
-
-
-_RESULTS = Panel(
-    states={code.value: code.name.lower().replace("_", " ") for code in ResultCode},
-    good=(ResultCode.SUCCESS,),
-    bad=tuple(code for code in ResultCode if code is not ResultCode.SUCCESS),
-).needing("details")
 
 
 class _Metrics(NamedTuple):
@@ -103,7 +96,7 @@ def _declare(*labels: str) -> _Metrics:
             help="How the check ended: 0 success, 1 timed out, 2 no connection, 3 no answer, 4 the "
             "answer does not match, 5 name not resolved, 6 TLS failed.",
             labels=labels,
-            panel=_RESULTS,
+            panel=result_panel(ResultCode),
         ),
         Metric(
             "phase_seconds",

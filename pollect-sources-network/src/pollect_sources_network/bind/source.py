@@ -13,14 +13,9 @@ from urllib.parse import urlsplit
 from msgspec import Meta
 
 from pollect.api import (
-    DETAIL,
-    MOMENT,
     BadResponse,
-    Headline,
-    Kind,
     Metric,
     Name,
-    Panel,
     Sample,
     Seconds,
     Source,
@@ -32,6 +27,17 @@ from pollect.support.distinct import Named, tell_apart
 from pollect.support.http import HttpClient
 from pollect.support.rates import Rates
 from pollect.support.urls import check_url, redact_url
+from pollect_sources_network.bind.metrics import (
+    BOOT_TIME,
+    CONFIG_TIME,
+    RECURSIVE_CLIENTS,
+    REQUESTS,
+    RESPONSES,
+    SERVER_EVENTS,
+    SERVER_QUERIES,
+    TRAFFIC,
+    ZONE_SERIAL,
+)
 from pollect_sources_network.bind.statistics import (
     Statistics,
     View,
@@ -61,66 +67,6 @@ NOT_FOUND = 404
 DEFAULT_TIMEOUT_SECONDS = 5.0
 REPORT_SECONDS = 1.0
 
-SERVER_QUERIES = Metric(
-    "server.queries_per_sec",
-    help="Incoming queries per second.",
-    labels=("queryType",),
-    headline=[Headline("queries/s", {"queryType": kind}) for kind in ("a", "aaaa")],
-)
-RESPONSES = Metric(
-    "server.responses_per_sec", help="Responses sent per second.", labels=("rcode",), panel=DETAIL
-)
-REQUESTS = Metric(
-    "server.requests_per_sec",
-    help="Requests received per second.",
-    labels=("opcode",),
-    panel=DETAIL,
-)
-SERVER_EVENTS = Metric(
-    "server.events_per_sec",
-    help="What happened to queries, per second, in the words of BIND.",
-    labels=("event",),
-    panel=DETAIL,
-)
-RECURSIVE_CLIENTS = Metric(
-    "server.recursive_clients",
-    help="Clients waiting for recursion at the moment.",
-    headline=Headline("waiting clients"),
-    panel=DETAIL,
-)
-BOOT_TIME = Metric(
-    "boot_time",
-    help="When named was started, in seconds of Unix time.",
-    unit="seconds",
-    panel=MOMENT.needing("details"),
-)
-CONFIG_TIME = Metric(
-    "config_time", help="When named last read its configuration, in seconds of Unix time.",
-    unit="seconds",
- panel=MOMENT.needing("details"))  # fmt: skip
-
-ZONE_SERIAL = Metric(
-    "zone_serial",
-    help="Serial number of a zone, as in its SOA record.",
-    labels=("zone", "view", "type"),
-    panel=Panel(needs=("zones|details",)),
-)
-TRAFFIC = {
-    "received": Metric(
-        "traffic_received_size_bucket",
-        help="Requests received of at most `le` bytes, since named was started.",
-        kind=Kind.COUNTER,
-        labels=("transport", "le"),
-        panel=Panel(needs=("traffic",)),
-    ),
-    "sent": Metric(
-        "traffic_sent_size_bucket",
-        help="Responses sent of at most `le` bytes, since named was started.",
-        kind=Kind.COUNTER,
-        labels=("transport", "le"),
-        panel=Panel(needs=("traffic",)),
-    ),
-}
 #: named counts in steps of 16 bytes, requests up to 288 and responses up to 4096; these bounds keep
 #: the number of series small, and the same all the time.
 SIZE_BOUNDS = {

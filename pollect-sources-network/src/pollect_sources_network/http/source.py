@@ -8,7 +8,6 @@ into phases as the Prometheus blackbox exporter does, with `result_code` numbere
 """
 
 import contextlib
-import enum
 import re
 import socket
 import time
@@ -20,23 +19,16 @@ from collections.abc import (
 )
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from pollect.api import (
-    DETAIL,
-    MOMENT,
-    YES_IS_BAD,
-    YES_IS_GOOD,
-    YES_NO,
     BadResponse,
     ConfigError,
     FilePath,
-    Headline,
     Metric,
-    Panel,
     ProbeError,
     Sample,
     Seconds,
@@ -49,137 +41,11 @@ from pollect.support.http import MAX_REDIRECTS, HttpClient, Response
 from pollect.support.options import TlsTargetOptions
 from pollect.support.urls import check_url, redact_url, url_label
 from pollect_sources_network.credentials import BasicAuth
+from pollect_sources_network.http.metrics import BY_URL, ONE_URL, PHASES, HttpMetrics, ResultCode
 from pollect_sources_network.parallel import longest_seconds, side_by_side
 from pollect_sources_network.x509 import earliest_expiry
 
 MILLISECONDS = 1000.0
-PHASES = ("resolve", "connect", "tls", "processing", "transfer")
-
-
-class ResultCode(enum.IntEnum):
-    """How a check ended."""
-
-    SUCCESS = 0
-    BODY_MISMATCH = 1
-    BODY_READ_ERROR = 2
-    CONNECTION_FAILED = 3
-    TIMEOUT = 4
-    DNS_ERROR = 5
-    STATUS_MISMATCH = 6
-    TLS_ERROR = 7
-
-
-_RESULTS = Panel(
-    states={code.value: code.name.lower().replace("_", " ") for code in ResultCode},
-    good=(ResultCode.SUCCESS,),
-    bad=tuple(code for code in ResultCode if code is not ResultCode.SUCCESS),
-).needing("details")
-
-
-class _Metrics(NamedTuple):
-    response_time: Metric
-    success: Metric
-    result_code: Metric
-    phase: Metric
-    status_code: Metric
-    redirects: Metric
-    content_length: Metric
-    body_bytes: Metric
-    http_version: Metric
-    ssl: Metric
-    cert_expiry: Metric
-    tls_version: Metric
-    ip_protocol: Metric
-    last_modified: Metric
-    failed_regex: Metric
-
-
-def _declare(*labels: str) -> _Metrics:
-    def metric(name: str | None, help: str, unit: str = "", *more: str, **hints: Any) -> Metric:
-        return Metric(name, help=help, unit=unit, labels=(*labels, *more), **hints)
-
-    return _Metrics(
-        response_time=metric(
-            None,
-            "Time from the start of the request to the complete body in milliseconds, redirects "
-            "included; the time limit when the check failed.",
-            "milliseconds",
-            headline=Headline("response time"),
-        ),
-        success=metric(
-            "success",
-            "1 when the answer was as expected, 0 when not.",
-            headline=Headline("ok"),
-            panel=YES_IS_GOOD,
-        ),
-        result_code=metric(
-            "result_code",
-            "How the check ended: 0 success, 1 body does not match, 2 body unreadable, 3 no "
-            "connection, 4 timed out, 5 name not resolved, 6 wrong status, 7 TLS failed.",
-            panel=_RESULTS,
-        ),
-        phase=metric(
-            "phase_seconds",
-            "Seconds spent per phase, summed over redirects: resolve, connect, tls, processing "
-            "(until the first byte of the answer) and transfer.",
-            "seconds",
-            "phase",
-            panel=DETAIL,
-        ),
-        status_code=metric(
-            "status_code",
-            "Status of the answer, 0 when there was none.",
-            headline=Headline("status"),
-            panel=DETAIL,
-        ),
-        redirects=metric("redirects", "Number of redirects followed.", panel=DETAIL),
-        content_length=metric(
-            "content_length",
-            "Content-Length of the answer in bytes, -1 if unknown.",
-            "bytes",
-            panel=DETAIL,
-        ),
-        body_bytes=metric(
-            "body_bytes", "Size of the body in bytes, decompressed.", "bytes", panel=DETAIL
-        ),
-        http_version=metric(
-            "http_version", "Version of HTTP the server answered with.", panel=DETAIL
-        ),
-        ssl=metric(
-            "ssl",
-            "1 when the final answer came over TLS, 0 when not.",
-            panel=YES_NO.needing("details"),
-        ),
-        cert_expiry=metric(
-            "ssl_earliest_cert_expiry",
-            "Unix time in seconds when the first certificate of the chain expires.",
-            "seconds",
-            panel=MOMENT.needing("details"),
-        ),
-        tls_version=metric(
-            "tls_version_info",
-            "Always 1; the label has the TLS version.",
-            "",
-            "version",
-            panel=DETAIL,
-        ),
-        ip_protocol=metric("ip_protocol", "4 or 6, the version of IP that was used.", panel=DETAIL),
-        last_modified=metric(
-            "last_modified",
-            "Last-Modified of the answer as Unix time in seconds.",
-            "seconds",
-            panel=Panel(moment=True, sometimes=True, needs=("details",)),
-        ),
-        failed_regex=metric(
-            "failed_due_to_regex",
-            "1 when the body did not match as asked for, 0 when it did.",
-            panel=YES_IS_BAD.needing("details", "match|not_match"),
-        ),
-    )
-
-
-_ONE_URL = _declare()
-_BY_URL = _declare("url")
 
 
 class HttpConfig(TlsTargetOptions, frozen=True, kw_only=True):
@@ -275,11 +141,11 @@ class HttpSource(Source[HttpConfig]):
     config_type = HttpConfig
     target_option = "url"
     target_prefix = "http://"
-    metrics = (*_ONE_URL, *_BY_URL)
+    metrics = (*ONE_URL, *BY_URL)
 
     def __init__(self, config: HttpConfig, context: SourceContext) -> None:
         super().__init__(config, context)
-        self._metrics = _ONE_URL if isinstance(config.url, str) else _BY_URL
+        self._metrics = ONE_URL if isinstance(config.url, str) else BY_URL
         urls = (config.url,) if isinstance(config.url, str) else tuple(dict.fromkeys(config.url))
         if not urls:
             raise ConfigError("expected at least one URL", key="url")
@@ -382,7 +248,7 @@ class HttpSource(Source[HttpConfig]):
 
     def _report(self, check: Check, url: str) -> Iterable[Sample]:
         metrics = self._metrics
-        labels = () if metrics is _ONE_URL else (url_label(url),)
+        labels = () if metrics is ONE_URL else (url_label(url),)
         good = check.code is ResultCode.SUCCESS
         seconds = check.seconds if good else self.config.timeout
         yield metrics.response_time.sample(seconds * MILLISECONDS, *labels)
@@ -400,7 +266,7 @@ class HttpSource(Source[HttpConfig]):
 
 
 def _report_response(
-    metrics: _Metrics, response: Response, labels: tuple[str, ...]
+    metrics: HttpMetrics, response: Response, labels: tuple[str, ...]
 ) -> Iterable[Sample]:
     for phase in PHASES:
         seconds = sum(getattr(each, f"{phase}_seconds") for each in response.exchanges)

@@ -1,0 +1,1 @@
+"""HTTP: how long web pages take, and whether they are as expected."""
