@@ -2,14 +2,23 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from pollect.api import Batch, Metric, SourceId
 from pollect.delivery.routing import MergedTick
-from pollect.engine.groups import RAMP_SECONDS, RAMP_SOURCES, SOURCES_OF_A_SLOT, TickGroup
+from pollect.engine.groups import (
+    ALIGNMENT_SECONDS,
+    RAMP_SECONDS,
+    RAMP_SOURCES,
+    SOURCES_OF_A_SLOT,
+    SPREAD_SHARE,
+    TickGroup,
+)
 from pollect.engine.scheduler import Scheduler
 from pollect.testing import FakeClock
 from tests.core.engine.test_scheduler import run_for
@@ -151,3 +160,143 @@ def test_ticks_that_were_missed_are_one_line_in_the_log(caplog) -> None:
     assert caplog.messages == [
         "4 ticks of 10 s were missed by 2 sources: the machine slept, or is overloaded"
     ]
+
+
+class Shared:
+    """What stands for a runner in a fleet: it begins only where its daemon owns it."""
+
+    def __init__(self, number: int, is_owned: Callable[[], bool]) -> None:
+        self.number = number
+        self.spread_hash = number * 2_654_435_761 % 2**32
+        self.check_ownership = is_owned
+
+
+class WallClock(FakeClock):
+    """The clocks of a machine whose wall clock is ahead of another's."""
+
+    def __init__(self, true: FakeClock, ahead: float) -> None:
+        self._true, self.ahead = true, ahead
+
+    def monotonic(self) -> float:
+        return self._true.monotonic()
+
+    def time(self) -> float:
+        return self._true.time() + self.ahead
+
+
+class Daemons:
+    """Daemons of a fleet, each with a wall clock of its own; at most one owns the sources."""
+
+    def __init__(self, sources: int) -> None:
+        self.clock = FakeClock(monotonic=0.0, time=1_700_000_000.0)
+        self.scheduler = Scheduler(self.clock)
+        self.owner: TickGroup | None = None
+        self.starts: dict[int, list[float]] = {number: [] for number in range(sources)}
+        self.clocks: dict[TickGroup, WallClock] = {}
+
+    def join(self, *, ahead: float = 0.0) -> TickGroup:
+        clock = WallClock(self.clock, ahead)
+
+        def begin(runners: Sequence[Any], tick: MergedTick, next_due: float | None) -> None:
+            for runner in runners:
+                if self.owner is group:
+                    self.starts[runner.number].append(self.clock.monotonic())
+
+        group = TickGroup(
+            INTERVAL,
+            begin=begin,
+            new_tick=lambda: MergedTick(lambda batches: None),
+            errand=lambda call: call(),
+            clock=clock,
+            scheduler=self.scheduler,
+            aligned=True,
+        )
+        group.spread = True
+        self.clocks[group] = clock
+        members: list[Any] = [Shared(n, lambda: self.owner is group) for n in self.starts]
+        group.add(members)
+        return group
+
+    def run(self, seconds: float) -> None:
+        run_for(self.scheduler, self.clock, seconds)
+
+    def take_up(self, group: TickGroup, stopped: float) -> None:
+        self.owner = group
+        group.take_up([(runner, stopped) for runner in group.runners])
+
+    def hand_over(self, old: TickGroup, new: TickGroup, seconds: float) -> None:
+        self.owner = None
+        stopped = self.clocks[old].time()
+        self.run(seconds)
+        self.take_up(new, stopped)
+
+    def gaps(self) -> list[float]:
+        return [b - a for starts in self.starts.values() for a, b in itertools.pairwise(starts)]
+
+
+@given(
+    phase=st.floats(0, INTERVAL),
+    joined_before=st.floats(0, 1.5 * INTERVAL),
+    takes=st.floats(0, 0.2 * INTERVAL),
+    old_ahead=st.floats(-0.1 * INTERVAL, 0.1 * INTERVAL),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_source_that_is_handed_over_loses_no_slot_and_has_none_twice(
+    phase: float, joined_before: float, takes: float, old_ahead: float
+) -> None:
+    daemons = Daemons(300)
+    daemons.owner = old = daemons.join(ahead=old_ahead)
+    daemons.run(2 * INTERVAL + phase)
+    new = daemons.join()
+    daemons.run(joined_before)
+    for starts in daemons.starts.values():
+        del starts[:-1]  # the ramp of the first
+    stopped = daemons.clocks[old].time() % INTERVAL
+    daemons.hand_over(old, new, takes)
+    daemons.run(2.5 * INTERVAL)
+    # What was due in the very moment is left to the one before.
+    slots = [slot * SPREAD_SHARE * INTERVAL / 6 for slot in range(6)]
+    assume(all((due - stopped) % INTERVAL > 2 * ALIGNMENT_SECONDS for due in slots))
+    ramp = 3 * RAMP_SECONDS
+    gaps = daemons.gaps()
+    assert max(gaps) <= INTERVAL + takes + abs(old_ahead) + ramp
+    assert min(gaps) >= INTERVAL - takes - abs(old_ahead) - ramp
+    assert all(len(starts) >= 3 for starts in daemons.starts.values())
+
+
+def test_a_daemon_that_joins_in_the_middle_of_a_tick_begins_with_the_slots_that_are_left() -> None:
+    daemons = Daemons(300)
+    new = daemons.join()
+    daemons.run(0.1)
+    daemons.owner = new
+    daemons.run(INTERVAL - 1)
+    slots = len({starts[0] for starts in daemons.starts.values() if starts})
+    assert slots == 300 // SOURCES_OF_A_SLOT - 1
+    assert max(max(starts, default=0) for starts in daemons.starts.values()) < INTERVAL
+
+
+def test_what_no_one_probed_is_probed_at_once_unless_its_slot_comes_soon() -> None:
+    daemons = Daemons(300)
+    new = daemons.join()
+    daemons.run(INTERVAL + 0.1)
+    daemons.take_up(new, float("-inf"))
+    daemons.run(INTERVAL)
+    firsts = sorted(starts[0] for starts in daemons.starts.values())
+    assert firsts[0] == INTERVAL + 0.1
+    assert firsts[-1] < 1.5 * INTERVAL + 0.1
+    assert min(daemons.gaps()) >= INTERVAL / 2
+    assert max(daemons.gaps()) <= INTERVAL
+
+
+@pytest.mark.parametrize("step", [-2.5, 0.4, 3.0])
+def test_ticks_of_a_fleet_follow_a_wall_clock_that_is_set(step: float) -> None:
+    daemons = Daemons(300)
+    daemons.owner = group = daemons.join()
+    daemons.run(2.5 * INTERVAL)
+    daemons.clocks[group].ahead += step
+    daemons.run(3 * INTERVAL)
+    width = SPREAD_SHARE * INTERVAL / (300 // SOURCES_OF_A_SLOT)
+    for starts in daemons.starts.values():
+        late = (daemons.clocks[group].ahead + starts[-1] + 1e-4) % INTERVAL % width
+        assert late < 1e-3
+    assert max(daemons.gaps()) <= INTERVAL + abs(step) + 1e-3

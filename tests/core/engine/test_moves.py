@@ -18,6 +18,9 @@ class Shares:
     def owned(self, source: SourceId) -> object | None:
         return self.epochs.get(source.name or "")
 
+    def since(self, source: SourceId) -> float | None:
+        return None
+
 
 def start(ownership: Shares, *sources, clock=None, writer=None, threads=5, interval=0.05) -> Engine:
     writers = [writer] if writer is not None else []

@@ -1,5 +1,7 @@
 """Several daemons share the sources of one config: each probes what it owns."""
 
+import time
+
 from pollect.api import Outcome, SourceId
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
@@ -12,9 +14,24 @@ class Owned:
 
     def __init__(self, **epochs: object) -> None:
         self.epochs = epochs
+        #: When the owner before stopped, in Unix time.
+        self.stops: dict[str, float] = {}
 
     def owned(self, source: SourceId) -> object | None:
         return self.epochs.get(source.name or "")
+
+    def since(self, source: SourceId) -> float | None:
+        return self.stops.get(source.name or "")
+
+
+class MiddleOfAnHour(SystemClock):
+    """It is a quarter past the hour, so the last tick of an hour was then and is not near."""
+
+    def __init__(self) -> None:
+        self._offset = 1_699_999_200 + 900 - time.monotonic()
+
+    def time(self) -> float:
+        return self._offset + time.monotonic()
 
 
 def start(plan: Plan, ownership: object) -> Engine:
@@ -69,6 +86,34 @@ def test_a_source_that_is_lost_withdraws_its_values_at_once_and_one_that_comes_i
         wait_until(lambda: len(a.starts) == 2)
         wait_until(lambda: engine.source_statuses()[0].outcome is Outcome.OK)
         assert len(b.starts) == 1, "it went on as it was"
+    finally:
+        engine.stop()
+
+
+def test_a_source_that_comes_makes_up_for_the_tick_that_passed_on_its_way_and_for_no_other() -> (
+    None
+):
+    clock = MiddleOfAnHour()
+    ownership = Owned()
+    lost, done, unknown = (scripted(name=name) for name in ("lost", "done", "unknown"))
+    plan = plan_of([lost, done, unknown], interval=3600)
+    engine = Engine(plan, clock=clock, ownership=ownership)
+    engine.start()
+    try:
+        assert plan.ready.wait(30)
+        # One was left to us just before the full hour, another one after that.
+        ownership.stops = {"lost": clock.time() - 901, "done": clock.time() - 800}
+        ownership.epochs = {"lost": 1, "done": 1, "unknown": 1}
+        engine.ownership_changed()
+        wait_until(lambda: lost.starts)
+        assert not done.starts
+        assert not unknown.starts, "another daemon may have probed it until it died"
+        ownership.epochs = {}
+        engine.ownership_changed()
+        wait_until(lambda: lost.closed)
+        ownership.epochs = {"done": 2}
+        engine.ownership_changed(probe_now=True)
+        wait_until(lambda: done.starts)
     finally:
         engine.stop()
 

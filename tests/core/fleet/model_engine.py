@@ -92,8 +92,14 @@ class ModelClient:
         self._ask(lambda: self._engine.end_lease(lease))
 
     def create(self, values: Mapping[str, str], lease: int = 0) -> int | None:
+        return self.exchange(values, dict.fromkeys(values, 0), lease)
+
+    def exchange(
+        self, values: Mapping[str, str], revisions: Mapping[str, int], lease: int = 0
+    ) -> int | None:
         def write() -> int | None:
-            if self._engine.keys.keys() & values.keys():
+            found = self._engine.keys
+            if any((found[k].revision if k in found else 0) != revisions[k] for k in values):
                 return None
             self._engine.revision += 1
             for key, value in values.items():
@@ -108,18 +114,6 @@ class ModelClient:
             self._engine.put(key, value, lease)
 
         self._ask(write)
-
-    def delete(self, revisions: Mapping[str, int]) -> bool:
-        def remove() -> bool:
-            found = self._engine.keys
-            if any(key not in found or found[key].revision != at for key, at in revisions.items()):
-                return False
-            self._engine.revision += 1
-            for key in revisions:
-                del found[key]
-            return True
-
-        return self._ask(remove)
 
     def _ask(self, act: Callable[[], T]) -> T:
         fails = self.good_calls == 0

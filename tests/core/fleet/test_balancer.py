@@ -67,10 +67,10 @@ class Daemon:
             self.balancer.depose(term, "the lease ended")
 
     def leave(self) -> None:
-        term = self.balancer.leave()
-        if term is not None:
+        left = self.balancer.leave()
+        if left is not None:
             with suppress(PollectError):
-                self.client.revoke(term.lease)
+                self.balancer.farewell(left, self.client)
 
     def owned(self) -> dict[int, Epoch]:
         """The shards whose exclusive source it may probe now."""
@@ -88,6 +88,8 @@ class Fleet(RuleBasedStateMachine):
         self.engine.watch = self.one_owner_at_most
         self.running: dict[str, Daemon] = {}
         self.latest: dict[int, Epoch] = {}
+        #: When a shard was last seen with an owner.
+        self.last_owned: dict[int, float] = {}
 
     @initialize(speeds=st.lists(SPEEDS, min_size=3, max_size=3))
     def start_with_three(self, speeds: list[float]) -> None:
@@ -151,8 +153,13 @@ class Fleet(RuleBasedStateMachine):
             for shard, epoch in daemon.owned().items():
                 assert shard not in owners, f"{shard} has {owners[shard]} and {daemon.name}"
                 owners[shard] = daemon.name
-                assert epoch >= self.latest.get(shard, epoch), f"epoch of {shard} went back"
+                before = self.latest.get(shard, epoch)
+                assert epoch >= before, f"epoch of {shard} went back"
+                stopped = daemon.ownership.since(EXCLUSIVE[shard])
+                if epoch > before and stopped is not None:
+                    assert stopped >= self.last_owned[shard], f"{shard} was probed after its stop"
                 self.latest[shard] = epoch
+                self.last_owned[shard] = self.engine.now + self.engine.losses
 
     @rule(leases=st.integers(1, 3))
     def quiet_time(self, leases: int) -> None:
@@ -176,6 +183,47 @@ class Fleet(RuleBasedStateMachine):
 
     def those(self, names: set[str]) -> list[Daemon]:
         return [self.running[name] for name in sorted(names & self.running.keys())]
+
+
+def test_what_is_handed_over_says_when_and_what_was_lost_does_not() -> None:
+    engine = ModelEngine()
+    a, b = Daemon(engine, "a", 1.0), Daemon(engine, "b", 1.0)
+    for _ in range(4):
+        a.keep_alive()
+        a.balance()
+        engine.pass_time(TTL / 3)
+    assert len(a.owned()) == SHARDS
+
+    for daemon in (b, a):
+        daemon.balance()
+    stopped = engine.now
+    engine.pass_time(1.0)
+    b.balance()
+    assert len(b.owned()) == SHARDS // 2
+    assert {b.ownership.since(EXCLUSIVE[shard]) for shard in b.owned()} == {stopped}
+    assert {a.ownership.since(EXCLUSIVE[shard]) for shard in a.owned()} == {None}
+
+    for _ in range(4):  # b is silent, its lease ends
+        engine.pass_time(TTL / 3)
+        a.keep_alive()
+    a.balance()
+    assert len(a.owned()) == SHARDS
+    assert {a.ownership.since(EXCLUSIVE[shard]) for shard in a.owned()} == {None}
+
+
+def test_a_member_that_leaves_says_when_also_to_the_one_that_comes_after_a_long_night() -> None:
+    engine = ModelEngine()
+    stopped: float | None = None
+    for _ in range(2):
+        a = Daemon(engine, "a", 1.0)
+        for _ in range(4):
+            a.keep_alive()
+            a.balance()
+            engine.pass_time(TTL / 3)
+        assert {a.ownership.since(source) for source in EXCLUSIVE.values()} == {stopped}
+        a.leave()
+        stopped = engine.now
+        engine.pass_time(3 * TTL)
 
 
 TestFleet = Fleet.TestCase

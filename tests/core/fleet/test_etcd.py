@@ -41,12 +41,13 @@ class TestRealEtcd:
             ("/f/b", "2", revision),
         ]
 
-    def test_a_key_is_deleted_only_while_it_has_the_revision(self, etcd) -> None:
-        revision = etcd.create({"/f/a": "1"})
+    def test_keys_are_exchanged_only_while_all_have_the_revision(self, etcd) -> None:
+        revision = etcd.create({"/f/a": "1"}) or 0
         etcd.replace("/f/a", "2", 0)
-        assert not etcd.delete({"/f/a": revision})
-        assert etcd.delete({"/f/a": etcd.range("/f/a").entries[0].revision})
-        assert etcd.range("/f/").entries == ()
+        assert etcd.exchange({"/f/a": "3", "/f/b": "3"}, {"/f/a": revision, "/f/b": 0}) is None
+        [entry] = etcd.range("/f/").entries
+        assert etcd.exchange({"/f/a": "3", "/f/b": "3"}, {"/f/a": entry.revision, "/f/b": 0})
+        assert [entry.value for entry in etcd.range("/f/").entries] == ["3", "3"]
 
     def test_a_lease_takes_its_keys_with_it(self, etcd) -> None:
         lease, seconds = etcd.grant(5)

@@ -148,6 +148,21 @@ def test_what_a_member_that_leaves_had_is_taken_over_at_once(join) -> None:
     assert time.monotonic() - started < TTL, "it waited for the lease to end"
 
 
+def test_a_member_that_takes_over_knows_when_the_one_before_stopped(join) -> None:
+    a = join("a")
+    wait_until(lambda: len(owned(a)) == SHARDS)
+    assert all(a.ownership.since(source) is None for source in EXCLUSIVE.values())
+    times = [time.time()]
+    b = join("b")
+    wait_until(lambda: len(owned(b)) == SHARDS // 2)
+    times.append(time.time())
+    moved = owned(b)
+    assert all(times[0] < (b.ownership.since(EXCLUSIVE[s]) or 0) < times[1] for s in moved)
+    b.stop()
+    wait_until(lambda: len(owned(a)) == SHARDS)
+    assert all(times[1] < (a.ownership.since(EXCLUSIVE[s]) or 0) < time.time() for s in moved)
+
+
 def test_what_a_crashed_member_had_is_taken_over_when_its_lease_ends(join) -> None:
     a, b = join("a"), join("b")
     wait_until(lambda: len(owned(a)) == len(owned(b)) == SHARDS // 2)
@@ -197,18 +212,17 @@ def test_an_engine_that_lost_its_data_starts_new_epochs_that_are_later(etcd, joi
 def test_a_newcomer_at_an_engine_that_lost_its_data_waits_for_members_from_before(
     etcd, join
 ) -> None:
-    engine_of_a = Etcd([etcd.endpoint], timeout=1.0)
     a = join("a")
     wait_until(lambda: len(owned(a)) == SHARDS)
     with Referee([a]) as referee:
         crash(a)  # it goes on with what it has, and hears of nothing
-        for entry in engine_of_a.range(prefix_of("test")).entries:
-            engine_of_a.delete({entry.key: entry.revision})
+        etcd.kill()
+        etcd.erase()
+        etcd.start()
         b = join("b")
         referee.members.append(b)
         wait_until(lambda: len(owned(b)) == SHARDS, limit_seconds=20)
         assert owned(a) == set()
-    engine_of_a.close()
 
 
 def test_a_second_member_of_the_same_name_owns_nothing_until_the_first_is_gone(

@@ -79,6 +79,7 @@ class FleetPart:
         self._options = options
         self._fleet = build_fleet(options, config.directory)
         self.owned: Callable[[SourceId], Epoch | None] = self._fleet.owned
+        self.since = self._fleet.since
         self.start = self._fleet.start
         self.stop = self._fleet.stop
         self.status = self._fleet.status

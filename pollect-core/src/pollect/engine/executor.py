@@ -131,10 +131,22 @@ class Executor:
             self.routes.drain()
 
     def check_ownership(self, *, probe_now: bool) -> None:
-        """Withdraw the sources that are another's now; probe at once those that came, if so."""
+        """Withdraw the sources that are another's now; take up those that came.
+
+        With `probe_now` they are probed at once, otherwise where the daemon before left off.
+        """
+        came: dict[float, list[tuple[Runner, float]]] = {}
         for runner in self.runners:
-            if runner.came() and probe_now:
-                self.again(runner)
+            if runner.came():
+                stopped = -math.inf if probe_now else self._stopped_before(runner)
+                if stopped is not None:
+                    came.setdefault(runner.plan.interval, []).append((runner, stopped))
+        for interval, members in came.items():
+            if group := self._groups.get(interval):  # a reload has yet to begin with the others
+                group.take_up(members)
+
+    def _stopped_before(self, runner: Runner) -> float | None:
+        return None if self._ownership is None else self._ownership.since(runner.id)
 
     # What runners ask for, see `Executing`.
 

@@ -26,6 +26,13 @@ class Ownership(Protocol):
         a result of another epoch is dropped. Must be quick.
         """
 
+    def since(self, source: SourceId) -> float | None:
+        """Return the Unix time at which the daemon that owned `source` before stopped probing it.
+
+        Whatever was due by then was probed there. None if that is not known. Asked in the
+        scheduler's thread once `source` is owned.
+        """
+
 
 class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     """One source and how the engine treats it."""

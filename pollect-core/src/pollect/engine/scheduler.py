@@ -125,6 +125,15 @@ class RepeatingTimer:
         self._stopped = False
         self._timer = scheduler.call_at(self.due, self._tick)
 
+    def move(self, due: float) -> None:
+        """Let the next tick be at `due` and the others at intervals from there."""
+        with self._lock:
+            if self._stopped:
+                return
+            self._timer.cancel()
+            self._start = self.due = due
+            self._timer = self._scheduler.call_at(due, self._tick)
+
     def stop(self) -> None:
         """Call nothing any more, not even when a callback runs right now."""
         with self._lock:

@@ -15,10 +15,13 @@ from pollect.fleet.etcd import Entry, EtcdRefused, EtcdUnavailable, Snapshot
 from pollect.fleet.keys import (
     Profile,
     decode_profile,
+    decode_stop,
+    encode_stop,
     generation_key,
     member_key,
     members_in,
     prefix_of,
+    released_in,
     settling_in,
     settling_key,
     shard_key,
@@ -43,7 +46,9 @@ class LeaseStore(Protocol):
     def revoke(self, lease: int) -> None: ...
     def create(self, values: Mapping[str, str], lease: int = 0) -> int | None: ...
     def replace(self, key: str, value: str, lease: int) -> None: ...
-    def delete(self, revisions: Mapping[str, int]) -> bool: ...
+    def exchange(
+        self, values: Mapping[str, str], revisions: Mapping[str, int], lease: int = 0
+    ) -> int | None: ...
 
 
 class Term(NamedTuple):
@@ -54,6 +59,16 @@ class Term(NamedTuple):
     #: Seconds the engine keeps the lease without a keepalive.
     ttl: float
     over: threading.Event
+
+
+class Leaving(NamedTuple):
+    """What a member had when it left."""
+
+    lease: int
+    #: Shard -> the revision at which it was claimed.
+    claims: Mapping[int, int]
+    #: Unix time from which it began no probe any more.
+    stopped: float
 
 
 class Balancer:
@@ -133,19 +148,26 @@ class Balancer:
         with self._lock:
             return not term.over.is_set() and self.ownership.prolong(until)
 
-    def leave(self) -> Term | None:
-        """Own nothing from now on; return the term whose lease is to be revoked, if there is one.
+    def leave(self) -> Leaving | None:
+        """Own nothing from now on; return what is to be told to the engine, None for nothing.
 
         No probe starts after this, whatever `rebalance` is doing in another thread.
         """
         with self._lock:
             self._left = True
+            claims = self.ownership.claims
             self.ownership.drop_all()
             term = self.term
             if term is None or term.over.is_set():
                 return None
             term.over.set()
-            return term
+        revisions = {shard: epoch.revision for shard, epoch in claims.items()}
+        return Leaving(term.lease, revisions, self._wall_clock())
+
+    def farewell(self, leaving: Leaving, engine: LeaseStore) -> None:
+        """Let others have what this member left, at once; after `leave`."""
+        self._release(engine, leaving.claims, leaving.stopped)
+        engine.revoke(leaving.lease)
 
     def depose(self, term: Term, reason: str) -> None:
         """End a term whose lease is gone: nothing is owned until the next."""
@@ -182,7 +204,8 @@ class Balancer:
         self._hand_over({shard: mine[shard] for shard in mine.keys() - wanted})
         self._adopt(term, {shard: mine[shard] for shard in mine.keys() & wanted})
         if not self._note_settling(settling_in(self.prefix, snapshot)):
-            self._claim(term, sorted(wanted - held.keys()), fresh=not held)
+            released = released_in(self.prefix, snapshot)
+            self._claim(term, sorted(wanted - held.keys()), released, fresh=not held)
         return snapshot.revision
 
     def _generation(self) -> int:
@@ -215,14 +238,22 @@ class Balancer:
         if not shards:
             return
         self.ownership.give_up(shards)
+        # Read afterwards: every probe that this member has begun was due before.
+        stopped = self._wall_clock()
+        revisions = {shard: entry.revision for shard, entry in shards.items()}
+        self._release(self._engine, revisions, stopped)
         self._changed(False)
-        for part in _parts(sorted(shards)):
-            keys = {shard_key(self.prefix, shard): shards[shard].revision for shard in part}
-            if not self._engine.delete(keys):
-                for key, at in keys.items():  # one of them changed: the others go all the same
-                    self._engine.delete({key: at})
         self.handovers["released"] += len(shards)
         log.info("handed over %d shards", len(shards))
+
+    def _release(self, engine: LeaseStore, revisions: Mapping[int, int], stopped: float) -> None:
+        """Let others claim what this member had at these revisions and does not probe any more."""
+        for part in _parts(sorted(revisions)):
+            at = {shard_key(self.prefix, shard): revisions[shard] for shard in part}
+            values = dict.fromkeys(at, encode_stop(stopped))
+            if engine.exchange(values, at) is None:
+                for key in at:  # one of them changed: the others go all the same
+                    engine.exchange({key: values[key]}, at)
 
     def _adopt(self, term: Term, entries: Mapping[int, Entry]) -> None:
         """Own what the engine says is ours: the answer to a claim may have been lost."""
@@ -232,28 +263,43 @@ class Balancer:
             for shard, entry in entries.items()
             if shard not in known
         }
-        self._take(term, found, fresh=False)
+        self._take(term, found, {}, fresh=False)
 
-    def _claim(self, term: Term, shards: Sequence[int], *, fresh: bool) -> None:
+    def _claim(
+        self, term: Term, shards: Sequence[int], released: Mapping[int, Entry], *, fresh: bool
+    ) -> None:
+        stops = {shard: decode_stop(entry.value) for shard, entry in released.items()}
         for part in _parts(shards):
             keys = {shard: shard_key(self.prefix, shard) for shard in part}
-            revision = self._engine.create(dict.fromkeys(keys.values(), self.name), term.lease)
+            # What was released and is claimed at the same revision had no owner in between.
+            at = {keys[shard]: released[shard].revision if shard in released else 0
+                  for shard in part}  # fmt: skip
+            values = dict.fromkeys(at, self.name)
+            revision = self._engine.exchange(values, at, term.lease)
             claimed = dict.fromkeys(part, revision)
             if revision is None:  # another member was quicker with one of them
                 claimed = {
-                    shard: self._engine.create({key: self.name}, term.lease)
+                    shard: self._engine.exchange({key: self.name}, at, term.lease)
                     for shard, key in keys.items()
                 }
             won = {
                 shard: Epoch(term.generation, at) for shard, at in claimed.items() if at is not None
             }
-            self._take(term, won, fresh=fresh)
+            known = {shard: stop for shard in won if (stop := stops.get(shard)) is not None}
+            self._take(term, won, known, fresh=fresh and not released)
 
-    def _take(self, term: Term, epochs: Mapping[int, Epoch], *, fresh: bool) -> None:
+    def _take(
+        self,
+        term: Term,
+        epochs: Mapping[int, Epoch],
+        stops: Mapping[int, float],
+        *,
+        fresh: bool,
+    ) -> None:
         with self._lock:
             if not epochs or term.over.is_set():
                 return
-            self.ownership.claim(epochs)
+            self.ownership.claim(epochs, stops)
         self.handovers["claimed"] += len(epochs)
         log.info("took over %d shards", len(epochs))
         self._changed(fresh)

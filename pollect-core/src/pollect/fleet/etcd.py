@@ -128,22 +128,24 @@ class Etcd:
 
     def create(self, values: Mapping[str, str], lease: int = 0) -> int | None:
         """Create keys, all of them or none; return the revision, None if one of them exists."""
-        return self._transaction(
-            [_compare(key, "CREATE", "create_revision", 0) for key in values],
-            [{"request_put": _put(key, value, lease)} for key, value in values.items()],
-        )
+        return self.exchange(values, dict.fromkeys(values, 0), lease)
 
     def replace(self, key: str, value: str, lease: int) -> None:
         """Write a key."""
         self._call("kv/put", _put(key, value, lease), _revision)
 
-    def delete(self, revisions: Mapping[str, int]) -> bool:
-        """Delete keys if each still has the revision given; return whether it was done."""
-        done = self._transaction(
-            [_compare(key, "MOD", "mod_revision", at) for key, at in revisions.items()],
-            [{"request_delete_range": {"key": _encode(key)}} for key in revisions],
+    def exchange(
+        self, values: Mapping[str, str], revisions: Mapping[str, int], lease: int = 0
+    ) -> int | None:
+        """Write keys if each still has the revision given, all of them or none.
+
+        0 is the revision of a key that does not exist. Returns the revision, None if one of the
+        keys has another.
+        """
+        return self._transaction(
+            [_compare(key, "MOD", "mod_revision", revisions[key]) for key in values],
+            [{"request_put": _put(key, value, lease)} for key, value in values.items()],
         )
-        return done is not None
 
     def watch(self, prefix: str, revision: int, quiet: float) -> Generator[int, None, None]:
         """Yield the revision of every change below a prefix from `revision` on.

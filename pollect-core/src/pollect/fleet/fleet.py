@@ -56,6 +56,9 @@ class Fleet(Protocol):
     def owned(self, source: SourceId) -> Epoch | None:
         """Return the epoch in which this daemon may probe a source now, None if it may not."""
 
+    def since(self, source: SourceId) -> float | None:
+        """Return the Unix time at which the owner before stopped, None if it did not say so."""
+
     def follow(self, members: Iterable[Member], digest: str) -> None:
         """Take the sources of a config, before the engine does."""
 
@@ -87,6 +90,7 @@ class StaticFleet:
     def __init__(self, index: int, count: int) -> None:
         self._ownership = StaticOwnership(index, count)
         self.owned = self._ownership.owned
+        self.since = self._ownership.since
 
     def follow(self, members: Iterable[Member], digest: str) -> None:
         self._ownership.shards.follow(members)
@@ -154,6 +158,7 @@ class LeasedFleet:
         self._profile = Profile("", version, 0)
         self._member: LeaseHolder | None = None
         self.owned = self._ownership.owned
+        self.since = self._ownership.since
 
     def follow(self, members: Iterable[Member], digest: str) -> None:
         self._shards.follow(members)

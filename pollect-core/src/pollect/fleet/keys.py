@@ -1,11 +1,14 @@
 """What a fleet keeps in its engine, below `/pollect/<group>/`.
 
 `members/<name>` and `shards/<number>` are bound to the lease of the member that wrote them, so
-they end with it. `generation` stays: an engine that lost its data gets another one, and `settling`
-with it, which ends when every lease from before would have ended.
+they end with it. A member that hands a shard over writes into its key when it stopped, bound to no
+lease: whoever claims the shard goes on from there. `generation` stays: an engine that lost its
+data gets another one, and `settling` with it, which ends when every lease from before would have
+ended.
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -73,11 +76,32 @@ def members_in(prefix: str, snapshot: Snapshot) -> dict[str, Entry]:
 
 def shards_in(prefix: str, snapshot: Snapshot) -> dict[int, Entry]:
     """Return the shards that have an owner, by number; the value of each is the owner's name."""
-    return {
-        int(name): entry
-        for name, entry in _below(f"{prefix}shards/", snapshot)
-        if name.isdecimal() and int(name) < SHARDS
-    }
+    return {shard: entry for shard, entry in _shards(prefix, snapshot) if entry.lease}
+
+
+def released_in(prefix: str, snapshot: Snapshot) -> dict[int, Entry]:
+    """Return the shards that a member handed over and no other has claimed yet, by number."""
+    return {shard: entry for shard, entry in _shards(prefix, snapshot) if not entry.lease}
+
+
+def encode_stop(at: float) -> str:
+    """Return the value of a shard whose owner stopped at a Unix time."""
+    return repr(at)
+
+
+def decode_stop(text: str) -> float | None:
+    """Return the Unix time at which the last owner stopped, None if it is not readable."""
+    try:
+        at = float(text)
+    except ValueError:
+        return None
+    return at if math.isfinite(at) else None
+
+
+def _shards(prefix: str, snapshot: Snapshot) -> Iterator[tuple[int, Entry]]:
+    for name, entry in _below(f"{prefix}shards/", snapshot):
+        if name.isdecimal() and int(name) < SHARDS:
+            yield int(name), entry
 
 
 def _below(prefix: str, snapshot: Snapshot) -> Iterator[tuple[str, Entry]]:

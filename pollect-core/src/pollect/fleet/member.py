@@ -80,21 +80,21 @@ class FleetMember:
     def stop(self) -> None:
         """Own nothing any more and let others have the shards; takes two seconds at most."""
         self._stopping.set()
-        term = self._balancer.leave()
+        left = self._balancer.leave()
         self._wake_renewal.set()
         self._end_watch()
         for thread in self._threads:
             thread.join(LEAVE_SECONDS / 2)
-        if term is None:
+        if left is None:
             return
-        leaving = self._etcd.another()
-        leaving.timeout = LEAVE_SECONDS / 2
+        etcd = self._etcd.another()
+        etcd.timeout = LEAVE_SECONDS / 2
         try:
-            leaving.revoke(term.lease)
+            self._balancer.farewell(left, etcd)
         except PollectError as error:
             log.warning("cannot leave the fleet, others take over when the lease ends: %s", error)
         finally:
-            leaving.close()
+            etcd.close()
 
     def update_profile(self, profile: Profile) -> None:
         """Tell the other members about another config."""

@@ -2,11 +2,14 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Container, Iterable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple, TypeVar
 
 from pollect.fleet.shards import shard_of
 from pollect.model import SourceId
+
+T = TypeVar("T")
 
 
 class Epoch(NamedTuple):
@@ -79,6 +82,10 @@ class StaticOwnership:
         place = self.shards.place(source)
         return ALWAYS if place is None or place[0] == self.index else None
 
+    def since(self, source: SourceId) -> float | None:
+        """Nothing is ever handed over."""
+        return None
+
     @property
     def owned_sources(self) -> int:
         return self.shards.sources_in((self.index,))
@@ -96,6 +103,8 @@ class LeasedOwnership:
         self._now = now
         self._lock = threading.Lock()
         self._claims: Mapping[int, Epoch] = {}
+        #: When the owner before stopped, of shards that were handed over.
+        self._stops: Mapping[int, float] = {}
         self._valid_until = float("-inf")
         self._fenced = False
         self.fenced_total = 0
@@ -110,6 +119,11 @@ class LeasedOwnership:
         if epoch is None or (exclusive and self._now() >= self._valid_until):
             return None
         return epoch
+
+    def since(self, source: SourceId) -> float | None:
+        """Return the Unix time at which the owner before stopped, None if it did not say so."""
+        place = self.shards.place(source)
+        return None if place is None else self._stops.get(place[0])
 
     @property
     def claims(self) -> Mapping[int, Epoch]:
@@ -145,21 +159,30 @@ class LeasedOwnership:
                 self.fenced_total += 1
             return due
 
-    def claim(self, epochs: Mapping[int, Epoch]) -> None:
-        """Own further shards."""
+    def claim(
+        self, epochs: Mapping[int, Epoch], stops: Mapping[int, float] = MappingProxyType({})
+    ) -> None:
+        """Own further shards; `stops` says when the owner before stopped, where that is known."""
         with self._lock:
+            self._stops = {**_without(self._stops, epochs), **stops}
             self._claims = {**self._claims, **epochs}
 
     def give_up(self, shards: Iterable[int]) -> None:
         """Own these shards no longer: no probe of their sources starts from now on."""
         with self._lock:
             gone = frozenset(shards)
-            self._claims = {key: at for key, at in self._claims.items() if key not in gone}
+            self._claims = _without(self._claims, gone)
+            self._stops = _without(self._stops, gone)
 
     def drop_all(self) -> int:
         """Own nothing any more; return how many shards that were."""
         with self._lock:
             count, self._claims = len(self._claims), {}
+            self._stops = {}
             self._valid_until = float("-inf")
             self._fenced = False
             return count
+
+
+def _without(shards: Mapping[int, T], gone: Container[int]) -> dict[int, T]:
+    return {shard: value for shard, value in shards.items() if shard not in gone}
