@@ -26,7 +26,7 @@ from pollect.support.tokens import (
     sign_in_command,
     token_file,
 )
-from pollect.support.urls import check_url
+from pollect.support.urls import check_base_url
 from pollect_sources_home.web import REPORT_SECONDS
 
 ClientT = TypeVar("ClientT")
@@ -47,11 +47,11 @@ def check_cloud_url(url: str, key: str) -> str:
 
     Raises `ConfigError` with `key` for one that would send tokens unencrypted.
     """
-    check_url(url, key=key, credentials=False)
+    url = check_base_url(url, key=key, credentials=False)
     parts = urlsplit(url)
     if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
         raise ConfigError("expected an https URL: tokens are sent there", key=key)
-    return url.rstrip("/")
+    return url
 
 
 def token_file_of(

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pollect.api import AuthenticationFailed, SourceContext
-from pollect.support.urls import check_url
+from pollect.api import AuthenticationFailed, ConfigError, SourceContext
+from pollect.support.urls import check_base_url, redact_url
 
 #: For one answer, and for most sources for the whole probe.
 DEFAULT_TIMEOUT_SECONDS = 10.0
@@ -21,13 +21,20 @@ def base_url(host: str, port: int | None = None, *, key: str = "host") -> str:
     """
     host = host.strip()
     if "://" in host:
-        return check_url(host, key=key).rstrip("/")
-    if host.count(":") > 1 and not host.startswith("["):
-        host = f"[{host}]"
-    has_port = ":" in host.rpartition("]")[2]
-    if port and not has_port:
-        host = f"{host}:{port}"
-    return check_url(f"http://{host}", key=key).rstrip("/")
+        return check_base_url(host, key=key)
+    place, slash, path = host.partition("/")
+    if place.count(":") > 1 and not place.startswith("["):
+        place = f"[{place}]"
+    if port and ":" not in place.rpartition("]")[2]:
+        place = f"{place}:{port}"
+    try:
+        return check_base_url(f"http://{place}{slash}{path}", key=key)
+    except ConfigError as error:
+        raise ConfigError(
+            f"expected a host, with port or without, or a URL, got {redact_url(host)!r}",
+            key=key,
+            hint=error.hint,
+        ) from error
 
 
 def deadline_seconds(context: SourceContext, limit_seconds: float) -> float:

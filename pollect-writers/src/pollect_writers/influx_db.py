@@ -21,6 +21,7 @@ from pollect.api import (
     Writer,
     WriterContext,
 )
+from pollect.support.urls import check_base_url
 from pollect_writers.http import (
     BUSY_STATUSES,
     WRONG_ADDRESS_STATUSES,
@@ -90,7 +91,7 @@ class InfluxDbWriter(Writer[InfluxDbWriterConfig]):
         }
         self._endpoint = build_endpoint(
             config,
-            config.url.rstrip("/") + build_path(config),
+            check_base_url(config.url, credentials=False) + build_path(config),
             context.config_dir,
             headers,
             compression=config.compression,

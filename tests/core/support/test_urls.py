@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pollect.api import ConfigError
-from pollect.support.urls import check_url, redact_url, url_label
+from pollect.support.urls import check_base_url, check_url, redact_url, url_label
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,29 @@ def test_incomplete_urls_are_config_errors(url: str) -> None:
     with pytest.raises(ConfigError, match="expected a URL like http") as caught:
         check_url(url, key="urls[1]")
     assert caught.value.key == "urls[1]"
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("http://h", "http://h"),
+        (" http://h:1/ ", "http://h:1"),
+        ("https://[::1]:8/a/b//", "https://[::1]:8/a/b"),
+        ("http://me:hunter2@h/", "http://me:hunter2@h"),
+    ],
+)
+def test_base_url_has_no_slash_at_its_end(url: str, base: str) -> None:
+    assert check_base_url(url) == base
+
+
+@pytest.mark.parametrize(
+    "url", ["http://h/?a=hunter2", "http://h/x?", "http://h/#top", "http://h#", "http://h/?a#b"]
+)
+def test_base_url_with_a_query_or_fragment_would_lead_elsewhere(url: str) -> None:
+    with pytest.raises(ConfigError, match="expected a URL without a query or fragment") as caught:
+        check_base_url(url, key="apiUrl")
+    assert (caught.value.key, caught.value.hint) == ("apiUrl", "paths are appended to it")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_redacted_url_keeps_what_is_no_secret() -> None:

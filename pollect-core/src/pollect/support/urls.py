@@ -59,6 +59,22 @@ def check_url(
     return url
 
 
+def check_base_url(url: str, *, key: str = "url", credentials: bool = True) -> str:
+    """Return a URL that paths are appended to, without a slash at its end.
+
+    Raises `ConfigError` with `key` as `check_url` does, and for a query or a fragment, into which
+    the path would go.
+    """
+    parts = urlsplit(check_url(url, key=key, credentials=credentials).strip())
+    if parts.query or parts.fragment or url.strip().endswith(("?", "#")):
+        raise ConfigError(
+            f"expected a URL without a query or fragment, got {redact_url(url)!r}",
+            key=key,
+            hint="paths are appended to it",
+        )
+    return url.strip().rstrip("/")
+
+
 def url_label(url: str) -> str:
     """Return a URL that `check_url` let pass as it was configured, without user information."""
     parts = urlsplit(url)

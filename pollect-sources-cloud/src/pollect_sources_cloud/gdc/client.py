@@ -19,7 +19,7 @@ from pollect.api import (
 from pollect.support.http import HttpClient, Response
 from pollect.support.quota import Budget
 from pollect.support.urls import redact_url
-from pollect_sources_cloud.endpoints import check_endpoint
+from pollect_sources_cloud.endpoints import check_encrypted
 from pollect_sources_cloud.failures import failure
 from pollect_sources_cloud.files import KeyFile
 from pollect_sources_cloud.limits import Limit
@@ -179,7 +179,7 @@ class Storage:
                     f"{where}: expected the JSON key of a service account, but {name} is missing"
                 )
         try:
-            check_endpoint(key["token_uri"], key="token_uri")
+            check_encrypted(key["token_uri"], key="token_uri")
         except ConfigError as error:
             raise ProbeError(f"{where}: {error}") from error
         return {name: text for name, text in key.items() if isinstance(text, str)}

@@ -23,7 +23,7 @@ from pollect.api import (
     SourceContext,
 )
 from pollect.support.http import HttpClient
-from pollect.support.urls import check_url, redact_url
+from pollect.support.urls import check_base_url, redact_url
 from pollect_sources_home.openhab.items import BASIC_TYPES, parse_items
 from pollect_sources_home.web import (
     DEFAULT_TIMEOUT_SECONDS,
@@ -88,7 +88,7 @@ class OpenhabSource(Source[OpenhabConfig]):
 
     def __init__(self, config: OpenhabConfig, context: SourceContext) -> None:
         super().__init__(config, context)
-        base = check_url(config.url).rstrip("/")
+        base = check_base_url(config.url)
         query = urlencode({"recursive": "false", "fields": FIELDS}, safe=",")
         self._url = f"{base}/rest/items?{query}"
         self._where = redact_url(f"{base}/rest/items")

@@ -24,7 +24,7 @@ from pollect.api import (
     TargetUnavailable,
 )
 from pollect.support.http import HttpClient
-from pollect.support.urls import check_url
+from pollect.support.urls import check_base_url
 from pollect_sources_home.plex.client import PlexClient, Section
 from pollect_sources_home.plex.library import (
     ENTRIES,
@@ -103,7 +103,7 @@ class PlexSource(Source[PlexConfig]):
 
     def __init__(self, config: PlexConfig, context: SourceContext) -> None:
         super().__init__(config, context)
-        self._url = check_url(config.url).rstrip("/")
+        self._url = check_base_url(config.url)
         self._timeout_seconds = config.timeout or DEFAULT_TIMEOUT_SECONDS
         self._client: PlexClient | None = None
         self._library: list[Sample] = []

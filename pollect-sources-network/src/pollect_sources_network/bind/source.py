@@ -26,7 +26,7 @@ from pollect.api import (
 from pollect.support.distinct import Named, tell_apart
 from pollect.support.http import HttpClient
 from pollect.support.rates import Rates
-from pollect.support.urls import check_url, redact_url
+from pollect.support.urls import check_base_url, check_url, redact_url
 from pollect_sources_network.bind.metrics import (
     BOOT_TIME,
     CONFIG_TIME,
@@ -130,7 +130,6 @@ class BindSource(Source[BindConfig]):
 
     def __init__(self, config: BindConfig, context: SourceContext) -> None:
         super().__init__(config, context)
-        check_url(config.url)
         self._urls = list_urls(config.url, config.format)
         self._rates: Rates[tuple[str, str]] = Rates()
         self._boot_time = ""
@@ -360,7 +359,8 @@ class BindSource(Source[BindConfig]):
 
 def list_urls(url: str, wanted: str) -> list[str]:
     """Return where to look for the statistics, in this order; a URL with a path is the only one."""
-    if urlsplit(url).path.strip("/"):
+    if urlsplit(check_url(url)).path.strip("/"):
         return [url]
+    base = check_base_url(url)
     formats = PATHS if wanted == "auto" else {wanted: PATHS[wanted]}
-    return [url.rstrip("/") + path for paths in formats.values() for path in paths]
+    return [base + path for paths in formats.values() for path in paths]

@@ -35,7 +35,7 @@ class EapClient:
     """
 
     def __init__(self, url: str, *, timeout_seconds: float, verify: bool) -> None:
-        self._url = url.rstrip("/")
+        self._url = url
         self._where = redact_url(self._url)
         self._limit = SharedLimit(self._where, timeout_seconds)
         self._http = HttpClient(timeout=timeout_seconds, verify=verify)

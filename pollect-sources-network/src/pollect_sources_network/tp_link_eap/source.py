@@ -24,7 +24,7 @@ from pollect.api import (
     SourceContext,
 )
 from pollect.support.connect import ROOM_SECONDS
-from pollect.support.urls import check_url, redact_url
+from pollect.support.urls import check_base_url, redact_url
 from pollect_sources_network.tp_link_eap.client import EapClient, LoggedOut, NotOffered
 from pollect_sources_network.tp_link_eap.payload import (
     BYTES,
@@ -98,7 +98,7 @@ class TpLinkEapSource(Source[TpLinkEapConfig]):
 
     def __init__(self, config: TpLinkEapConfig, context: SourceContext) -> None:
         super().__init__(config, context)
-        check_url(config.url)
+        self._url = check_base_url(config.url)
         self._where = redact_url(config.url)
         self._timeout_seconds = config.timeout or DEFAULT_TIMEOUT_SECONDS
         self._limit_seconds = max(PROBE_SECONDS, self._timeout_seconds)
@@ -112,7 +112,7 @@ class TpLinkEapSource(Source[TpLinkEapConfig]):
     def open(self) -> None:
         self.close()
         self._client = EapClient(
-            self.config.url,
+            self._url,
             timeout_seconds=self._timeout_seconds,
             verify=self.config.verify,
         )

@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from pollect.api import ConfigError, Seconds
 from pollect.support.options import TlsFiles
-from pollect.support.urls import check_url
+from pollect.support.urls import check_base_url, check_url
 from pollect_writers.http import (
     DEFAULT_TIMEOUT_SECONDS,
     Compression,
@@ -139,10 +139,8 @@ def _choose_url(environ: Mapping[str, str], configured: str | None) -> str:
     if exact := environ.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "").strip():
         return check_url(exact, key="OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", credentials=False)
     base = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip() or DEFAULT_ENDPOINT
-    return (
-        check_url(base, key="OTEL_EXPORTER_OTLP_ENDPOINT", credentials=False).rstrip("/")
-        + METRICS_PATH
-    )
+    base = check_base_url(base, key="OTEL_EXPORTER_OTLP_ENDPOINT", credentials=False)
+    return base + METRICS_PATH
 
 
 def _choose_timeout(environ: Mapping[str, str], configured: float | None) -> float:
