@@ -260,6 +260,41 @@ def test_hostile_names_stay_text_in_every_place(browser: Browser, shown: Shown) 
     assert browser.errors() == []
 
 
+def test_a_name_that_turns_writing_around_leaves_the_rest_of_its_row_alone(
+    browser: Browser, shown: Shown
+) -> None:
+    shown.show(source("home/Http/\u202egnp.exe"), source("home/Http/plain"))
+    browser.open(shown.url)
+    gaps = browser.run(
+        "return [...document.querySelectorAll('.row[data-id] .what')].map((what) => "
+        "what.querySelector('.pill').getBoundingClientRect().left - "
+        "what.querySelector('.name').getBoundingClientRect().right)"
+    )
+    assert len(gaps) == 2
+    assert all(gap > 0 for gap in gaps), "the state stands behind the name"
+
+
+def test_a_counter_shows_how_far_it_has_counted_beside_how_fast(
+    browser: Browser, shown: Shown
+) -> None:
+    hours = [
+        value("hours", labels={"drive": name}, kind="counter", total="4,000 h", text="0 h/s")
+        for name in ("sda", "sdb")
+    ]
+    shown.details["home/Plex"] = detail(values=[*hours, value("temperature")])
+    shown.show(*some_sources())
+    browser.resize(400, 1000)
+    browser.open(f"{shown.url}?source=home/Plex")
+    assert "4,000 h" in browser.text
+    heads = browser.run(
+        "return [...document.querySelectorAll('.metric table')].map((table) => "
+        "[...table.querySelectorAll('thead th')].filter((head) => head.checkVisibility())"
+        ".map((head) => head.innerText))"
+    )
+    assert heads == [["Series", "Total", "Now"], ["Series", "Now", "Min", "Max"]]
+    assert fits(browser)
+
+
 def some_fleet(*, same_config: bool = True) -> FleetStatus:
     return FleetStatus(
         mode="lease",
@@ -282,6 +317,8 @@ def test_a_fleet_is_shown_and_followed(browser: Browser, shown: Shown) -> None:
     browser.open(shown.url)
     for text in ("Fleet house", "cellar", "the same", "probed by cellar", "⇄ 1 elsewhere"):
         assert text in browser.text
+    assert browser.title.startswith("1 source, all up, 1 elsewhere ·")
+    assert "probed never" not in browser.text
     browser.resize(400, 1000)
     assert fits(browser)
     browser.shoot("fleet-400")
@@ -291,6 +328,7 @@ def test_a_fleet_is_shown_and_followed(browser: Browser, shown: Shown) -> None:
     shown.show(idle, away, fleet=some_fleet(same_config=False))
     browser.see("differs")
     browser.see("nothing to report")
+    assert browser.title.startswith("1 source, all up, 1 elsewhere ·"), "as the script says it"
     assert browser.errors() == []
 
 

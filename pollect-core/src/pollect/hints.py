@@ -19,6 +19,10 @@ class Headline(NamedTuple):
     title: str = ""
     #: Only series with exactly these labels: `{"type": "used"}`.
     labels: Mapping[str, str] = {}
+    #: Show how far a counter has counted, not how fast: a mileage, the energy of all years.
+    total: bool = False
+    #: What values of the other labels are called: `{"_": "/"}`.
+    words: Mapping[str, str] = {}
 
 
 class Panel(NamedTuple):

@@ -178,7 +178,15 @@ class Value(_Part, frozen=True, kw_only=True):
     kind: Literal["gauge", "counter"]
     unit: str
     value: Annotated[float | None, Meta(description="Null for one that the source has no more.")]
-    text: Annotated[str, Meta(description="The value as people read it, with its unit.")]
+    text: Annotated[
+        str,
+        Meta(
+            description="The value as people read it, with its unit; a counter: how fast it grows."
+        ),
+    ]
+    total: Annotated[
+        str, Meta(description="Of a counter: how far it has counted, as people read it.")
+    ] = ""
     curve_unit: Annotated[
         str, Meta(description="Unit of the curve: counters are shown as change per second.")
     ]

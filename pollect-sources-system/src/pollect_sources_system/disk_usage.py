@@ -72,7 +72,7 @@ SPACE = Metric(
         labels={"type": "free"},
         share_of={"type": "total"},
     ),
-    headline=[Headline("free", {"type": "free"}), Headline("used", {"type": "used"})],
+    headline=[Headline(kind, {"type": kind}, words={"_": "/"}) for kind in ("free", "used")],
 )
 INODES = Metric(
     "inodes",

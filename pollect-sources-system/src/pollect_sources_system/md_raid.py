@@ -47,7 +47,7 @@ DEGRADED = Metric(
     "degraded",
     help="1 if the array lacks a disk or does not run, else 0.",
     labels=("array",),
-    headline=True,
+    headline=Headline("array"),
     alert=Alert("ArrayDegraded", "the array lacks a disk or does not run", above=0),
     panel=Panel(states={0: "whole", 1: "degraded"}, good=(0,), bad=(1,)),
 )

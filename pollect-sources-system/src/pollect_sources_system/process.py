@@ -57,7 +57,7 @@ COUNT = Metric(
     help="Processes that match.",
     unit="processes",
     labels=("pidx",),
-    headline=Headline("processes"),
+    headline=Headline("processes", {"pidx": "all"}),
 )
 
 RESIDENT_MEMORY = Metric(

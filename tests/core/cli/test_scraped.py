@@ -94,7 +94,7 @@ def configs(tmp_path: Path) -> Iterator[Sequence[Path]]:
         for name, config in (("quickstart", quickstart), ("everything", parts)):
             writers = [
                 {"type": "Prometheus", "port": free_port(), "bind": "127.0.0.1"},
-                {"type": "JsonLines", "file": f"{name}.jsonl"},
+                {"type": "JsonLines", "path": f"{name}.jsonl"},
             ]
             config = {key: value for key, value in config.items() if key != "writer"}
             files.append(tmp_path / name / "config.json")

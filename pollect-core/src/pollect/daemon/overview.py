@@ -5,21 +5,20 @@ import os
 import queue
 import socket
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pollect import __version__
+from pollect.daemon.glances import glance, telling, text_of, total_of
 from pollect.daemon.options import describe_options
 from pollect.engine.engine import Engine
 from pollect.engine.history import DOWN, NOTHING, POINTS, TROUBLED, UP, Line, Past
 from pollect.engine.plan import Plan, SourcePlan
 from pollect.errors import TargetUnavailable
-from pollect.hints import Headline
-from pollect.human import format_quantity, format_value, is_moment, rate_unit
+from pollect.human import is_moment, rate_unit
 from pollect.model import (
     Kind,
-    Metric,
     Outcome,
     ProbeResult,
     SourceId,
@@ -33,7 +32,6 @@ from pollect.status import (
     Curve,
     DaemonStatus,
     FleetStatus,
-    Glance,
     Reload,
     SourceDetail,
     SourceSummary,
@@ -44,10 +42,9 @@ from pollect.status import (
     WriterSummary,
 )
 from pollect.support.names import metric_name
-from pollect.units import UNIT_LABEL, describe_unit, unit_of
+from pollect.units import describe_unit, unit_of
 
-#: Values of a source that are shown at a glance, and points of their curve.
-GLANCES = 3
+#: Points of the curve of a value at a glance.
 GLANCE_POINTS = 60
 #: Seconds that a curve covers, and probes at least.
 WINDOW_SECONDS = 3600.0
@@ -67,8 +64,6 @@ _WORST_FIRST: Mapping[State, int] = {
     "up": 3,
     "elsewhere": 4,
 }
-#: What the name of a value says about its unit, which stands behind the number anyway.
-_UNIT_ENDINGS = ("total", "seconds", "bytes", "ratio", "percent", "celsius", "per_second", "sec")
 
 
 class Overview:
@@ -200,12 +195,12 @@ class Overview:
 
     def _summary(self, status: SourceStatus, plan: SourcePlan, past: Past) -> SourceSummary:
         now = self._clock.time()
-        lines = _telling(past)
+        lines = telling(past)
         place = self.place_of(status.source)
         state = state_of(status, elsewhere=not self.owned(status.source))
         window = window_seconds(plan.interval)
         cells, seconds = self.engine.history.strip(status.source, now)
-        first = lines[0][1] if lines else None
+        first = lines[0].line if lines else None
         return SourceSummary(
             id=str(status.source),
             collection=status.source.collection,
@@ -224,7 +219,7 @@ class Overview:
             series=status.series,
             shard=place and place[0],
             owner=place[1] if place else "",
-            glance=[_glance(title, line, past) for title, line in lines],
+            glance=[glance(one, past) for one in lines],
             curve=first and curve_of(first, past, now - window, GLANCE_POINTS),
             strip=_strip(cells, seconds),
         )
@@ -292,66 +287,6 @@ def curve_of(line: Line, past: Past, since: float, most: int = POINTS) -> Curve:
     return Curve(times=ends, values=means)
 
 
-def _telling(past: Past) -> list[tuple[str, Line]]:
-    """Return the lines that say most, each with its title."""
-    present = [line for line in past.lines if line.present]
-    chosen: dict[int, str] = {}
-    rest: dict[int, str] = {}
-    for metric in dict.fromkeys(line.metric for line in present):
-        for headline in metric.headline:
-            found = [line for line in present if _fits(headline, metric, line)]
-            for number, line in enumerate(found):
-                words = headline.title or _words(metric)
-                title = _joined(words, _other_labels(line, headline.labels))
-                (rest if number else chosen).setdefault(id(line), title)
-    titles = {**chosen, **{key: title for key, title in rest.items() if key not in chosen}}
-    if not titles:
-        titles = {
-            id(line): _joined(_words(line.metric), _other_labels(line, ())) for line in present
-        }
-    by_id = {id(line): line for line in present}
-    return [(title, by_id[key]) for key, title in list(titles.items())[:GLANCES]]
-
-
-def _fits(headline: Headline, metric: Metric, line: Line) -> bool:
-    if line.metric != metric:
-        return False
-    labels = dict(zip(metric.labels, line.label_values, strict=True))
-    return all(labels[name] == value for name, value in headline.labels.items())
-
-
-def _other_labels(line: Line, fixed: Collection[str]) -> list[str]:
-    pairs = zip(line.metric.labels, line.label_values, strict=True)
-    return [value for name, value in pairs if name not in fixed and name != UNIT_LABEL and value]
-
-
-def _joined(title: str, labels: Sequence[str]) -> str:
-    return " ".join(part for part in (title, *labels) if part)
-
-
-def _words(metric: Metric) -> str:
-    """Return the name of a value in words, without its unit."""
-    name = metric.name or ""
-    for ending in _UNIT_ENDINGS:
-        name = name.removesuffix(f"_{ending}")
-    return name.replace("_", " ")
-
-
-def _glance(title: str, line: Line, past: Past) -> Glance:
-    unit = unit_of(line.metric, line.label_values)
-    return Glance(title=title or "value", text=_text(line, past), value=line.last, unit=unit)
-
-
-def _text(line: Line, past: Past) -> str:
-    """Return the last value as people read it: a counter by how fast it grows, if that is known."""
-    unit = unit_of(line.metric, line.label_values)
-    if line.metric.kind is Kind.COUNTER:
-        rate = line.points(past.times)[-1] if past.times else math.nan
-        if not math.isnan(rate):
-            return format_quantity(rate, rate_unit(unit))
-    return format_value(line.last, line.metric, unit)
-
-
 def _value(status: SourceStatus, line: Line, past: Past, since: float) -> Value:
     metric = line.metric
     unit = unit_of(metric, line.label_values)
@@ -371,7 +306,8 @@ def _value(status: SourceStatus, line: Line, past: Past, since: float) -> Value:
         kind="counter" if counter else "gauge",
         unit=describe_unit(unit).symbol,
         value=line.last if line.present else None,
-        text=_text(line, past) if line.present else "",
+        text=text_of(line, past) if line.present else "",
+        total=total_of(line) if counter and line.present else "",
         curve_unit=rate_unit(unit) if counter else unit,
         minimum=min(known, default=None),
         mean=_rounded(sum(known) / len(known)) if known else None,

@@ -16,7 +16,7 @@ VALUES = (
         help="Mileage.",
         unit="kilometres",
         kind=Kind.COUNTER,
-        headline=Headline("mileage"),
+        headline=Headline("mileage", total=True),
     ),
     Metric("temp.outsite", help="Temperature outside of the car.", unit="celsius"),
     Metric(

@@ -38,7 +38,7 @@ ENERGY = Metric(
     help="Energy since installation.",
     unit="Wh",
     kind=Kind.COUNTER,
-    headline=Headline("total"),
+    headline=Headline("total", total=True),
 )
 DC_VOLTAGE = Metric("dc_voltage", help="Voltage of the first input.", unit="volts")
 DC_CURRENT = Metric("dc_current", help="Current of the first input.", unit="amperes")

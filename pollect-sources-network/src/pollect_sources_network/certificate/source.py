@@ -86,7 +86,7 @@ def _declare(*labels: str) -> _Metrics:
             "cert_expire_days",
             "Whole days until the certificate expires, negative once it has.",
             "days",
-            headline=True,
+            headline=Headline("expires in"),
             panel=Panel(amber=30, red=14),
             alert=Alert("CertificateExpires", "the certificate expires soon", below=14),
         ),

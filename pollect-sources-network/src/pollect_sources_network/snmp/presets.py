@@ -462,7 +462,7 @@ PRINTER = (
                     help="Impressions printed in the life of the printer.",
                     kind=Kind.COUNTER,
                     labels=("index",),
-                    headline=Headline("printed"),
+                    headline=Headline("printed", total=True),
                 ),
                 (OBJECTS["prtMarkerLifeCount"],),
             ),

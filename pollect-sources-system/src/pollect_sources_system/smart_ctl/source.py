@@ -19,6 +19,7 @@ from pollect.api import (
     Alert,
     BadResponse,
     ConfigError,
+    Headline,
     Kind,
     Metric,
     NoData,
@@ -84,7 +85,7 @@ PASSED = Metric(
     "passed",
     help="1 if the drive calls itself healthy, 0 if it is failing.",
     labels=("dev",),
-    headline=True,
+    headline=Headline("healthy"),
     alert=Alert("DriveFailing", "the drive says that it is failing", below=1),
     panel=YES_IS_GOOD,
 )

@@ -62,7 +62,7 @@ CAPACITY = Metric(
     help="Space of the pool in bytes, used or free.",
     unit="bytes",
     labels=("pool", "capacity"),
-    headline=True,
+    headline=[Headline(kind, {"capacity": kind}) for kind in ("free", "used")],
     alert=Alert(
         "PoolFull",
         "less than a tenth of the pool is free: writing becomes slow",

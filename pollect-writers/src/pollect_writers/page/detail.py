@@ -8,6 +8,7 @@ from pollect.api import (
     SourceDetail,
     Value,
     format_moment,
+    format_number,
     format_quantity,
     format_span,
     scale_of,
@@ -24,6 +25,10 @@ MOST_CURVES = 8
 MOST_ROWS = 12
 #: Plots that are drawn; of a source with more values the tables follow.
 MOST_PLOTS = 24
+#: Letters of a unit that is long: packets/s.
+_LONG_UNIT = 6
+#: Of a cell that a narrow screen has no room for.
+_LEAST = ' class="least"'
 
 
 def detail_page(detail: SourceDetail, *, read_only: bool) -> str:
@@ -149,10 +154,11 @@ def _metric(values: Sequence[Value], *, draw: bool) -> str:
         _value_row(value, number if len(values) > 1 and number < len(drawn) else None)
         for number, value in enumerate(values)
     ]
-    head = (
-        '<thead><tr><th scope="col">Series</th><th scope="col">Now</th><th scope="col">Min</th>'
-        '<th scope="col">Mean</th><th scope="col">Max</th></tr></thead>'
-    )
+    columns = [("Now", ""), *((name, kind) for name, _, kind in _ends(first))]
+    if first.kind == "counter":
+        columns.insert(0, ("Total", ""))
+    cells = "".join(f'<th scope="col"{kind}>{name}</th>' for name, kind in columns)
+    head = f'<thead><tr><th scope="col">Series</th>{cells}</tr></thead>'
     table = f"<table>{head}<tbody>{''.join(rows[:MOST_ROWS])}</tbody></table>"
     if len(rows) > MOST_ROWS:
         table += (
@@ -169,18 +175,34 @@ def _metric(values: Sequence[Value], *, draw: bool) -> str:
 
 def _value_row(value: Value, colour: int | None) -> str:
     key = "" if colour is None else f'<span class="key s{colour}" aria-hidden="true"></span>'
-    ends = (value.minimum, value.mean, value.maximum)
     cells = "".join(
-        f"<td>{'–' if end is None else escaped(format_quantity(end, value.curve_unit))}</td>"
-        for end in ends
+        f"<td{kind}>{'–' if end is None else escaped(_short(end, value.curve_unit))}</td>"
+        for _, end, kind in _ends(value)
     )
+    total = f"<td>{escaped(value.total) or '–'}</td>" if value.kind == "counter" else ""
     name = breakable(_labels(value)) or (breakable(value.name) if value.name else "value")
     gone = "" if value.value is not None else ' class="gone"'
     exact = "" if value.value is None else f' title="{value.value:g} {escaped(value.unit)}"'
     return (
         f'<tr{gone}><th scope="row">{key}{name}</th>'
-        f"<td{exact}><strong>{escaped(value.text) or 'gone'}</strong></td>{cells}</tr>"
+        f"{total}<td{exact}><strong>{escaped(value.text) or 'gone'}</strong></td>{cells}</tr>"
     )
+
+
+def _ends(value: Value) -> Sequence[tuple[str, float | None, str]]:
+    """Return what the hour was like: heading, value and the class of the cell."""
+    return (
+        ("Min", value.minimum, _LEAST if value.kind == "counter" else ""),
+        ("Mean", value.mean, _LEAST),
+        ("Max", value.maximum, _LEAST if value.kind == "counter" else ""),
+    )
+
+
+def _short(number: float, unit: str) -> str:
+    """Return a quantity without a long unit, which the value of now has beside it."""
+    scale = scale_of(unit, number)
+    is_long = scale.divisor == 1 and len(scale.symbol) > _LONG_UNIT
+    return format_number(number) if is_long else format_quantity(number, unit)
 
 
 def _labels(value: Value) -> str:

@@ -78,11 +78,14 @@ def summary_text(status: Status) -> str:
     broken = sum(writer.state == "down" for writer in status.writers)
     if broken:
         parts.append(f"{counted(broken, 'writer')} down")
-    if not parts:
-        sources = counted(len(status.sources), "source")
+    here = len(status.sources) - counts.elsewhere
+    if not parts and (here or not counts.elsewhere):
+        sources = counted(here, "source")
         parts = [f"{sources}, all up"] if not counts.new else [sources]
     if counts.new:
         parts.append(f"{counts.new} not probed yet")
+    if counts.elsewhere:
+        parts.append(f"{counts.elsewhere} elsewhere")
     return ", ".join(parts)
 
 

@@ -195,9 +195,11 @@ function updateHead(status) {
   if (counts.down) parts.push(`${counts.down} down`);
   if (counts.troubled) parts.push(`${counts.troubled} troubled`);
   if (broken) parts.push(`${broken} writer${broken === 1 ? "" : "s"} down`);
-  const sources = `${status.sources.length} source${status.sources.length === 1 ? "" : "s"}`;
-  if (!parts.length) parts.push(counts.new ? sources : `${sources}, all up`);
+  const here = status.sources.length - counts.elsewhere;
+  const sources = `${here} source${here === 1 ? "" : "s"}`;
+  if (!parts.length && (here || !counts.elsewhere)) parts.push(counts.new ? sources : `${sources}, all up`);
   if (counts.new) parts.push(`${counts.new} not probed yet`);
+  if (counts.elsewhere) parts.push(`${counts.elsewhere} elsewhere`);
   setTitle(`${parts.join(", ")} · ${daemon.host} · pollect`);
   const shown = [["down", counts.down], ["troubled", counts.troubled], ["new", counts.new], ["up", counts.up], ["elsewhere", counts.elsewhere]]
     .filter(([state, number]) => number || state === "up");
