@@ -5,8 +5,8 @@ version to version: 6.0.4 merges `<<: [*b, *a]` wrongly, and before it the compo
 ended the whole process when a text was nested deeply enough.
 """
 
-from collections.abc import Iterator
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, TypeAlias
 
 import msgspec
 import yaml
@@ -35,10 +35,13 @@ class _Scalar(msgspec.Struct, eq=False, frozen=True):
     tag: str
     text: str
     place: Place
+    values: ClassVar[int] = 1
 
 
 class _List(msgspec.Struct, eq=False, frozen=True):
     items: "list[_Node]"
+    #: How many values it stands for, itself included.
+    values: int
     place: Place
 
 
@@ -47,6 +50,7 @@ class _Mapping(msgspec.Struct, eq=False, frozen=True):
     own: "list[tuple[Key, Place]]"
     #: All its keys: its own, and what `<<` adds.
     keys: "dict[Key, tuple[Place, _Node]]"
+    values: int
     place: Place
 
 
@@ -61,7 +65,8 @@ class YamlReader(Reader):
         self._anchors: dict[str, _Node] = {}
         #: Anchors whose value is being read.
         self._open_anchors: dict[str, Place] = {}
-        self._values = 0
+        #: Keys that were copied to where `<<` wants them.
+        self._merged = 0
         loader_type: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         try:
             self._loader: Any = loader_type(self._text)
@@ -130,7 +135,8 @@ class YamlReader(Reader):
             raise self._too_deep()
         tag = tag.removeprefix(_YAML_TAG)
         if isinstance(event, yaml.SequenceStartEvent):
-            node: _Node = _List(list(self._inside(yaml.SequenceEndEvent, depth)), place)
+            items = list(self._inside(yaml.SequenceEndEvent, depth))
+            node: _Node = _List(items, self._sum_of_values(items, place), place)
             known = tag in ("!", "seq")
         else:
             node = self._new_mapping(place, depth)
@@ -159,9 +165,11 @@ class YamlReader(Reader):
                 values[key] = key_node.place, value
         keys: dict[Key, tuple[Place, _Node]] = {}
         for part in reversed(merged):  # the earlier of them wins
-            self._count(len(part.keys))
+            self._merged = self._bounded(self._merged + len(part.keys), place)
             keys |= part.keys
-        return _Mapping(own, keys | values, place)
+        keys |= values
+        nodes = (node for _, node in keys.values())
+        return _Mapping(own, keys, self._sum_of_values(nodes, place), place)
 
     def _mappings_to_merge(self, value: _Node) -> list[_Mapping]:
         parts = value.items if isinstance(value, _List) else [value]
@@ -180,7 +188,6 @@ class YamlReader(Reader):
 
     def _value(self, node: _Node, path: str, depth: int) -> Any:
         """Return the data of `node`, and note the places in it."""
-        self._count(1)
         if isinstance(node, _Scalar):
             return self._scalar(node, path)
         if depth >= DEEPEST:  # anchors can nest what is flat in the file
@@ -206,11 +213,18 @@ class YamlReader(Reader):
             data[key] = self._value(value, inner, depth)
         return data
 
-    def _count(self, values: int) -> None:
-        self._values += values
-        if self._values > MOST_VALUES:
+    def _sum_of_values(self, nodes: Iterable[_Node], place: Place) -> int:
+        """Return how many values a list or mapping of these stands for.
+
+        What anchors multiply is refused here, before any of it is made.
+        """
+        return self._bounded(1 + sum(node.values for node in nodes), place)
+
+    def _bounded(self, values: int, place: Place) -> int:
+        if values > MOST_VALUES:
             problem = f"stands for more than {MOST_VALUES:,} values"
-            raise ConfigError(problem, hint="anchors of anchors multiply", file=self._file)
+            raise self._error(problem, place, "anchors of anchors multiply")
+        return values
 
     def _scalar(self, node: _Scalar, path: str) -> Any:
         match node.tag:
