@@ -80,6 +80,39 @@ def test_no_number_of_reloads_hides_the_signal_to_stop(tmp_path: Path) -> None:
     assert daemon.output.count("reloaded: ") == 2, "300 reloads are one"
 
 
+SEIZING = """
+import signal
+from pollect.api import Source
+
+class SeizingSource(Source):
+    "Of a library that thinks it is alone."
+    def __init__(self, config, context):
+        super().__init__(config, context)
+        {lines}
+    def probe(self):
+        return 1
+"""
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "[signal.signal(n, signal.SIG_IGN) for n in (signal.SIGTERM, signal.SIGHUP)]",
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})",
+        "signal.set_wakeup_fd(-1)",
+    ],
+)
+def test_a_library_that_takes_the_signals_is_relieved_of_them(tmp_path: Path, lines: str) -> None:
+    (tmp_path / "extensions").mkdir()
+    (tmp_path / "extensions" / "Seizing.py").write_text(SEIZING.format(lines=lines))
+    write_config(tmp_path, type="extensions.Seizing")
+    with start("run", folder=tmp_path) as daemon:
+        daemon.wait_for("a plugin changed what signals do")
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("reloaded: ")
+        assert daemon.stop() == 0
+
+
 def test_log_goes_to_standard_error_and_leaves_the_other_to_writers(tmp_path: Path) -> None:
     write_config(tmp_path, writer="JsonLines")
     done = call("run", "--once", folder=tmp_path)

@@ -28,8 +28,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-#: Characters that one part of a message about a config may take.
-LONGEST_PART = 1000
+#: Characters that one part of a message about a config may take, and the text of any error.
+LONGEST_PART, LONGEST_TEXT = 1000, 4000
 
 
 class PollectError(Exception):
@@ -70,8 +70,11 @@ class ConfigError(PollectError):
 
 def _shorten(text: str) -> str:
     """Return a part of a message; a key or value of the file in it may be megabytes long."""
-    end = LONGEST_PART // 2
-    return text if len(text) <= LONGEST_PART else f"{text[:end]} ... {text[-end:]}"
+    return _cut(text, LONGEST_PART)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest // 2]} ... {text[-longest // 2 :]}"
 
 
 class InvalidConfig(ConfigError):
@@ -225,13 +228,14 @@ class EngineError(PollectError):
 def describe(error: BaseException | None) -> str:
     """Return an error in one line for a log or a status page; empty for None.
 
-    Never raises, whatever the `__str__` of a foreign exception does.
+    Never raises, whatever the `__str__` of a foreign exception does. Of a very long text the
+    middle is left out.
     """
     if error is None:
         return ""
     name = type(error).__name__
     try:
-        text = " ".join(str(error).split())
+        text = _cut(" ".join(str(error).split()), LONGEST_TEXT)
     except BaseException as fault:  # noqa: BLE001 - the text of a foreign exception is plugin code
         text = f"its text cannot be shown: {type(fault).__name__}"
     if isinstance(error, PollectError):

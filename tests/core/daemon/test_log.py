@@ -74,3 +74,26 @@ def test_json_line_is_one_object_with_the_traceback() -> None:
     assert (fields["level"], fields["logger"], fields["message"]) == ("error", "pollect", "a bug")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d{4}", fields["time"])
     assert "ZeroDivisionError" in fields["traceback"]
+
+
+def test_text_of_a_device_forges_no_line_and_moves_no_cursor() -> None:
+    stream = io.StringIO()
+    set_up_logging("info", stream=stream)
+    logging.getLogger("pollect").warning("a\nE fake \x1b[31m\x00\r\u202e\x9b2J\tcafé")
+    first, second = stream.getvalue().splitlines()
+    assert first.endswith("[pollect] a")
+    assert second == "  E fake \\x1b[31m\\x00\\r\\u202e\\x9b2J\tcafé"
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_an_error_of_megabytes_is_cut_in_message_and_traceback(style: str) -> None:
+    stream = io.StringIO()
+    set_up_logging("info", style=style, stream=stream)
+    try:
+        raise ValueError("x" * 1_000_000)
+    except ValueError as error:
+        logging.getLogger("pollect").exception("a bug: %s and its end", error)
+    written = stream.getvalue()
+    assert len(written) < 50_000
+    assert "a bug: xxx" in written
+    assert "and its end" in written

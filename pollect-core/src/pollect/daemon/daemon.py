@@ -103,6 +103,8 @@ class Daemon:
         """Run until a signal says stop; return the exit code."""
         systemd = Systemd()
         log.info("pollect %s runs %s", __version__, self._summary)
+        if signals.reclaim():
+            log.warning("a plugin changed what signals do while it was loaded: pollect undid it")
         self._wake = signals.wake
         if not self._dry_run:
             self._control.start(self._file.absolute())

@@ -7,7 +7,9 @@ priority (sd-daemon(3)).
 
 import logging
 import os
+import re
 import sys
+from types import TracebackType
 from typing import IO
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -28,6 +30,11 @@ _COLOURS = {
     logging.ERROR: "\033[31m",
     logging.CRITICAL: "\033[31m",
 }
+#: Characters of one message and of one traceback; the text of an error may be a whole answer.
+LONGEST_MESSAGE, LONGEST_TRACEBACK = 8_000, 32_000
+#: What moves the cursor of a terminal, ends a line for some programs or turns text around: texts of
+#: devices are in messages.
+_UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def set_up_logging(level: str, *, style: str = "text", stream: IO[str] | None = None) -> None:
@@ -43,21 +50,53 @@ def set_up_logging(level: str, *, style: str = "text", stream: IO[str] | None = 
     root.setLevel(level.upper())
 
 
-class TextFormatter(logging.Formatter):
-    """First letter of the level, time, logger, message."""
+def _harmless(text: str) -> str:
+    """Return text with what a reader would not see written out."""
+    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def _cut(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]} ... ({len(text) - longest} characters left out) ... {text[-half:]}"
+
+
+class _Formatter(logging.Formatter):
+    """Keeps what plugins and devices say from flooding or forging the log."""
+
+    def message_of(self, record: logging.LogRecord) -> str:
+        return _cut(record.getMessage(), LONGEST_MESSAGE)
+
+    def formatException(
+        self,
+        ei: tuple[type[BaseException], BaseException, TracebackType | None]
+        | tuple[None, None, None],
+    ) -> str:
+        return _cut(super().formatException(ei), LONGEST_TRACEBACK)
+
+
+class TextFormatter(_Formatter):
+    """First letter of the level, time, logger, message; further lines of it are indented."""
 
     def __init__(self, colourful: bool = False) -> None:
-        super().__init__("[%(name)s] %(message)s")
+        super().__init__()
         self._colourful = colourful
 
     def format(self, record: logging.LogRecord) -> str:
         time = self.formatTime(record, "%Y-%m-%d %H:%M:%S")
-        line = f"{record.levelname[0]} {time} {super().format(record)}"
+        message = f"[{record.name}] {self.message_of(record)}".replace("\n", "\n  ")
+        line = f"{record.levelname[0]} {time} {message}"
+        if record.exc_info:
+            line += f"\n{self.formatException(record.exc_info)}"
+        if record.stack_info:
+            line += f"\n{self.formatStack(record.stack_info)}"
+        line = _harmless(line)
         colour = _COLOURS.get(record.levelno) if self._colourful else None
         return f"{colour}{line}{_RESET}" if colour else line
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(_Formatter):
     """Time as RFC 3339 with milliseconds, level, logger, message, and the traceback if any."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -68,7 +107,7 @@ class JsonFormatter(logging.Formatter):
             + self.formatTime(record, "%z"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": self.message_of(record),
         }
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)

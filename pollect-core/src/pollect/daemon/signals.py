@@ -16,6 +16,7 @@ from types import FrameType, TracebackType
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 RELOADING = signal.SIGHUP
+_OURS = (*STOPPING, RELOADING)
 #: `timeout` and some supervisors signal a process and its group in one breath; within this many
 #: seconds two signals to stop are one.
 SAME_BREATH_SECONDS = 0.25
@@ -39,11 +40,25 @@ class Signals:
         self._started = threading.Event()
 
     def __enter__(self) -> "Signals":
-        self._old_wakeup = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
-        self._old = {
-            number: signal.signal(number, self._handle) for number in (*STOPPING, RELOADING)
-        }
+        self._old_wakeup = self._wake_up_by_signals()
+        self._old = {number: signal.signal(number, self._handle) for number in _OURS}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
         return self
+
+    def reclaim(self) -> bool:
+        """Take the signals back from whatever ran in the main thread: libraries set handlers.
+
+        Returns whether there was anything to take back.
+        """
+        changed = any(signal.getsignal(number) != self._handle for number in _OURS)
+        for number in _OURS:
+            signal.signal(number, self._handle)
+        wakeup = self._wake_up_by_signals()
+        blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS).intersection(_OURS)
+        return changed or bool(blocked) or wakeup != self._sender.fileno()
+
+    def _wake_up_by_signals(self) -> int:
+        return signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
 
     def __exit__(
         self,
