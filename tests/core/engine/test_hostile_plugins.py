@@ -2,6 +2,10 @@
 
 import itertools
 import math
+import os
+import select
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,11 +20,13 @@ from pollect import hookspecs
 from pollect.api import Batch, Metric, Outcome, SourceId, TargetUnavailable, hookimpl
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
+from pollect.engine.guard import COPY_EXIT_CODE
 from pollect.engine.history import History
 from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
 from pollect.engine.runner import Runner
 from pollect.errors import EngineError
 from tests.core.engine.rig import (
+    VALUE,
     Gate,
     MergingWriter,
     RecordingWriter,
@@ -502,3 +508,30 @@ def test_a_shortage_of_threads_ends_nothing(run: Run, monkeypatch, caplog) -> No
     goes_on(other)
     assert caplog.text.count("no thread to be had") == 1
     assert caplog.text.count("there are threads again") == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("leave", [sys.exit, lambda: [VALUE.sample(2.0)]])
+def test_a_copy_that_a_probe_forked_does_not_go_on_as_a_second_daemon(
+    run: Run, leave: Callable[[], Any], capfd
+) -> None:
+    copies: list[int] = []
+
+    def fork() -> Any:
+        if len(copies) == 0:
+            copies.append(os.fork())
+            if copies[0] == 0:
+                return leave()
+        return [VALUE.sample(1.0)]
+
+    writer, source = recording(), scripted(fork)
+    run(plan_of([source], [writer], interval=0.02))
+    wait_until(lambda: copies)
+    watched = select.poll()
+    watched.register(copy := os.pidfd_open(copies[0]), select.POLLIN)
+    if not watched.poll(30_000):
+        os.kill(copies[0], signal.SIGKILL)
+    os.close(copy)
+    assert os.waitstatus_to_exitcode(os.waitpid(copies[0], 0)[1]) == COPY_EXIT_CODE
+    assert "forked and returned" in capfd.readouterr().err
+    goes_on(source)

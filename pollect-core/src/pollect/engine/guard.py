@@ -6,7 +6,9 @@ it raises stays here.
 
 import inspect
 import math
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import msgspec
@@ -19,6 +21,8 @@ from pollect.plugin import Clock, ProbeValue, Source
 from pollect.troubles import Troubles
 
 _NUMBERS = (float, int)
+#: Of a copy of the daemon that a source made; EX_SOFTWARE of sysexits.h.
+COPY_EXIT_CODE = 70
 #: What a probe gets at least when the config does not say.
 DEADLINE_SECONDS = 10.0
 # Needed at every probe, and on Python 3.11 the name of a member costs a call.
@@ -107,6 +111,7 @@ class Guard:
 
     def probe(self) -> ProbeResult:
         """Open the source if needed and probe it, in this thread."""
+        process = os.getpid()
         started = self._clock.monotonic()
         try:
             if not self.opened:
@@ -114,6 +119,8 @@ class Guard:
             return self._values(started, cast(ProbeValue, self._source.probe()))
         except BaseException as error:  # noqa: BLE001 - any failure is the source's alone
             return self._failure(started, error)
+        finally:
+            self._end_copy(process)
 
     async def probe_async(self) -> ProbeResult:
         """Do what `probe` does with a source whose `probe` is a coroutine function."""
@@ -127,10 +134,13 @@ class Guard:
     def close(self) -> BaseException | None:
         """Close the source, in this thread; log and return what it raises."""
         self.opened = False
+        process = os.getpid()
         try:
             _refuse_coroutine(self._source.close())
         except BaseException as error:  # noqa: BLE001 - closing goes on with the next source
             return self._close_failed(error)
+        finally:
+            self._end_copy(process)
         return None
 
     async def close_async(self) -> BaseException | None:
@@ -141,6 +151,17 @@ class Guard:
         except BaseException as error:  # noqa: BLE001 - closing goes on with the next source
             return self._close_failed(error)
         return None
+
+    def _end_copy(self, process: int) -> None:
+        """End the process if the source forked it and came back here in the copy.
+
+        That would go on as a second daemon, with the ports and files of the first.
+        """
+        if os.getpid() != process:
+            # Any lock may be held for good in a copy, that of the log too.
+            with suppress(OSError):
+                os.write(2, f"pollect: {self._id} forked and returned: the copy ends\n".encode())
+            os._exit(COPY_EXIT_CODE)
 
     def _close_failed(self, error: BaseException) -> BaseException:
         self._log.warning("close failed: %s", describe(error))
