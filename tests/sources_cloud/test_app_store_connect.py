@@ -266,8 +266,10 @@ def test_what_is_no_report_is_a_failure_and_the_last_one_stays(
         running.probe()
         world.clock.advance(DAY)
         world.apple.instead = answer
-        with pytest.raises(kind, match=complaint):
+        with pytest.raises(kind, match=complaint) as raised:
             running.probe()
+        if isinstance(answer, HttpResponse) and answer.status == 200:
+            assert str(raised.value).startswith("report of 2026-11-22: ")
         assert (world.folder / "db" / f"report_{VENDOR}.csv").read_bytes() == SALES
         world.apple.instead = None
         world.apple.days[date(2026, 11, 22)] = table(row("APP.A", "1F", 3))
@@ -327,6 +329,15 @@ def test_unusable_key_is_named_and_never_quoted(world, text) -> None:
         running.probe()
     assert "key.p8: expected a key of the curve P-256" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_a_day_learnt_while_the_clock_was_wrong_is_forgotten(world) -> None:
+    folder = world.folder / "db"
+    folder.mkdir()
+    (folder / f"report_{VENDOR}.csv").write_bytes(SALES)
+    (folder / f".report_{VENDOR}.csv.state").write_text('{"day": "2031-01-01", "no_sales": true}')
+    world.apple.days[YESTERDAY] = table(row("APP.A", "1F", 3))
+    assert world.series()['units{sku="APP.A"}'] == 3
 
 
 def test_report_of_1x_is_taken_up_without_a_request(world) -> None:

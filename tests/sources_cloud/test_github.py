@@ -212,8 +212,45 @@ def test_a_limit_without_a_pause_is_waited_for_as_well(world, status: int, body:
 def test_a_refusal_that_mentions_limits_is_no_limit(world) -> None:
     message = {"message": "This token may not read the rate limit of an organisation."}
     world.github.instead["/pulls"] = HttpResponse(message, 403)
-    with Running(world.source()) as running, pytest.raises(AuthenticationFailed):
-        running.probe()
+    source = world.source()
+    with Running(source) as running:
+        series = series_of(running.probe())
+        assert series['stars{repository="octo/engine"}'] == 80
+        assert not any(name.startswith("open_") for name in series)
+        assert "pull requests: /repos/octo/engine/pulls" in str(source.troubles)
+        assert len(world.github.requests) > 2
+
+
+@pytest.mark.parametrize("end", ["/pulls", "/runs", "/releases"])
+@pytest.mark.parametrize(
+    "answer", [HttpResponse("", 500), HttpResponse("<html>"), HttpResponse({})]
+)
+def test_a_part_that_makes_no_sense_costs_only_itself(world, end, answer) -> None:
+    world.github.instead[end] = answer
+    source = world.source()
+    with Running(source) as running:
+        assert series_of(running.probe())['stars{repository="octo/engine"}'] == 80
+        assert end in str(source.troubles)
+
+
+def test_one_run_or_release_that_makes_no_sense_costs_only_itself(world) -> None:
+    parts = world.github.repositories[NAME]
+    broken = {**run(2, "success", name="Broken"), "updated_at": None}
+    nameless = {"status": "completed", "head_branch": "main", "conclusion": "success"}
+    parts["actions/runs"] = [broken, nameless, run(1, "failure", name="CI")]
+    odd = {**release("v2", 9), "assets": [{"download_count": None}]}
+    parts["releases"] = [odd, release("v1", 5)]
+    source = world.source()
+    with Running(source) as running:
+        series = series_of(running.probe())
+        assert series['workflow_success{repository="octo/engine",workflow="CI"}'] == 0
+        assert series['release_downloads{repository="octo/engine",release="v1"}'] == 5
+        assert 'downloads{repository="octo/engine"}' not in series, "a counter would fall"
+        problems = str(source.troubles)
+        assert "octo/engine: entries of runs: entry " in problems
+        assert "octo/engine: entries of releases: entry v2: another shape" in problems
+        parts["releases"] = [release("v2", 9), release("v1", 5)]
+        assert series_of(running.probe())['downloads{repository="octo/engine"}'] == 14
 
 
 @pytest.mark.parametrize(

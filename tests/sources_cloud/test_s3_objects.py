@@ -220,6 +220,32 @@ def test_one_prefix_that_fails_costs_the_others_nothing(tmp_path) -> None:
             assert "bad/: bucket b: expected success, got status 500" in str(source.troubles)
 
 
+def test_a_prefix_that_the_key_may_not_list_costs_the_others_nothing(tmp_path) -> None:
+    """A policy may allow s3:ListBucket for some prefixes only."""
+
+    def answer(request: Any) -> Any:
+        denied = HttpResponse(xml_error("AccessDenied"), 403)
+        return denied if request.query["prefix"] == "hidden/" else page("a")
+
+    with serve_http(answer) as server:
+        source = of_server(server, tmp_path, prefixes=["hidden/", "open/"])
+        with Running(source) as running:
+            assert series_of(running.probe())['objects{bucket="b",prefix="open/"}'] == 1
+            assert "hidden/: bucket b: refused with status 403 AccessDenied" in str(source.troubles)
+        only = of_server(server, tmp_path, prefixes=["hidden/"])
+        with Running(only) as running, pytest.raises(AuthenticationFailed):
+            running.probe()
+
+
+def test_an_object_that_cannot_be_read_is_named(tmp_path) -> None:
+    listing = (
+        "<ListBucketResult><Contents><Key>a/b.gz</Key><Size>big</Size>"
+        "<LastModified>2026-01-01T00:00:00Z</LastModified></Contents></ListBucketResult>"
+    )
+    with pytest.raises(BadResponse, match=r"object 'a/b\.gz': expected size and time, got 'big'"):
+        parse_page(listing.encode())
+
+
 @pytest.mark.parametrize("token", [None, "hush/token=="])
 @pytest.mark.parametrize(
     "base",

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pollect.api import (
@@ -183,6 +184,29 @@ def test_delivery_without_a_newer_time_is_no_new_measurement(world) -> None:
         world.clock.advance(QUARTER)
         running.probe()
         assert world.group.data_requests().count("download") == 2
+
+
+def test_a_car_whose_clock_was_wrong_once_is_read_again(world) -> None:
+    """A time to come, in a file of an earlier version, made every later delivery look old."""
+    world.group.deliver(DIESEL)
+    source = world.source()
+    with Running(source) as running:
+        running.probe()
+        deliveries = source._deliveries
+        (vin,) = deliveries.cars
+        car = deliveries.cars[vin]
+        deliveries.cars[vin] = msgspec.structs.replace(car, time=NOW + 30 * 365 * 86_400)
+        world.group.deliver(delivery(stamp="2026-11-22T12:10:00Z", mileage="54333"))
+        world.clock.advance(QUARTER)
+        assert series_of(running.probe())["kilometers"] == 54333
+
+
+def test_values_of_a_delivery_that_cannot_be_read_are_a_trouble(world) -> None:
+    world.group.deliver(delivery(stamp="2026-11-22T11:50:00Z", mileage="much", scr_range="5"))
+    source = world.source()
+    with Running(source) as running:
+        assert series_of(running.probe()) == {"range.adblue": 5}
+        assert "mileage: expected a number, got 'much'" in str(source.troubles)
 
 
 def test_newest_file_with_content_counts_in_either_form_of_the_list(world) -> None:
@@ -447,7 +471,7 @@ def test_brand_that_does_not_exist_is_refused_with_those_that_do(world) -> None:
 
 
 def values_of(**fields: str | None) -> dict[str, float]:
-    return parse_delivery(unpack(delivery(**fields), "x"), "x").values
+    return parse_delivery(unpack(delivery(**fields), "x"), "x", NOW).values
 
 
 @pytest.mark.parametrize("nothing", [None, "", "null", "32766", "32767", "65535", "nan", "n/a"])
@@ -463,13 +487,53 @@ def test_miles_become_kilometres(unit) -> None:
     assert values_of(mileage__value="100", mileage__unit="KM")["kilometers"] == 100
 
 
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"mileage": "12.345,6"}, "mileage: expected a number, got '12.345,6'"),
+        ({"mileage": "1_000"}, "mileage: expected a number, got '1_000'"),
+        ({"scr_range": "plenty"}, "scr_range: expected a number, got 'plenty'"),
+        ({"locked": "ajar"}, "locked: expected one of true, locked, false, unlocked, got 'ajar'"),
+        ({"outside_temperature": "0"}, "outside_temperature: expected tenths of K, got 0"),
+    ],
+)
+def test_what_cannot_be_read_is_named_and_costs_only_itself(fields, problem) -> None:
+    found = parse_delivery(unpack(delivery(tank_current_level="9", **fields), "x"), "x", NOW)
+    assert found.values == {"tankLevel": 9}
+    assert found.problems == (problem,)
+
+
+def test_entries_that_are_no_fields_are_named() -> None:
+    data = [None, {"value": "5"}, {"dataFieldName": "mileage", "value": "5"}]
+    found = parse_delivery({"Data": data}, "x", NOW)
+    assert found.values == {"kilometers": 5}
+    assert found.problems[0] == "expected a field with a name, got None"
+    assert len(found.problems) == 2
+
+
+@pytest.mark.parametrize(
+    ("stamp", "time"),
+    [
+        ("2026-11-22T11:50:00Z", NOW - 600),
+        (str(int(NOW - 600)), NOW - 600),
+        (str(int(NOW - 600) * 1000), NOW - 600),
+        ("20261121", NOW - 1.5 * 86_400),
+        ("2099-01-01T00:00:00Z", None),
+        ("0", None),
+        ("soon", None),
+    ],
+)
+def test_times_are_read_in_every_form_unless_they_are_to_come(stamp, time) -> None:
+    assert parse_delivery(unpack(delivery(stamp=stamp, mileage="5"), "x"), "x", NOW).time == time
+
+
 def test_countdowns_change_their_sign_and_names_may_have_two_underscores() -> None:
     data = [
         {"dataFieldName": "maintenance_interval__time_until_inspection", "value": "-92"},
         {"dataFieldName": "maintenance_interval_time_until_oil_change", "value": "3"},
         {"dataFieldName": "maintenance_interval_distance_until_inspection", "value": "0"},
     ]
-    values = parse_delivery({"Data": data}, "x").values
+    values = parse_delivery({"Data": data}, "x", NOW).values
     assert values == {
         "inspection_due_days": 92,
         "oil_service_due_days": -3,
@@ -526,15 +590,15 @@ REAL = {
 
 @pytest.mark.parametrize(("name", "values"), REAL.items(), ids=REAL)
 def test_real_deliveries(name, values) -> None:
-    found = parse_delivery(json.loads(recording(f"mmi/{name}.json")), name)
+    found = parse_delivery(json.loads(recording(f"mmi/{name}.json")), name, NOW)
     assert found.values == values
     assert found.time is not None
 
 
 def test_time_of_a_real_delivery_is_that_of_its_newest_value() -> None:
-    phev = parse_delivery(json.loads(recording("mmi/flat_phev_timestamped.json")), "x")
+    phev = parse_delivery(json.loads(recording("mmi/flat_phev_timestamped.json")), "x", NOW)
     assert phev.time == datetime(2026, 7, 31, 10, 40, 28, tzinfo=UTC).timestamp()
-    full = parse_delivery(json.loads(recording("mmi/dotted_ev_full.json")), "x")
+    full = parse_delivery(json.loads(recording("mmi/dotted_ev_full.json")), "x", NOW)
     assert full.time == datetime(2026, 8, 13, 19, 16, 50, tzinfo=UTC).timestamp()
 
 

@@ -227,6 +227,9 @@ class AppStoreConnectSource(Source[AppStoreConnectConfig]):
         wanted = [today - timedelta(days=back) for back in range(1, DAYS_BACK + 1)]
         now = self.context.clock.monotonic()
         self._not_before = {day: until for day, until in self._not_before.items() if until > now}
+        if self._state.day is not None and self._state.day >= today:
+            # Learnt while the clock was wrong.
+            self._state = State(gone=self._state.gone)
         for day in wanted:
             if self._state.day is not None and day <= self._state.day:
                 return
@@ -246,8 +249,11 @@ class AppStoreConnectSource(Source[AppStoreConnectConfig]):
         """Make a report the newest; None, or one without rows, is of a day without sales."""
         report = None
         if body is not None:
-            table = unpack(body)
-            report = parse_report(table)
+            try:
+                table = unpack(body)
+                report = parse_report(table)
+            except ProbeError as error:
+                raise type(error)(f"report of {day}: {error}") from error
             if report.skipped and not report.rows:
                 raise ProbeError(f"report of {day}: not one row makes sense: {report.reason}")
             if report.rows:

@@ -13,6 +13,7 @@ from pollect.api import AuthenticationFailed, BadResponse, ProbeError, Secret
 from pollect.support.http import HttpClient, Response
 from pollect.support.quota import Budget, retry_after
 from pollect_sources_cloud.failures import failure
+from pollect_sources_cloud.github.payload import SHAPE_ERRORS
 from pollect_sources_cloud.limits import Limit
 
 API_VERSION = "2022-11-28"
@@ -97,7 +98,7 @@ class GitHub:
         self._budget.answered()
         try:
             value = parse(answer.json())
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except SHAPE_ERRORS as error:
             raise BadResponse(f"{path}: the answer has another shape than expected") from error
         link = answer.headers.get("Link", "")
         following, last = _NEXT.search(link), _LAST_PAGE.search(link)

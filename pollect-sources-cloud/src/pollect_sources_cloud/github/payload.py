@@ -1,8 +1,13 @@
 """The answers of the API, parsed. Pure; JSON of another shape raises LookupError or TypeError."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+ItemT = TypeVar("ItemT")
+#: What reading JSON of another shape raises.
+SHAPE_ERRORS = (LookupError, TypeError, ValueError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,14 @@ class Release:
     published: float | None
 
 
+@dataclass(frozen=True)
+class Items(Generic[ItemT]):
+    """The entries of a page, and what is wrong with those that cannot be read."""
+
+    found: list[ItemT]
+    problems: list[str] = field(default_factory=list)
+
+
 def parse_repository(data: Any) -> Repository:
     """Return the counts of a repository."""
     return Repository(
@@ -58,26 +71,32 @@ def parse_count(data: Any) -> int:
     return len(data)
 
 
-def parse_runs(data: Any) -> list[Run]:
+def parse_runs(data: Any) -> Items[Run]:
     """Return the newest run of each workflow in a page, by its name."""
     newest: dict[Any, Run] = {}
-    for run in data["workflow_runs"]:
-        if not run.get("conclusion"):
-            continue  # it has not ended
-        ended = moment(run["updated_at"])
-        started = moment(run.get("run_started_at") or run["created_at"])
-        found = Run(
-            workflow=str(run.get("name") or run.get("path") or run["workflow_id"]),
-            conclusion=str(run["conclusion"]),
-            ended=ended,
-            duration_seconds=max(0.0, ended - started),
-        )
-        known = newest.get(run["workflow_id"])
+    read = _each(data["workflow_runs"], _parse_run)
+    for workflow, found in filter(None, read.found):
+        known = newest.get(workflow)
         if known is None or found.ended > known.ended:
-            newest[run["workflow_id"]] = found
+            newest[workflow] = found
     # Two workflows may have one name; the newer run stands for it.
     by_name = {run.workflow: run for run in sorted(newest.values(), key=lambda run: run.ended)}
-    return list(by_name.values())
+    return Items(list(by_name.values()), read.problems)
+
+
+def _parse_run(run: Any) -> tuple[Any, Run] | None:
+    """Return the id of a run's workflow, and the run; None if it has not ended."""
+    if not run.get("conclusion"):
+        return None
+    ended = moment(run["updated_at"])
+    started = moment(run.get("run_started_at") or run["created_at"])
+    found = Run(
+        workflow=str(run.get("name") or run.get("path") or run["workflow_id"]),
+        conclusion=str(run["conclusion"]),
+        ended=ended,
+        duration_seconds=max(0.0, ended - started),
+    )
+    return run["workflow_id"], found
 
 
 def parse_workflows(data: Any) -> dict[int, str]:
@@ -89,17 +108,35 @@ def parse_workflows(data: Any) -> dict[int, str]:
     }
 
 
-def parse_releases(data: Any) -> list[Release]:
+def parse_releases(data: Any) -> Items[Release]:
     """Return the releases of a page, as they are: the newest first."""
-    return [
-        Release(
-            tag=str(release["tag_name"]),
-            downloads=sum(int(asset["download_count"]) for asset in release.get("assets") or ()),
-            published=moment(release["published_at"]) if release.get("published_at") else None,
-        )
-        for release in data
-        if not release.get("draft")
-    ]
+    if not isinstance(data, list):
+        raise TypeError("expected a list")
+    read = _each(data, _parse_release)
+    return Items([release for release in read.found if release is not None], read.problems)
+
+
+def _parse_release(release: Any) -> Release | None:
+    if release.get("draft"):
+        return None
+    return Release(
+        tag=str(release["tag_name"]),
+        downloads=sum(int(asset["download_count"]) for asset in release.get("assets") or ()),
+        published=moment(release["published_at"]) if release.get("published_at") else None,
+    )
+
+
+def _each(entries: Iterable[Any], parse: Callable[[Any], ItemT]) -> Items[ItemT]:
+    """Parse each entry; one of another shape costs only itself."""
+    read: Items[ItemT] = Items([])
+    for number, entry in enumerate(entries):
+        try:
+            read.found.append(parse(entry))
+        except SHAPE_ERRORS as error:
+            name = entry.get("tag_name") or entry.get("id") if isinstance(entry, dict) else None
+            what = f"{type(error).__name__}: {error}"
+            read.problems.append(f"entry {name or number}: another shape than expected: {what:.80}")
+    return read
 
 
 def moment(text: str) -> float:

@@ -17,7 +17,6 @@ from pollect.api import (
     DETAIL,
     YES_IS_GOOD,
     Alert,
-    AuthenticationFailed,
     ConfigError,
     Headline,
     Kind,
@@ -213,7 +212,7 @@ class GitHubSource(Source[GitHubConfig]):
         errors: list[ProbeError] = []
         for name in self._names:
             try:
-                samples += self._repository(github, name)
+                samples += list(self._repository(github, name))
             except TargetUnavailable:
                 raise  # of the service, whatever the repository
             except ProbeError as error:
@@ -240,12 +239,11 @@ class GitHubSource(Source[GitHubConfig]):
     def _repository(self, github: GitHub, name: str) -> Iterator[Sample]:
         path = f"/repos/{name}"
         facts = github.get(path, parse_repository).value
-        page = github.get(f"{path}/pulls?state=open&per_page=1", parse_count)
-        # One a page: the number of pages is that of pull requests.
-        pulls = page.pages if page.pages is not None else page.value
         yield STARS.sample(facts.stars, name)
-        yield PULLS.sample(pulls, name)
-        yield ISSUES.sample(max(0, facts.issues_and_pulls - pulls), name)
+        pulls = self._part(name, "pull requests", lambda: self._count_pulls(github, path))
+        if pulls is not None:  # else the number of issues is not known either
+            yield PULLS.sample(pulls, name)
+            yield ISSUES.sample(max(0, facts.issues_and_pulls - pulls), name)
         if self.config.details:
             yield FORKS.sample(facts.forks, name)
             yield WATCHERS.sample(facts.watchers, name)
@@ -255,6 +253,11 @@ class GitHubSource(Source[GitHubConfig]):
         if self.config.workflows:
             yield from self._runs(github, name)
         yield from self._downloads(github, name)
+
+    def _count_pulls(self, github: GitHub, path: str) -> int:
+        page = github.get(f"{path}/pulls?state=open&per_page=1", parse_count)
+        # One a page: the number of pages is that of pull requests.
+        return page.pages if page.pages is not None else page.value
 
     def _runs(self, github: GitHub, name: str) -> Iterator[Sample]:
         for run in self._part(name, "workflows", lambda: self._newest_runs(github, name)) or ():
@@ -270,21 +273,26 @@ class GitHubSource(Source[GitHubConfig]):
         branch = f"&branch={quote(self.config.branch, safe='')}" if self.config.branch else ""
         query = f"status=completed{branch}"
         page = github.get(f"{path}/runs?{query}&per_page={PAGE}", parse_runs)
-        found = {run.workflow: run for run in page.value}
+        problems = list(page.value.problems)
+        found = {run.workflow: run for run in page.value.found}
         if page.next_url is not None:
             workflows = github.get(f"{path}/workflows?per_page={PAGE}", parse_workflows).value
             for number, workflow in workflows.items():
                 if workflow not in found:
                     only = f"{path}/workflows/{number}/runs?{query}&per_page=1"
-                    for run in github.get(only, parse_runs).value:
+                    runs = github.get(only, parse_runs).value
+                    problems += runs.problems
+                    for run in runs.found:
                         found.setdefault(run.workflow, run)
+        self.troubles.note(f"{name}: entries of runs", problems)
         return list(found.values())
 
     def _downloads(self, github: GitHub, name: str) -> Iterator[Sample]:
         releases = self._part(name, "releases", lambda: self._all_releases(github, name))
         if releases is None:
             return
-        if releases:
+        # Without one of them the sum would be less than it was.
+        if releases and _releases_of(name) not in self.troubles:
             yield DOWNLOADS.sample(sum(release.downloads for release in releases), name)
         shown = {release.tag: release for release in releases[: self.config.releases]}
         for release in shown.values():
@@ -295,13 +303,16 @@ class GitHubSource(Source[GitHubConfig]):
 
     def _all_releases(self, github: GitHub, name: str) -> list[Release]:
         found: list[Release] = []
+        problems: list[str] = []
         url: str | None = f"/repos/{name}/releases?per_page={PAGE}"
         for _ in range(MAX_PAGES):
             if url is None:
                 break
             page = github.get(url, parse_releases)
-            found += page.value
+            found += page.value.found
+            problems += page.value.problems
             url = page.next_url
+        self.troubles.note(_releases_of(name), problems)
         return found
 
     def _part(self, name: str, part: str, read: Callable[[], ResultT]) -> ResultT | None:
@@ -312,9 +323,16 @@ class GitHubSource(Source[GitHubConfig]):
         except NotFound:
             self.troubles.works(where)
             return None
-        except AuthenticationFailed as error:
+        except TargetUnavailable:
+            raise  # of the service, whatever the part
+        except ProbeError as error:
             # A token of the newer kind has a permission for each part.
             self.troubles.failed(where, error, type(error).__name__)
             return None
         self.troubles.works(where)
         return found
+
+
+def _releases_of(name: str) -> str:
+    """Return what the troubles call the entries of the list of releases."""
+    return f"{name}: entries of releases"

@@ -45,15 +45,15 @@ def parse_page(body: bytes) -> Page:
         raise BadResponse(f"expected a listing of a bucket, got <{_name(root)[:40]}>")
     is_encoded = _text(root, "EncodingType") == "url"
     objects = []
-    try:
-        for entry in root:
-            if _name(entry) == "Contents":
-                key = _text(entry, "Key")
-                size = int(_text(entry, "Size"))
-                modified = _moment(_text(entry, "LastModified"))
-                objects.append((unquote_plus(key) if is_encoded else key, size, modified))
-    except ValueError as error:
-        raise BadResponse(f"expected size and time of an object: {error}") from error
+    for entry in _children(root, "Contents"):
+        key, size, time = (_text(entry, name) for name in ("Key", "Size", "LastModified"))
+        try:
+            objects.append((unquote_plus(key) if is_encoded else key, int(size), _moment(time)))
+        except ValueError as error:
+            # Without it the sums would be wrong.
+            raise BadResponse(
+                f"object {key[:80]!r}: expected size and time, got {size[:40]!r} and {time[:40]!r}"
+            ) from error
     more = _text(root, "IsTruncated").lower() == "true"
     token = _text(root, "NextContinuationToken")
     if more and not token:

@@ -163,7 +163,7 @@ class S3ObjectsSource(Source[S3ObjectsConfig]):
             part = prefix or "the whole bucket"
             try:
                 samples += self._samples(self._count(self._http, prefix), prefix)
-            except (AuthenticationFailed, TargetUnavailable):
+            except TargetUnavailable:
                 raise  # of the store, whatever the prefix
             except ProbeError as error:
                 errors.append(error)

@@ -12,7 +12,7 @@ import re
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +22,9 @@ from pollect.api import BadResponse
 MAX_JSON_BYTES = 32 * 1024 * 1024
 #: What control units send instead of a value that they do not know.
 UNKNOWN_NUMBERS = frozenset((32766.0, 32767.0, 65535.0))
+UNKNOWN_WORDS = frozenset(
+    ("null", "none", "nan", "n/a", "unknown", "invalid", "unavailable", "unsupported")
+)
 KILOMETRES_PER_MILE = 1.609344
 ZERO_CELSIUS_IN_KELVIN = 273.15
 
@@ -39,7 +42,14 @@ COUNTDOWNS = {
     "oil_service_due_km": "maintenance_interval_distance_until_oil_change",
     "oil_service_due_days": "maintenance_interval_time_until_oil_change",
 }
+_DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _LOCKED = {"true": 1.0, "locked": 1.0, "false": 0.0, "unlocked": 0.0}
+
+
+#: So far clocks of cars and portals may be ahead of ours.
+CLOCK_ERROR_SECONDS = 3600.0
+#: Numbers below are no times in seconds, but dates as in 20260131, or nothing.
+EARLIEST_TIME = 946_684_800.0  # 2000
 
 
 @dataclass(frozen=True)
@@ -48,26 +58,32 @@ class Measurement:
 
     values: dict[str, float]
     time: float | None = None
+    #: What could not be read.
+    problems: tuple[str, ...] = ()
 
 
 class Fields:
-    """The fields of a delivery that have a value."""
+    """The fields of a delivery that have a value; `now` is Unix time in seconds."""
 
-    def __init__(self, data: list[Any]) -> None:
+    def __init__(self, data: list[Any], now: float) -> None:
         self._texts: dict[str, list[str]] = defaultdict(list)
         self.times: list[float] = []
+        self.problems: list[str] = []
         for entry in data:
             if not isinstance(entry, dict) or not isinstance(entry.get("dataFieldName"), str):
+                self.problems.append(f"expected a field with a name, got {entry!r:.60}")
                 continue
             name = re.sub("_+", "_", entry["dataFieldName"].strip())
             value = entry.get("value")
             text = "" if value is None or isinstance(value, list | dict) else str(value).strip()
-            if text and text.lower() != "null":
+            if text and text.lower() not in UNKNOWN_WORDS:
                 self._texts[name].append(text)
             stamps = [entry.get("timestampUtc")]
             if name.rpartition(".")[2] == "car_captured_time":
                 stamps.append(text)
-            self.times += filter(None, map(moment, stamps))
+            # A time to come would make all that follows look old.
+            times = filter(None, map(moment, stamps))
+            self.times += (time for time in times if time <= now + CLOCK_ERROR_SECONDS)
 
     def text(self, *names: str) -> Iterator[str]:
         """Yield the values of these fields, in this order."""
@@ -76,7 +92,24 @@ class Fields:
 
     def number(self, *names: str) -> float | None:
         """Return the first number that is known."""
-        return next(filter(lambda n: n is not None, map(_number, self.text(*names))), None)
+        for name in names:
+            for text in self.text(name):
+                number = _finite(text)
+                if number is None:
+                    self.problems.append(f"{name}: expected a number, got {text[:40]!r}")
+                elif number not in UNKNOWN_NUMBERS:
+                    return number
+        return None
+
+    def word(self, meanings: Mapping[str, float], *names: str) -> float | None:
+        """Return what the first text that has a meaning means."""
+        for name in names:
+            for text in self.text(name):
+                if text.lower() in meanings:
+                    return meanings[text.lower()]
+                expected = ", ".join(meanings)
+                self.problems.append(f"{name}: expected one of {expected}, got {text[:40]!r}")
+        return None
 
 
 def unpack(content: bytes, where: str) -> Any:
@@ -99,31 +132,30 @@ def unpack(content: bytes, where: str) -> Any:
         raise BadResponse(f"{where}: expected a ZIP with JSON in it: {error}") from error
 
 
-def parse_delivery(delivery: Any, where: str) -> Measurement:
-    """Return the values in a delivery; raises `BadResponse` when it is not one."""
+def parse_delivery(delivery: Any, where: str, now: float) -> Measurement:
+    """Return the values in a delivery; raises `BadResponse` when it is not one.
+
+    `now` is Unix time in seconds.
+    """
     data = delivery.get("Data") if isinstance(delivery, dict) else None
     if not isinstance(data, list):
         raise BadResponse(f"{where}: expected an object with a list 'Data'")
-    fields = Fields(data)
+    fields = Fields(data, now)
     values = {name: fields.number(*sources) for name, sources in PLAIN.items()}
     values["kilometers"] = _kilometers(fields)
     kelvins = fields.number("outside_temperature")
-    if kelvins is not None:
+    if kelvins is not None and kelvins <= 0:
+        fields.problems.append(f"outside_temperature: expected tenths of K, got {kelvins:g}")
+    elif kelvins is not None:
         values["temp.outsite"] = round(kelvins / 10 - ZERO_CELSIUS_IN_KELVIN, 2)
     for name, source in COUNTDOWNS.items():
         left = fields.number(source)
         values[name] = None if left is None else 0.0 - left
     values |= _ranges(fields, has_engine=_has_engine(values))
-    values["doors_locked"] = next(
-        (
-            _LOCKED[text.lower()]
-            for text in fields.text("locked", "lock_state")
-            if text.lower() in _LOCKED
-        ),
-        None,
-    )
+    values["doors_locked"] = fields.word(_LOCKED, "locked", "lock_state")
     known = {name: number for name, number in values.items() if number is not None}
-    return Measurement(known, max(fields.times, default=None))
+    problems = tuple(dict.fromkeys(fields.problems))
+    return Measurement(known, max(fields.times, default=None), problems)
 
 
 def moment(text: object) -> float | None:
@@ -131,7 +163,7 @@ def moment(text: object) -> float | None:
     if not isinstance(text, str | int | float) or isinstance(text, bool):
         return None
     number = _finite(str(text))
-    if number is not None:
+    if number is not None and number >= EARLIEST_TIME:
         return number / 1000 if number > 1e11 else number
     try:
         found = datetime.fromisoformat(str(text).strip())
@@ -164,14 +196,8 @@ def _ranges(fields: Fields, *, has_engine: bool) -> dict[str, float | None]:
     return {"range.total": total, "range.fuel": fuel, "range.electric": electric}
 
 
-def _number(text: str) -> float | None:
-    number = _finite(text)
-    return None if number is None or number in UNKNOWN_NUMBERS else number
-
-
 def _finite(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
+    if not _DECIMAL.fullmatch(text.strip()):  # stricter than float, which takes 1_000 and nan
         return None
+    number = float(text)
     return number if math.isfinite(number) else None

@@ -119,6 +119,11 @@ class Portal:
         files = found.get("files") if isinstance(found, dict) else found
         if not isinstance(files, list):
             raise BadResponse(f"{redact_url(answer.url)}: expected a list of files")
+        nameless = sum(
+            not (isinstance(file, dict) and isinstance(file.get("name"), str)) for file in files
+        )
+        if nameless and nameless == len(files):
+            raise BadResponse(f"{redact_url(answer.url)}: expected files with a name")
         deliveries = [
             Delivery(file["name"], moment(file.get("createdOn")) or 0.0)
             for file in files

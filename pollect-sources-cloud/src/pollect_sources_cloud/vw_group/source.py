@@ -9,6 +9,7 @@ real account yet.
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -51,7 +52,7 @@ from pollect_sources_cloud.limits import (
 )
 from pollect_sources_cloud.vw_group.brands import AUDI, Brand, find_brand
 from pollect_sources_cloud.vw_group.config import MmiConfig, VwGroupConfig
-from pollect_sources_cloud.vw_group.dataset import parse_delivery, unpack
+from pollect_sources_cloud.vw_group.dataset import CLOCK_ERROR_SECONDS, parse_delivery, unpack
 from pollect_sources_cloud.vw_group.deliveries import Car, Deliveries
 from pollect_sources_cloud.vw_group.metrics import AGE, DETAILS, VALUES, labelled
 from pollect_sources_cloud.vw_group.portal import Portal, SessionOver
@@ -238,8 +239,12 @@ class MMISource(Source[MmiConfig]):
         if known is not None and known.delivery == newest.name:
             return
         content = self._with_session(portal, portal.download, vin, order, newest.name)
-        found = parse_delivery(unpack(content, newest.name), newest.name)
-        if known is not None and known.time is not None and (found.time or 0.0) <= known.time:
+        now = self.context.clock.time()
+        found = parse_delivery(unpack(content, newest.name), newest.name, now)
+        self.troubles.note(f"values of {vin}", found.problems)
+        # A time to come is that of a clock that was wrong.
+        is_dated = known is not None and (known.time or math.inf) <= now + CLOCK_ERROR_SECONDS
+        if known is not None and is_dated and (found.time or 0.0) <= (known.time or 0.0):
             # Sent again without the car having said anything since: no new measurement.
             self._deliveries.cars[vin] = msgspec.structs.replace(known, delivery=newest.name)
             return
