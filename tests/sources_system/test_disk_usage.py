@@ -10,7 +10,7 @@ import pytest
 from pollect.api import ConfigError, MetricFilter, Roots, TargetUnavailable
 from pollect.engine.samples import Normalizer
 from pollect.errors import InvalidConfig
-from pollect.testing import build_source
+from pollect.testing import build_source, wait_until
 from pollect_sources_system.disk_usage import (
     DiskUsageSource,
     Space,
@@ -301,6 +301,61 @@ def test_hanging_path_is_asked_once_and_does_not_hold_up_the_others() -> None:
     while "/stuck" not in reader.read(["/stuck"]):
         assert time.monotonic() < until
     assert calls.count("/stuck") == 2
+
+
+def test_probes_share_one_thread_until_the_source_is_closed() -> None:
+    askers: set[threading.Thread] = set()
+
+    def ask(path: str) -> Space:
+        askers.add(threading.current_thread())
+        return Space(100, 60, 40)
+
+    reader = SpaceReader(ask=ask, linger_seconds=IN_TIME_SECONDS)
+    for _ in range(20):
+        assert set(reader.read(["/a", "/b"])) == {"/a", "/b"}
+        wait_until(lambda: reader._idle)
+    (asker,) = askers
+    reader.close()
+    asker.join(IN_TIME_SECONDS)
+    assert not asker.is_alive()
+    reader.open()
+    assert set(reader.read(["/a"])) == {"/a"}
+    reader.close()
+    for asker in askers:
+        asker.join(IN_TIME_SECONDS)
+        assert not asker.is_alive()
+
+
+def test_a_thread_that_is_not_needed_ends_by_itself() -> None:
+    askers: set[threading.Thread] = set()
+
+    def ask(path: str) -> Space:
+        askers.add(threading.current_thread())
+        return Space(100, 60, 40)
+
+    reader = SpaceReader(ask=ask, linger_seconds=0.01)
+    for _ in range(50):
+        assert set(reader.read(["/a"])) == {"/a"}
+        time.sleep(0.01)  # about when the thread gives up waiting
+    for asker in askers:
+        asker.join(IN_TIME_SECONDS)
+        assert not asker.is_alive()
+
+
+def test_paths_are_not_stuck_because_there_was_no_thread_to_ask_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader = SpaceReader(ask=lambda path: Space(100, 60, 40))
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            reader.read(["/a"])
+    assert set(reader.read(["/a"])) == {"/a"}
+    reader.close()
 
 
 STUCK_MOUNT = """

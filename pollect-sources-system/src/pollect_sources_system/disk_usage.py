@@ -2,7 +2,7 @@
 
 Asked by statvfs(3), which hangs when the server of a network or FUSE mount is gone. So the calls
 run in a helper thread: a mount that gives no answer in time is left out until its call returned,
-and no second call is started for it. Cost of a probe: one thread and a system call per mount.
+and no second call is started for it. Cost of a probe: a system call per mount.
 
 Without `disks` the mounts are those of `/proc/self/mountinfo` (proc(5)), elsewhere psutil's. Of the
 host around a container they are those of its process 1, asked below the `rootfs` of the roots.
@@ -52,6 +52,9 @@ from pollect_sources_system.load_psutil import load_psutil
 LIMIT_SECONDS = 5.0
 #: After this long without an answer the mounts still waiting get another thread.
 PATIENCE_SECONDS = 0.1
+#: A helper thread waits for so many intervals for the next probe, and so many seconds at most.
+LINGER_INTERVALS = 2.5
+LONGEST_LINGER_SECONDS = 60.0
 ROOT = "/"
 #: What the troubles call the list of mounts.
 MOUNTS = "mounts"
@@ -144,9 +147,13 @@ class DiskUsageSource(Source[DiskUsageConfig]):
                 raise ConfigError(f"expected a path such as /srv, got {disk!r}", key=key)
         self._filter = NameFilter(exclude=config.exclude)
         self._type_filter = NameFilter(exclude=config.exclude_fs_types)
-        self._reader = SpaceReader(min(LIMIT_SECONDS, self.deadline_seconds() / 2))
+        self._reader = SpaceReader(
+            min(LIMIT_SECONDS, self.deadline_seconds() / 2),
+            linger_seconds=min(LINGER_INTERVALS * context.interval, LONGEST_LINGER_SECONDS),
+        )
 
     def open(self) -> None:
+        self._reader.open()
         if not self._disks and not ON_LINUX:
             self._psutil = load_psutil(self.context.roots)
 
@@ -168,6 +175,9 @@ class DiskUsageSource(Source[DiskUsageConfig]):
         if not samples and str(self.troubles):
             raise TargetUnavailable(str(self.troubles))
         return samples
+
+    def close(self) -> None:
+        self._reader.close()
 
     def _place(self, disk: str) -> str | Path:
         """Return where a path of the host is found here."""
@@ -238,12 +248,36 @@ class SpaceReader:
         self,
         limit_seconds: float = LIMIT_SECONDS,
         ask: Callable[[str], Space] | None = None,
+        *,
+        linger_seconds: float = LIMIT_SECONDS,
     ) -> None:
-        """`ask` is the call that may hang, `read_space` by default."""
+        """`ask` is the call that may hang, `read_space` by default.
+
+        `linger_seconds`: how long a thread waits for the next paths before it ends.
+        """
         self._limit_seconds = limit_seconds
         self._ask = ask or read_space
+        self._linger_seconds = linger_seconds
+        self._lock = threading.Lock()
+        #: Each has a thread that takes it; None ends one.
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        #: Whether a thread waits for a job.
+        self._idle = False
+        self._closed = False
         #: Paths whose call has not returned; worker threads take theirs out.
         self._pending: set[str] = set()
+
+    def open(self) -> None:
+        """Keep a thread for the next paths from now on."""
+        self._closed = False
+
+    def close(self) -> None:
+        """Let the threads end, those inside of a call when that returns."""
+        with self._lock:
+            self._closed = True
+            if self._idle:
+                self._idle = False
+                self._jobs.put(None)
 
     def read(self, paths: Iterable[str]) -> dict[str, Space | OSError]:
         """Return the space of each path, or why there is none; what is stuck is missing."""
@@ -253,36 +287,72 @@ class SpaceReader:
         expected = len(todo)
         until = time.monotonic() + self._limit_seconds
         self._pending.update(todo)
-        self._start(todo, results)
-        while len(answers) < expected and (left := until - time.monotonic()) > 0:
-            try:
-                path, answer = results.get(timeout=min(left, PATIENCE_SECONDS))
-            except Empty:
-                if todo:
-                    self._start(todo, results)
-                continue
-            answers[path] = answer
-        self._pending.difference_update(todo)  # no thread came to ask them
-        todo.clear()
+        try:
+            if todo:
+                self._start(_Job(todo, results))
+            while len(answers) < expected and (left := until - time.monotonic()) > 0:
+                try:
+                    path, answer = results.get(timeout=min(left, PATIENCE_SECONDS))
+                except Empty:
+                    if todo:
+                        self._start(_Job(todo, results))
+                    continue
+                answers[path] = answer
+        finally:
+            self._pending.difference_update(todo)  # no thread came to ask them
+            todo.clear()
         return answers
 
-    def _start(self, todo: deque[str], results: SimpleQueue[tuple[str, Space | OSError]]) -> None:
-        def work() -> None:
-            while todo:
-                try:
-                    path = todo.popleft()
-                except IndexError:
-                    return  # another thread took the last one
-                answer: Space | OSError
-                try:
-                    answer = self._ask(path)
-                except OSError as error:
-                    answer = error
-                self._pending.discard(path)
-                results.put((path, answer))
+    def _start(self, job: "_Job") -> None:
+        """Have a thread take a job; raises `RuntimeError` if there is none to be had."""
+        with self._lock:
+            if not self._idle:
+                # Daemonic: nothing can end a thread inside a hung system call, nor should exit
+                # wait.
+                threading.Thread(target=self._work, name="disk-usage", daemon=True).start()
+            self._idle = False
+            self._jobs.put(job)
 
-        # Daemonic: nothing can end a thread inside a hung system call, nor should exit wait.
-        threading.Thread(target=work, name="disk-usage", daemon=True).start()
+    def _work(self) -> None:
+        job = self._jobs.get()
+        while job is not None:
+            self._do(job)
+            job = self._next()
+
+    def _next(self) -> "_Job | None":
+        """Wait for a job; None to end the thread."""
+        with self._lock:
+            if self._idle or self._closed:
+                return None
+            self._idle = True
+        try:
+            return self._jobs.get(timeout=self._linger_seconds)
+        except Empty:
+            with self._lock:
+                if self._idle:
+                    self._idle = False
+                    return None
+            return self._jobs.get()  # it came at the last moment
+
+    def _do(self, job: "_Job") -> None:
+        while job.todo:
+            try:
+                path = job.todo.popleft()
+            except IndexError:
+                return  # another thread took the last one
+            answer: Space | OSError
+            try:
+                answer = self._ask(path)
+            except OSError as error:
+                answer = error
+            self._pending.discard(path)
+            job.results.put((path, answer))
+
+
+class _Job(NamedTuple):
+    #: Paths to ask; several threads may share them.
+    todo: deque[str]
+    results: SimpleQueue[tuple[str, Space | OSError]]
 
 
 def read_space(path: str) -> Space:
