@@ -65,6 +65,28 @@ def test_self_metrics_that_changed_in_place_are_shown_as_they_are_now() -> None:
         assert request(writer).text.endswith(" 1.0\n")
 
 
+def test_self_metrics_of_thousands_of_sources_are_one_family_each_and_none_is_left_out() -> None:
+    series = Metric("series", help="Series.", labels=UP.labels)
+    samples = [
+        metric.sample(number, "net", "Http", f"t{number}")
+        for number in range(6000)
+        for metric in (UP, series)
+    ]
+    writer = build_prometheus()
+    batch = Batch(SourceId("pollect", "source"), samples, 0.0)
+    writer.context = replace(writer.context, self_batches=lambda: [batch])
+    with serving(writer):
+        for accept in ("", PROMETHEUS_2_42):
+            answer = request(writer, headers={"Accept": accept})
+            lines = [line for line in answer.text.splitlines() if not line.startswith("#")]
+            names = [line.partition("{")[0] for line in lines]
+            assert names == ["pollect_source_up"] * 6000 + ["pollect_source_series"] * 6000
+            assert (
+                lines[5999] == 'pollect_source_up{collection="net",name="t5999",type="Http"} 5999.0'
+            )
+            assert answer.text.count("# TYPE") == 2
+
+
 def test_self_metrics_can_be_switched_off() -> None:
     with serving(with_self_metrics(build_prometheus(selfMetrics=False))) as writer:
         assert request(writer).text == ""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pollect.engine.selfmetrics import SourceMetrics, describe_sources
+from pollect.engine.selfmetrics import UP, SourceMetrics, describe_sources
 from pollect.model import Outcome, SourceId, SourceStatus
 
 PROBED: dict[str, Any] = {
@@ -48,6 +48,37 @@ def test_every_change_of_a_source_is_seen(change: dict[str, Any]) -> None:
     after = metrics.describe(changed, 0.0)
     assert list(after.samples) != list(before.samples)
     assert list(after.samples) == list(describe_sources(changed, 0.0).samples)
+
+
+@pytest.mark.parametrize("count", [2, 200, 201, 450])
+def test_every_source_is_described_however_many_there_are(count: int) -> None:
+    statuses = [SourceStatus(SourceId("a", "b", str(number)), **PROBED) for number in range(count)]
+    found = SourceMetrics().describe(iter(statuses), 0.0)
+    assert list(found.samples) == list(describe_sources(statuses, 0.0).samples)
+    assert len({sample.label_values for sample in found.samples if sample.metric is UP}) == count
+
+
+def test_a_target_shows_what_is_not_zero_and_always_whether_it_is_up() -> None:
+    target = SourceId("net", "Http", target="10.0.0.1:80")
+    down = SourceStatus(target, outcome=Outcome.FAILED, probes={Outcome.OK: 0, Outcome.FAILED: 2})
+    well = SourceStatus(target, **PROBED)
+    shown = [
+        {(s.metric.name, *s.label_values): s.value for s in describe_sources([x], 0.0).samples}
+        for x in (down, well)
+    ]
+    labels = ("net", "Http", "", "10.0.0.1:80")
+    outcomes = ("net", "Http", "", "failed", "10.0.0.1:80"), ("net", "Http", "", "ok", labels[3])
+    assert shown[0] == {("up", *labels): 0, ("probes_total", *outcomes[0]): 2}
+    assert shown[1] == {
+        ("up", *labels): 1,
+        ("probe_duration_seconds", *labels): 0.25,
+        ("series", *labels): 3,
+        ("last_success_timestamp_seconds", *labels): 100.0,
+        ("probes_total", *outcomes[1]): 1,
+    }
+    assert all(
+        len(s.label_values) == len(s.metric.labels) for s in describe_sources([well], 0.0).samples
+    )
 
 
 def test_sources_that_come_and_go_are_seen() -> None:

@@ -192,7 +192,7 @@ class Engine:
             return []
         now = self._clock.time()
         batches = [
-            self._source_metrics.describe(self.source_statuses(), now),
+            self._source_metrics.describe((runner.status() for runner in self._runners()), now),
             describe_writers(self.writer_statuses(), now),
             *self._own_batches(),
             *self._observers.self_batches(),

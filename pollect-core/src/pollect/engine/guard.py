@@ -57,7 +57,7 @@ class Guard:
         #: Seconds until another try after each failed probe in a row.
         self.retry_after: tuple[float, ...] = ()
         self._retry_after: Sequence[float] = ()
-        self._complained: frozenset[str] = frozenset()
+        self._complained: tuple[str, ...] = ()
         self._previous: Source[Any] | None = None
 
     @property
@@ -217,7 +217,7 @@ class Guard:
 
     def _complain(self, problem: str) -> None:
         if problem not in self._complained and len(self._complained) < 10:
-            self._complained |= {problem}
+            self._complained += (problem,)
             self._log.error("%s", problem)
 
 

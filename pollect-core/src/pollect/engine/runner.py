@@ -83,7 +83,7 @@ class Runner:
         self._stopped = False
         self._left_behind = False
         self._skipped = 0
-        self._skips_logged: frozenset[str] = frozenset()
+        self._skips_logged: tuple[str, ...] = ()
         self._deadline_watch: Timer | None = None
         #: Monotonic seconds until the values that were written are true; infinite without a limit.
         self.fresh_until = math.inf
@@ -254,7 +254,7 @@ class Runner:
         self._skipped += 1
         text = STILL_WAITS if run.started is None else STILL_BUSY
         if text not in self._skips_logged:
-            self._skips_logged |= {text}
+            self._skips_logged += (text,)
             self._executor.errand(lambda: self._log.warning("%s: this tick is skipped", text))
 
     def _start(self, run: ProbeRun) -> bool:

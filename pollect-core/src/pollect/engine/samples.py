@@ -70,8 +70,8 @@ class Normalizer:
         self._most = SPARE_VALUES + SPARE_FACTOR * max_series if max_series else MOST_VALUES
         self._is_endless = False
         self._log = log
-        # Empty for nearly all, and the empty one is shared.
-        self._complained: frozenset[tuple[str | None, str]] = frozenset()
+        # Empty for nearly all; an empty tuple takes no memory, an empty set 216 bytes.
+        self._complained: tuple[tuple[str | None, str], ...] = ()
         self._label_texts = DistinctTexts()
         self._names = DistinctTexts()
         #: How many samples there were when they were last searched for twins.
@@ -223,9 +223,9 @@ class Normalizer:
     def _is_new(self, name: str | None, problem: str) -> bool:
         """Whether this is to be a warning: not said before, and not one of too many."""
         complaint = (name, problem)
-        if complaint in self._complained or len(self._complained) >= MOST_COMPLAINTS:
+        if len(self._complained) >= MOST_COMPLAINTS or complaint in self._complained:
             return False
-        self._complained |= {complaint}
+        self._complained += (complaint,)
         return True
 
     def _wanted(self, name: str | None) -> bool:
@@ -308,27 +308,29 @@ class DistinctTexts:
     `caf\N{REPLACEMENT CHARACTER}_e8`. What a text became it stays.
     """
 
+    # Every source has two of them, and hardly one has text that is not valid.
+    __slots__ = ("_known",)
+
     def __init__(self) -> None:
-        self._texts: dict[str, str] = {}
-        self._owners: dict[str, str] = {}
+        #: What became of a text, and the text that became it.
+        self._known: tuple[dict[str, str], dict[str, str]] | None = None
 
     def valid(self, original: str) -> str:
         """Return valid text for `original`, which no other text gets."""
-        known = self._texts.get(original)
-        if known is not None:
+        if self._known is not None and (known := self._known[0].get(original)) is not None:
             return known
         text = first = valid_text(original)
         if REPLACEMENT not in first:
             return first
-        if len(self._texts) >= MOST_TEXTS:
-            self._texts.clear()
-            self._owners.clear()
+        if self._known is None or len(self._known[0]) >= MOST_TEXTS:
+            self._known = {}, {}
+        texts, owners = self._known
         number = 0
-        while self._owners.setdefault(text, original) != original:
+        while owners.setdefault(text, original) != original:
             number += 1
             parts = [first, _lost(original), str(number) if number > 1 else ""]
             text = "_".join(filter(None, parts))
-        self._texts[original] = text
+        texts[original] = text
         return text
 
 

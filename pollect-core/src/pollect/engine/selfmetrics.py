@@ -1,7 +1,9 @@
 """The metrics of pollect itself, made from how its sources and writers fare."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice
+from typing import NamedTuple
 
 from pollect.hints import YES_IS_BAD, YES_IS_GOOD, Panel
 from pollect.model import Batch, Kind, Metric, Outcome, Sample, SourceId, SourceStatus, WriterStatus
@@ -104,27 +106,36 @@ RELOAD_TIME = Metric(
     unit="seconds",
 )
 
-#: The same metrics for the targets of an inventory, which have a label more.
-_OF_TARGET = {
-    metric: Metric(
+
+class _Metrics(NamedTuple):
+    """What is shown of one source."""
+
+    #: In the order of the values that `_describe_source` has for them.
+    always: tuple[Metric, ...]
+    dropped: Metric
+    last_success: Metric
+    probes: Metric
+
+
+def _of_target(metric: Metric) -> Metric:
+    """Return the same metric for the targets of an inventory, which have a label more."""
+    return Metric(
         metric.name,
         help=metric.help,
         unit=metric.unit,
         kind=metric.kind,
         labels=(*metric.labels, "target"),
     )
-    for metric in (
-        UP,
-        TROUBLED,
-        TROUBLES,
-        DURATION,
-        SKIPPED,
-        SERIES,
-        DROPPED,
-        LAST_SUCCESS,
-        PROBES,
-    )
-}
+
+
+_ALWAYS = (UP, TROUBLED, TROUBLES, DURATION, SKIPPED, SERIES)
+_PLAIN = _Metrics(_ALWAYS, DROPPED, LAST_SUCCESS, PROBES)
+_TARGETED = _Metrics(
+    tuple(map(_of_target, _ALWAYS)),
+    _of_target(DROPPED),
+    _of_target(LAST_SUCCESS),
+    _of_target(PROBES),
+)
 
 
 def describe_daemon(reload: Reload, time: float) -> list[Batch]:
@@ -137,23 +148,12 @@ def describe_daemon(reload: Reload, time: float) -> list[Batch]:
     ]
 
 
-def describe_sources(statuses: Sequence[SourceStatus], time: float) -> Batch:
+def describe_sources(statuses: Iterable[SourceStatus], time: float) -> Batch:
     """Return the self metrics of sources; those not probed yet are left out."""
     samples: list[Sample] = []
     for status in statuses:
-        if status.outcome is None:
-            continue
-        described = _describe_source(status)
-        target = status.source.target
-        if target:
-            # There may be ten thousand: what is zero is left out.
-            samples += [
-                _OF_TARGET[sample.metric].sample(sample.value, *sample.label_values, target)
-                for sample in described
-                if sample.value or sample.metric is UP
-            ]
-        else:
-            samples += described
+        if status.outcome is not None:
+            samples += _describe_source(status)
     return Batch(SOURCE, samples, time)
 
 
@@ -163,14 +163,16 @@ class SourceMetrics:
     def __init__(self) -> None:
         self._last: tuple[list[object], tuple[Sample, ...]] = ([], ())
 
-    def describe(self, statuses: Sequence[SourceStatus], time: float) -> Batch:
+    def describe(self, statuses: Iterable[SourceStatus], time: float) -> Batch:
         """Return what `describe_sources` does; `samples` is the same tuple while they are."""
-        if len(statuses) > _MOST_REMEMBERED:
-            return describe_sources(statuses, time)
-        shown: list[object] = [_what_is_shown(status) for status in statuses]
+        left = iter(statuses)
+        few = list(islice(left, _MOST_REMEMBERED + 1))
+        if len(few) > _MOST_REMEMBERED:
+            return describe_sources(chain(few, left), time)
+        shown: list[object] = [_what_is_shown(status) for status in few]
         before, samples = self._last
         if shown != before:
-            samples = tuple(describe_sources(statuses, time).samples)
+            samples = tuple(describe_sources(few, time).samples)
             self._last = shown, samples
         return Batch(SOURCE, samples, time)
 
@@ -193,23 +195,34 @@ def _describe_source(status: SourceStatus) -> list[Sample]:
     source = status.source
     # Sources that share a name would be one series: number them.
     number = f"#{source.instance + 1}" if source.instance else ""
-    labels = (source.collection, source.type, (source.name or "") + number)
-    # A scrape waits for this, so the samples are made without the way through their metrics.
+    labels: tuple[str, ...] = (source.collection, source.type, (source.name or "") + number)
+    target = (source.target,) if source.target else ()
+    metrics = _TARGETED if target else _PLAIN
+    # A scrape waits for this, so the samples are made without the way through their metrics, and
+    # those of a source share their labels.
+    shared = labels + target
+    values = (
+        int(status.up),
+        int(status.trouble_count > 0),
+        status.trouble_count,
+        status.duration_seconds or 0.0,
+        status.skipped,
+        status.series,
+    )
     samples = [
-        Sample(UP, int(status.up), labels),
-        Sample(TROUBLED, int(status.trouble_count > 0), labels),
-        Sample(TROUBLES, status.trouble_count, labels),
-        Sample(DURATION, status.duration_seconds or 0.0, labels),
-        Sample(SKIPPED, status.skipped, labels),
-        Sample(SERIES, status.series, labels),
+        Sample(metric, value, shared)
+        for metric, value in zip(metrics.always, values, strict=True)
+        # There may be ten thousand targets: what is zero is left out, but whether they are up.
+        if value or not target or metric is metrics.always[0]
     ]
     if status.dropped:
-        samples.append(Sample(DROPPED, status.dropped, labels))
+        samples.append(Sample(metrics.dropped, status.dropped, shared))
     if status.last_success is not None:
-        samples.append(Sample(LAST_SUCCESS, status.last_success, labels))
+        samples.append(Sample(metrics.last_success, status.last_success, shared))
     samples += [
-        Sample(PROBES, count, (*labels, _WORDS[outcome]))
+        Sample(metrics.probes, count, (*labels, _WORDS[outcome], *target))
         for outcome, count in status.probes.items()
+        if count or not target
     ]
     return samples
 

@@ -30,6 +30,8 @@ _Described: TypeAlias = tuple[Family, FormatSeries]
 _Owners: TypeAlias = Callable[[str], Mapping[int, SourceId]]
 _FEWEST_SHARERS = 2
 _NEWLINE = b"\n"
+#: Bytes above which texts are handed on as they are: a copy of all would cost more than it saves.
+_LARGE = 16_384
 #: Stands in a template for the number of a line.
 _NUMBER = b"%r"
 #: Lines of a template at most, so that what formatting needs for a moment is little.
@@ -334,17 +336,17 @@ def join_open_metrics(
 def _join(
     blocks: Iterable[Block], names: Collection[str], header: Callable[[Family], bytes]
 ) -> list[bytes]:
-    parts: list[bytes] = []
-    places: dict[str, int] = {}
+    # All series of a family stand together, whichever source has them.
+    found: dict[str, tuple[Family, list[bytes]]] = {}
     for block in blocks:
         for family, lines in block:
-            if names and family.name not in names and family.open_name not in names:
-                continue
-            place = places.get(family.name)
-            if place is None:
-                places[family.name] = len(parts) + 1
-                parts += (header(family), lines, _NEWLINE)
-            else:
-                # All series of a family stand together, whichever source has them.
-                parts[place] += lines
+            shown = found.get(family.name)
+            if shown is not None:
+                shown[1].append(lines)
+            elif not names or family.name in names or family.open_name in names:
+                found[family.name] = family, [lines]
+    parts: list[bytes] = []
+    for family, texts in found.values():
+        large = sum(map(len, texts)) >= _LARGE * len(texts)
+        parts += (header(family), *(texts if large else (b"".join(texts),)), _NEWLINE)
     return parts
