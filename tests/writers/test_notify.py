@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
-from pollect.api import Batch, ConfigError, Metric, Retryable, SourceId, WriteError
+from pollect.api import Batch, ConfigError, Metric, Retryable, Secret, SourceId, WriteError
 from pollect.config.sections import convert_section
 from pollect.errors import InvalidConfig
 from pollect.plugin import WriterContext
 from pollect.testing import FakeClock, serve_http
 from pollect.testing.waiting import wait_until
+from pollect_writers.notify.incidents import Incident
+from pollect_writers.notify.messages import Templates
+from pollect_writers.notify.targets import build_targets
 from pollect_writers.notify.writer import NotifyWriter
 from tests.simulators import ntfy as ntfy_server
 from tests.simulators.daemons import free_port
@@ -284,3 +287,39 @@ def test_an_address_that_apprise_does_not_know_is_refused_without_being_shown(
 def test_an_unknown_option_of_a_rule_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match=r"rules\[0\]\.bellow.*below"):
         Phone(tmp_path, "json://127.0.0.1/", rules=[{**RULE, "bellow": 3}])
+
+
+def test_the_end_of_a_source_that_was_down_does_not_repeat_the_reason() -> None:
+    incident = Incident(
+        key="down home/Http/a: b",
+        alert="SourceDown",
+        summary="",
+        source="home/Http/a: b",
+        what="home/Http/a: b is down: http://a/: Connection refused",
+        over=39.0,
+    )
+    title, text = Templates().write("over", [incident], host="attic", now=39.0, offset=0.0)
+    assert (title, text) == (
+        "attic: over: home/Http/a: b is down",
+        "home/Http/a: b is down, over after 39 s",
+    )
+    _, begun = Templates().write("problem", [incident], host="attic", now=39.0, offset=0.0)
+    assert "Connection refused" in begun
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("ntfi://host/topic", "expected a URL that apprise knows"),
+        ("ntfy//host/topic", "expected a URL that apprise knows"),
+        (
+            "mailto://hush-host?to=me@example.org",
+            "lacks something .*apprise's page about mailto://",
+        ),
+        ("TGRAM://hush-token", "lacks something .*apprise's page about tgram://"),
+    ],
+)
+def test_a_wrong_address_is_refused_by_what_is_wrong_with_it(address: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem) as refused:
+        build_targets([Secret(address)], timeout=1)
+    assert "hush" not in str(refused.value)

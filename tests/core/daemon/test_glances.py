@@ -28,6 +28,14 @@ def test_a_card_that_never_sent_anything_comes_last() -> None:
     assert shown(idle, quiet)[0] == ("sent lan", "0 B/s"), "it rests, and keeps its place"
 
 
+def test_a_rate_that_was_zero_for_an_hour_comes_last() -> None:
+    rate = Metric(
+        "rate", help="x", unit="bytes_per_second", labels=("card",), headline=Headline("sent")
+    )
+    idle, quiet = (rate, ("ifb0",), [0.0, 0.0]), (rate, ("lan",), [7.0, 0.0])
+    assert shown(idle, quiet) == [("sent lan", "0 B/s"), ("sent ifb0", "0 B/s")]
+
+
 def test_a_gauge_at_zero_keeps_its_place() -> None:
     healthy = Metric("healthy", help="x", labels=("drive",), headline=True)
     assert shown((healthy, ("sda",), [0.0]), (healthy, ("sdb",), [1.0])) == [

@@ -11,12 +11,14 @@ from pollect.cli.exit_codes import exit_code
 from pollect.cli.session import Session, config_argument, log_options
 from pollect.config.config import Config
 from pollect.config.load import find_config, read_sound
+from pollect.config.problems import Problems
 from pollect.daemon.build import assemble, find_targets, refusals_of_doubtful
 from pollect.daemon.daemon import describe_plan
 from pollect.daemon.loading import ask_plugins, extension_paths
 from pollect.discovery.registry import Registry
 from pollect.discovery.requirements import Installed, Readiness, State, judge
 from pollect.engine.clock import SystemClock
+from pollect.engine.plan import Plan
 from pollect.errors import ConfigError, InvalidConfig, MissingDependency, PluginError
 from pollect.plugin import SourceConfig
 
@@ -82,7 +84,8 @@ def _check(config_name: str) -> tuple[str, Sequence[ConfigError]]:
             plan = assemble(config, registry, clock=clock, stopping=stopping, targets=targets)
             if targets is not None:
                 inventories = targets.problems()
-            summary, warnings = describe_plan(plan, file), plan.warnings
+            summary = describe_plan(plan, file)
+            warnings = [*plan.warnings, *_idle_rules(config, plan, problems)]
         except InvalidConfig as error:
             found += [problem for problem in error.problems if problem not in error.warnings]
             warnings = error.warnings
@@ -90,6 +93,22 @@ def _check(config_name: str) -> tuple[str, Sequence[ConfigError]]:
         sorted_problems = problems.sort([*found, *warnings])
         raise InvalidConfig([*sorted_problems, *inventories], warnings=warnings)
     return summary, problems.sort(warnings)
+
+
+def _idle_rules(config: Config, plan: Plan, problems: Problems) -> Iterator[ConfigError]:
+    """Yield the rules of notifying writers that nothing in the config can meet."""
+    if any(executor.targeted for executor in config.executors):
+        return  # who knows what its inventory will list
+    writers = {id(w): w for executor in plan.executors for w in executor.writers}.values()
+    sections = {part.path: part for executor in config.executors for part in executor.writers}
+    for writer in writers:
+        if not getattr(writer, "notifies", False):
+            continue
+        from pollect.derived.idle_rules import idle_rules
+
+        [path, *_] = [path for path, part in sections.items() if part.config == writer.config]
+        for problem in idle_rules(plan, writer.config.rules):
+            yield problems.located(path, problem)
 
 
 def _print_json(

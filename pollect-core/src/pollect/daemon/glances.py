@@ -9,7 +9,7 @@ from pollect.hints import Headline
 from pollect.human import format_quantity, format_value, rate_unit
 from pollect.model import Kind, Metric
 from pollect.status import Glance
-from pollect.units import UNIT_LABEL, unit_of
+from pollect.units import UNIT_LABEL, unit_of, unit_word
 
 #: Values of a source that are shown at a glance.
 GLANCES = 3
@@ -34,8 +34,7 @@ def telling(past: Past) -> list[Telling]:
     for metric in dict.fromkeys(line.metric for line in present):
         for headline in metric.headline:
             found = [line for line in present if _fits(headline, metric, line)]
-            # A card that never sent anything is there, but says nothing.
-            found.sort(key=lambda line: line.metric.kind is Kind.COUNTER and not line.last)
+            found.sort(key=_is_idle)
             for number, line in enumerate(found):
                 words = headline.title or _words(metric)
                 labels = (headline.words.get(v, v) for v in _other_labels(line, headline.labels))
@@ -57,6 +56,14 @@ def _fits(headline: Headline, metric: Metric, line: Line) -> bool:
         return False
     labels = dict(zip(metric.labels, line.label_values, strict=True))
     return all(labels[name] == value for name, value in headline.labels.items())
+
+
+def _is_idle(line: Line) -> bool:
+    """Whether it tells what moves, and nothing does: a network card without a cable."""
+    if line.metric.kind is Kind.COUNTER:
+        return not line.last
+    is_rate = unit_word(line.metric.unit).endswith("_per_second")
+    return is_rate and not line.last and all(math.isnan(v) or not v for v in line.values)
 
 
 def _is_info(metric: Metric) -> bool:

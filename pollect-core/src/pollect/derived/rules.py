@@ -138,7 +138,7 @@ def _series_rules(plan: Plan, rules: RuleSet) -> Iterator[PrometheusRule]:
             if condition.what == "absent":
                 yield _absent(rule, condition)
                 continue
-            names = [one.name for one in known.values() if _can_fit(rule, one)]
+            names = [one.name for one in known.values() if can_fit(rule, one)]
             # A device may decide on further names; what ships speaks of known ones.
             others = [] if condition.position < 0 else [rule.metric]
             for name in sorted(names) or others:
@@ -151,7 +151,7 @@ def _series_rules(plan: Plan, rules: RuleSet) -> Iterator[PrometheusRule]:
             yield from _hints(contract, rules.own)
 
 
-def _can_fit(rule: CompiledRule, contract: Contract) -> bool:
+def can_fit(rule: CompiledRule, contract: Contract) -> bool:
     """Whether a series of a declared metric can be meant by a rule."""
     known = {*contract.metric.labels, *(label for label, _ in contract.static_labels)}
     return (

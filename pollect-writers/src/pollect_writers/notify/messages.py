@@ -64,7 +64,7 @@ class Templates(msgspec.Struct, frozen=True):
         if len(lines) > MOST_LINES:
             lines[MOST_LINES:] = [f"and {len(lines) - MOST_LINES} more"]
         first = incidents[0]
-        subject = first.what if len(incidents) == 1 else f"{len(incidents)} alerts"
+        subject = _what(first, state) if len(incidents) == 1 else f"{len(incidents)} alerts"
         words = {
             "host": host,
             "state": state,
@@ -75,11 +75,19 @@ class Templates(msgspec.Struct, frozen=True):
         return _cut(_fill(self.title, words), LONGEST_TITLE), _fill(self.text, words)
 
 
+def _what(incident: Incident, state: State) -> str:
+    """Return what is wrong; of a source that is well again without the reason, which is over."""
+    if state == "over" and not incident.metric and incident.what.startswith(incident.source):
+        rest = incident.what.removeprefix(incident.source)
+        return incident.source + rest.partition(": ")[0]
+    return incident.what
+
+
 def _words_of(incident: Incident, state: State, now: float, offset: float) -> Mapping[str, str]:
     since = format_time(incident.began + offset)
     end = now if incident.over is None else incident.over
     lasted = format_duration(end - incident.began)
-    what = incident.what
+    what = _what(incident, state)
     if incident.summary:
         what = f"{incident.summary}: {what}"
     if state == "over" and incident.value:

@@ -80,13 +80,27 @@ def build_targets(addresses: Sequence[Secret], *, timeout: float) -> list[Target
         with _captured_log():
             service = apprise.Apprise.instantiate(address.reveal())
         if service is None:
-            hint = "as in ntfy://host/topic, see apprise's list of services"
-            raise ConfigError("expected a URL that apprise knows", key=key, hint=hint)
+            raise _refusal(address.reveal(), key)
         service.socket_connect_timeout = service.socket_read_timeout = timeout
         digest = hashlib.sha256(address.reveal().encode()).hexdigest()[:16]
         name = f"{key} ({service.service_name})"
         targets.append(Target(digest, name, service, address))
     return targets
+
+
+def _refusal(address: str, key: str) -> ConfigError:
+    """Return what is wrong with an address, of which only the scheme is no secret."""
+    import apprise
+
+    scheme, separator, _ = address.partition("://")
+    schemes: set[str] = set()
+    for service in apprise.Apprise().details()["schemas"]:
+        schemes.update((*(service["protocols"] or ()), *(service["secure_protocols"] or ())))
+    if separator and scheme.lower() in schemes:
+        hint = f"see apprise's page about {scheme.lower()}://"
+        return ConfigError("the URL lacks something that this service needs", key=key, hint=hint)
+    hint = "as in ntfy://host/topic, see apprise's list of services"
+    return ConfigError("expected a URL that apprise knows", key=key, hint=hint)
 
 
 def _secrets_in(address: str) -> set[str]:
