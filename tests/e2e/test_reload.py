@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from pollect.testing.waiting import wait_until
-from tests.e2e.command import PROMPT_SECONDS, Daemon, scrape, start
+from tests.e2e.command import LIMIT_SECONDS, PROMPT_SECONDS, Daemon, scrape, start
 from tests.simulators.daemons import free_port
+from tests.simulators.mosquitto import Broker, listening, running
 
 CONFIG = """\
 tickTime: 0.2
@@ -35,6 +36,10 @@ EXTENSIONS = {
     "Closed": (
         "class Closed(Writer):\n    in_process = True\n    def open(self):\n"
         "        raise ValueError('no such place')\n    def write(self, batches): ...\n"
+    ),
+    "Slow": (
+        "import pathlib, time\nclass Slow(Source):\n    def probe(self):\n        return 1.0\n"
+        "    def close(self):\n        time.sleep(1)\n        pathlib.Path('closed').touch()\n"
     ),
 }
 
@@ -187,3 +192,33 @@ def test_signal_to_stop_is_obeyed_while_a_start_hangs(tmp_path: Path, extension:
         assert daemon.stop() == 0
         assert time.monotonic() - began < PROMPT_SECONDS
     assert "stopped while it started" in daemon.output
+
+
+def test_entities_of_home_assistant_stay_while_a_removed_source_closes_slowly(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    write_extensions(tmp_path)
+    with running(Broker(tmp_path)) as broker, listening(broker.port) as listener:
+        mqtt = f"{{type: Mqtt, port: {broker.port}, hassAutodiscovery: true}}"
+        write_config(tmp_path, port, source="{type: extensions.Slow}", writer=mqtt)
+
+        def entities() -> dict[str, str]:
+            found = listener.latest().items()
+            return {topic: text for topic, text in found if topic.startswith("homeassistant/")}
+
+        with start("run", folder=tmp_path) as daemon:
+            wait_until(lambda: len(entities()) == 2, "both", limit_seconds=LIMIT_SECONDS)
+            stays, goes = sorted(entities(), key=lambda topic: "Slow" in entities()[topic])
+            assert "Dummy" in entities()[stays]
+            before = len(listener.messages)
+            write_config(tmp_path, port, writer=mqtt)
+            daemon.send(signal.SIGHUP)
+            wait_until((tmp_path / "closed").exists, "the slow end", limit_seconds=LIMIT_SECONDS)
+            listener.wait_for(goes, "", seconds=LIMIT_SECONDS)
+            listener.catch_up()
+            seen = [(topic, payload) for _, _, topic, payload in listener.messages[before:]]
+            assert daemon.stop() == 0
+    assert (stays, "") not in seen, "it would be gone from Home Assistant, with all it is used in"
+    unavailable = [topic for topic, text in seen if topic.endswith("status") and text != "online"]
+    assert [topic for topic in unavailable if "slow" not in topic.lower()] == []

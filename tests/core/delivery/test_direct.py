@@ -67,6 +67,53 @@ def test_what_waits_for_a_writer_that_blocks_is_bounded_and_the_oldest_goes_firs
     assert port.port.wait_idle(5)
 
 
+def test_what_blocks_again_is_logged_again(caplog) -> None:
+    """Once when it starts and once when it ends, also for less than it takes to count as hung."""
+    caplog.set_level("INFO")
+    port = Port(buffer={"samples": 1})
+    for episode in (1, 2):
+        port.clock.advance(PATIENCE_SECONDS + 1)
+        for number in range(3):
+            port.port.deliver([batch(number)])
+        port.gate.open()
+        wait_until(lambda: caplog.text.count("keeps up again") == episode)  # noqa: B023
+        assert caplog.text.count("the oldest samples are being dropped") == episode
+        port.gate.event.clear()
+        port.blocked.clear()
+        threading.Thread(target=port.port.deliver, args=[[batch(9)]], daemon=True).start()
+        assert port.blocked.wait(30)
+    port.gate.open()
+
+
+def test_a_port_is_idle_when_nothing_waits_and_nothing_is_being_written() -> None:
+    port = Port()
+    assert not port.port.wait_idle(0.0), "the writer has not returned"
+    port.gate.open()
+    assert port.port.wait_idle(30)
+    port.port.put([batch(1)])
+    assert not port.port.wait_idle(0.0), "it was not handed over yet"
+    port.port.drain()
+    assert port.port.wait_idle(0.0)
+
+
+def test_a_writer_that_works_through_a_long_queue_does_not_hang() -> None:
+    """Each call has its own time."""
+    clock = FakeClock()
+    writer = build_writer({}, RecordingWriter, clock=clock)
+    port = DirectPort(writer, clock=clock)
+    reasons: list[str] = []
+
+    def write(batches: Sequence[Batch]) -> None:
+        clock.advance(HUNG_SECONDS - 1)
+        reasons.append(port.status().reason)
+
+    writer.write = write  # type: ignore[method-assign]
+    for number in range(4):
+        port.put([batch(number)])
+    port.drain()
+    assert reasons == [""] * 4
+
+
 def test_a_writer_that_does_not_return_is_down_until_it_does(caplog) -> None:
     caplog.set_level("INFO")
     port = Port()

@@ -634,3 +634,30 @@ def test_only_who_asks_for_a_spool_has_one(tmp_path: Path) -> None:
         assert type(buffer) is expected
         buffer.start()
         buffer.close(5)
+
+
+def test_disk_that_is_well_again_gets_at_the_end_what_it_refused_a_moment_ago(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(folder) as spool:
+        spool.put(numbers(1))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", partial(refuse, errno.ENOSPC))
+            assert not spool.store()
+        assert not spool.store(), "the next try is ten seconds away"
+    with opened(folder) as spool:
+        assert values_of(spool.peek(9)) == [1]
+
+
+def test_segment_goes_with_the_last_of_its_batches(folder: Path) -> None:
+    with opened(folder, size_bytes=64 * 1000) as spool:
+        number = 0
+        while len(segments(folder)) < 2:
+            spool.put(numbers(number))
+            spool.store()
+            number += 1
+        spool.peek(10**9, most=number - 1)
+        spool.ack()
+        spool.store()
+        assert len(segments(folder)) == 1
+        assert values_of(spool.peek(9)) == [number - 1]

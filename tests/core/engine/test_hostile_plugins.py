@@ -25,6 +25,7 @@ from pollect.engine.history import History
 from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
 from pollect.engine.runner import Runner
 from pollect.errors import EngineError
+from pollect.testing import FakeClock
 from tests.core.engine.rig import (
     VALUE,
     Gate,
@@ -414,6 +415,32 @@ def test_self_samples_that_hang_are_not_waited_for(run: Run, gate: Gate, monkeyp
     assert time.monotonic() - began < 25, "only the first one waits"
     gate.open()
     wait_until(lambda: any(batch.source.collection == "extra" for batch in engine.self_batches()))
+
+
+def test_an_answer_of_a_plugin_that_hangs_since_is_shown_for_a_minute_only(
+    run: Run, gate: Gate
+) -> None:
+    clock = FakeClock()
+    gate.open()
+
+    def pollect_self_samples() -> list[Batch]:
+        gate()
+        return [Batch(SourceId("extra", "a"), [EXTRA.sample(7)], 1.0)]
+
+    hooks = hooks_of(pollect_self_samples=pollect_self_samples)
+    engine = run(plan_of([scripted(clock=clock)]), hooks=hooks, clock=clock)
+
+    def shown() -> bool:
+        return any(batch.source.collection == "extra" for batch in engine.self_batches())
+
+    wait_until(shown)
+    gate.event.clear()
+    assert shown()
+    clock.advance(60)
+    assert shown()
+    clock.advance(1)
+    assert not shown()
+    gate.open()
 
 
 class Odd(RecordingWriter):

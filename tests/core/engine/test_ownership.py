@@ -80,7 +80,8 @@ def test_a_source_that_is_lost_withdraws_its_values_at_once_and_one_that_comes_i
         wait_until(lambda: len(writer.batches) >= 3)
         found = sorted((str(x.source.name), len(x)) for x in writer.batches)
         assert found == [("a", 0), ("a", 1), ("b", 1)]
-        assert engine.source_statuses()[0].outcome is None
+        lost = engine.source_statuses()[0]
+        assert (lost.outcome, lost.next_probe) == (None, None)
         ownership.epochs = {"a": 2, "b": 1}
         engine.ownership_changed(probe_now=True)
         wait_until(lambda: len(a.starts) == 2)

@@ -14,6 +14,7 @@ from pollect.testing import FakeClock
 from tests.core.engine.rig import (
     Gate,
     MergingWriter,
+    RecordingWriter,
     ScriptedSource,
     plan_of,
     recording,
@@ -267,3 +268,59 @@ def test_all_of_many_sources_that_go_withdraw_their_values(run: Run, monkeypatch
     engine.replace(plan([], [writer]))
     withdrawn = {batch.source.name for batch in writer.batches if not len(batch)}
     assert len(withdrawn) == len(sources)
+
+
+def test_a_reload_changes_the_number_of_threads(run: Run, gate: Gate) -> None:
+    sections = [section(scripted(gate, name=f"s{number}"), 3600) for number in range(3)]
+
+    def with_threads(threads: int) -> Plan:
+        part = ExecutorPlan(name="test", sources=sections, writers=[], threads=threads)
+        return Plan(executors=[part])
+
+    engine = run(with_threads(1))
+
+    def running() -> int:
+        return sum(s.source.running for s in sections)  # type: ignore[attr-defined]
+
+    wait_until(lambda: running() == 1)
+    engine.replace(with_threads(3))
+    wait_until(lambda: running() == 3)
+    gate.open()
+
+
+class RemoteWriter(RecordingWriter):
+    in_process = False
+
+
+def test_stop_closes_and_delivers_all_although_a_reload_still_changes_what_there_is(
+    run: Run, gate: Gate, monkeypatch
+) -> None:
+    """The reload hangs in a plugin, is not waited for, and goes on in the middle of the stop."""
+    monkeypatch.setattr("pollect.engine.engine.RELOAD_GRACE_SECONDS", 0.05)
+    old, new = recording(RemoteWriter), recording(RemoteWriter)
+    stays, goes, hangs = (scripted(name=name) for name in ("stays", "goes", "hangs"))
+    hangs.close = gate  # type: ignore[method-assign, assignment]
+    added = [scripted(name=f"added{number}") for number in range(20)]
+    kept = section(stays)
+    engine = run(plan([kept, section(goes), section(hangs)], [old]))
+    names = {"stays", "goes", "hangs"}
+    wait_until(lambda: {batch.source.name for batch in old.batches} >= names)
+    keep = stays.close
+
+    def close() -> None:
+        """Let the reload go on while the sources are being closed."""
+        gate.open()
+        time.sleep(0.02)
+        keep()
+
+    stays.close = close  # type: ignore[method-assign]
+    following = plan([kept, *map(section, added)], [old, new])
+    reload = threading.Thread(target=engine.replace, args=[following])
+    reload.start()
+    wait_until(lambda: goes.closed)
+    engine.stop()
+    reload.join(30)
+    assert not reload.is_alive()
+    assert all(source.closed for source in (stays, goes, *added))
+    assert all(writer.closed for writer in (old, new))
+    assert all(status.buffered_samples == 0 for status in engine.writer_statuses())

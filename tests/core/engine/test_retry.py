@@ -78,6 +78,7 @@ def test_the_error_goes_before_the_pauses_of_the_class(run: Run) -> None:
 
 def test_a_try_later_than_the_next_tick_is_left_to_the_tick(run: Run) -> None:
     probed = Probed(run, [ProbeError("closed until noon", retry_in=7200), 1.0])
+    assert probed._engine.source_statuses()[0].next_probe == probed.clock.time() + 3600
     probed.pass_time(3600, 2)
     probed.pass_time(3599, 2)
     assert probed.times == [0, 3600]

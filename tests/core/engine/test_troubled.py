@@ -12,7 +12,7 @@ from pollect.engine.guard import Guard
 from pollect.engine.health import Health
 from pollect.engine.plan import SourcePlan
 from pollect.engine.selfmetrics import describe_sources
-from pollect.model import SourceStatus
+from pollect.model import SourceId, SourceStatus, log_of
 from pollect.testing import FakeClock
 from tests.core.engine.rig import (
     VALUE,
@@ -201,3 +201,15 @@ def test_who_reads_the_status_sees_all_of_a_probe_or_nothing_of_it() -> None:
         (0, None, ""),
         (1, Outcome.FAILED, "away"),
     ]
+
+
+def test_only_a_source_that_was_down_is_up_again(caplog) -> None:
+    caplog.set_level("INFO")
+    source = SourceId("a", "b")
+    health = Health(source, log_of(source))
+    down = TargetUnavailable("away")
+    for outcome in (Outcome.OK, Outcome.TROUBLED, Outcome.OK, Outcome.NO_DATA, Outcome.FAILED):
+        error = down if outcome is Outcome.FAILED else None
+        health.take(ProbeResult(source, outcome, (), 1000.0, 0.1, error))
+    health.take(ProbeResult(source, Outcome.OK, (), 1060.0, 0.1))
+    assert [record.message for record in caplog.records] == ["down: away", "up again after 60 s"]

@@ -116,14 +116,17 @@ class DirectPort:
 
     def _take(self) -> tuple[Sequence[Batch], Receipt | None] | None:
         with self._changed:
-            if not self._waiting:
-                self._writing_since = None
-                self._changed.notify_all()
-                return None
-            self._writing_since = self._clock.monotonic()
-            batches, receipt = self._waiting.popleft()
-            self._waiting_samples -= _size(batches)
-            return batches, receipt
+            if self._waiting:
+                self._writing_since = self._clock.monotonic()
+                batches, receipt = self._waiting.popleft()
+                self._waiting_samples -= _size(batches)
+                return batches, receipt
+            self._writing_since = None
+            dropped, self._dropping = self._dropping, False
+            self._changed.notify_all()
+        if dropped:
+            self.writer.log.info("keeps up again: no more samples are being dropped")
+        return None
 
     def _write(self, batches: Sequence[Batch]) -> None:
         size = _size(batches)
@@ -142,7 +145,7 @@ class DirectPort:
                 self._reason = ""
                 self._written += size
         if self._hung:
-            self._hung = self._dropping = False
+            self._hung = False
             self.writer.log.info("writes again")
 
     def _bound(self) -> list[Batch]:
