@@ -224,6 +224,24 @@ def test_an_action_that_answers_rubbish_is_a_trouble_and_asked_again(box: FritzB
         assert not source.source.troubles
 
 
+def test_one_field_that_cannot_be_read_costs_only_itself(box: FritzBox) -> None:
+    """A box on cable has no attenuation, and firmware changes what it calls a standard."""
+    dsl = box.values["WANDSLInterfaceConfig1"]["GetInfo"]
+    del dsl["NewDownstreamAttenuation"]
+    dsl["NewUpstreamNoiseMargin"] = ("string", "n/a")
+    with opened(section(box, details=True, password=PASSWORD), FritzSource) as source:
+        missing = {'dsl_attenuation{direction="down"}', 'dsl_noise_margin{direction="up"}'}
+        everything = TOTALS | DETAILS | PROTECTED_DETAILS
+        found = source.series()
+        lost = everything.keys() - found.keys()
+        assert len(lost) == len(missing)
+        assert all("atten" in name or "margin" in name for name in lost)
+        assert source.source.troubles.texts() == (
+            "WANDSLInterfaceConfig1/GetInfo: expected NewDownstreamAttenuation among the fields; "
+            "NewUpstreamNoiseMargin: expected a number, got 'n/a'",
+        )
+
+
 def test_a_wrong_password_costs_the_details_and_does_not_hammer_the_login(
     box: FritzBox, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -363,7 +363,19 @@ def test_a_url_without_a_scheme_is_a_config_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "number"), [("44  / 5220MHz", 44), (7, 7), ("40%", 40), ("", None), (None, None)]
+    ("value", "number"),
+    [
+        ("44  / 5220MHz", 44),
+        (7, 7),
+        ("40%", 40),
+        ("", None),
+        (None, None),
+        ("1,234", None),
+        ("12,5", None),
+        ("-61dBm", -61),
+        ("20 dBm", 20),
+        ("1234", 1234),
+    ],
 )
 def test_numbers_are_read_out_of_the_texts_around_them(value: Any, number: float | None) -> None:
     assert leading_number(value) == number

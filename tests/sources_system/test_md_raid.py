@@ -66,6 +66,21 @@ def test_host_without_arrays_reports_nothing(tmp_path: Path) -> None:
     assert probe(tmp_path) == {}
 
 
+def test_an_array_in_a_state_of_another_name_is_degraded_and_named(tmp_path: Path) -> None:
+    """Newer kernels call an array without redundancy that lost a disk broken."""
+    (tmp_path / "mdstat").write_text(
+        "Personalities : [raid0] [raid1]\n"
+        "md0 : broken raid0 sda1[0] sdb1[1]\n      200 blocks super 1.2 512k chunks\n\n"
+        "md1 : active raid1 sdc1[0] sdd1[1]\n      100 blocks [2/2] [UU]\n\n"
+        "unused devices: <none>\n"
+    )
+    source = build_source({}, MdRaidSource, roots=Roots(proc=tmp_path))
+    found = read(source)
+    assert (found["degraded", "md0"], found["degraded", "md1"]) == (1, 0)
+    assert [found["state", "md0", state] for state in ("active", "inactive")] == [0, 0]
+    assert str(source.troubles) == "md0: broken, 2 of 2 disks"
+
+
 BROKEN = "md0 : active raid1 sda1[0]\n      who knows\n"
 
 

@@ -236,7 +236,15 @@ def test_drives_of_one_number_behind_two_controllers_are_told_apart(drives: Fake
         ("temperature", None, None),
         ("temperature", {"current": None}, None),
         ("temperature", {"current": "warm"}, "temperature: expected a number, got 'warm'"),
-        ("temperature", [40], None),
+        ("temperature", [40], "temperature: expected an object, got [40]"),
+        ("temperature", {"current": "nan"}, "temperature: expected a number, got 'nan'"),
+        ("power_cycle_count", "1_000", "power_cycle_count: expected a number, got '1_000'"),
+        ("power_cycle_count", True, "power_cycle_count: expected a number, got True"),
+        (
+            "nvme_smart_health_information_log",
+            {"media_errors": "none", "critical_warning": 0},
+            "media_errors: expected a number, got 'none'",
+        ),
         ("smart_status", None, None),
         ("smart_status", {"passed": "yes"}, "smart_status: expected true or false, got 'yes'"),
         ("power_on_time", None, None),
@@ -466,3 +474,18 @@ def test_real_program_is_understood() -> None:
         pytest.skip("smartctl is not installed (make services)")
     with pytest.raises(TargetUnavailable, match=r"null: smartctl: .*(device|Unable)"):
         read(source)
+
+
+def test_attribute_without_a_number_is_named_and_rated_by_nothing(drives: FakeDrives) -> None:
+    answer = ata(("Good", "1"), ("Odd", "?"), ("Unrated", "3"))
+    table = answer["ata_smart_attributes"]["table"]
+    table[1]["raw"]["value"] = table[1]["value"] = None
+    table[2]["worst"] = "bad"
+    drives.add("sda", answer)
+    source = drives.open(devices=["sd"], normalized=True)
+    found = read(source)
+    assert (found[None, "Good", "sda"], found[None, "Unrated", "sda"]) == (1, 3)
+    assert (None, "Odd", "sda") not in found
+    assert "attribute Odd: expected a number, got" in str(source.troubles)
+    rated = {labels[0] for name, *labels in found if name == "normalized"}
+    assert rated == {"Good"}, "0 would be the worst rating there is"

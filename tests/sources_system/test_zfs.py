@@ -15,6 +15,7 @@ from pollect_sources_system.zfs.payload import (
     parse_arc,
     parse_ctime,
     parse_datasets,
+    parse_status,
 )
 from pollect_sources_system.zfs.source import ZfsSource
 from tests.sources_system.readings import Readings, read
@@ -319,6 +320,25 @@ def test_part_that_fails_takes_nothing_else_away(
         "cache",
         "status of pools",
     ]
+
+
+@pytest.mark.parametrize(
+    ("cell", "errors"), [("0", 0), ("12345", 12345), ("1.20K", 1229), ("3M", 3 * 1024**2)]
+)
+def test_errors_are_read_in_full_and_shortened(cell: str, errors: float) -> None:
+    """Versions before 2.0 have no exact numbers here: what they shorten is not 0."""
+    status = f"  pool: a\n state: ONLINE\nconfig:\n\n\tNAME\n\ta  ONLINE  0  0  {cell}\n"
+    (found,) = parse_status(status).items
+    assert found.checksum == errors
+
+
+def test_errors_that_are_no_number_are_named_and_never_0() -> None:
+    status = "  pool: a\n state: ONLINE\nconfig:\n\n\tNAME\n\ta  ONLINE  0  0  many\n"
+    found = parse_status(status)
+    assert (found.items, found.problems) == (
+        [],
+        ["pool a: expected a number of errors, got 'many'"],
+    )
 
 
 def test_pool_with_a_blank_in_its_name_has_errors_and_a_scrub(pools: FakePools) -> None:

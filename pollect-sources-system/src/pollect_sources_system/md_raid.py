@@ -86,7 +86,8 @@ class MdRaidSource(Source[SourceConfig]):
                 array = parse_array(head, body)
                 samples += array_samples(array)
                 if array.is_degraded:
-                    raise BadResponse(f"degraded, {array.active} of {array.wanted} disks")
+                    state = "degraded" if head["state"] in STATES else head["state"]
+                    raise BadResponse(f"{state}, {array.active} of {array.wanted} disks")
         self.troubles.keep(found)
         if found and not samples:
             raise BadResponse(str(self.troubles))
@@ -138,7 +139,9 @@ def array_samples(array: Array) -> Iterable[Sample]:
         yield SYNC.sample(array.progress, name)
 
 
-_HEAD = re.compile(r"(?P<name>\S+) : (?P<state>active|inactive)\b(?P<rest>.*)")
+#: Any word may stand for the state: newer kernels have one for arrays without redundancy that lost
+#: a disk. The first line of the file looks alike, but lists what is in brackets.
+_HEAD = re.compile(r"(?!Personalities )(?P<name>\S+) : (?P<state>[a-z]+)\b(?P<rest>.*)")
 _DISK = re.compile(r"\S+\[\d+\](?P<marks>(?:\([A-Z]\))*)")
 _BLOCKS = re.compile(r"(?P<blocks>\d+) blocks\b")
 _COUNTS = re.compile(r"\[(?P<required>\d+)/(?P<active>\d+)\]")

@@ -21,6 +21,7 @@ from pollect.api import (
     Metric,
     Sample,
 )
+from pollect_sources_network.fritz.answer import Answer, sample_of
 
 #: The out arguments of an action by name; numbers and booleans are converted by the library.
 Fields = Mapping[str, Any]
@@ -228,7 +229,7 @@ class Detail:
 
     service: str
     action: str
-    parse: Callable[[Fields], Iterator[Sample]]
+    parse: Callable[[Answer], Iterator[Sample]]
 
     @property
     def name(self) -> str:
@@ -241,93 +242,100 @@ class Detail:
         return not self.service.endswith(("IFC1", "Conn1"))
 
 
-def parse_link(fields: Fields) -> Iterator[Sample]:
-    yield LINK_UP.sample(float(fields["NewPhysicalLinkStatus"] == "Up"))
-    yield LINK_INFO.sample(1, str(fields["NewWANAccessType"]))
+def parse_link(answer: Answer) -> Iterator[Sample]:
+    yield from sample_of(LINK_UP, answer.is_word("NewPhysicalLinkStatus", "Up"))
+    yield from sample_of(LINK_INFO, 1, answer.text("NewWANAccessType"))
     for direction, name in (("down", "Downstream"), ("up", "Upstream")):
         # The wide one comes from `GetAddonInfos` of newer firmware, and is empty on cable.
-        wide = fields.get(f"NewX_AVM_DE_Layer1{name}MaxBitRate64")
-        yield MAX_BITRATE.sample(int(wide or fields[f"NewLayer1{name}MaxBitRate"]), direction)
+        wide = f"NewX_AVM_DE_Layer1{name}MaxBitRate64"
+        narrow = f"NewLayer1{name}MaxBitRate"
+        rate = answer.number(wide if answer.optional(wide) else narrow)
+        yield from sample_of(MAX_BITRATE, rate, direction)
 
 
-def parse_packets(direction: str) -> Callable[[Fields], Iterator[Sample]]:
+def parse_packets(direction: str) -> Callable[[Answer], Iterator[Sample]]:
     """Return the parser of `GetTotalPacketsReceived` or `GetTotalPacketsSent`."""
 
-    def parse(fields: Fields) -> Iterator[Sample]:
-        yield PACKETS.sample(int(fields[f"NewTotalPackets{DIRECTIONS[direction]}"]), direction)
+    def parse(answer: Answer) -> Iterator[Sample]:
+        packets = answer.number(f"NewTotalPackets{DIRECTIONS[direction]}")
+        yield from sample_of(PACKETS, packets, direction)
 
     return parse
 
 
-def parse_connection(fields: Fields) -> Iterator[Sample]:
-    yield CONNECTED.sample(float(fields["NewConnectionStatus"] == "Connected"))
-    yield CONNECTION_UPTIME.sample(int(fields["NewUptime"]))
-    yield CONNECTION_INFO.sample(1, str(fields["NewLastConnectionError"]))
+def parse_connection(answer: Answer) -> Iterator[Sample]:
+    yield from sample_of(CONNECTED, answer.is_word("NewConnectionStatus", "Connected"))
+    yield from sample_of(CONNECTION_UPTIME, answer.number("NewUptime"))
+    yield from sample_of(CONNECTION_INFO, 1, answer.text("NewLastConnectionError"))
 
 
-def parse_dsl(fields: Fields) -> Iterator[Sample]:
-    yield DSL_UP.sample(float(fields["NewStatus"] == "Up"))
+def parse_dsl(answer: Answer) -> Iterator[Sample]:
+    yield from sample_of(DSL_UP, answer.is_word("NewStatus", "Up"))
     for direction, prefix in (("down", "NewDownstream"), ("up", "NewUpstream")):
         for metric, field in ((DSL_RATE, "CurrRate"), (DSL_MAX_RATE, "MaxRate")):
-            yield metric.sample(int(fields[prefix + field]) * BITS_PER_KILOBIT, direction)
+            rate = answer.number(prefix + field, BITS_PER_KILOBIT)
+            yield from sample_of(metric, rate, direction)
         for metric, field in ((DSL_NOISE_MARGIN, "NoiseMargin"), (DSL_ATTENUATION, "Attenuation")):
-            yield metric.sample(
-                round(int(fields[prefix + field]) * DECIBELS_PER_UNIT, 1), direction
-            )
+            decibels = answer.number(prefix + field, DECIBELS_PER_UNIT)
+            rounded = None if decibels is None else round(decibels, 1)
+            yield from sample_of(metric, rounded, direction)
 
 
-def parse_dsl_errors(fields: Fields) -> Iterator[Sample]:
-    yield DSL_ERRORS.sample(int(fields["NewFECErrors"]), "fec")
-    yield DSL_ERRORS.sample(int(fields["NewCRCErrors"]), "crc")
+def parse_dsl_errors(answer: Answer) -> Iterator[Sample]:
+    yield from sample_of(DSL_ERRORS, answer.number("NewFECErrors"), "fec")
+    yield from sample_of(DSL_ERRORS, answer.number("NewCRCErrors"), "crc")
 
 
-def parse_hosts(fields: Fields) -> Iterator[Sample]:
-    yield HOSTS.sample(int(fields["NewHostNumberOfEntries"]))
+def parse_hosts(answer: Answer) -> Iterator[Sample]:
+    yield from sample_of(HOSTS, answer.number("NewHostNumberOfEntries"))
 
 
-def parse_device(fields: Fields) -> Iterator[Sample]:
-    yield UPTIME.sample(int(fields["NewUpTime"]))
-    yield INFO.sample(1, str(fields["NewModelName"]), str(fields["NewSoftwareVersion"]))
+def parse_device(answer: Answer) -> Iterator[Sample]:
+    yield from sample_of(UPTIME, answer.number("NewUpTime"))
+    model, version = answer.text("NewModelName"), answer.text("NewSoftwareVersion")
+    yield from sample_of(INFO, 1, model, version)
 
 
-def parse_user_interface(fields: Fields) -> Iterator[Sample]:
-    yield UPDATE_AVAILABLE.sample(float(fields["NewUpgradeAvailable"]))
-    if version := fields.get("NewX_AVM-DE_Version"):
-        yield UPDATE_INFO.sample(1, str(version))
+def parse_user_interface(answer: Answer) -> Iterator[Sample]:
+    yield from sample_of(UPDATE_AVAILABLE, answer.flag("NewUpgradeAvailable"))
+    if version := answer.optional("NewX_AVM-DE_Version"):
+        yield UPDATE_INFO.sample(1, version)
 
 
-def parse_lan(fields: Fields) -> Iterator[Sample]:
+def parse_lan(answer: Answer) -> Iterator[Sample]:
     for direction, name in DIRECTIONS.items():
-        yield LAN_BYTES.sample(int(fields[f"NewBytes{name}"]), direction)
-        yield LAN_PACKETS.sample(int(fields[f"NewPackets{name}"]), direction)
+        yield from sample_of(LAN_BYTES, answer.number(f"NewBytes{name}"), direction)
+        yield from sample_of(LAN_PACKETS, answer.number(f"NewPackets{name}"), direction)
 
 
-def parse_wlan(radio: str) -> Callable[[Fields], Iterator[Sample]]:
+def parse_wlan(radio: str) -> Callable[[Answer], Iterator[Sample]]:
     """Return the parser of `GetInfo` for one radio."""
 
-    def parse(fields: Fields) -> Iterator[Sample]:
-        yield WLAN_UP.sample(float(fields["NewStatus"] == "Up"), radio)
-        yield WLAN_CHANNEL.sample(int(fields["NewChannel"]), radio)
-        yield WLAN_INFO.sample(1, radio, str(fields["NewSSID"]), str(fields["NewStandard"]))
+    def parse(answer: Answer) -> Iterator[Sample]:
+        yield from sample_of(WLAN_UP, answer.is_word("NewStatus", "Up"), radio)
+        yield from sample_of(WLAN_CHANNEL, answer.number("NewChannel"), radio)
+        network, standard = answer.text("NewSSID"), answer.text("NewStandard")
+        yield from sample_of(WLAN_INFO, 1, radio, network, standard)
 
     return parse
 
 
-def parse_wlan_packets(radio: str) -> Callable[[Fields], Iterator[Sample]]:
+def parse_wlan_packets(radio: str) -> Callable[[Answer], Iterator[Sample]]:
     """Return the parser of `GetPacketStatistics` for one radio."""
 
-    def parse(fields: Fields) -> Iterator[Sample]:
+    def parse(answer: Answer) -> Iterator[Sample]:
         for direction, name in DIRECTIONS.items():
-            yield WLAN_PACKETS.sample(int(fields[f"NewTotalPackets{name}"]), radio, direction)
+            packets = answer.number(f"NewTotalPackets{name}")
+            yield from sample_of(WLAN_PACKETS, packets, radio, direction)
 
     return parse
 
 
-def parse_clients(radio: str) -> Callable[[Fields], Iterator[Sample]]:
+def parse_clients(radio: str) -> Callable[[Answer], Iterator[Sample]]:
     """Return the parser of `GetTotalAssociations` for one radio."""
 
-    def parse(fields: Fields) -> Iterator[Sample]:
-        yield WLAN_CLIENTS.sample(int(fields["NewTotalAssociations"]), radio)
+    def parse(answer: Answer) -> Iterator[Sample]:
+        yield from sample_of(WLAN_CLIENTS, answer.number("NewTotalAssociations"), radio)
 
     return parse
 
@@ -389,14 +397,12 @@ def parse_totals_32(received: Fields, sent: Fields) -> tuple[int, int]:
     return _integers({**received, **sent}, "NewTotalBytesReceived", "NewTotalBytesSent")
 
 
-def parse_detail(detail: Detail, fields: Fields) -> list[Sample]:
-    """Return the samples of an answer; raises `BadResponse` when it is not as documented."""
-    try:
-        return list(detail.parse(fields))
-    except (KeyError, ValueError, TypeError) as error:
-        raise BadResponse(
-            f"expected its documented fields, got {type(error).__name__}: {error}"
-        ) from error
+def parse_detail(detail: Detail, fields: Fields, problems: list[str]) -> list[Sample]:
+    """Return the samples of an answer; what of it cannot be read goes to `problems`."""
+    answer = Answer(fields)
+    samples = list(detail.parse(answer))
+    problems += answer.problems
+    return samples
 
 
 def _integers(fields: Fields, first: str, second: str) -> tuple[int, int]:

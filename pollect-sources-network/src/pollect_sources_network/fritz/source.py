@@ -191,7 +191,9 @@ class FritzSource(Source[FritzConfig]):
                 continue
             try:
                 answer = self._call(detail.service, detail.action)
-                samples += parse_detail(detail, {**self._addons, **answer})
+                problems: list[str] = []
+                samples += parse_detail(detail, {**self._addons, **answer}, problems)
+                self.troubles.note(detail.name, problems)
             except AuthenticationFailed as error:
                 # Asking on and on would make the box lock the user out for a while.
                 self._wanted = [each for each in self._wanted if not each.needs_login]
@@ -201,8 +203,6 @@ class FritzSource(Source[FritzConfig]):
                 self.log.info("left out from now on: %s", error)
             except BadResponse as error:
                 self.troubles.failed(detail.name, error)
-            else:
-                self.troubles.works(detail.name)
         self.troubles.keep({detail.name for detail in self._wanted})
         return samples
 

@@ -60,7 +60,8 @@ UPTIME = Metric(
 RADIOS = ("2ghz", "5ghz", "5ghz2", "6ghz")
 
 _UPTIME = re.compile(r"(?:(\d+) days? )?(\d+):(\d+):(\d+)")
-_LEADING_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+#: Not the 1 of `1,234`.
+_LEADING_NUMBER = re.compile(r"-?\d+(\.\d+)?(?![.,]?\d)", re.ASCII)
 
 
 def parse_traffic(

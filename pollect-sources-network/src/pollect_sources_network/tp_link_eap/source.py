@@ -207,9 +207,12 @@ class TpLinkEapSource(Source[TpLinkEapConfig]):
         point = points[0] if isinstance(points, list) and points else None
         if not isinstance(point, Mapping) or "MAC" not in point:
             raise BadResponse(f"{self._where}: expected an access point, got {points!r:.80}")
-        clients = leading_number(point.get("StaNum"))
+        clients, problems = leading_number(point.get("StaNum")), []
         if clients is not None:
             yield TOTAL_CLIENTS.sample(clients)
+        elif point.get("StaNum") is not None:
+            problems.append(f"StaNum: expected a number, got {point['StaNum']!r:.60}")
+        self.troubles.note("access point", problems)
         mac = str(point["MAC"])
         for number, radio in enumerate(OLD_RADIOS):
             query = {"operation": "read", "interface": f"WIFI{number}", "apMac": mac}

@@ -7,6 +7,7 @@ log has entries. From 4 on the output is complete.
 """
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ _NamedValue: TypeAlias = tuple[str, float | None, str]
 
 _QUOTED_CHARACTERS = 80
 _LEADING_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"[+-]?(?:\d{1,300}\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _LEADING_HEX = re.compile(r"0x[0-9a-fA-F]+")
 #: `Device is in STANDBY mode, exit(2)`, also SLEEP and IDLE with its variants.
 _ASLEEP = re.compile(r"\bin \S+ mode\b")
@@ -27,6 +29,15 @@ _ASLEEP = re.compile(r"\bin \S+ mode\b")
 _OBJECT = re.compile(r"^\{", re.MULTILINE)
 #: smartctl's own name for what its database does not know.
 _UNKNOWN = "Unknown_Attribute"
+#: Members that are objects.
+_OBJECTS = (
+    "temperature",
+    "power_on_time",
+    "smart_status",
+    "ata_smart_attributes",
+    "nvme_smart_health_information_log",
+    "scsi_error_counter_log",
+)
 #: Members of a SAS drive that stand at the top level.
 _SCSI_COUNTS = ("scsi_grown_defect_list", "scsi_percentage_used_endurance_indicator")
 
@@ -97,8 +108,18 @@ def parse_report(text: str) -> DriveReport:
     table = _ata_table(document, problems)
     values = [
         *((name, parse_raw_value(entry), family) for name, family, entry in table),
-        *_flatten(_members(document, "nvme_smart_health_information_log")),
+        *_flatten(_members(document, "nvme_smart_health_information_log"), problems),
         *_scsi_attributes(document),
+    ]
+    problems += [
+        f"attribute {name}: expected a number, got {_quote(entry.get('raw'))}"
+        for name, _, entry in table
+        if parse_raw_value(entry) is None
+    ]
+    problems += [
+        f"{name}: expected an object, got {_quote(document[name])}"
+        for name in _OBJECTS
+        if document.get(name) is not None and not _is_object(document[name])
     ]
 
     def number(name: str, value: object) -> float | None:
@@ -116,7 +137,11 @@ def parse_report(text: str) -> DriveReport:
         attributes={
             name: Attribute(value, family) for name, value, family in values if value is not None
         },
-        normalized={name: _normalized(entry, family) for name, family, entry in table},
+        normalized={
+            name: rating
+            for name, family, entry in table
+            if (rating := _normalized(entry, family)) is not None
+        },
         passed=passed,
         temperature_celsius=number("temperature", _members(document, "temperature").get("current")),
         power_on_hours=number("power_on_time", _members(document, "power_on_time").get("hours")),
@@ -171,14 +196,16 @@ def parse_raw_value(entry: Mapping[str, Any]) -> float | None:
     return _number(raw.get("value", entry.get("value")))
 
 
-def _normalized(entry: Mapping[str, Any], family: str) -> Normalized:
-    value, worst, threshold = (
-        _number(entry.get(name)) or 0.0 for name in ("value", "worst", "thresh")
-    )
-    return Normalized(value, worst, threshold, family)
+def _normalized(entry: Mapping[str, Any], family: str) -> Normalized | None:
+    """Return how the drive rates an attribute, None if it does not: 0 would be the worst."""
+    value, worst = _number(entry.get("value")), _number(entry.get("worst"))
+    if value is None or worst is None:
+        return None
+    # An attribute without a threshold cannot fail, as with 0.
+    return Normalized(value, worst, _number(entry.get("thresh")) or 0.0, family)
 
 
-def _flatten(log: Mapping[str, Any]) -> Iterable[_NamedValue]:
+def _flatten(log: Mapping[str, Any], problems: list[str]) -> Iterable[_NamedValue]:
     """Yield the numbers of an NVMe health log.
 
     A number beyond 53 bits has a twin `KEY_s` with its digits as text, and beyond 64 bits one
@@ -187,6 +214,8 @@ def _flatten(log: Mapping[str, Any]) -> Iterable[_NamedValue]:
     for key, value in log.items():
         if any(key.endswith(end) and key.removesuffix(end) in log for end in ("_s", "_le")):
             continue
+        if isinstance(value, str | bool) and _number(value) is None:
+            problems.append(f"{key}: expected a number, got {_quote(value)}")
         if isinstance(value, list):
             for index, item in enumerate(value):
                 yield f"{key}_{index}", _number(item), key
@@ -205,16 +234,18 @@ def _scsi_attributes(document: Mapping[str, Any]) -> Iterable[_NamedValue]:
 
 
 def _number(value: object) -> float | None:
-    """Return a number or the number a text holds; None for anything else."""
+    """Return a finite number or the number a text holds; None for anything else."""
     if isinstance(value, str):
-        try:
-            return int(value)
-        except ValueError:
-            try:
-                return float(value)
-            except ValueError:
-                return None
-    return value if isinstance(value, int | float) else None
+        text = value.strip()
+        if not _NUMBER.fullmatch(text):  # stricter than float, which takes 1_000 and nan
+            return None
+        value = int(text) if text.lstrip("+-").isdigit() else float(text)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def _is_object(value: object) -> TypeGuard[Mapping[str, Any]]:

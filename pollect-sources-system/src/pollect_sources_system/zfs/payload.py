@@ -124,6 +124,8 @@ def parse_arc(text: str) -> dict[str, float]:
     return {row[0]: float(row[2]) for row in rows if len(row) == 3 and row[2].isdigit()}
 
 
+_SUFFIXES = ("", "K", "M", "G", "T", "P", "E")
+_COUNT = re.compile(rf"(\d+(?:\.\d+)?)({'|'.join(_SUFFIXES)})", re.ASCII)
 _POOL_LINE = re.compile(r"^\s*pool: (?P<pool>\S.*?)\s*$", re.MULTILINE)
 _SCRUB_LINE = re.compile(r"^\s*scan: scrub repaired .* errors on (?P<when>.+)$", re.MULTILINE)
 
@@ -149,7 +151,11 @@ def parse_status(text: str) -> Found[Errors]:
             last_scrub = parse_ctime(scrub["when"]) if scrub else None
         except BadResponse as error:
             problems.append(f"pool {pool}: {error}")
-        read, write, checksum = (parse_number(cell) or 0.0 for cell in row.groups())
+        try:
+            read, write, checksum = (parse_count(cell) for cell in row.groups())
+        except BadResponse as error:
+            problems.append(f"pool {pool}: {error}")
+            continue
         found.append(Errors(pool, read, write, checksum, last_scrub))
     return Found(found, problems)
 
@@ -160,6 +166,17 @@ def parse_ctime(text: str) -> float:
         return time.mktime(time.strptime(text.strip(), "%a %b %d %H:%M:%S %Y"))
     except ValueError as error:
         raise BadResponse(f"expected the time of a scrub, got {text[:80]!r}") from error
+
+
+def parse_count(cell: str) -> float:
+    """Return a number of errors; raises `BadResponse` for anything else.
+
+    Versions before 2.0 do not know `-p` here and shorten: `1.20K` are 1229, more or less.
+    """
+    found = _COUNT.fullmatch(cell)
+    if found is None:
+        raise BadResponse(f"expected a number of errors, got {cell[:40]!r}")
+    return round(float(found[1]) * 1024.0 ** _SUFFIXES.index(found[2]))
 
 
 def parse_number(cell: str) -> float | None:
