@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from pollect.testing.http import serve_http
+from pollect.testing.http import HttpResponse, serve_http
 from pollect.testing.servers import absent_port, serve_tcp, stay_silent
 from pollect.testing.waiting import wait_until
 from tests.e2e.command import Daemon, call, scrape, start
@@ -156,6 +156,26 @@ def test_a_target_that_fails_is_no_success(endpoint: int) -> None:
 def test_what_may_not_be_probed_is_refused_in_words(endpoint, query, status, words) -> None:
     found, text = ask(endpoint, **query)
     assert (found, words in text) == (status, True), text
+
+
+def led_to(location: str) -> HttpResponse:
+    return HttpResponse(status=302, headers={"Location": location})
+
+
+@pytest.mark.parametrize("host", ["localhost", "[::1]", "[::ffff:10.0.0.1]", "2852039166"])
+def test_a_redirect_to_what_may_not_be_probed_is_not_followed(endpoint: int, host: str) -> None:
+    with serve_http({}) as inside:
+        inside.routes = {"/": "secret", "/allowed": led_to(f"http://{host}:{inside.port}/")}
+        with serve_http({"/": led_to(f"{inside.url}/allowed")}) as web:
+            status, text = ask(endpoint, target=web.address, module="http_2xx")
+        assert [request.path for request in inside.requests] == ["/allowed"]
+    assert (status, "probe_success 0.0\n" in text) == (200, True)
+
+
+def test_a_redirect_to_what_may_be_probed_is_followed(endpoint: int) -> None:
+    with serve_http({"/": "fine"}) as other, serve_http({"/": led_to(other.url)}) as web:
+        text = ask(endpoint, target=web.address, module="http_2xx")[1]
+    assert "probe_success 1.0\n" in text
 
 
 @pytest.mark.parametrize("seconds", ["soon", "nan", "-1", "0", "inf"])

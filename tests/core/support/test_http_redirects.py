@@ -4,8 +4,11 @@ import contextlib
 from collections.abc import Iterator
 
 import pytest
+import requests
 
-from pollect.support.http import HttpClient
+from pollect.api import BadResponse
+from pollect.support.http import HttpClient, limit_session
+from pollect.support.redirects import redirects_only_to
 from pollect.testing import HttpRequest, HttpResponse, serve_http
 from tests.simulators.certificates import Authority
 
@@ -48,6 +51,23 @@ def test_another_scheme_is_another_origin(authority: Authority) -> None:
         ):
             assert client.get_text(url) == "fine"
         assert "hunter2" not in seen_elsewhere(other.requests[0])
+
+
+def test_only_clients_that_are_made_under_a_restriction_are_bound_by_it() -> None:
+    with serve_http({"/": "fine"}) as other, redirecting(f"http://localhost:{other.port}/") as url:
+        with redirects_only_to(lambda host: host == "127.0.0.1"):
+            bound = HttpClient(ip_version=4)
+            library = requests.Session()
+            limit_session(library, lambda: 5.0)
+        with HttpClient(ip_version=4) as free, bound, library:
+            assert free.get_text(url) == "fine"
+            with pytest.raises(
+                BadResponse, match="redirected to 'localhost', which may not be ask"
+            ):
+                bound.get_text(url)
+            with pytest.raises(requests.TooManyRedirects):
+                library.get(url)
+        assert len(other.requests) == 1
 
 
 @pytest.mark.parametrize("options", [{"user": "me", "password": "hunter2"}, {"token": "hunter2"}])

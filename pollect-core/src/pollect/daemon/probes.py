@@ -27,6 +27,7 @@ from pollect.engine.shaping import LabelRules
 from pollect.errors import ConfigError, InvalidConfig, describe
 from pollect.model import Batch, Kind, Metric, ProbeResult, SourceId
 from pollect.plugin import Clock, ProbeAnswer, Source, SourceConfig, SourceContext
+from pollect.support.redirects import redirects_only_to
 
 log = logging.getLogger("pollect.probes")
 
@@ -243,11 +244,13 @@ class _Run:
             problem = error.problems[0] if isinstance(error, InvalidConfig) else error
             return ProbeAnswer(refused="unknown", problem=str(problem))
         guard = Guard(plan, self._clock)
-        if guard.is_async:
-            result = asyncio.run(_probe_async(guard))
-        else:
-            result = guard.probe()
-            guard.close()
+        # Who answers for an allowed host must not choose what else is asked.
+        with redirects_only_to(self._module.allowed.allows):
+            if guard.is_async:
+                result = asyncio.run(_probe_async(guard))
+            else:
+                result = guard.probe()
+                guard.close()
         batch = Batch(plan.id, result.samples, result.time, plan.static_labels)
         return ProbeAnswer(
             batch=self._routes.filtered(batch),

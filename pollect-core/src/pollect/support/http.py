@@ -53,6 +53,7 @@ from pollect.support._http.trip import Trip, locate, merge_fields
 from pollect.support.connect import SHORTEST_SECONDS, Deadline, describe_failure
 from pollect.support.options import IpProtocol
 from pollect.support.proxies import ProxyChoice
+from pollect.support.redirects import allowed_redirects
 from pollect.support.urls import redact_url
 
 if TYPE_CHECKING:
@@ -133,6 +134,8 @@ class HttpClient:
         """
         self._timeout_seconds = timeout
         self._max_redirects = max_redirects
+        # Of the thread that makes the client: requests may come from others.
+        self._allows = allowed_redirects()
         self._status_errors = {**_STATUS_ERRORS, **(status_errors or {})}
         versions: dict[int | None, IpProtocol] = {4: 4, 6: 6}
         self._pool = Pool(
@@ -243,6 +246,9 @@ class HttpClient:
             if not (is_redirect and follow_redirects):
                 return answer
             trip.turn(answer.head.status, headers.get_all("Location")[0])
+            host = trip.place.origin.host
+            if self._allows is not None and not self._allows(host):
+                raise BadMessage(f"redirected to {host[:80]!r}, which may not be asked")
         raise BadMessage("too many redirects")
 
     def _send(self, trip: Trip, deadline: Deadline) -> Answer:
@@ -326,6 +332,8 @@ def limit_session(
             proxy = proxies.find(*origin)
             return pool.exchange(origin, message, proxy, Deadline(limit))
 
+    if allowed_redirects() is not None:
+        session.max_redirects = 0  # where they lead is known to the library alone
     proxies = ProxyChoice(None)
     adapter = LimitedAdapter(send, pool.close)
     session.mount("http://", adapter)
