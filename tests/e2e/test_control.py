@@ -106,7 +106,14 @@ def test_explain_says_where_a_metric_stands_and_what_became_of_it(daemon, folder
     assert "site=attic: no" in text
     unknown = call("explain", "home_Nothing", "-c", "config.yml", folder=folder)
     assert (unknown.returncode, unknown.stdout) == (1, "")
-    assert "no source has a metric 'home_Nothing'" in unknown.stderr
+    assert "no source has a metric 'home_Nothing'; there are: home_Dummy_lamp" in unknown.stderr
+    misspelt = call("explain", "home_Dummy_lmap", folder=folder)
+    assert "no source has a metric 'home_Dummy_lmap'; did you mean 'home_Dummy_lamp'?" in (
+        misspelt.stderr
+    )
+    # What begins as its metrics do is a source, whether it has this metric or not.
+    shown = call("explain", "home_Http_shop_gone", folder=folder)
+    assert "no values now under this name; the source has home_Http_shop, " in shown.stdout
 
 
 def test_reload_waits_and_says_what_changed(daemon, folder: Path, port: int) -> None:
@@ -159,6 +166,8 @@ def test_probe_now_probes_out_of_turn_in_the_daemon(daemon, folder: Path, port: 
     assert "home/Http/shop: troubled: http://127.0.0.1" in troubled.stderr
     unknown = call("probe", "--now", "nothing", "-c", "config.yml", folder=folder)
     assert "no source 'nothing'; there are: home/Dummy/lamp, home/Http/shop" in unknown.stderr
+    misspelt = call("probe", "--now", "home/Http/shpo", folder=folder)
+    assert "no source 'home/Http/shpo'; did you mean 'home/Http/shop'?" in misspelt.stderr
 
 
 def test_a_service_listens_in_its_run_folder_and_is_found_there(folder: Path) -> None:

@@ -26,6 +26,23 @@ def test_last_column_is_wrapped_to_the_width_of_the_terminal() -> None:
     assert len(format_table(("N", "MEANING"), rows).splitlines()) == 2
 
 
+def test_letters_of_two_columns_and_marks_of_none_are_aligned() -> None:
+    rows = [("温度", "1"), ("e\u0301te", "2"), ("plain", "3")]
+    assert format_table(("NAME", "N"), rows).splitlines() == [
+        "NAME   N",
+        "温度   1",
+        "e\u0301te    2",
+        "plain  3",
+    ]
+
+
+def test_a_long_name_leaves_room_for_what_stands_beside_it_on_a_terminal() -> None:
+    rows = [("up", "a" * 200, "value 1"), ("up", "b", "value 2")]
+    lines = format_table(("STATE", "SOURCE", "VALUES"), rows, width=60).splitlines()
+    assert lines[1] == f"up     {'a' * 29}…  value 1"
+    assert "a" * 200 in format_table(("STATE", "SOURCE", "VALUES"), rows), "whole in a pipe"
+
+
 @pytest.mark.parametrize(
     ("source", "value_name", "name"),
     [

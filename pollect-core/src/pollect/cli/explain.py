@@ -13,6 +13,8 @@ from pollect.status import Explanation, SourceSummary, WriterSummary
 
 #: Series whose values are listed.
 MOST_VALUES = 20
+#: Names of metrics that are listed in place of one that is not there.
+MOST_NAMES = 10
 
 
 @click.command()
@@ -57,13 +59,22 @@ def format_explanation(found: Explanation) -> str:
     width = max(len(name) for name, _ in facts) + 2
     lines = [found.metric, *(f"  {name:<{width}}{text}" for name, text in facts)]
     if not found.values:
-        lines.append("  no values now")
+        lines.append(f"  no values now{_others(found)}")
     for value in found.values[:MOST_VALUES]:
         labels = ", ".join(f"{name}={text}" for name, text in value.labels.items())
         lines.append(f"  {labels or 'value'}: {value.text or 'gone'}")
     if len(found.values) > MOST_VALUES:
         lines.append(f"  and {len(found.values) - MOST_VALUES} more")
     return "\n".join(lines)
+
+
+def _others(found: Explanation) -> str:
+    """Return what else its source has: the name may be a part of one of those."""
+    names = list(dict.fromkeys(value.metric for value in found.source.values))
+    if not names:
+        return ""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f" under this name; the source has {', '.join(names[:MOST_NAMES])}{more}"
 
 
 def _state(source: SourceSummary) -> str:

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import textwrap
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 GAP = "  "
@@ -16,26 +17,54 @@ def format_table(
     """Return rows under a header, columns two spaces apart.
 
     The column with the title `right` is aligned to the right. The last column is wrapped to keep
-    the table within `width`; 0 wraps nothing.
+    the table within `width`, and what is long in the others is cut; 0 wraps and cuts nothing.
     """
     lines = [list(header), *(list(row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    if width:
+        lines = [[*(_cut(cell, width // 2) for cell in line[:-1]), line[-1]] for line in lines]
+    widths = [max(map(columns_of, column)) for column in zip(*lines, strict=True)]
     indent = sum(widths[:-1]) + len(GAP) * (len(widths) - 1)
     room = width - indent
     formatted = []
     for line in lines:
         cells = [
-            cell.rjust(size) if title == right else cell.ljust(size)
+            _aligned(cell, size, right=title == right)
             for title, cell, size in zip(header, line, widths, strict=True)
         ]
         text = GAP.join(cells).rstrip()
-        if len(text) > width and room >= NARROWEST:
+        if columns_of(text) > width and room >= NARROWEST:
             first, *others = textwrap.wrap(line[-1], room, break_on_hyphens=False)
             text = "\n".join(
                 [GAP.join([*cells[:-1], first]), *(" " * indent + other for other in others)]
             )
         formatted.append(text)
     return "\n".join(formatted)
+
+
+def columns_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns_of_letter(letter) for letter in text)
+
+
+def _columns_of_letter(letter: str) -> int:
+    if unicodedata.category(letter) in ("Mn", "Me", "Cf"):
+        return 0  # it stands on, or works upon, another one
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+
+
+def _aligned(cell: str, size: int, *, right: bool) -> str:
+    blank = " " * (size - columns_of(cell))
+    return blank + cell if right else cell + blank
+
+
+def _cut(cell: str, size: int) -> str:
+    if columns_of(cell) <= size:
+        return cell
+    while columns_of(cell) >= size:
+        cell = cell[:-1]
+    return f"{cell}…"
 
 
 def terminal_width() -> int:

@@ -30,18 +30,19 @@ def correct(kind: Type, value: Any) -> str:
         ):
             return "write the number without its unit"
         allowed = [str(word) for word in allowed_values(choice)]
-        if similar := _most_similar(value, allowed):
+        if similar := most_similar(value, allowed):
             return f"did you mean {similar!r}?"
     return ""
 
 
 def suggest(option: str, known: Sequence[str]) -> str:
     """Return the known option that is meant by an unknown one, else all that are known."""
-    similar = _most_similar(option, known)
+    similar = most_similar(option, known)
     return f"did you mean {similar!r}?" if similar else f"known here: {', '.join(sorted(known))}"
 
 
-def _most_similar(word: str, known: Sequence[str]) -> str | None:
+def most_similar(word: str, known: Sequence[str]) -> str | None:
+    """Return the known word that was probably meant."""
     by_letters = {_letters(candidate): candidate for candidate in known}
     found = difflib.get_close_matches(_letters(word), by_letters, n=1, cutoff=_LIKENESS)
     return by_letters[found[0]] if found else None

@@ -1,7 +1,7 @@
 """What a running daemon answers on its control socket."""
 
 import queue
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pollect.config.reading import read_document
@@ -16,6 +16,8 @@ from pollect.support.names import metric_name
 #: Seconds to wait for the end of a reload, which is given up after 30.
 RELOAD_WAIT_SECONDS = 60.0
 
+#: Names that are listed for one that is wrong.
+_MOST_NAMES = 12
 #: Reloads; calls back with what came of it.
 AskReload = Callable[[Callable[[Reload], None]], None]
 
@@ -60,8 +62,19 @@ def _id_of(overview: Overview, wanted: str) -> str:
         return found[0]
     if found:
         raise PollectError(f"{wanted!r} may mean any of: {', '.join(found)}")
-    known = ", ".join(dict.fromkeys(str(plan.id) for plan in plans))
-    raise PollectError(f"no source {wanted!r}; there are: {known}")
+    known = list(dict.fromkeys(str(plan.id) for plan in plans))
+    raise PollectError(f"no source {wanted!r}; {_meant(wanted, known)}")
+
+
+def _meant(wanted: str, known: Sequence[str]) -> str:
+    """Return what the user of a wrong name probably meant, or what there is."""
+    from pollect.config.suggestions import most_similar
+
+    if similar := most_similar(wanted, known):
+        return f"did you mean {similar!r}?"
+    if len(known) > _MOST_NAMES:
+        return "`pollect status` lists the sources"
+    return f"there are: {', '.join(known)}"
 
 
 def _probe(overview: Overview, wanted: str) -> ProbeAnswer:
@@ -103,9 +116,8 @@ def _explain(overview: Overview, wanted: str) -> Explanation:
             or name.startswith(metric_name(plan.id, None) + "_")
         ]
         if not plans:
-            raise PollectError(
-                f"no source has a metric {name!r}; `pollect status` lists the sources"
-            )
+            known = [metric for plan in overview.plans() for metric in overview.metrics_of(plan)]
+            raise PollectError(f"no source has a metric {name!r}; {_meant(name, sorted(known))}")
         plan = max(plans, key=lambda plan: len(plan.id.dotted))
     detail = _one(overview, str(plan.id))
     path, line = _place(overview, plan)
