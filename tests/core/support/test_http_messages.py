@@ -188,7 +188,20 @@ def test_target_is_encoded_but_never_twice(url: str, target: str) -> None:
     assert seen[0].startswith(f"GET {target} HTTP/1.1\r\nHost: {server.address}\r\n".encode())
 
 
+@pytest.mark.parametrize("location", ["http://[::1", "//[", "http://me:hunter2@[::1/"])
+def test_a_redirect_to_what_is_no_url_is_named(location: str) -> None:
+    answer = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+    with pytest.raises(BadResponse, match="which is not a URL") as caught:
+        get(answer.encode())
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_header_cannot_bring_another_one_along() -> None:
     with HttpClient(headers={"X-Name": "a\r\nX-Evil: b"}) as client:
         with pytest.raises(BadResponse, match="'X-Name' holds a line break"):
             client.get("http://127.0.0.1:9/")
+    with serve_tcp(say(OK + b"\r\n")) as server:
+        with HttpClient(token="hunter2\r\nX-Evil: b") as client:
+            with pytest.raises(BadResponse, match="'Authorization' holds a line break") as caught:
+                client.get(f"http://{server.address}/")
+    assert "hunter2" not in str(caught.value)

@@ -49,7 +49,7 @@ from pollect.support._http.credentials import (
     of_user_info,
 )
 from pollect.support._http.message import BadMessage
-from pollect.support._http.trip import Trip, locate, merge_fields
+from pollect.support._http.trip import Trip, check_field, locate, merge_fields
 from pollect.support.connect import SHORTEST_SECONDS, Deadline, describe_failure
 from pollect.support.options import IpProtocol
 from pollect.support.proxies import ProxyChoice
@@ -279,6 +279,7 @@ class HttpClient:
             if not (authorization and key == "authorization"):
                 yield pair
         if authorization:
+            check_field("Authorization", authorization)
             yield "Authorization", authorization
         if "cookie" not in fields and (cookies := self.cookies.header(origin, target)):
             yield "Cookie", cookies

@@ -10,6 +10,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from pollect.support._http.connection import DEFAULT_PORTS, Exchange, Origin
 from pollect.support._http.credentials import of_user_info
 from pollect.support._http.message import BadMessage
+from pollect.support.urls import redact_url
 
 #: What a server that was not asked for may know of a request; the rest may hold secrets.
 _PUBLIC_HEADERS = frozenset(
@@ -31,6 +32,7 @@ _OF_BODY = ("content-type", "content-encoding", "content-language")
 
 _TO_QUOTE = re.compile(r"[^A-Za-z0-9._~!#$%&'()*+,/:;=?@\[\]-]|%(?![0-9A-Fa-f]{2})")
 
+_QUOTED_CHARACTERS = 80
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LINE_BREAK = re.compile(r"[\r\n\0]")
 
@@ -76,9 +78,8 @@ class Trip:
     """One request on its way through redirects."""
 
     def __init__(self, method: str, url: str, fields: Fields, body: bytes) -> None:
-        for name, value in fields.values():
-            if _LINE_BREAK.search(name) or _LINE_BREAK.search(value):
-                raise BadMessage(f"the header {name!r} holds a line break")
+        for pair in fields.values():
+            check_field(*pair)
         if not _METHOD.fullmatch(method):
             raise BadMessage(f"{method!r} is not a usable method")
         self.method = method
@@ -98,10 +99,15 @@ class Trip:
         """Go where a redirect leads. Raises `BadMessage`."""
         with suppress(UnicodeError):  # many servers send UTF-8
             location = location.encode("latin-1").decode()
-        url = urljoin(self.url, location.strip())
-        if urlsplit(url).scheme not in DEFAULT_PORTS:
-            raise BadMessage("redirected to something else than HTTP")
-        before, self.place = self.place.origin, locate(url)
+        before = self.place.origin
+        try:
+            url = urljoin(self.url, location.strip())
+            if urlsplit(url).scheme not in DEFAULT_PORTS:
+                raise BadMessage("redirected to something else than HTTP")
+            self.place = locate(url)
+        except ValueError as error:
+            where = redact_url(location)[:_QUOTED_CHARACTERS]
+            raise BadMessage(f"redirected to {where!r}, which is not a URL") from error
         self.url = url
         self.is_challenged = False
         # 303 asks for a GET; 301 and 302 get one as well, as browsers and 1.x do it.
@@ -115,6 +121,12 @@ class Trip:
 
     def _drop(self, is_dropped: Callable[[str], bool]) -> None:
         self.fields = {name: pair for name, pair in self.fields.items() if not is_dropped(name)}
+
+
+def check_field(name: str, value: str) -> None:
+    """Raise `BadMessage` for a header that would bring another one along."""
+    if _LINE_BREAK.search(name) or _LINE_BREAK.search(value):
+        raise BadMessage(f"the header {name!r} holds a line break")
 
 
 def merge_fields(fields: Fields, *more: Mapping[str, str] | None) -> Fields:
