@@ -32,7 +32,7 @@ def test_probe_reports_level_and_readings() -> None:
         assert source.probe() == [LEVEL.sample(2.5), READINGS.sample(17)]
 
 
-def test_a_gauge_that_refuses_the_token_is_told_apart() -> None:
+def test_a_gauge_that_refuses_the_token_fails_authentication() -> None:
     routes = {"/status": HttpResponse("who are you?", status=401)}
     with serve_http(routes) as server:
         source = build_source({"host": server.address, "token": "wrong"}, TideSource)
