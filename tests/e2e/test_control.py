@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -272,3 +273,21 @@ def test_silent_clients_keep_nobody_from_asking(daemon, folder: Path) -> None:
         for client in clients:
             client.close()
         os.close(int(path.split("/")[4]))
+
+
+def test_the_socket_follows_the_state_folder_of_a_reload(daemon, folder: Path) -> None:
+    config = folder / "config.yml"
+    config.write_text(config.read_text().replace("stateDir: state", "stateDir: elsewhere"))
+    daemon.send(signal.SIGHUP)
+    daemon.wait_for("reloaded: ")
+    assert "home/Dummy/lamp" in call("status", "-c", "config.yml", folder=folder).stdout
+    assert not (folder / "state" / "control.sock").exists()
+
+
+def test_a_reload_brings_back_a_socket_whose_folder_was_removed(daemon, folder: Path) -> None:
+    shutil.rmtree(folder / "state")
+    daemon.send(signal.SIGHUP)
+    daemon.wait_for("reloaded: ")
+    assert "home/Dummy/lamp" in call("status", "-c", "config.yml", folder=folder).stdout
+    assert daemon.stop() == 0
+    assert not (folder / "state" / "control.sock").exists()

@@ -82,6 +82,19 @@ class Control:
             "; ".join(problems),
         )
 
+    def follow(self, folder: Path, config: Path) -> None:
+        """Listen for another state folder, or again where the old files were removed."""
+        if self._listener is None or (folder == self._folder and self._is_in_place()):
+            return
+        self.close()
+        self._folder = folder
+        self.start(config)
+
+    def _is_in_place(self) -> bool:
+        if self._lock is None or self._socket is None or not self._socket.is_socket():
+            return False
+        return os.fstat(self._lock).st_nlink > 0
+
     def close(self) -> None:
         listener, self._listener = self._listener, None
         if listener is not None and self._socket is not None:
@@ -152,7 +165,7 @@ class Control:
             try:
                 connection, _ = listener.accept()
             except OSError:
-                if self._listener is None:
+                if self._listener is not listener:
                     return
                 continue
             if not self._places.acquire(timeout=CLIENT_SECONDS):

@@ -246,6 +246,8 @@ class Daemon:
         self._plan = self._board.plan = self._overview.plan = plan
         self._state_dir = config.state_dir
         self._overview.state_dir = str(config.state_dir)
+        if not self._dry_run:
+            self._control.follow(config.state_dir, self._file.absolute())
         attempt.changes = changes
         self._tell_left_over_spools()
         for warning in config.warnings:
