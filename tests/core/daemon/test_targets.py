@@ -236,8 +236,8 @@ def test_an_empty_list_ends_all_sources(house) -> None:
     assert not sources(house.plan())
 
 
-def options(folder: Path, **given: object) -> Inventory:
-    return Inventory(TargetsOptions(**given), folder)  # type: ignore[arg-type]
+def options(folder: Path, state_dir: Path | None = None, **given: object) -> Inventory:
+    return Inventory(TargetsOptions(**given), folder, state_dir=state_dir)  # type: ignore[arg-type]
 
 
 def test_files_of_a_pattern_come_and_go(tmp_path, caplog) -> None:
@@ -305,6 +305,57 @@ def test_a_url_is_asked_with_credentials_and_its_etag(tmp_path) -> None:
     assert first.headers["X-Prometheus-Refresh-Interval-Seconds"] == "60"
     assert second.headers["If-None-Match"] == '"1"'
     assert inventory.successful
+
+
+def test_a_daemon_starts_with_what_a_url_said_last(tmp_path, caplog) -> None:
+    caplog.set_level("INFO", "pollect.targets")
+    routes = {"/a": groups("a:1"), "/b": groups("b:1")}
+    with serve_http(routes) as server:
+        for path in routes:
+            first = options(tmp_path, tmp_path / "state", http=server.url + path)
+            assert addresses(first) == []
+            changed = threading.Event()
+            first.start(changed.set)
+            assert changed.wait(30)
+            first.stop()
+    again = options(tmp_path, tmp_path / "state", http=f"{server.url}/a")
+    assert addresses(again) == ["a:1"]
+    assert "starting with the targets of its last answer: 1" in caplog.text
+    assert not again.refresh(), "the server is away"
+    assert addresses(again) == ["a:1"]
+    assert not again.successful
+    assert {file.stat().st_mode & 0o777 for file in (tmp_path / "state").iterdir()} == {0o600}
+    assert addresses(options(tmp_path, http=f"{server.url}/a")) == []
+
+
+@pytest.mark.parametrize("content", ["[", "{}", "", "\0", "[{}"])
+def test_a_kept_answer_that_is_broken_is_named_and_asked_for_again(
+    tmp_path, caplog, content: str
+) -> None:
+    with serve_http({"/sd": groups("a:1")}) as server:
+        first = options(tmp_path, tmp_path, http=f"{server.url}/sd")
+        first.start(lambda: None)
+        wait_until(lambda: list(tmp_path.glob("targets-*.json")))
+        first.stop()
+        (kept,) = tmp_path.glob("targets-*.json")
+        kept.write_text(content)
+        again = options(tmp_path, tmp_path, http=f"{server.url}/sd")
+        assert addresses(again) == []
+        assert f"its last answer cannot be used: {kept}" in caplog.text
+        assert again.refresh()
+        assert addresses(again) == ["a:1"]
+
+
+def test_an_answer_that_cannot_be_kept_is_used_all_the_same(tmp_path, caplog) -> None:
+    (tmp_path / "state").write_text("a file, not a folder")
+    with serve_http({"/sd": groups("a:1")}) as server:
+        inventory = options(tmp_path, tmp_path / "state", http=f"{server.url}/sd")
+        changed = threading.Event()
+        inventory.start(changed.set)
+        assert changed.wait(30)
+        inventory.stop()
+    assert addresses(inventory) == ["a:1"]
+    assert "will be unknown after a restart until it answers" in caplog.text
 
 
 def test_a_url_may_have_a_certificate_of_a_private_authority(tmp_path) -> None:

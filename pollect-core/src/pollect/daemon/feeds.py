@@ -1,10 +1,13 @@
 """Where targets come from: files that are looked at, and URLs that are asked.
 
-What cannot be read, or is cut off or empty, leaves the targets as they were. Protocol of the URL:
-HTTP SD of the Prometheus documentation; `ETag` and `Retry-After` are heeded (RFC 9110).
+What cannot be read, or is cut off or empty, leaves the targets as they were; of a URL also over a
+restart, as a daemon keeps the last answer. Protocol of the URL: HTTP SD of the Prometheus
+documentation; `ETag` and `Retry-After` are heeded (RFC 9110).
 """
 
 import email.utils
+import hashlib
+import logging
 import re
 import time
 from collections.abc import Iterator
@@ -21,11 +24,14 @@ from pollect.config.targets import TargetsOptions
 from pollect.errors import BadResponse, ConfigError, ProbeError, TargetUnavailable
 from pollect.support.durations import parse_duration
 from pollect.support.options import ClientTls
+from pollect.support.private_files import read_private, write_private
 from pollect.support.urls import check_url, redact_url
 from pollect.troubles import Troubles
 
 if TYPE_CHECKING:
     from pollect.support.http import HttpClient, Response
+
+log = logging.getLogger("pollect.targets")
 
 #: Seconds between two looks at files; one look at one costs some microseconds.
 LOOK_SECONDS = 2.0
@@ -95,6 +101,9 @@ class Feed(Protocol):
     def listed(self) -> Iterator[Listed]:
         """Yield what is there now."""
 
+    def keep(self) -> None:
+        """Have what came last on the disk, if it would be missed after a restart."""
+
 
 class FileFeed:
     """The files that match one pattern."""
@@ -145,6 +154,9 @@ class FileFeed:
     def listed(self) -> Iterator[Listed]:
         return iter([self._listed[file] for file in sorted(self._listed)])
 
+    def keep(self) -> None:
+        """Files are there after a restart, too."""
+
     def _find(self) -> list[Path]:
         if not self._is_pattern:
             return [self._path]
@@ -178,8 +190,13 @@ class HttpFeed:
 
     is_local = False
 
-    def __init__(self, url: str, options: TargetsOptions, folder: Path) -> None:
-        """Raises `ConfigError` with the `key` in question."""
+    def __init__(
+        self, url: str, options: TargetsOptions, folder: Path, state_dir: Path | None = None
+    ) -> None:
+        """Raises `ConfigError` with the `key` in question.
+
+        Begins with the last answer that a daemon with this `state_dir` kept.
+        """
         self._url = check_url(url, key="targets.http", credentials=False)
         self._name = redact_url(url)
         try:
@@ -198,6 +215,13 @@ class HttpFeed:
         self._etag = ""
         self._listed: Listed | None = None
         self._due = float("-inf")
+        self._file: Path | None = None
+        #: An answer that is not on the disk yet.
+        self._unsaved = ""
+        if state_dir is not None:
+            digest = hashlib.blake2b(f"{options.user}\0{url}".encode(), digest_size=8).hexdigest()
+            self._file = state_dir / f"targets-{digest}.json"
+            self._restore(self._file)
 
     def is_due(self, now: float) -> bool:
         return now >= self._due
@@ -223,10 +247,38 @@ class HttpFeed:
         if listing is None:
             return False
         before, self._listed = self._listed, Listed(None, self._name, listing)
-        return before is None or before.listing != listing
+        if before is not None and before.listing == listing:
+            return False
+        self._unsaved = _text_of(response)
+        return True
 
     def listed(self) -> Iterator[Listed]:
         return iter([self._listed] if self._listed is not None else [])
+
+    def keep(self) -> None:
+        if self._file is None or not self._unsaved:
+            return
+        text, self._unsaved = self._unsaved, ""
+        try:
+            write_private(self._file, text.encode("utf-8", "surrogatepass"))
+        except OSError as error:
+            log.warning(
+                "%s: its targets will be unknown after a restart until it answers: %s: %s",
+                self._name, self._file, error.strerror or error,
+            )  # fmt: skip
+
+    def _restore(self, file: Path) -> None:
+        try:
+            content = read_private(file, max_bytes=LARGEST_BYTES)
+            listing = read_listing(content.decode("utf-8", "surrogatepass"), None)
+        except FileNotFoundError:
+            return
+        except (OSError, UnicodeDecodeError, ConfigError) as error:
+            log.warning("%s: its last answer cannot be used: %s: %s", self._name, file, error)
+            return
+        self._listed = Listed(None, self._name, listing)
+        count = len(listing.targets)
+        log.info("%s: starting with the targets of its last answer: %d", self._name, count)
 
     def _ask(self) -> "Response":
         if self._client is None:
@@ -260,13 +312,16 @@ class HttpFeed:
             return None
         if response.status != 200:
             raise TargetUnavailable(f"refused with status {response.status}")
-        listing = read_listing(response.text().removeprefix("\ufeff"), None)
+        listing = read_listing(_text_of(response), None)
         self._etag = response.headers.get("ETag", "")
         return listing
 
 
-def build_feeds(options: TargetsOptions, folder: Path) -> list[Feed]:
-    """Return the feeds of an inventory; raises `ConfigError` with the `key` in question."""
+def build_feeds(options: TargetsOptions, folder: Path, state_dir: Path | None = None) -> list[Feed]:
+    """Return the feeds of an inventory; raises `ConfigError` with the `key` in question.
+
+    `state_dir` has the last answers of URLs, None if they do not matter.
+    """
     feeds: list[Feed] = []
     for index, pattern in enumerate(options.file):
         try:
@@ -276,8 +331,12 @@ def build_feeds(options: TargetsOptions, folder: Path) -> list[Feed]:
                 error.key = join_path(error.key, index)
             raise
     if options.http:
-        feeds.append(HttpFeed(options.http, options, folder))
+        feeds.append(HttpFeed(options.http, options, folder, state_dir))
     return feeds
+
+
+def _text_of(response: "Response") -> str:
+    return response.text().removeprefix("\ufeff")
 
 
 def _read_file(file: Path) -> Listing:

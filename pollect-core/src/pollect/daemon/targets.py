@@ -45,18 +45,26 @@ METRICS = (COUNT, REJECTED, SUCCESSFUL, LAST_SUCCESS)
 class Inventory:
     """The targets of one section as they are now, and the thread that keeps them so."""
 
-    def __init__(self, options: TargetsOptions, folder: Path, *, quiet: bool = False) -> None:
-        """Raises `ConfigError` with the `key` in question. Nothing is read yet.
+    def __init__(
+        self,
+        options: TargetsOptions,
+        folder: Path,
+        *,
+        state_dir: Path | None = None,
+        quiet: bool = False,
+    ) -> None:
+        """Raises `ConfigError` with the `key` in question.
 
-        With `quiet` what stands in the way is only noted, for `troubles`.
+        Nothing is read yet but the last answers of URLs in `state_dir`. With `quiet` what stands
+        in the way is only noted, for `troubles`.
         """
         self.options = options
-        self._feeds: Sequence[Feed] = build_feeds(options, folder)
+        self._feeds: Sequence[Feed] = build_feeds(options, folder, state_dir)
+        self._listed: tuple[Listed, ...] = self._listed_now()
         self._troubles = Troubles(_SILENT if quiet else log)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._listed: tuple[Listed, ...] = ()
         #: Unix time in seconds of the last refresh after which nothing was in the way.
         self.last_success: float | None = None
 
@@ -81,10 +89,13 @@ class Inventory:
             for feed in self._feeds:
                 if feed.is_local if files_only else feed.is_due(now):
                     changed |= feed.refresh(now, self._troubles)
-            self._listed = tuple(each for feed in self._feeds for each in feed.listed())
+            self._listed = self._listed_now()
             if self.successful:
                 self.last_success = time.time()
         return changed
+
+    def _listed_now(self) -> tuple[Listed, ...]:
+        return tuple(each for feed in self._feeds for each in feed.listed())
 
     def start(self, changed: Callable[[], None]) -> None:
         """Look for changes from now on, in a thread; `changed` is called after each."""
@@ -102,6 +113,8 @@ class Inventory:
         while not self._stopping.is_set():
             try:
                 if self.refresh() and not self._stopping.is_set():
+                    for feed in self._feeds:
+                        feed.keep()
                     changed()
             except Exception as error:
                 # A fault of ours must not end the looking.
@@ -252,7 +265,10 @@ class TargetSet:
                 try:
                     inventory = self._inventories.get(key) or known.get(key)
                     inventory = inventory or Inventory(
-                        section.options, config.directory, quiet=quiet
+                        section.options,
+                        config.directory,
+                        state_dir=None if quiet else config.state_dir,
+                        quiet=quiet,
                     )
                 except ConfigError as error:
                     error.key = f"{section.path}.{error.key}"
