@@ -17,7 +17,7 @@ from msgspec import Meta
 from pollect.api import Metric, Sample, Secret, SourceConfig, SourceContext
 from pollect.support import kafka as broker
 from pollect.support.batches import NotABatch, decode_message
-from pollect.support.brokers import BrokerError
+from pollect.support.brokers import BrokerError, Password, Timeout, Tls
 from pollect.support.relay import RELAY_BEHIND, RELAY_METRICS, Parcel, RelaySource
 
 _REQUIREMENT = "pollect-sources-network[kafka]"
@@ -62,10 +62,10 @@ class KafkaConfig(SourceConfig, frozen=True, kw_only=True):
         ),
     ] = 6.0
     user: broker.User = None
-    password: broker.Password = Secret("")
+    password: Password = Secret("")
     mechanism: broker.Mechanism = "SCRAM-SHA-512"
-    tls: broker.Tls = None
-    timeout: broker.Timeout = 5.0
+    tls: Tls = None
+    timeout: Timeout = 5.0
 
 
 class _Partition:

@@ -17,7 +17,7 @@ from msgspec import Meta
 from pollect.api import Kind, Metric, Sample, Secret, SourceConfig, SourceContext
 from pollect.support import nats_options as broker
 from pollect.support.batches import NotABatch, decode_message
-from pollect.support.brokers import BrokerError
+from pollect.support.brokers import BrokerError, Password, Timeout, Tls
 from pollect.support.nats import NatsConnection
 from pollect.support.relay import RELAY_BEHIND, RELAY_METRICS, Parcel, RelaySource
 
@@ -69,12 +69,12 @@ class NatsConfig(SourceConfig, frozen=True, kw_only=True):
         ),
     ] = 30.0
     user: broker.User = None
-    password: broker.Password = Secret("")
+    password: Password = Secret("")
     token: broker.Token = Secret("")
     nkey_seed: broker.NkeySeed = Secret("")
     credentials: broker.Credentials = None
-    tls: broker.Tls = None
-    timeout: broker.Timeout = 5.0
+    tls: Tls = None
+    timeout: Timeout = 5.0
 
 
 class NatsSource(RelaySource[NatsConfig]):

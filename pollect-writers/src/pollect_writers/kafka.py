@@ -15,7 +15,7 @@ from msgspec import Meta
 from pollect.api import Batch, Rejected, Retryable, Secret, Writer, WriterConfig, WriterContext
 from pollect.support import kafka as broker
 from pollect.support.batches import encode_message, message_id
-from pollect.support.brokers import BrokerError, default_origin
+from pollect.support.brokers import BrokerError, Origin, Password, Timeout, Tls, default_origin
 
 _REQUIREMENT = "pollect-writers[kafka]"
 #: Between two looks whether there is a broker at all.
@@ -40,18 +40,12 @@ class KafkaWriterConfig(WriterConfig, frozen=True, kw_only=True):
         Literal["none", "gzip", "snappy", "lz4", "zstd"],
         Meta(description="How to compress what is sent together."),
     ] = "none"
-    origin: Annotated[
-        Annotated[str, Meta(min_length=1, max_length=200)] | None,
-        Meta(
-            description="What tells this daemon from others that write here; default: host and "
-            "number."
-        ),
-    ] = None
+    origin: Origin = None
     user: broker.User = None
-    password: broker.Password = Secret("")
+    password: Password = Secret("")
     mechanism: broker.Mechanism = "SCRAM-SHA-512"
-    tls: broker.Tls = None
-    timeout: broker.Timeout = 5.0
+    tls: Tls = None
+    timeout: Timeout = 5.0
 
 
 class KafkaWriter(Writer[KafkaWriterConfig]):

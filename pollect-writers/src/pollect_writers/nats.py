@@ -22,7 +22,7 @@ from pollect.api import (
 )
 from pollect.support import nats_options as broker
 from pollect.support.batches import encode_message, message_id
-from pollect.support.brokers import BrokerError, default_origin
+from pollect.support.brokers import BrokerError, Origin, Password, Timeout, Tls, default_origin
 from pollect.support.nats import NatsConnection, TooLarge
 
 if TYPE_CHECKING:
@@ -52,20 +52,14 @@ class NatsWriterConfig(WriterConfig, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=5)],
         Meta(description="Servers of a cluster that keep a stream made here."),
     ] = 1
-    origin: Annotated[
-        Annotated[str, Meta(min_length=1, max_length=200)] | None,
-        Meta(
-            description="What tells this daemon from others that write here; default: host and "
-            "number."
-        ),
-    ] = None
+    origin: Origin = None
     user: broker.User = None
-    password: broker.Password = Secret("")
+    password: Password = Secret("")
     token: broker.Token = Secret("")
     nkey_seed: broker.NkeySeed = Secret("")
     credentials: broker.Credentials = None
-    tls: broker.Tls = None
-    timeout: broker.Timeout = 5.0
+    tls: Tls = None
+    timeout: Timeout = 5.0
 
 
 class NatsWriter(Writer[NatsWriterConfig]):

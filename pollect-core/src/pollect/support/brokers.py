@@ -1,10 +1,33 @@
-"""What sources and writers of brokers share: the error of a broker, and who we are there."""
+"""What sources and writers of brokers share: options, the error of a broker, who we are there."""
 
 import socket
 import zlib
 from pathlib import Path
+from typing import Annotated, TypeAlias
 
-from pollect.errors import AuthenticationFailed, PollectError, ProbeError, TargetUnavailable
+from msgspec import Meta
+
+from pollect.errors import (
+    AuthenticationFailed,
+    ConfigError,
+    PollectError,
+    ProbeError,
+    TargetUnavailable,
+)
+from pollect.plugin import Seconds, Secret
+from pollect.support.options import ClientTls
+
+Password: TypeAlias = Annotated[Secret, Meta(description="Password of the user.")]
+Tls: TypeAlias = Annotated[ClientTls | None, Meta(description="Connect with TLS.")]
+Timeout: TypeAlias = Annotated[
+    Seconds, Meta(description="Seconds that the broker may take to connect, and for an answer.")
+]
+Origin: TypeAlias = Annotated[
+    Annotated[str, Meta(min_length=1, max_length=200)] | None,
+    Meta(
+        description="What tells this daemon from others that write here; default: host and number."
+    ),
+]
 
 
 class BrokerError(PollectError):
@@ -18,6 +41,12 @@ class BrokerError(PollectError):
     def as_probe_error(self) -> ProbeError:
         """Return the same for a source."""
         return (AuthenticationFailed if self.authentication else TargetUnavailable)(str(self))
+
+
+def check_sign_in(user: str | None, password: Secret) -> None:
+    """Refuse a password without a user; raises `ConfigError`."""
+    if password and not user:
+        raise ConfigError("expected the user of the password", key="user")
 
 
 def default_origin(folder: Path) -> str:

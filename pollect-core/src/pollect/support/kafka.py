@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final, Literal, Protocol, TypeAlias
 from msgspec import Meta
 
 from pollect.errors import ConfigError, MissingDependency
-from pollect.plugin import Host, Seconds, Secret
-from pollect.support.brokers import BrokerError
+from pollect.plugin import Host, Secret
+from pollect.support.brokers import BrokerError, check_sign_in
 from pollect.support.connect import split_host_port
 from pollect.support.options import ClientTls
 
@@ -31,14 +31,9 @@ Topic: TypeAlias = Annotated[
     Meta(pattern=r"^[A-Za-z0-9._-]{1,249}$", description="Topic that keeps the messages."),
 ]
 User: TypeAlias = Annotated[str | None, Meta(description="User name (SASL).")]
-Password: TypeAlias = Annotated[Secret, Meta(description="Password of the user.")]
 Mechanism: TypeAlias = Annotated[
     Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"],
     Meta(description="How the user signs in; `PLAIN` shows the password to whoever listens."),
-]
-Tls: TypeAlias = Annotated[ClientTls | None, Meta(description="Connect with TLS.")]
-Timeout: TypeAlias = Annotated[
-    Seconds, Meta(description="Seconds that a broker may take to connect, and for an answer.")
 ]
 
 
@@ -67,8 +62,7 @@ def check_options(options: KafkaOptions) -> None:
             raise ConfigError(
                 f"expected host:port, got {server.rpartition('@')[2]!r}", key=f"servers[{index}]"
             ) from error
-    if options.password and not options.user:
-        raise ConfigError("expected the user of the password", key="user")
+    check_sign_in(options.user, options.password)
 
 
 def load_kafka(requirement: str) -> Any:

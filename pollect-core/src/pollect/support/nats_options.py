@@ -6,7 +6,8 @@ from typing import Annotated, Protocol, TypeAlias
 from msgspec import Meta
 
 from pollect.errors import ConfigError
-from pollect.plugin import Host, Seconds, Secret
+from pollect.plugin import Host, Secret
+from pollect.support.brokers import check_sign_in
 from pollect.support.options import ClientTls
 from pollect.support.urls import check_url
 
@@ -31,17 +32,12 @@ Subject: TypeAlias = Annotated[
     ),
 ]
 User: TypeAlias = Annotated[str | None, Meta(description="User name.")]
-Password: TypeAlias = Annotated[Secret, Meta(description="Password of the user.")]
 Token: TypeAlias = Annotated[Secret, Meta(description="Token, for servers that ask for one.")]
 NkeySeed: TypeAlias = Annotated[
     Secret, Meta(description="Seed of an nkey, for servers that ask for one: `SU...`.")
 ]
 Credentials: TypeAlias = Annotated[
     str | None, Meta(description="File with the JWT and the seed of a user (`.creds`).")
-]
-Tls: TypeAlias = Annotated[ClientTls | None, Meta(description="Connect with TLS.")]
-Timeout: TypeAlias = Annotated[
-    Seconds, Meta(description="Seconds that the server may take to connect, and for an answer.")
 ]
 
 
@@ -78,8 +74,7 @@ def check_options(options: NatsOptions) -> None:
     given = [key for key, value in ways.items() if value]
     if len(given) > 1:
         raise ConfigError(f"expected one way to sign in, got {' and '.join(given)}", key=given[-1])
-    if options.password and not options.user:
-        raise ConfigError("expected the user of the password", key="user")
+    check_sign_in(options.user, options.password)
 
 
 def subject_of(parts: Iterable[str | None]) -> str:
