@@ -271,13 +271,16 @@ def test_all_of_many_sources_that_go_withdraw_their_values(run: Run, monkeypatch
 
 
 def test_a_reload_changes_the_number_of_threads(run: Run, gate: Gate) -> None:
-    sections = [section(scripted(gate, name=f"s{number}"), 3600) for number in range(3)]
+    clock = FakeClock()  # no call takes long enough for another to start in its place
+    sections = [
+        section(scripted(gate, clock=clock, name=f"s{number}"), 3600) for number in range(3)
+    ]
 
     def with_threads(threads: int) -> Plan:
         part = ExecutorPlan(name="test", sources=sections, writers=[], threads=threads)
         return Plan(executors=[part])
 
-    engine = run(with_threads(1))
+    engine = run(with_threads(1), clock=clock)
 
     def running() -> int:
         return sum(s.source.running for s in sections)  # type: ignore[attr-defined]

@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from pollect.operate.grants import Grant, Grants, grant, joined
 from pollect.operate.survey import CREDENTIALS, Listening, Part, Survey
 
 #: Where the host's root is inside.
@@ -24,17 +24,13 @@ _OF_THE_IMAGE = ("/pollect", "/opt", "/usr", "/proc", "/sys", "/dev", "/etc/pass
 
 
 @dataclass
-class _Service:
+class _Service(Grants):
     """What the container gets beside the usual, each with those that need it."""
 
-    volumes: dict[str, list[str]] = field(default_factory=dict)
-    capabilities: dict[str, list[str]] = field(default_factory=dict)
-    devices: dict[str, list[str]] = field(default_factory=dict)
-    groups: dict[str, list[str]] = field(default_factory=dict)
-    ports: dict[str, list[str]] = field(default_factory=dict)
-    sysctls: dict[str, list[str]] = field(default_factory=dict)
-    packages: dict[str, list[str]] = field(default_factory=dict)
-    bus: list[str] = field(default_factory=list)
+    volumes: Grant = field(default_factory=dict)
+    ports: Grant = field(default_factory=dict)
+    sysctls: Grant = field(default_factory=dict)
+    packages: Grant = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     host: list[str] = field(default_factory=list)
     host_network: list[str] = field(default_factory=list)
@@ -84,7 +80,7 @@ def _collect_part(service: _Service, survey: Survey, part: Part, dev: Path) -> N
         service.calls.append(label)
     for program in needs.programs:
         if not part.command():
-            _add(service.packages, program.package, label)
+            grant(service.packages, program.package, label)
     settings = {setting.instead_of: setting for setting in needs.settings}
     for capability in needs.capabilities:
         absent = capability.device and not any(dev.glob(capability.device))
@@ -92,18 +88,18 @@ def _collect_part(service: _Service, survey: Survey, part: Part, dev: Path) -> N
             continue
         setting = settings.get(capability.name)
         if setting is not None and not service.host_network:
-            _add(service.sysctls, f"{setting.name}: {_text(setting.value)}", label)
+            grant(service.sysctls, f"{setting.name}: {_text(setting.value)}", label)
         else:
-            _add(service.capabilities, capability.name.removeprefix("CAP_"), label)
+            grant(service.capabilities, capability.name.removeprefix("CAP_"), label)
     for device in needs.devices:
         for node in sorted(dev.glob(device.pattern)):
             mode = "rw" if device.write else "r"
-            _add(service.devices, f"/dev/{node.name}:/dev/{node.name}:{mode}", label)
+            grant(service.devices, f"/dev/{node.name}:/dev/{node.name}:{mode}", label)
             if device.group and (number := _group_number(device.group)):
-                _add(service.groups, number, label)
+                grant(service.groups, number, label)
     for name in needs.groups:
         if number := _group_number(name):
-            _add(service.groups, number, label)
+            grant(service.groups, number, label)
     for listening in part.ports():
         _collect_port(service, part, listening)
     for path in survey.paths(part):
@@ -117,7 +113,7 @@ def _collect_port(service: _Service, part: Part, listening: Listening) -> None:
             "set `bind: 0.0.0.0` and limit the published port instead"
         )
     protocol = "/udp" if listening.protocol == "udp" else ""
-    _add(service.ports, f"{listening.number}:{listening.number}{protocol}", part.label)
+    grant(service.ports, f"{listening.number}:{listening.number}{protocol}", part.label)
 
 
 def _collect_path(service: _Service, survey: Survey, part: Part, path: Path) -> None:
@@ -130,13 +126,13 @@ def _collect_path(service: _Service, survey: Survey, part: Part, path: Path) -> 
     if any(path.is_relative_to(folder) for folder in _OF_THE_IMAGE) or text == "/":
         return
     written = path in set(survey.paths(part, write=True))
-    _add(service.volumes, f"{text}:{text}" + ("" if written else ":ro"), part.label)
+    grant(service.volumes, f"{text}:{text}" + ("" if written else ":ro"), part.label)
 
 
 def _image(service: _Service, image: str) -> Iterator[str]:
     yield f"image: {_text(image)}"
     for package, labels in service.packages.items():
-        yield f"# {_join(labels)}: a program of {package}"
+        yield f"# {joined(labels)}: a program of {package}"
     if service.packages:
         packages = " ".join(service.packages)
         yield f"# The image needs them: make image ARGS='--build-arg PACKAGES=\"{packages}\"'"
@@ -151,25 +147,25 @@ def _service(survey: Survey, service: _Service) -> Iterator[str]:
     yield "  - no-new-privileges:true"
     if service.calls:
         # Docker before 23 and podman 4 forbid bpf() to all but CAP_SYS_ADMIN, which may do more.
-        yield f"  # {_join(service.calls)}: calls that older runtimes filter beside the capability"
+        yield f"  # {joined(service.calls)}: calls that older runtimes filter beside the capability"
         yield "  - seccomp=unconfined"
     yield "cap_drop: [ALL]"
     if service.bus:
-        yield f"# {_join(service.bus)}: the system bus knows root, and no user of the image"
+        yield f"# {joined(service.bus)}: the system bus knows root, and no user of the image"
     if service.capabilities or service.bus:
         yield "user: '0:0'"
         # Root without it may not even write to the state folder, which is another user's.
-        _add(service.capabilities, "DAC_OVERRIDE", "root, for the state folder")
+        grant(service.capabilities, "DAC_OVERRIDE", "root, for the state folder")
     yield from _list("cap_add", service.capabilities)
     yield from _list("devices", service.devices)
     yield from _list("group_add", service.groups)
     if service.sysctls:
         yield "sysctls:"
         for line, labels in service.sysctls.items():
-            yield f"  # {_join(labels)}"
+            yield f"  # {joined(labels)}"
             yield f"  {line}"
     if service.host_network:
-        yield f"# {_join(service.host_network)}: multicast packets end at a bridge"
+        yield f"# {joined(service.host_network)}: multicast packets end at a bridge"
         yield "network_mode: host"
     else:
         yield from _list("ports", service.ports)
@@ -177,7 +173,7 @@ def _service(survey: Survey, service: _Service) -> Iterator[str]:
     yield f"  - {_text(f'{config.parent}:/pollect:ro')}"
     yield f"  - {_text(f'pollect-state:{STATE}')}"
     if service.host:
-        yield f"  # {_join(service.host)}: this machine, not the container"
+        yield f"  # {joined(service.host)}: this machine, not the container"
         yield f"  - {_text(f'/:{HOST}:ro,rslave')}"
     yield from _items(service.volumes)
     yield f"command: {json.dumps(['run', '-c', f'/pollect/{_dollars(config.name)}'])}"
@@ -220,7 +216,7 @@ def _list(key: str, items: Mapping[str, list[str]]) -> Iterator[str]:
 
 def _items(items: Mapping[str, list[str]]) -> Iterator[str]:
     for item, labels in items.items():
-        yield f"  # {_join(labels)}"
+        yield f"  # {joined(labels)}"
         yield f"  - {_text(item)}"
 
 
@@ -243,13 +239,3 @@ def _group_number(name: str) -> str:
         return str(grp.getgrnam(name).gr_gid)
     except KeyError:
         return ""
-
-
-def _add(table: dict[str, list[str]], key: str, label: str) -> None:
-    labels: Any = table.setdefault(key, [])
-    if label not in labels:
-        labels.append(label)
-
-
-def _join(labels: list[str]) -> str:
-    return ", ".join(dict.fromkeys(" ".join(label.split()) for label in labels))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pollect.needs import Capability
+from pollect.operate.grants import Grant, Grants, grant, joined
 from pollect.operate.survey import CREDENTIALS, Part, Survey
 
 CREDENTIALS_FOLDER = "/etc/pollect/credentials"
@@ -34,20 +35,16 @@ ACCOUNTED_MEMORY = (5, 11)
 
 
 @dataclass
-class _Loosened:
+class _Loosened(Grants):
     """What the sources of a config need, each with those that need it."""
 
-    capabilities: dict[str, list[str]] = field(default_factory=dict)
-    groups: dict[str, list[str]] = field(default_factory=dict)
-    devices: dict[str, list[str]] = field(default_factory=dict)
-    families: dict[str, list[str]] = field(default_factory=dict)
-    calls: dict[str, list[str]] = field(default_factory=dict)
-    written: dict[str, list[str]] = field(default_factory=dict)
+    families: Grant = field(default_factory=dict)
+    calls: Grant = field(default_factory=dict)
+    written: Grant = field(default_factory=dict)
     homes: list[str] = field(default_factory=list)
     temporary: list[str] = field(default_factory=list)
     processes: list[str] = field(default_factory=list)
     memory: list[str] = field(default_factory=list)
-    bus: list[str] = field(default_factory=list)
     #: What could be granted and is not, in words.
     left_out: list[str] = field(default_factory=list)
 
@@ -128,7 +125,7 @@ def notes(survey: Survey) -> list[str]:
     if lacks_user(survey):
         labels = [part.label for part in survey.unique() if part.needs.bus]
         found.append(
-            f"{_join(labels)}: the system bus turns away users that exist only while a unit runs; "
+            f"{joined(labels)}: the system bus turns away users that exist only while a unit runs; "
             f"make one that stays: {shlex.join(MAKE_USER)}"
         )
     for part in survey.unique():
@@ -168,30 +165,30 @@ def _collect_part(needed: _Loosened, survey: Survey, part: Part, dev: Path, rele
         if reason:
             needed.left_out.append(f"{label}: {capability.name} for {capability.purpose}, {reason}")
         else:
-            _add(needed.capabilities, capability.name, label)
+            grant(needed.capabilities, capability.name, label)
     for device in needs.devices:
         if any(dev.glob(device.pattern)):
             access = "rw" if device.write else "r"
-            _add(needed.devices, f"{device.systemd} {access}", label)
+            grant(needed.devices, f"{device.systemd} {access}", label)
             if device.group:
-                _add(needed.groups, device.group, label)
+                grant(needed.groups, device.group, label)
         else:
             needed.left_out.append(
                 f"{label}: DeviceAllow={device.systemd}, where there is /dev/{device.pattern}"
             )
     for group in needs.groups:
-        _add(needed.groups, group, label)
+        grant(needed.groups, group, label)
     for family in needs.families:
-        _add(needed.families, family, label)
+        grant(needed.families, family, label)
     for call in needs.system_calls:
-        _add(needed.calls, call, label)
+        grant(needed.calls, call, label)
     for path in survey.paths(part):
         if _is_below(path, HOMES) and label not in needed.homes:
             needed.homes.append(label)
         if _is_below(path, TEMPORARY) and label not in needed.temporary:
             needed.temporary.append(label)
     for path in survey.paths(part, write=True):
-        _add(needed.written, str(_folder_of(path, part)), label)
+        grant(needed.written, str(_folder_of(path, part)), label)
     if needs.processes:
         needed.processes.append(label)
     if needs.bus:
@@ -238,7 +235,8 @@ def _user(needed: _Loosened) -> Iterator[str]:
     `DynamicUser=` means stays.
     """
     if needed.bus:
-        yield f"# {_join(needed.bus)}: the system bus turns away users that exist only while a unit"
+        labels = joined(needed.bus)
+        yield f"# {labels}: the system bus turns away users that exist only while a unit"
         yield f"# runs. Make one that stays: {shlex.join(MAKE_USER)}"
         yield f"User={USER}"
 
@@ -247,14 +245,14 @@ def _sandbox(needed: _Loosened) -> Iterator[str]:
     yield "NoNewPrivileges=yes"
     yield "ProtectSystem=strict"
     for folder, labels in needed.written.items():
-        yield f"# {_join(labels)}: its user must be allowed to write there"
+        yield f"# {joined(labels)}: its user must be allowed to write there"
         yield f"ReadWritePaths={folder}"
     yield from _switch("ProtectHome", "yes", "read-only", needed.homes)
     yield from _switch("PrivateTmp", "yes", "no", needed.temporary)
     yield from _capabilities(needed)
     yield from _devices(needed)
     for group, labels in needed.groups.items():
-        yield f"# {_join(labels)}"
+        yield f"# {joined(labels)}"
         yield f"SupplementaryGroups={group}"
     yield from _switch("ProtectProc", "invisible", "default", needed.processes)
     yield from (
@@ -275,17 +273,17 @@ def _sandbox(needed: _Loosened) -> Iterator[str]:
         )
     )
     for family, labels in needed.families.items():
-        yield f"# {family}: {_join(labels)}"
+        yield f"# {family}: {joined(labels)}"
     yield f"RestrictAddressFamilies={' '.join(['AF_UNIX', *needed.families])}"
     yield "SystemCallArchitectures=native"
     yield "SystemCallFilter=@system-service"
     yield "SystemCallFilter=~@privileged @resources"
     for call, labels in needed.calls.items():
-        yield f"# {_join(labels)}"
+        yield f"# {joined(labels)}"
         yield f"SystemCallFilter={call}"
     yield "SystemCallErrorNumber=EPERM"
     if needed.memory:
-        yield f"# {_join(needed.memory)}: before Linux 5.11"
+        yield f"# {joined(needed.memory)}: before Linux 5.11"
         yield "LimitMEMLOCK=infinity"
     if needed.left_out:
         yield "# Not granted:"
@@ -294,7 +292,7 @@ def _sandbox(needed: _Loosened) -> Iterator[str]:
 
 def _capabilities(needed: _Loosened) -> Iterator[str]:
     for name, labels in needed.capabilities.items():
-        yield f"# {name}: {_join(labels)}"
+        yield f"# {name}: {joined(labels)}"
     granted = " ".join(needed.capabilities)
     yield f"CapabilityBoundingSet={granted}"
     if granted:
@@ -312,14 +310,14 @@ def _devices(needed: _Loosened) -> Iterator[str]:
     yield "PrivateDevices=no"
     yield "DevicePolicy=closed"
     for device, labels in needed.devices.items():
-        yield f"# {_join(labels)}"
+        yield f"# {joined(labels)}"
         yield f"DeviceAllow={device}"
 
 
 def _switch(name: str, strict: str, loose: str, labels: list[str]) -> Iterator[str]:
     """Yield a line in its strict form, or in the loose one with those that need it."""
     if labels:
-        yield f"# {_join(labels)}"
+        yield f"# {joined(labels)}"
     yield f"{name}={loose if labels else strict}"
 
 
@@ -341,16 +339,6 @@ def _quoted(word: str) -> str:
         return escaped
     inner = escaped.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{inner}"'
-
-
-def _add(table: dict[str, list[str]], key: str, label: str) -> None:
-    labels = table.setdefault(key, [])
-    if label not in labels:
-        labels.append(label)
-
-
-def _join(labels: list[str]) -> str:
-    return ", ".join(dict.fromkeys(" ".join(label.split()) for label in labels))
 
 
 def _is_below(path: Path, folders: tuple[str, ...]) -> bool:
