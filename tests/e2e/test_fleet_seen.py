@@ -10,6 +10,7 @@ import pytest
 from pollect.testing.waiting import wait_until
 from tests.core.fleet.etcd_server import EtcdServer, needs_etcd
 from tests.e2e.command import Daemon, call, start
+from tests.e2e.status_json import check_everything
 from tests.simulators.daemons import free_port
 
 CONFIG = """\
@@ -24,6 +25,7 @@ executors:
       - {{type: Dummy, name: everywhere, fleet: false}}
 """
 SHARED = 8
+SHARDS = 256
 LIMIT_SECONDS = 30.0
 
 
@@ -67,6 +69,7 @@ def test_a_static_shard_knows_its_own_sources_and_who_has_the_others(tmp_path: P
     port = write_config(folder, "{shard: {index: 1, count: 2}}")
     with running(folder) as daemon:
         status = settled(daemon, port, 2)
+        check_everything(port)
         shown = call("status", "-c", "config.yml", folder=folder).stdout
 
     fleet, owner_of = status["fleet"], owners(status)
@@ -96,7 +99,18 @@ def test_members_see_each_other_their_sources_and_that_a_config_differs(tmp_path
             tmp_path / "b", f"{{{engine}, name: b}}", more="\n      - {type: Uptime}"
         )
         with running(tmp_path / "a") as a, running(tmp_path / "b") as b:
-            status, other = settled(a, first, 2), settled(b, second, 2)
+            settled(a, first, 2), settled(b, second, 2)
+
+            def at_rest() -> Any:
+                """Both, once they agree: shards may still be on their way."""
+                status, other = look(first), look(second)
+                known = owners(other)
+                agreed = all(known[name] == owner for name, owner in owners(status).items())
+                taken = sum(one["shards"] for one in status["fleet"]["members"])
+                return (status, other) if agreed and taken == SHARDS else None
+
+            status, other = wait_until(at_rest, "shards at rest", limit_seconds=LIMIT_SECONDS)
+            check_everything(first)
             shown = call("status", "-c", "config.yml", folder=tmp_path / "a").stdout
     finally:
         etcd.kill()
@@ -107,7 +121,6 @@ def test_members_see_each_other_their_sources_and_that_a_config_differs(tmp_path
         ("a", True),
         ("b", False),
     ]
-    assert sum(one["shards"] for one in fleet["members"]) == 256
     assert sum(one["sources"] for one in fleet["members"]) == SHARED
     assert fleet["leaseRemainingSeconds"] > 0
     mine, theirs = owners(status), owners(other)
