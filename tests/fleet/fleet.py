@@ -26,9 +26,12 @@ class Fleet:
         ttl: float,
         nodes: int = 1,
         exclusive: bool = True,
+        inventory: bool = False,
         net: Network | None = None,
     ) -> None:
+        """With `inventory` the devices are targets of one section."""
         self.tick, self.ttl, self.net = tick, ttl, net
+        self._inventory = folder / "targets.json" if inventory else None
         self.names = [f"t{number}" for number in range(targets)]
         self._exclusive = exclusive
         self._log = folder / "devices.log"
@@ -38,6 +41,8 @@ class Fleet:
         engine_address = net.engine_address if net else "127.0.0.1"
         self.engine = Engine(folder, address=engine_address, namespace=hub, nodes=nodes)
         self._devices = devices(self._devices_address, self._port, self._log, namespace=hub)
+        if self._inventory is not None:
+            self.list_targets(self.names)
         self._config = folder / "config.json"
         self._config.write_text(json.dumps(self._build_config()))
         self.logs = [folder / f"member{index}.log" for index in range(members)]
@@ -71,6 +76,22 @@ class Fleet:
         """Let a few ticks pass, so that what follows starts from a quiet fleet."""
         time.sleep(3 * self.tick)
 
+    def list_targets(self, names: Sequence[str]) -> None:
+        """Have other devices in the inventory from now on; each member looks when it does."""
+        assert self._inventory is not None
+        self.names = list(names)
+        new = self._inventory.with_suffix(".new")
+        new.write_text(json.dumps([{"targets": self.names}]))
+        new.replace(self._inventory)
+
+    def askers(self, since: float) -> dict[str, set[str]]:
+        """Return who asked each device since a moment."""
+        found: dict[str, set[str]] = {}
+        for question in read_log(self._log):
+            if question.at >= since:
+                found.setdefault(question.device, set()).add(question.asker)
+        return found
+
     def verdict(self, start: float, end: float | None = None) -> Verdict:
         """Judge what the devices saw since `start` (monotonic seconds)."""
         end = time.monotonic() if end is None else end
@@ -97,20 +118,18 @@ class Fleet:
         return daemon(self._config, self.logs[index], namespace=namespace, environ=environ)
 
     def _build_config(self) -> object:
-        sources = [
-            {
-                "type": "TcpTime",
-                "protocol": "udp",
-                "name": name,
-                "host": self._devices_address,
-                "port": self._port,
-                "send": name,
-                "sourceAddress": "${MEMBER_ADDRESS}",
-                "timeout": min(2.0, self.tick / 2),
-                "exclusive": self._exclusive,
-            }
-            for name in self.names
-        ]
+        device = {
+            "type": "TcpTime",
+            "protocol": "udp",
+            "host": self._devices_address,
+            "port": self._port,
+            "sourceAddress": "${MEMBER_ADDRESS}",
+            "timeout": min(2.0, self.tick / 2),
+            "exclusive": self._exclusive,
+        }
+        sources: list[object] = [{**device, "name": name, "send": name} for name in self.names]
+        if self._inventory is not None:
+            sources = [{**device, "send": "${target}", "targets": {"file": str(self._inventory)}}]
         fleet = {
             "engine": self.engine.url,
             "name": "${MEMBER}",
