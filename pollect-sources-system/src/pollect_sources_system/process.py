@@ -21,6 +21,7 @@ from typing import Annotated, Literal, NamedTuple
 from msgspec import Meta
 
 from pollect.api import (
+    DETAIL,
     ConfigError,
     FilePath,
     Headline,
@@ -66,28 +67,28 @@ RESIDENT_MEMORY = Metric(
     unit="bytes",
     labels=("pidx",),
     headline=Headline("memory"),
-    panel=Panel(needs=("details",)),
+    panel=DETAIL,
 )
 THREADS = Metric(
     "num_threads",
     help="Threads.",
     unit="threads",
     labels=("pidx",),
-    panel=Panel(needs=("details",)),
+    panel=DETAIL,
 )
 FILES = Metric(
     "num_fds",
     help="Open file descriptors; only for processes of the same user, or as root.",
     unit="files",
     labels=("pidx",),
-    panel=Panel(needs=("details",)),
+    panel=DETAIL,
 )
 UPTIME = Metric(
     "uptime",
     help="Seconds since the process started.",
     unit="seconds",
     labels=("pidx",),
-    panel=Panel(needs=("details",)),
+    panel=DETAIL,
 )
 READ_BYTES = Metric(
     "io_read_bytes",
@@ -95,7 +96,7 @@ READ_BYTES = Metric(
     unit="bytes",
     kind=Kind.COUNTER,
     labels=("pidx",),
-    panel=Panel(needs=("details",)),
+    panel=DETAIL,
 )
 WRITE_BYTES = Metric(
     "io_write_bytes",
@@ -103,26 +104,27 @@ WRITE_BYTES = Metric(
     unit="bytes",
     kind=Kind.COUNTER,
     labels=("pidx",),
-    panel=Panel(needs=("details",)),
+    panel=DETAIL,
 )
 
+_WITH_TOTAL = Panel(needs=("total",))
 TOTAL_LOAD = Metric(
     "total_load_percent",
     help="CPU time of all matching processes since the last probe in percent of one CPU.",
     unit="percent",
-    panel=Panel(needs=("total",)),
+    panel=_WITH_TOTAL,
 )
 TOTAL_VIRTUAL_MEMORY = Metric(
     "total_virtual_memory",
     help="Virtual memory of all matching processes in bytes.",
     unit="bytes",
-    panel=Panel(needs=("total",)),
+    panel=_WITH_TOTAL,
 )
 TOTAL_RESIDENT_MEMORY = Metric(
     "total_resident_memory",
     help="Resident memory of all matching processes in bytes; shared pages count for each.",
     unit="bytes",
-    panel=Panel(needs=("total",)),
+    panel=_WITH_TOTAL,
 )
 
 

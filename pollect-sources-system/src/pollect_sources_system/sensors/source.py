@@ -53,30 +53,21 @@ VALUE = Metric(
     labels=LABELS,
     headline=Headline(""),
 )
-MAX = Metric(
-    "max",
-    help="Upper limit, in the unit of the label.",
-    labels=LABELS,
-    panel=Panel(needs=("limits|details",)),
-)
-MIN = Metric(
-    "min",
-    help="Lower limit, in the unit of the label.",
-    labels=LABELS,
-    panel=Panel(needs=("limits|details",)),
-)
-CRIT = Metric(
-    "crit",
-    help="Critical upper limit, in the unit of the label.",
-    labels=LABELS,
-    panel=Panel(needs=("limits|details",)),
-)
-LCRIT = Metric(
-    "lcrit",
-    help="Critical lower limit, in the unit of the label.",
-    labels=LABELS,
-    panel=Panel(needs=("limits|details",)),
-)
+#: By their names in hwmon.
+LIMIT_METRICS = {
+    name: Metric(
+        name,
+        help=f"{what}, in the unit of the label.",
+        labels=LABELS,
+        panel=Panel(needs=("limits|details",)),
+    )
+    for name, what in {
+        "max": "Upper limit",
+        "min": "Lower limit",
+        "crit": "Critical upper limit",
+        "lcrit": "Critical lower limit",
+    }.items()
+}
 ALARM = Metric(
     "alarm",
     help="1 while the sensor raises an alarm, else 0.",
@@ -84,7 +75,6 @@ ALARM = Metric(
     panel=YES_IS_BAD.needing("alarms|details"),
     alert=Alert("SensorAlarm", "a sensor raises an alarm", above=0, lasting_seconds=60),
 )
-LIMIT_METRICS = {"max": MAX, "min": MIN, "crit": CRIT, "lcrit": LCRIT}
 
 
 class SensorsConfig(SourceConfig, frozen=True, kw_only=True):
@@ -111,7 +101,7 @@ class SensorsSource(Source[SensorsConfig]):
     """Temperatures, voltages, fan speeds and power by chip and sensor."""
 
     config_type = SensorsConfig
-    metrics = (VALUE, MAX, MIN, CRIT, LCRIT, ALARM)
+    metrics = (VALUE, *LIMIT_METRICS.values(), ALARM)
 
     def __init__(self, config: SensorsConfig, context: SourceContext) -> None:
         super().__init__(config, context)

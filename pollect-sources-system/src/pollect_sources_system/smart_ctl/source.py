@@ -121,23 +121,24 @@ STANDBY = Metric(
     labels=("dev",),
     panel=YES_NO,
 )
+_WITH_RATINGS = Panel(needs=("normalized|details",))
 NORMALIZED = Metric(
     "normalized",
     help="The attribute as the drive rates it; higher is better.",
     labels=ATTRIBUTE_LABELS,
-    panel=Panel(needs=("normalized|details",)),
+    panel=_WITH_RATINGS,
 )
 WORST = Metric(
     "worst",
     help="The lowest rating the attribute ever had.",
     labels=ATTRIBUTE_LABELS,
-    panel=Panel(needs=("normalized|details",)),
+    panel=_WITH_RATINGS,
 )
 THRESHOLD = Metric(
     "threshold",
     help="The rating at and below which the attribute counts as failed.",
     labels=ATTRIBUTE_LABELS,
-    panel=Panel(needs=("normalized|details",)),
+    panel=_WITH_RATINGS,
 )
 INFO = Metric(
     "info",

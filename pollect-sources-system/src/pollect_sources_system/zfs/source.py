@@ -105,61 +105,53 @@ HEALTH = Metric(
     headline=Headline("online", {"state": "ONLINE"}),
     panel=YES_NO,
 )
-ARC_HITS = Metric(
-    "arc_hits",
-    help="Reads that the cache answered.",
-    kind=Kind.COUNTER,
-    panel=Panel(needs=("arc|details",)),
-)
-ARC_MISSES = Metric(
-    "arc_misses",
-    help="Reads that went to the disks.",
-    kind=Kind.COUNTER,
-    panel=Panel(needs=("arc|details",)),
-)
-ARC_SIZE = Metric(
-    "arc_size",
-    help="Size of the cache in bytes.",
-    unit="bytes",
-    panel=Panel(needs=("arc|details",)),
-)
-ARC_MAX = Metric(
-    "arc_max",
-    help="Largest size the cache may have in bytes.",
-    unit="bytes",
-    panel=Panel(needs=("arc|details",)),
-)
-#: Counters of the kernel and their metrics.
-ARC = {"hits": ARC_HITS, "misses": ARC_MISSES, "size": ARC_SIZE, "c_max": ARC_MAX}
+_WITH_ARC = Panel(needs=("arc|details",))
+#: By the names of the kernel's counters.
+ARC = {
+    "hits": Metric(
+        "arc_hits", help="Reads that the cache answered.", kind=Kind.COUNTER, panel=_WITH_ARC
+    ),
+    "misses": Metric(
+        "arc_misses", help="Reads that went to the disks.", kind=Kind.COUNTER, panel=_WITH_ARC
+    ),
+    "size": Metric("arc_size", help="Size of the cache in bytes.", unit="bytes", panel=_WITH_ARC),
+    "c_max": Metric(
+        "arc_max",
+        help="Largest size the cache may have in bytes.",
+        unit="bytes",
+        panel=_WITH_ARC,
+    ),
+}
 
+_WITH_DATASETS = Panel(needs=("datasets",))
 DATASET_LABELS = ("dataset", "type")
 DATASET_USED = Metric(
     "dataset_used",
     help="Bytes the dataset and all below it take.",
     unit="bytes",
     labels=DATASET_LABELS,
-    panel=Panel(needs=("datasets",)),
+    panel=_WITH_DATASETS,
 )
 DATASET_AVAILABLE = Metric(
     "dataset_available",
     help="Bytes the dataset can still take.",
     unit="bytes",
     labels=DATASET_LABELS,
-    panel=Panel(needs=("datasets",)),
+    panel=_WITH_DATASETS,
 )
 DATASET_REFERENCED = Metric(
     "dataset_referenced",
     help="Bytes of data one finds in the dataset.",
     unit="bytes",
     labels=DATASET_LABELS,
-    panel=Panel(needs=("datasets",)),
+    panel=_WITH_DATASETS,
 )
 DATASET_QUOTA = Metric(
     "dataset_quota",
     help="Limit in bytes of what the dataset may take; 0 for none.",
     unit="bytes",
     labels=DATASET_LABELS,
-    panel=Panel(needs=("datasets",)),
+    panel=_WITH_DATASETS,
 )
 ERRORS = Metric(
     "errors",
