@@ -7,6 +7,8 @@ PIP     = $(BIN)/python -m pip install --quiet
 # For `make pythons` and `make bounds`: which Pythons, which end of the bounds; default: all.
 PARTS  ?=
 export PARTS
+# Tests start hundreds of programs of ours: compiling all modules for each took two thirds of it.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test pythons bounds upgrade lint type bench attacks outages build image release services docs site screenshot catalogue firmware bpf clean setup fleet

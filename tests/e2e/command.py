@@ -13,7 +13,7 @@ from pollect.testing.waiting import wait_until
 
 POLLECT = str(Path(sys.executable).with_name("pollect"))
 #: Long enough for a machine that is busy or slow; no test waits that long on purpose.
-LIMIT_SECONDS = 60.0
+LIMIT_SECONDS = 150.0
 #: At once on such a machine, and less than what a mistake would wait for: 30 s for a reload that
 #: hangs, and without end for a source.
 PROMPT_SECONDS = 20.0

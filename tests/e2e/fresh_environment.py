@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LIMIT_SECONDS = 250
+LIMIT_SECONDS = 500
 
 
 class FreshEnvironment:

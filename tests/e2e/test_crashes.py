@@ -74,6 +74,7 @@ def write_config(
     (folder / "extensions").mkdir()
     (folder / "extensions" / "Counting.py").write_text(source)
     spooled = {"type": backend.writer, "spool": True, "selfMetrics": False, **backend.section}
+    spooled["timeout"] = 60  # what is confirmed too late, as on a busy machine, is sent twice
     sources = [{"type": "extensions.Counting"}]
     config = {
         "tickTime": TICK_SECONDS,

@@ -118,7 +118,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> FreshEnviron
     return environment
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_bare_core_knows_what_to_install_and_then_runs(
     tmp_path: Path, bare: FreshEnvironment
 ) -> None:
@@ -146,7 +146,7 @@ def test_bare_core_knows_what_to_install_and_then_runs(
     assert "listening on" in done.stderr
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_install_asks_and_then_shows_what_pip_does(
     tmp_path: Path, wheels: Path, bare: FreshEnvironment
 ) -> None:
@@ -178,7 +178,7 @@ def test_install_asks_and_then_shows_what_pip_does(
     assert bare.pollect("deps", "--missing", folder=tmp_path).stdout == ""
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_check_names_the_two_plugins_that_disagree(tmp_path: Path) -> None:
     wheels = tmp_path / "wheels"
     wheels.mkdir()

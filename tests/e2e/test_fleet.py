@@ -22,7 +22,7 @@ CHOSEN = (
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed (make services)")
 @pytest.mark.parametrize("name", CHOSEN)
 def test_every_device_is_asked_by_one_daemon_at_a_time_and_none_is_forgotten(

@@ -53,7 +53,7 @@ def wait_for_state(port: int, expected: Mapping[str, float]) -> None:
     assert latest == expected
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_family_from_its_wheels(tmp_path: Path, own_wheels: Path) -> None:
     fresh = FreshEnvironment(tmp_path / "venv", own_wheels)
     fresh.pip("install", "pollect-core", "pollect-sources-home")

@@ -29,7 +29,7 @@ def find_program(name: str, package: str) -> str:
 def free_port(*kinds: socket.SocketKind) -> int:
     """Return a port of 127.0.0.1 that is free now for TCP, or for sockets of all these kinds."""
     while True:
-        port = random.choice(_OWN_PORTS)
+        port = random.SystemRandom().choice(_OWN_PORTS)
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             for kind in kinds or (socket.SOCK_STREAM,):
                 stack.enter_context(socket.socket(socket.AF_INET, kind)).bind(("127.0.0.1", port))
