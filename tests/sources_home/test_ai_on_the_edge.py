@@ -322,4 +322,4 @@ def test_a_device_that_breaks_fails_in_time_and_recovers(how: Any, error: type[P
                 source.series()
             assert time.monotonic() - begin < IN_TIME_SECONDS
             device.routes = {"/json": {"main": READING}}
-            assert len(source.series()) == 4
+            assert len(source.series_at_last()) == 4

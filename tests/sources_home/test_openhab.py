@@ -316,4 +316,4 @@ def test_a_server_that_breaks_fails_in_time_and_recovers(
                 source.series()
             assert time.monotonic() - begin < IN_TIME_SECONDS
             server.routes = {"*": [item("Number", "1")]}
-            assert source.series() == {'Value{name="Item",group=""}': 1}
+            assert source.series_at_last() == {'Value{name="Item",group=""}': 1}

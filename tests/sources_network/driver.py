@@ -1,12 +1,13 @@
 """Drives a source as the engine does, for tests that look at its series."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from pollect.api import Clock, Sample, Source
+from pollect.api import Clock, Sample, Source, TargetUnavailable
 from pollect.testing import build_source
 from pollect.testing.contract.running import Running
+from pollect.testing.waiting import wait_until
 
 
 class OpenSource:
@@ -22,6 +23,19 @@ class OpenSource:
     def series(self) -> dict[str, float]:
         """Return the values of one probe by `name{label="value"}`."""
         return series_of(self.samples())
+
+    def series_at_last(self) -> dict[str, float]:
+        """Return the values of the first probe that has an answer in time.
+
+        On a busy machine a working peer may take longer than the timeout of a test for silent ones.
+        """
+
+        def answered() -> dict[str, float]:
+            with suppress(TargetUnavailable):
+                return self.series()
+            return {}
+
+        return wait_until(answered, "an answer in time")
 
 
 @contextmanager
