@@ -4,7 +4,6 @@ The client is `pollect.support.http`, with its rules for URLs, proxies, TLS and 
 """
 
 import base64
-import email.utils
 import gzip
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +25,7 @@ from pollect.api import (
     WriterConfig,
 )
 from pollect.support.http import HttpClient
+from pollect.support.http_fields import parse_retry_after
 from pollect.support.options import ClientTls, TlsFiles
 from pollect.support.urls import check_url, redact_url
 
@@ -189,15 +189,7 @@ class HttpSender:
         self._client.close()
 
     def _parse_retry_after(self, text: str | None) -> float | None:
-        if text is None:
-            return None
-        try:
-            if text.strip().isdecimal():
-                return float(text)
-            moment = email.utils.parsedate_to_datetime(text).timestamp()
-        except (ValueError, OverflowError):
-            return None
-        return max(0.0, moment - self._clock.time())
+        return parse_retry_after(text or "", self._clock.time())
 
 
 def send_parts(

@@ -5,14 +5,12 @@ restart, as a daemon keeps the last answer. Protocol of the URL: HTTP SD of the 
 documentation; `ETag` and `Retry-After` are heeded (RFC 9110).
 """
 
-import email.utils
 import hashlib
 import logging
 import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -23,6 +21,7 @@ from pollect.config.inventory import LARGEST_BYTES, Listing, Target, read_docume
 from pollect.config.targets import TargetsOptions
 from pollect.errors import BadResponse, ConfigError, ProbeError, TargetUnavailable
 from pollect.support.durations import parse_duration
+from pollect.support.http_fields import parse_retry_after
 from pollect.support.options import ClientTls
 from pollect.support.private_files import read_private, write_private
 from pollect.support.urls import check_url, redact_url
@@ -359,15 +358,5 @@ def _read_again(file: Path) -> Document:
 
 def _retry_after(response: "Response") -> float:
     """Return the seconds that a server asks to be left alone (RFC 9110, section 10.2.3)."""
-    text = response.headers.get("Retry-After", "").strip()
-    if not text:
-        return 0.0
-    if text.isascii() and text.isdigit():
-        return min(float(text[:9]), LONGEST_RETRY_AFTER)
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return 0.0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return min(max(0.0, moment.timestamp() - time.time()), LONGEST_RETRY_AFTER)
+    asked = parse_retry_after(response.headers.get("Retry-After", ""), time.time())
+    return min(asked or 0.0, LONGEST_RETRY_AFTER)

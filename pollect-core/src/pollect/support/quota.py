@@ -23,7 +23,6 @@ What is left is shown as `pollect_quota_remaining{service, account, window}`; ac
 numbered in the order of the config, so the metric does not show who it is.
 """
 
-import email.utils
 import hashlib
 import json
 import logging
@@ -39,6 +38,7 @@ import msgspec
 from pollect.errors import TargetUnavailable
 from pollect.model import Batch, Metric, Sample, SourceId
 from pollect.plugin import Clock, SourceContext
+from pollect.support.http_fields import parse_retry_after
 from pollect.support.private_files import read_private, write_private
 
 QUOTA_FOLDER = "quota"
@@ -337,16 +337,7 @@ def shared_budget(context: SourceContext, service: str, account: str, *quotas: Q
 
 def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
     """Return the seconds that a `Retry-After` asks to wait; None without one that makes sense."""
-    text = headers.get("Retry-After", "").strip()
-    if not text:
-        return None
-    if text.isascii() and text.isdigit():
-        return float(text)
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-        return max(0.0, moment.timestamp() - clock.time())
-    except (ValueError, OverflowError):
-        return None
+    return parse_retry_after(headers.get("Retry-After", ""), clock.time())
 
 
 def describe_budgets() -> list[Batch]:

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from pollect.api import AuthenticationFailed, BadResponse, ProbeError, Secret
 from pollect.support.http import HttpClient, Response
+from pollect.support.http_fields import parse_whole
 from pollect.support.quota import Budget, retry_after
 from pollect_sources_cloud.failures import failure
 from pollect_sources_cloud.github.payload import SHAPE_ERRORS
@@ -110,10 +111,10 @@ class GitHub:
         return made
 
     def _note_rate_limit(self, answer: Response) -> None:
-        left = answer.headers.get("X-RateLimit-Remaining", "")
-        calls = answer.headers.get("X-RateLimit-Limit", "")
-        if left.isdecimal() and calls.isdecimal():
-            self.rate_limit = int(left), int(calls)
+        left = parse_whole(answer.headers.get("X-RateLimit-Remaining", ""))
+        calls = parse_whole(answer.headers.get("X-RateLimit-Limit", ""))
+        if left is not None and calls is not None:
+            self.rate_limit = left, calls
 
     def _failure(self, answer: Response, path: str) -> ProbeError:
         message, about = _text(answer, "message"), _text(answer, "documentation_url")
@@ -122,8 +123,7 @@ class GitHub:
         # The page on limits is the only sign of a secondary one that names no pause.
         is_limit = is_used_up or pause is not None or "rate-limits" in about
         if answer.status == 429 or (answer.status == 403 and is_limit):
-            reset = answer.headers.get("X-RateLimit-Reset", "")
-            until = float(reset) if is_used_up and reset.isdecimal() else None
+            until = parse_whole(answer.headers.get("X-RateLimit-Reset", "")) if is_used_up else None
             error = self._budget.refused(wait_seconds=pause, until=until)
             if pause is not None or until is not None:
                 error.retry_in = pause or max(1.0, (until or 0.0) - self._budget.clock.time())

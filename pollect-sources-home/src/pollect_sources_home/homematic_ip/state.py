@@ -307,7 +307,7 @@ def _parse_device(
 
 def _position(item: tuple[str, Channel]) -> tuple[int, str]:
     index = item[0]
-    return (int(index) if index.isdecimal() else -1, index)
+    return (int(index) if index.isdecimal() and len(index) < 10 else -1, index)
 
 
 def _device_names(state: Mapping[str, Any]) -> dict[str, str]:

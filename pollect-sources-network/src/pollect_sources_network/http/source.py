@@ -18,7 +18,6 @@ from collections.abc import (
     Sequence,
 )
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Annotated
 
 import msgspec
@@ -38,6 +37,7 @@ from pollect.api import (
 )
 from pollect.support.connect import is_tls_error
 from pollect.support.http import MAX_REDIRECTS, HttpClient, Response
+from pollect.support.http_fields import parse_date, parse_whole
 from pollect.support.options import TlsTargetOptions
 from pollect.support.urls import check_url, redact_url, url_label
 from pollect_sources_network.credentials import BasicAuth
@@ -283,7 +283,7 @@ def _report_response(
     expiry = earliest_expiry(final.certificates)
     if expiry is not None:
         yield metrics.cert_expiry.sample(expiry, *labels)
-    modified = parse_http_date(response.headers.get("Last-Modified", ""))
+    modified = parse_date(response.headers.get("Last-Modified", ""))
     if modified is not None:
         yield metrics.last_modified.sample(modified, *labels)
 
@@ -321,16 +321,8 @@ def parse_statuses(wanted: int | str | tuple[int | str, ...] | None) -> frozense
 
 def content_length(headers: Mapping[str, str]) -> int:
     """Return the announced size of the body in bytes, -1 if there is none."""
-    text = headers.get("Content-Length", "")
-    return int(text) if text.isdecimal() else -1
-
-
-def parse_http_date(text: str) -> float | None:
-    """Return Unix time of an HTTP date, None if it is none."""
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
+    length = parse_whole(headers.get("Content-Length", ""))
+    return -1 if length is None else length
 
 
 def _compile(pattern: str | None, key: str) -> re.Pattern[str] | None:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from pollect.support._http.connection import Origin
+from pollect.support.http_fields import parse_date, parse_whole
 
 _MAX_COOKIES = 1000
 
@@ -116,16 +117,12 @@ def _parse(text: str, origin: Origin, path: str) -> _Cookie | None:
 
 def _expires(attributes: dict[str, str]) -> float | None:
     age = attributes.get("max-age", "")
-    if age.lstrip("-").isdecimal():
-        return time.time() + int(age) if int(age) > 0 else 0.0
-    if "expires" in attributes:
-        from email.utils import parsedate_to_datetime
-
-        try:
-            return parsedate_to_datetime(attributes["expires"].replace("-", " ")).timestamp()
-        except (ValueError, TypeError, OverflowError):
-            return None
-    return None
+    seconds = parse_whole(age)
+    if seconds:
+        return time.time() + seconds
+    if seconds == 0 or parse_whole(age.removeprefix("-")) is not None:
+        return 0.0
+    return parse_date(attributes.get("expires", "").replace("-", " "))
 
 
 def _is_address(host: str) -> bool:

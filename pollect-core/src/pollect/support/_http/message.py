@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from pollect.support.http_fields import parse_whole
+
 #: Status line and headers of one answer; servers send 8 KiB at most by default.
 MAX_HEAD_BYTES = 1024 * 1024
 #: Interim answers (1xx) before the final one.
@@ -168,7 +170,7 @@ def _length(head: Head) -> int | None:
     if len(lengths) > 1:
         raise BadMessage("the answer has several lengths that differ")
     (text,) = lengths
-    return int(text) if text.isascii() and text.isdigit() else None
+    return parse_whole(text)
 
 
 def _is_persistent(head: Head) -> bool:
