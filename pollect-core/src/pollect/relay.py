@@ -70,6 +70,10 @@ class Receipt:
                 if not self.waiting:
                     self._relay.settle(self)
 
+    def is_kept(self) -> bool:
+        """Whether the transport still has the batch, as it was not accepted yet."""
+        return self._relay.is_pending(self)
+
     @property
     def is_held_up(self) -> bool:
         """Whether only some of the writers lack it: those whose targets are away."""
@@ -117,6 +121,11 @@ class Relay:
     def pending(self) -> int:
         """How many batches wait to be accepted."""
         return len(self._pending)
+
+    def is_pending(self, receipt: Receipt) -> bool:
+        """Whether a batch waits to be accepted."""
+        with self.changed:
+            return receipt in self._pending
 
     @property
     def has_room(self) -> bool:

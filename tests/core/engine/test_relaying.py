@@ -329,9 +329,31 @@ def test_end_of_the_engine_leaves_the_rest_to_the_broker(engines, caplog) -> Non
     sent = remote(away=True)
     source = start(engines, sent)
     source.put(batch_at(1), "undelivered")
-    with caplog.at_level(logging.CRITICAL):
-        engines.pop().stop()
+    engine = engines.pop()
+    wait_until(lambda: engine.writer_statuses()[0].buffered_samples == 2)
+    with caplog.at_level(logging.INFO):
+        engine.stop()
     assert not source.relay.acknowledge(0.05)
+    assert "1 samples were not delivered before the end: their broker brings them" in caplog.text
+    assert "1 samples lost: not delivered before the end" in caplog.text, "the probe of its own"
+    [status] = engine.writer_statuses()
+    assert (status.lost_samples, status.buffered_samples) == (1, 0)
+
+
+def test_what_was_accepted_for_a_dead_target_is_lost_at_the_end(engines, caplog) -> None:
+    shown, dead = recording(), remote(away=True)
+    source = start(engines, shown, dead)
+    for number in range(10):
+        assert source.relay.has_room
+        source.put(batch_at(number), number)
+    source.relay.acknowledge()
+    assert source.accepted == [0, 1, 2, 3, 4, 5, 6]
+    engine = engines.pop()
+    wait_until(lambda: engine.writer_statuses()[1].buffered_samples == 11)
+    with caplog.at_level(logging.INFO):
+        engine.stop()
+    assert "3 samples were not delivered before the end: their broker brings them" in caplog.text
+    assert [status.lost_samples for status in engine.writer_statuses()] == [0, 8]
 
 
 def test_hanging_in_process_writer_keeps_only_the_thread_of_the_relay(engines) -> None:

@@ -14,6 +14,20 @@ from pollect.plugin import Clock
 Receipt: TypeAlias = Callable[[], None]
 
 
+class BrokerReceipt:
+    """The receipt of a batch that its broker keeps until the call, and brings again without it."""
+
+    __slots__ = ("_settle", "is_kept")
+
+    def __init__(self, settle: Callable[[], None], is_kept: Callable[[], bool]) -> None:
+        self._settle = settle
+        #: Whether the broker still has the batch. Takes no lock that a buffer is used under.
+        self.is_kept = is_kept
+
+    def __call__(self) -> None:
+        self._settle()
+
+
 class Drop(enum.Enum):
     """Why a buffer gives up on samples."""
 
@@ -46,6 +60,11 @@ class Entry:
         self.gone = False
         self.receipt = receipt
 
+    @property
+    def is_at_broker(self) -> bool:
+        """Whether a broker brings the batch again if it ends here."""
+        return isinstance(self.receipt, BrokerReceipt) and self.receipt.is_kept()
+
     def settle(self) -> None:
         """Let whoever handed the batch over know that it is in safe hands, or given up on."""
         receipt, self.receipt = self.receipt, None
@@ -70,6 +89,8 @@ class MemoryBuffer:
         self.outdated = 0
         #: Samples that can no longer be read, because their disk is broken.
         self.unreadable = 0
+        #: Samples that were not delivered before the end, and that a broker brings again.
+        self.left_to_brokers = 0
         self._limit = samples
         self._age = age
         self._clock = clock
@@ -162,7 +183,17 @@ class MemoryBuffer:
         with self._lock:
             self._closed = True
             left = self._take_all()
-        return self._load(left)
+        return self._load_lost(left)
+
+    def _load_lost(self, left: Iterable[Entry]) -> list[Batch]:
+        """Return the batches of what is left at the end that no broker keeps."""
+        lost = []
+        for entry in left:
+            if entry.is_at_broker:
+                self.left_to_brokers += entry.samples
+            else:
+                lost.append(entry)
+        return self._load(lost)
 
     def _load(self, entries: Iterable[Entry]) -> list[Batch]:
         """Return the batches of entries that have left the queue, as far as they can be read."""

@@ -106,7 +106,8 @@ class Outbox:
     def join(self, seconds: float) -> None:
         """Wait for the end of `stop`, `seconds` at most; what is left then is lost.
 
-        With a spool only what is not on disk then is lost. A disk gets a moment in any case.
+        What a broker brings again is not lost, and with a spool only what is not on disk then. A
+        disk gets a moment in any case.
         """
         until = self._clock.monotonic() + seconds
         if self._thread.is_alive():
@@ -115,7 +116,13 @@ class Outbox:
         with self._changed:
             self._closed = True
             self._count_lost(left)
+            self._taken -= self._buffer.left_to_brokers
             self._changed.notify()
+        if self._buffer.left_to_brokers:
+            self._log.info(
+                "%d samples were not delivered before the end: their broker brings them again",
+                self._buffer.left_to_brokers,
+            )
         if left:
             self._log.error("%d samples lost: not delivered before the end", _size(left))
         self._lose(left, None)

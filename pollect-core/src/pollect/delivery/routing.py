@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from pollect.delivery.direct import DirectPort
-from pollect.delivery.memory import Receipt
+from pollect.delivery.memory import BrokerReceipt, Receipt
 from pollect.errors import describe
 from pollect.model import Batch, WriterStatus
 from pollect.plugin import Writer
@@ -129,10 +129,19 @@ class Routes:
         """Hand over the batches of one tick."""
         _put(self.full, batches)
 
-    def put_to(self, ports: Iterable[Port], batch: Batch, receipt: Callable[[Port], None]) -> None:
-        """Hand a batch to some of the writers; `receipt` gets the port of each that has it."""
+    def put_to(
+        self,
+        ports: Iterable[Port],
+        batch: Batch,
+        receipt: Callable[[Port], None],
+        is_kept: Callable[[], bool],
+    ) -> None:
+        """Hand a batch to some of the writers; `receipt` gets the port of each that has it.
+
+        `is_kept` says whether a broker has the batch still.
+        """
         for port in ports:
-            settled = partial(receipt, port)
+            settled = BrokerReceipt(partial(receipt, port), is_kept)
             if isinstance(port, DirectPort):
                 port.put((batch,), settled)
             else:

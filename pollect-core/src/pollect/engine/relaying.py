@@ -144,7 +144,7 @@ class RelayCarrier:
             # Before anyone has it: a writer may be done at once.
             receipt.expect(waiting, others)
             if batch is not None:
-                routes.put_to(ports, batch, receipt.safe)
+                routes.put_to(ports, batch, receipt.safe, receipt.is_kept)
         self._watch(known.expires)
         routes.drain()
         return True
@@ -221,7 +221,7 @@ class RelayCarrier:
                 return
             known.expires = math.inf
             if batch is not None:
-                routes.put_to(routes.ports, batch, _without_receipt)
+                routes.put_to(routes.ports, batch, _without_receipt, lambda: False)
 
 
 def _is_superseded(batch: Batch, known: _Known) -> bool:

@@ -71,7 +71,7 @@ class SpoolBuffer(MemoryBuffer):
         with self._lock:
             self._closed = True
             left = self._take_all()
-        return self._load(entry for entry in left if entry.position is None)
+        return self._load_lost(entry for entry in left if entry.position is None)
 
     def store(self) -> bool:
         """Note on disk what came in and what was dealt with; return whether it has it all."""
