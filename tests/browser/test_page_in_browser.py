@@ -274,6 +274,21 @@ def test_a_name_that_turns_writing_around_leaves_the_rest_of_its_row_alone(
     assert all(gap > 0 for gap in gaps), "the state stands behind the name"
 
 
+def test_a_source_without_values_leaves_no_room_for_a_curve(browser: Browser, shown: Shown) -> None:
+    down = source("home/Evcc", "down", glance=[], curve=None)
+    shown.show(down, source())
+    browser.open(shown.url)
+    drawn = (
+        "return [...document.querySelectorAll('.row[data-id] .spark')]"
+        ".map((spark) => spark.checkVisibility())"
+    )
+    assert browser.run(drawn) == [False, True]
+    # It comes with the first value, as the script draws it.
+    shown.show(source("home/Evcc", "up"), source())
+    browser.see("2 sources, all up")
+    assert browser.run(drawn) == [True, True]
+
+
 def test_a_counter_shows_how_far_it_has_counted_beside_how_fast(
     browser: Browser, shown: Shown
 ) -> None:

@@ -71,7 +71,13 @@ def test_a_static_shard_knows_its_own_sources_and_who_has_the_others(tmp_path: P
         status = settled(daemon, port, 2)
         check_everything(port)
         shown = call("status", "-c", "config.yml", folder=folder).stdout
+        elsewhere = next(name for name, owner in owners(status).items() if owner == "shard 0")
+        refused = call("probe", "--now", elsewhere, "-c", "config.yml", folder=folder)
 
+    assert refused.returncode == 1
+    assert f"{elsewhere}: not probed by this member of the fleet: it is probed by shard 0" in (
+        refused.stderr
+    )
     fleet, owner_of = status["fleet"], owners(status)
     assert (fleet["mode"], fleet["name"], fleet["shards"]) == ("shard", "shard 1", [1])
     assert fleet["sharedSources"] == SHARED

@@ -385,3 +385,17 @@ def test_a_page_of_a_source_names_its_owner_and_what_is_left_out() -> None:
     assert "attic <small>shard 7</small>" in page
     assert "12 values beyond maxSeries" in page
     assert "shard" not in detail_page(detail(), read_only=True)
+
+
+def test_a_source_that_another_member_probes_has_no_button_and_one_owner() -> None:
+    away = source(state="elsewhere", owner="shard 0", shard=0, glance=[], curve=None, series=0)
+    text = Text(detail_page(detail(away, values=[]), read_only=False)).all
+    assert "Probe now" not in text
+    assert text.count("shard 0") == 2, "where it is probed, and as its owner"
+    assert "no values" in text
+
+
+def test_without_a_history_the_page_says_why_it_has_no_values() -> None:
+    text = Text(detail_page(detail(source(series=3), values=[]), read_only=True)).all
+    assert "3 values are not kept here: history of the config is 0" in text
+    assert "no values" not in text

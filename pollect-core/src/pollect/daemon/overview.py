@@ -136,11 +136,16 @@ class Overview:
     def probe_now(self, source: str, writer: str | None = None) -> ProbeResult | None:
         """Probe a source now and return the result; None for an unknown source.
 
-        Waits as long as a probe may take. Raises `TargetUnavailable` when none ends in that time.
+        Waits as long as a probe may take. Raises `TargetUnavailable` when none ends in that time,
+        or when another member of the fleet probes the source.
         """
         plan = next((p for p in self._plans(writer).values() if str(p.id) == source), None)
         if plan is None:
             return None
+        if not self.owned(plan.id):
+            place = self.place_of(plan.id)
+            owner = f"it is probed by {place[1]}" if place and place[1] else "it has no owner now"
+            raise TargetUnavailable(f"{source}: not probed by this member of the fleet: {owner}")
         results: queue.SimpleQueue[ProbeResult] = queue.SimpleQueue()
         try:
             forget = self.engine.probe_now(plan.id, results.put)

@@ -46,7 +46,13 @@ def detail_page(detail: SourceDetail, *, read_only: bool) -> str:
     sections = "".join(
         _metric(values, draw=number < MOST_PLOTS) for number, (_, values) in enumerate(metrics)
     )
-    if not sections:
+    if not sections and source.series and not detail.values_left_out:
+        kept = "is" if source.series == 1 else "are"
+        sections = (
+            f'<p class="quiet">{counted(source.series, "value")} {kept} not kept here: '
+            "<code>history</code> of the config is 0</p>"
+        )
+    elif not sections:
         sections = '<p class="quiet">no values</p>'
     if detail.values_left_out:
         sections += (
@@ -96,12 +102,13 @@ def _probes(detail: SourceDetail, read_only: bool) -> str:
     if detail.dropped:
         facts.append(("Left out", f"{counted(detail.dropped, 'value')} beyond maxSeries"))
     if source.shard is not None:
-        owner = breakable(source.owner) or "none"
-        facts.append(("Owner", f"{owner} <small>shard {source.shard}</small>"))
+        shard = f"shard {source.shard}"
+        small = "" if source.owner == shard else f" <small>{shard}</small>"
+        facts.append(("Owner", f"{breakable(source.owner) or 'none'}{small}"))
     if detail.plugin:
         facts.append(("From", escaped(detail.plugin)))
     rows = "".join(f"<div><dt>{word}</dt><dd>{text}</dd></div>" for word, text in facts)
-    button = "" if read_only else (
+    button = "" if read_only or source.state == "elsewhere" else (
         f'<form id="probe" method="post" action="{escaped(probe_url(source.id))}">'
         '<button type="submit">Probe now</button> <span role="status"></span></form>'
     )  # fmt: skip
