@@ -45,7 +45,7 @@ class TargetsOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     label: Annotated[
         Annotated[str, Meta(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")],
         Meta(
-            description="Label that tells the series of one target from those of another; empty "
+            description="Label that distinguishes the series of the targets; empty "
             "for none, where the source has one of its own."
         ),
     ] = "target"
