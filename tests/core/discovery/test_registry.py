@@ -81,6 +81,12 @@ def test_plugin_that_states_our_api_or_none_is_taken(site) -> None:
     assert "Tide" in Registry().sources
 
 
+OFFER = """
+from pollect.api import SourceSpec, hookimpl
+@hookimpl
+def pollect_sources(): return [{}]
+"""
+
 BROKEN_MODULES = {
     "raises at import": (
         "import no_such_library\n",
@@ -111,6 +117,39 @@ BROKEN_MODULES = {
         "from pollect.api import hookimpl\n@hookimpl\ndef pollect_sources(): return 1 / 0\n",
         "fails in pollect_sources: ZeroDivisionError: division by zero",
         "pip install --upgrade pollect-broken",
+    ),
+    "a type that is a number": (
+        OFFER.format("SourceSpec(5, 'x:Y')"),
+        "returns SourceSpec(5) from pollect_sources, expected text as its type, got 5",
+        "tell its author",
+    ),
+    "a type that no config can name": (
+        OFFER.format("SourceSpec('a b', 'x:Y')"),
+        "expected letters, digits, '_', '-' and '.' in a type, got 'a b'",
+        "tell its author",
+    ),
+    "a type of megabytes": (
+        OFFER.format("SourceSpec('L' * 1_000_000, 'x:Y')"),
+        "expected letters, digits, '_', '-' and '.' in a type, got 'LLL",
+        "tell its author",
+    ),
+    "aliases that are one text": (
+        OFFER.format("SourceSpec('Tide', 'x:Y', aliases='abc')"),
+        "returns SourceSpec('Tide') from pollect_sources, expected texts as its aliases, got 'abc'",
+        "tell its author",
+    ),
+    "needs in words": (
+        OFFER.format("SourceSpec('Tide', 'x:Y', needs='root')"),
+        "expected Needs as its needs, got 'root'",
+        "tell its author",
+    ),
+    "a class whose class raises": (
+        "class Meta(type):\n"
+        "    def __getattribute__(self, name): raise SystemExit(5)\n"
+        "    def __repr__(self): raise SystemExit(6)\n"
+        "class Tide(metaclass=Meta): ...\n" + OFFER.format("Tide"),
+        "SystemExit: 5",
+        "tell its author",
     ),
     "returns something else": (
         "from pollect.api import hookimpl\n@hookimpl\ndef pollect_sources(): return ['Tide']\n",

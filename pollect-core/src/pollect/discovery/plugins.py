@@ -215,15 +215,19 @@ class Plugins:
     def _register(self, plugin: Plugin) -> None:
         """Check the hooks of a plugin in a manager of its own, then keep it."""
         tell = f"tell its author, or pip uninstall {plugin.distribution}"
-        if problem := _other_api(plugin):
-            self.problems.append(problem)
-            return
         trial = _new_manager()
         try:
+            if problem := _other_api(plugin):
+                self.problems.append(problem)
+                return
+            # Looks at every name of the module, which may run code of whatever that stands for.
             trial.register(plugin.module, plugin.name)
             self._manager.register(plugin.module, plugin.name)
-        except (pluggy.PluginValidationError, ValueError) as error:
-            reason = " ".join(str(error).split())
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - code of a plugin
+            known = isinstance(error, pluggy.PluginValidationError | ValueError)
+            reason = " ".join(str(error).split()) if known else describe(error)
             self.problems.append(plugin.problem(f"cannot be used as a plugin: {reason:.200}", tell))
             return
         self._by_name[plugin.name] = plugin

@@ -5,6 +5,7 @@ name. What is wrong with which plugin is in `problems`; the others go on.
 """
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,13 @@ from pollect.discovery.catalogue import Catalogue
 from pollect.discovery.entry import KINDS, Entry, Kind
 from pollect.discovery.guess import SHORTEST_WORD, closest
 from pollect.discovery.plugins import CORE, Found, Plugin, Plugins, Problem, find_plugins
-from pollect.errors import DuplicatePlugin, MissingDependency, UnknownPlugin, describe
+from pollect.errors import (
+    DuplicatePlugin,
+    MissingDependency,
+    UnknownPlugin,
+    describe,
+)
+from pollect.needs import Needs
 from pollect.plugin import Source, SourceSpec, Writer, WriterSpec
 
 if TYPE_CHECKING:
@@ -24,6 +31,9 @@ _SPECS: Mapping[Kind, type[SourceSpec | WriterSpec]] = {
     "writer": WriterSpec,
 }
 _CLASSES: Mapping[Kind, type[Any]] = {"source": Source, "writer": Writer}
+
+#: The word of a type: a part of metric names, and what a config says.
+_WORD = re.compile(r"\w[\w.-]{0,99}")
 
 log = logging.getLogger(__name__)
 
@@ -192,10 +202,16 @@ class Registry:
                 self._note(plugin, f"fails in {hook}: {describe(error)}", cure)
                 continue
             for item in offered:
-                spec = _as_spec(kind, item)
-                if spec is None:
-                    wanted = f"a {_SPECS[kind].__name__} or a class derived from {kind.title()}"
-                    what = f"returns {item!r:.80} from {hook}, expected {wanted}"
+                try:
+                    spec = _as_spec(kind, item)
+                except _NotASpec as error:
+                    what = f"returns {error.got} from {hook}, expected {error.wanted}"
+                    self._note(plugin, what, "tell its author")
+                    continue
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:  # noqa: BLE001 - methods of what a plugin made
+                    what = f"returns what cannot be used from {hook}: {describe(error)}"
                     self._note(plugin, what, "tell its author")
                     continue
                 yield Entry(spec, plugin.distribution, plugin.version, plugin.found.name)
@@ -247,10 +263,33 @@ class Registry:
         return next(culprits, None)
 
 
-def _as_spec(kind: Kind, item: object) -> SourceSpec | WriterSpec | None:
+class _NotASpec(Exception):
+    """What a plugin returned in place of a type."""
+
+    def __init__(self, got: str, wanted: str) -> None:
+        self.got = got
+        self.wanted = wanted
+
+
+def _as_spec(kind: Kind, item: object) -> SourceSpec | WriterSpec:
+    """Return the spec of a type, sound enough for lists and look-ups; raises `_NotASpec`."""
     spec_type = _SPECS[kind]
-    if isinstance(item, spec_type):
-        return item
     if isinstance(item, type) and issubclass(item, _CLASSES[kind]):
-        return spec_type.of(item)
-    return None
+        item = spec_type.of(item)
+    if not isinstance(item, spec_type):
+        wanted = f"a {spec_type.__name__} or a class derived from {kind.title()}"
+        raise _NotASpec(f"{item!r:.80}", wanted)
+    name = f"{spec_type.__name__}({item.type!r:.80})"
+    for field in ("type", "target", "summary", "extra"):
+        if not isinstance(value := getattr(item, field), str):
+            raise _NotASpec(name, f"text as its {field}, got {value!r:.80}")
+    for field in ("aliases", "platforms"):
+        values = getattr(item, field)
+        if not isinstance(values, tuple | list) or not all(isinstance(v, str) for v in values):
+            raise _NotASpec(name, f"texts as its {field}, got {values!r:.80}")
+    if not isinstance(item.needs, Needs):
+        raise _NotASpec(name, f"Needs as its needs, got {item.needs!r:.80}")
+    for word in (item.type, *item.aliases):
+        if not _WORD.fullmatch(word):
+            raise _NotASpec(name, f"letters, digits, '_', '-' and '.' in a type, got {word!r:.80}")
+    return item
