@@ -6,11 +6,11 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from pollect.cli.completion import complete_probe
 from pollect.cli.session import Session, complete_files, log_options
@@ -174,7 +174,7 @@ def _config_of_words(words: Sequence[str]) -> tuple[Config, Registry]:
     place = Path.cwd() / "command line"
     registry = Registry(extension_paths=extension_paths(place))
     problems = Problems()
-    document = replace(NOWHERE, data=data)
+    document = msgspec.structs.replace(NOWHERE, data=data)
     config = read_root(document, place, DryRunTypes(registry), os.environ, problems)
     if config is None or problems.errors or problems.warnings:
         raise InvalidConfig([_without_path(problem) for problem in problems.all()])

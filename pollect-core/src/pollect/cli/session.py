@@ -4,8 +4,9 @@ A daemon that runs has a session too, and no use for click: its functions import
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from pollect.daemon.log import FORMATS, LEVELS, set_up_logging
 
@@ -19,8 +20,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 DEFAULT_CONFIG = "config"
 
 
-@dataclass
-class Session:
+class Session(msgspec.Struct):
     """The settings of one call of the program."""
 
     level: str | None = None

@@ -5,9 +5,10 @@ into them are written as in messages: `executors[0].sources[2].timeout`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
 
 from pollect.errors import ConfigError
 
@@ -26,18 +27,17 @@ class Place(NamedTuple):
     file: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(msgspec.Struct, frozen=True):
     """One config file that was read."""
 
     #: None for data that was never in a file.
     file: Path | None
     data: Any
     #: Path -> its key in the file, or the value itself for list items.
-    places: Mapping[str, Place] = field(repr=False)
+    places: Mapping[str, Place]
     #: Path -> the number or boolean as it is written, where Python would write it differently:
     #: `0123`, `1.10`, `yes`.
-    texts: Mapping[str, str] = field(repr=False)
+    texts: Mapping[str, str]
     #: Keys written twice in one mapping; the last one counts.
     duplicates: Sequence[ConfigError] = ()
     #: What is wrong with the files that it includes.

@@ -5,12 +5,13 @@ count. An executor that has nothing but `collection` and `sources` adds its sour
 of that collection; any other is one more executor. Every mistake is reported with its own file.
 """
 
-import dataclasses
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from pollect.config.document import Document, Place, join_path
 from pollect.config.environment import Environment, Unset
@@ -58,7 +59,7 @@ class _Merger:
             if isinstance(entry, str):
                 for file in self._files(entry, path):
                     self._add_file(file, path)
-        return dataclasses.replace(
+        return msgspec.structs.replace(
             self._document,
             data=self._data,
             places=self._places,

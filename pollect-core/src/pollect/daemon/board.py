@@ -1,8 +1,9 @@
 """Where writers look up how everything fares."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from pollect.engine.plan import Plan
 from pollect.model import Batch, SourceStatus, WriterStatus
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from pollect.engine.engine import Engine
 
 
-@dataclass
-class Board:
+class Board(msgspec.Struct):
     """What writers may ask of the daemon; empty until the engine is there."""
 
     engine: "Engine | None" = None

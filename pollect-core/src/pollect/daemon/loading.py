@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from pollect.config.apart import ConfigReading
 from pollect.config.config import Config
@@ -20,8 +21,7 @@ CONTAINER_FOLDER = Path("/pollect")
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """A config that was found valid, and the plugins it was judged with."""
 
     config: Config

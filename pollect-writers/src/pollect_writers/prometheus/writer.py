@@ -11,7 +11,8 @@ default registry is shown too.
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+
+import msgspec
 
 from pollect.api import Batch, ConfigError, Sample, SourceId, WriterContext
 from pollect.support.http_server import Pending, Request, Response
@@ -103,7 +104,7 @@ class PrometheusWriter(Endpoint[PrometheusConfig]):
         gzip = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT)
         body = [b"".join([*map(gzip.compress, pieces), gzip.flush()])]
         headers = {**dict(answer.headers), "Content-Encoding": "gzip"}
-        return replace(answer, body=body, headers=headers)
+        return msgspec.structs.replace(answer, body=body, headers=headers)
 
     def _blocks(self) -> list[Block]:
         blocks = self._exposition.blocks()

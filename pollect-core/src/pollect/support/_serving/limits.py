@@ -1,15 +1,15 @@
 """What the clients of a server may do."""
 
 import resource
-from dataclasses import dataclass
+
+import msgspec
 
 #: How many of the descriptors that the process may have are for connections.
 _SHARE_OF_DESCRIPTORS = 4
 _FEWEST_CONNECTIONS = 32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What clients may do; times are in seconds, sizes in bytes."""
 
     connections: int = 512

@@ -6,9 +6,10 @@ other one (RFC 9112, section 11.2, request smuggling).
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qs, unquote
+
+import msgspec
 
 #: Bytes of a chunk's size with its extensions, and of all trailers.
 _MAX_CHUNK_LINE = 256
@@ -33,8 +34,7 @@ def _is_there() -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     method: str
     path: str
     query: Mapping[str, Sequence[str]]
@@ -44,11 +44,10 @@ class Request:
     #: Address of the client.
     peer: str = ""
     #: Whether the client has closed the connection, so that work for it is in vain.
-    is_gone: Callable[[], bool] = field(default=_is_there, compare=False, repr=False)
+    is_gone: Callable[[], bool] = _is_there
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """What stands in front of a body."""
 
     method: str
@@ -213,8 +212,7 @@ class BodyReader:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     #: The text, whole or in pieces; pieces that several answers share are in memory once.
     body: bytes | Sequence[bytes]
     content_type: str = "text/plain; charset=utf-8"
@@ -231,8 +229,7 @@ class Response:
         return (self.body,) if isinstance(self.body, bytes) else self.body
 
 
-@dataclass(frozen=True, slots=True)
-class Later:
+class Later(msgspec.Struct, frozen=True):
     """What a handler returns when the answer takes long: it is made in a thread for such work.
 
     There is one such thread, for memory as well: what a library frees stays with its thread.
@@ -241,8 +238,7 @@ class Later:
     make: Callable[[], "Response | Pending"]
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(msgspec.Struct, frozen=True):
     """What a handler returns when the answer comes from somewhere else, some time.
 
     `begin` is given what sends it, to be called once, in any thread.
