@@ -1,29 +1,16 @@
 """What is common to the promises of sources and writers."""
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 from unittest import SkipTest
 
+from pollect.testing.contract.case import Case
 from pollect.testing.contract.classes import (
     check_described_options,
     check_light_import,
     check_unknown_option,
 )
-
-
-class Case(Protocol):
-    """One plugin under test."""
-
-    @property
-    def plugin(self) -> type[Any]: ...
-
-    @property
-    def section(self) -> Mapping[str, Any]: ...
-
-    @property
-    def exempt(self) -> Mapping[str, str]: ...
-
 
 CaseT = TypeVar("CaseT", bound=Case)
 

@@ -2,17 +2,17 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
-from unittest import SkipTest
 
 from pollect.errors import BadResponse, NoData, ProbeError, TargetUnavailable
 from pollect.model import Sample
 from pollect.plugin import Roots, Source
 from pollect.testing.build import build_source, installed_types
 from pollect.testing.clock import FakeClock
+from pollect.testing.contract.case import Case, Options
 from pollect.testing.contract.classes import (
     check_hidden,
     demand,
@@ -26,7 +26,6 @@ from pollect.testing.contract.promises import (
 )
 from pollect.testing.contract.running import Running, expect_error, remembered_log
 from pollect.testing.contract.targets import (
-    Protocol,
     absent,
     rubbish,
     silent,
@@ -34,8 +33,6 @@ from pollect.testing.contract.targets import (
     trickling,
 )
 from pollect.testing.leaks import no_leaks
-
-Options: TypeAlias = Mapping[str, Any]
 
 #: Real seconds a good target may take until its first values.
 PATIENCE_SECONDS = 10.0
@@ -46,24 +43,13 @@ SLACK_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceCase:
+class SourceCase(Case):
     """One source, and how to put it to the test."""
 
-    #: A section of a config. Give it a short `timeout`, and a value for
-    #: every secret, so that the suite can look for leaks.
-    section: Options
     #: The class, for one that no installed plugin registers.
     source_type: type[Source[Any]] | None = None
-    #: Starts what the source reads, and gives the options that lead there.
-    target: Callable[[], AbstractContextManager[Options]] | None = None
-    #: The options that lead to a host and port, where the suite puts targets that do not work; None
-    #: for a source without a network.
-    at: Callable[[str, int], Options] | None = None
-    protocol: Protocol = "http"
     roots: Roots = field(default_factory=Roots)
     interval: float = 10.0
-    #: Promises this source cannot keep, with the reason: `{"target_absent": "reports a value"}`.
-    exempt: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def plugin(self) -> type[Source[Any]]:
@@ -81,18 +67,6 @@ class SourceCase:
             roots=self.roots,
         )
         return source, clock
-
-    @contextmanager
-    def working(self) -> Iterator[Options]:
-        """Give the options that lead to a working target."""
-        with self.target() if self.target else nullcontext({}) as options:
-            yield options
-
-    def at_target(self, host: str, port: int) -> Options:
-        """Return the options that lead to a target of the suite."""
-        if self.at is None:
-            raise SkipTest("the source reads no network target")
-        return self.at(host, port)
 
 
 def metrics_are_described(case: SourceCase) -> None:

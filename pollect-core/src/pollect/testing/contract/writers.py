@@ -1,16 +1,16 @@
 """What every writer promises."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any, TypeAlias
-from unittest import SkipTest
 
 from pollect.errors import Retryable, WriteError
 from pollect.model import Batch, Kind, Metric, SourceId
 from pollect.plugin import Writer
 from pollect.testing.build import build_writer, installed_types
 from pollect.testing.clock import FakeClock
+from pollect.testing.contract.case import Case, Options
 from pollect.testing.contract.classes import (
     check_hidden,
     secrets_in,
@@ -22,10 +22,8 @@ from pollect.testing.contract.promises import (
     unknown_options_are_refused,
 )
 from pollect.testing.contract.running import expect_error, remembered_log
-from pollect.testing.contract.targets import Protocol, absent, rubbish, silent
+from pollect.testing.contract.targets import absent, rubbish, silent
 from pollect.testing.leaks import no_leaks
-
-Options: TypeAlias = Mapping[str, Any]
 
 #: Real seconds a writer may take to find out that its target does not answer.
 LIMIT_SECONDS = 20.0
@@ -49,22 +47,11 @@ BATCHES: tuple[Batch, ...] = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class WriterCase:
+class WriterCase(Case):
     """One writer, and how to put it to the test."""
 
-    #: A section of a config. Give it short time-outs, and a value for
-    #: every secret, so that the suite can look for leaks.
-    section: Options
     #: The class, for one that no installed plugin registers.
     writer_type: type[Writer[Any]] | None = None
-    #: Starts what the writer writes to, and gives the options that lead there.
-    target: Callable[[], AbstractContextManager[Options]] | None = None
-    #: The options that lead to a host and port, where the suite puts targets that do not work; None
-    #: for a writer that connects to nothing.
-    at: Callable[[str, int], Options] | None = None
-    protocol: Protocol = "http"
-    #: Promises this writer cannot keep, with the reason.
-    exempt: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def plugin(self) -> type[Writer[Any]]:
@@ -75,18 +62,6 @@ class WriterCase:
         """Return the writer; `options` come on top of the section."""
         section = {**self.section, **(options or {})}
         return build_writer(section, self.plugin, clock=FakeClock(time=_TIME))
-
-    @contextmanager
-    def working(self) -> Iterator[Options]:
-        """Give the options that lead to a working target."""
-        with self.target() if self.target else nullcontext({}) as options:
-            yield options
-
-    def at_target(self, host: str, port: int) -> Options:
-        """Return the options that lead to a target of the suite."""
-        if self.at is None:
-            raise SkipTest("the writer connects to nothing")
-        return self.at(host, port)
 
 
 def odd_batches_are_written(case: WriterCase) -> None:
