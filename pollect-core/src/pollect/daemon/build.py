@@ -15,15 +15,14 @@ from pollect.config.config import (
 )
 from pollect.daemon.board import Board
 from pollect.daemon.constructing import Construction, attempt, reporting_all
+from pollect.daemon.source_plan import plan_source
 from pollect.daemon.writers import Writers
 from pollect.discovery.registry import Registry
 from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
-from pollect.engine.shaping import LabelRules
 from pollect.errors import ConfigError, InvalidConfig, describe
 from pollect.model import Batch, SourceId
 from pollect.plugin import (
     Clock,
-    MetricFilter,
     Source,
     SourceConfig,
     SourceContext,
@@ -308,16 +307,12 @@ class _Builder:
         self, executor: ExecutorSection, section: SourceSection, source: Source[Any]
     ) -> SourcePlan:
         config = section.config
-        rules = LabelRules(drop=config.drop_labels, rename=config.rename_labels)
-        labels = {**self._config.labels, **executor.labels, **config.labels}
         keep_stale, spec = config.keep_stale, self._spec(config.type)
-        return SourcePlan(
-            source=source,
+        return plan_source(
+            source,
+            config,
             interval=config.tick_time or executor.tick_time,
-            static_labels=tuple(rules.apply_to_static(labels).items()),
-            filter=filter_of(config),
-            label_rules=rules,
-            max_series=max_series_of(config),
+            labels={**self._config.labels, **executor.labels},
             keep_stale=self._config.keep_stale if keep_stale is None else keep_stale,
             fleet=spec.fleet if config.fleet is None else config.fleet,
             exclusive=spec.exclusive if config.exclusive is None else config.exclusive,
@@ -337,22 +332,6 @@ def _is_same(source: Source[Any], section: SourceSection, context: SourceContext
         and source.config == section.config
         and source.context == context
     )
-
-
-def filter_of(config: SourceConfig) -> MetricFilter:
-    """Return which values of a source are wanted."""
-    # A source may use the word for something else, as HttpIngress has from the beginning.
-    return config.metrics if isinstance(config.metrics, MetricFilter) else MetricFilter()
-
-
-def max_series_of(config: SourceConfig) -> int:
-    """Return how many series a source may have, 0 for no limit."""
-    # HttpIngress has the word for what it keeps itself, of each of which it may show three.
-    declared = any(
-        "max_series" in vars(base).get("__annotations__", {})
-        for base in type(config).__mro__[: type(config).__mro__.index(SourceConfig)]
-    )
-    return 0 if declared else config.max_series
 
 
 def _unique(writers: Iterator[Writer[Any]]) -> list[Writer[Any]]:

@@ -17,13 +17,12 @@ from pollect.config.addresses import split_target
 from pollect.config.config import Config
 from pollect.config.inventory import Target
 from pollect.config.probes import AllowList, ProbeSection
-from pollect.daemon.build import filter_of, max_series_of
+from pollect.daemon.source_plan import plan_source
 from pollect.delivery.routing import Routes
 from pollect.engine.guard import Guard
 from pollect.engine.plan import SourcePlan
 from pollect.engine.samples import cleaning
 from pollect.engine.scheduler import Scheduler
-from pollect.engine.shaping import LabelRules
 from pollect.errors import ConfigError, InvalidConfig, describe
 from pollect.model import Batch, Kind, Metric, ProbeResult, SourceId
 from pollect.plugin import Clock, ProbeAnswer, Source, SourceConfig, SourceContext
@@ -173,15 +172,11 @@ class _Module:
         """Return a source for one probe. Raises `ConfigError` if there is none for the target."""
         config = self.section.blueprint.make(target)
         source = self._source(config, seconds)
-        rules = LabelRules(drop=config.drop_labels, rename=config.rename_labels)
-        labels = rules.apply_to_static({**self._labels, **config.labels})
-        return SourcePlan(
-            source=source,
+        return plan_source(
+            source,
+            config,
             interval=self._base.interval,
-            static_labels=tuple(labels.items()),
-            filter=filter_of(config),
-            label_rules=rules,
-            max_series=max_series_of(config),
+            labels=self._labels,
             path=self.section.blueprint.path,
         )
 
