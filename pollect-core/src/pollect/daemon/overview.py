@@ -279,6 +279,11 @@ def curve_of(line: Line, past: Past, since: float, most: int = POINTS) -> Curve:
     first = bisect_left(past.times, since)
     times, values = past.times[first:], line.points(past.times)[first:]
     size = max(1, -(-len(times) // most))
+    if size == 1:
+        return Curve(
+            times=[round(time, 1) for time in times],
+            values=[None if math.isnan(value) else _rounded(value) for value in values],
+        )
     ends: list[float] = []
     means: list[float | None] = []
     for start in range(0, len(times), size):
