@@ -49,6 +49,12 @@ class TestRealEtcd:
         assert etcd.exchange({"/f/a": "3", "/f/b": "3"}, {"/f/a": entry.revision, "/f/b": 0})
         assert [entry.value for entry in etcd.range("/f/").entries] == ["3", "3"]
 
+    def test_revision_is_that_of_the_last_change(self, etcd) -> None:
+        revision = etcd.create({"/f/a": "1"})
+        assert etcd.revision() == revision == etcd.range("/f/").revision
+        etcd.replace("/other", "2", 0)
+        assert etcd.revision() == revision + 1
+
     def test_a_lease_takes_its_keys_with_it(self, etcd) -> None:
         lease, seconds = etcd.grant(5)
         assert seconds >= 5

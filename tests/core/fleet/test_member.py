@@ -148,6 +148,25 @@ def test_what_a_member_that_leaves_had_is_taken_over_at_once(join) -> None:
     assert time.monotonic() - started < TTL, "it waited for the lease to end"
 
 
+def test_a_quiet_engine_is_asked_whether_anything_changed_and_not_for_everything(
+    join, monkeypatch
+) -> None:
+    monkeypatch.setattr("pollect.fleet.member.QUIET_SECONDS", 0.1)
+    calls: list[str] = []
+    for name in ("range", "revision"):
+        method = getattr(Etcd, name)
+
+        def counted(self: Etcd, *arguments: object, name=name, method=method) -> object:
+            calls.append(name)
+            return method(self, *arguments)
+
+        monkeypatch.setattr(Etcd, name, counted)
+    a = join("a")
+    wait_until(lambda: len(owned(a)) == SHARDS and calls[-2:] == ["revision"] * 2)
+    b = join("b")
+    wait_until(lambda: len(owned(b)) == SHARDS // 2)
+
+
 def test_a_member_that_takes_over_knows_when_the_one_before_stopped(join) -> None:
     a = join("a")
     wait_until(lambda: len(owned(a)) == SHARDS)

@@ -110,6 +110,10 @@ class Etcd:
         """Return everything below a prefix."""
         return self._call("kv/range", _span(prefix), _snapshot)
 
+    def revision(self) -> int:
+        """Return the revision of the last change of any key."""
+        return self._call("kv/range", {"key": _encode("/"), "count_only": True}, _revision)
+
     def grant(self, seconds: int) -> tuple[int, int]:
         """Make a lease; return its id and the seconds it lives without being kept alive."""
         return self._call("lease/grant", {"TTL": str(seconds)}, _lease)

@@ -22,6 +22,8 @@ log = logging.getLogger("pollect.fleet")
 KEEPALIVES = 3
 #: Seconds that leaving the fleet may take at the end.
 LEAVE_SECONDS = 2.0
+#: Seconds of a watch without news, or a lease if that is longer, before the engine is asked.
+QUIET_SECONDS = 5.0
 #: Seconds after which what changes in the engine is looked at together.
 COALESCE_SECONDS = 0.02
 
@@ -190,7 +192,10 @@ class FleetMember:
                     term = self._current_term()
                     revision = self._balancer.rebalance(term)
                     pauses.reset()
-                    self._watch_until_changed(term, revision)
+                    while self._watch_in_silence(term, revision):
+                        # An engine that is cut off from the others is silent as well.
+                        if self._etcd.revision() != revision:
+                            break
                 except (EtcdUnavailable, EtcdRefused) as error:
                     self._note_away(error)
                     self._stopping.wait(pauses.pause())
@@ -206,21 +211,25 @@ class FleetMember:
         self._note_back()
         return term
 
-    def _watch_until_changed(self, term: Term, revision: int) -> None:
-        """Return when something changed after `revision`, or nothing was heard for a while."""
+    def _watch_in_silence(self, term: Term, revision: int) -> bool:
+        """Return False when something changed after `revision`, True after a while without."""
         watch = self._watch = self._etcd.another()
         try:
             if self._stopping.is_set() or term.over.is_set():
-                return
-            for _ in watch.watch(self._balancer.prefix, revision + 1, quiet=max(term.ttl, 5.0)):
+                return False
+            for _ in watch.watch(
+                self._balancer.prefix, revision + 1, quiet=max(term.ttl, QUIET_SECONDS)
+            ):
                 self._stopping.wait(COALESCE_SECONDS)
-                return
+                break
         except EtcdUnavailable as error:
             if not self._stopping.is_set():
                 log.debug("%s", error)
+            return isinstance(error.__cause__, TimeoutError)
         finally:
             self._watch = None
             watch.close()
+        return False
 
     def _note_away(self, error: PollectError) -> None:
         level = logging.DEBUG if self._away else logging.WARNING
