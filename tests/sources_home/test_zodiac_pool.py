@@ -176,7 +176,8 @@ def test_a_token_that_ends_before_its_time_is_renewed_once(pool_of, cloud) -> No
     cloud.life_seconds = -1  # every new one is refused as well
     cloud.ends_at = 0
     pool.clock.advance(30)
-    assert "a new token was refused as well" in pool.reason(AuthenticationFailed)
+    reason = pool.reason(AuthenticationFailed)
+    assert reason == "ZodiacPool: a new token was refused as well: Unauthorized"
     calls = len(cloud.requests)
     for _ in range(80):
         pool.clock.advance(10)

@@ -1,6 +1,8 @@
 """Sockets with one time limit, measured: for HTTP and for sources with protocols of their own."""
 
 import contextlib
+import os
+import re
 import socket
 import sys
 import time
@@ -195,8 +197,16 @@ def describe_failure(error: OSError) -> str:
     if is_tls_error(error):
         reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
         return f"TLS failed: {reason.replace('_', ' ').lower() if reason.isupper() else reason}"
-    reason = error.strerror or str(error) or type(error).__name__
+    reason = _without_address(error) or error.strerror or str(error) or type(error).__name__
     return f"{error.filename}: {reason}" if error.filename else reason  # one of the TLS files
+
+
+def _without_address(error: OSError) -> str:
+    """Return the reasons of asyncio, which names each address that it tried; empty for others."""
+    if "Connect call failed" not in str(error):
+        return ""
+    numbers = [int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error))]
+    return ", ".join(dict.fromkeys(map(os.strerror, numbers)))
 
 
 def split_host_port(text: str) -> tuple[str, int]:

@@ -211,7 +211,8 @@ class ZodiacClient:
         message = json_object(response).get("message")
         message = message if isinstance(message, str) else ""
         if response.status in UNAUTHORIZED:
-            return AuthenticationFailed(f"ZodiacPool: a new token was refused as well {message}")
+            said = f": {message}" if message else ""
+            return AuthenticationFailed(f"ZodiacPool: a new token was refused as well{said}")
         return failure("ZodiacPool", response, message)
 
 

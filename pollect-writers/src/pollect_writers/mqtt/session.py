@@ -201,7 +201,10 @@ class Session:
     def _on_connect_fail(self, client: "Client", userdata: object) -> None:
         # paho-mqtt calls this while it handles the error, and tells it in no other way.
         error = sys.exc_info()[1]
-        self._lost(str(error) or type(error).__name__)
+        if isinstance(error, OSError):
+            self._lost(describe_failure(error))
+        else:
+            self._lost(str(error) or type(error).__name__)
 
     def _on_disconnect(
         self, client: "Client", userdata: object, flags: object, reason: Any, properties: object
