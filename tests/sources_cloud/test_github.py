@@ -259,6 +259,7 @@ def test_one_run_or_release_that_makes_no_sense_costs_only_itself(world) -> None
         (HttpResponse("<html>"), BadResponse, "expected JSON"),
         (HttpResponse([]), BadResponse, "another shape"),
         (HttpResponse({"stargazers_count": "many"}), BadResponse, "another shape"),
+        (HttpResponse('{"stargazers_count": 1e999}'), BadResponse, "another shape"),
         (HttpResponse({"message": "oops"}, 500), BadResponse, "status 500: oops"),
         (Misbehaviour.HANG_UP, ProbeError, "127"),
     ],

@@ -318,6 +318,10 @@ def test_what_is_not_as_it_should_be_costs_only_itself() -> None:
         "group g5": "channels: expected a list, got {}",
     }
     state["devices"]["A"]["functionalChannels"]["4"] = {"windowState": "AJAR"}
+    state["devices"]["A"]["functionalChannels"]["5"] = {
+        "windowState": ["OPEN"],
+        "functionalChannelType": [],
+    }
     state["home"] = {"dutyCycle": "8 %"}
     found = find_problems(state, rooms, details=True)
     assert found["A"].count(humidity) == 2, "of a channel that only `details` shows, too"

@@ -81,6 +81,17 @@ def test_an_array_in_a_state_of_another_name_is_degraded_and_named(tmp_path: Pat
     assert str(source.troubles) == "md0: broken, 2 of 2 disks"
 
 
+def test_numbers_without_end_cost_only_their_array(tmp_path: Path) -> None:
+    huge = "9" * 5000
+    (tmp_path / "mdstat").write_text(
+        f"md0 : active raid1 sda1[0] sdb1[1]\n      {huge} blocks [2/2] [UU]\n\n"
+        f"md1 : active raid1 sdc1[0] sdd1[1]\n      100 blocks [{huge}/2] [UU]\n"
+    )
+    source = build_source({}, MdRaidSource, roots=Roots(proc=tmp_path))
+    assert read(source)["size_bytes", "md1"] == 100 * 1024
+    assert "md0: expected the blocks of md0" in str(source.troubles)
+
+
 BROKEN = "md0 : active raid1 sda1[0]\n      who knows\n"
 
 

@@ -239,6 +239,7 @@ def test_drives_of_one_number_behind_two_controllers_are_told_apart(drives: Fake
         ("temperature", [40], "temperature: expected an object, got [40]"),
         ("temperature", {"current": "nan"}, "temperature: expected a number, got 'nan'"),
         ("power_cycle_count", "1_000", "power_cycle_count: expected a number, got '1_000'"),
+        ("power_cycle_count", "9" * 5000, f"power_cycle_count: expected a number, got '{'9' * 79}"),
         ("power_cycle_count", True, "power_cycle_count: expected a number, got True"),
         (
             "nvme_smart_health_information_log",

@@ -339,6 +339,7 @@ def test_errors_that_are_no_number_are_named_and_never_0() -> None:
         [],
         ["pool a: expected a number of errors, got 'many'"],
     )
+    assert parse_status(status.replace("many", "9" * 5000)).items == []
 
 
 def test_pool_with_a_blank_in_its_name_has_errors_and_a_scrub(pools: FakePools) -> None:

@@ -25,7 +25,7 @@ FEWEST_CPU_MODES = 4
 _Row = TypeVar("_Row")
 #: Names may hold blanks of Unicode, which are no separators.
 _WORDS = re.compile(r"[^ \t]+")
-_MEMINFO_LINE = re.compile(r"^(\w+): +([0-9]+)", re.MULTILINE)
+_MEMINFO_LINE = re.compile(r"^(\w+): +([0-9]{1,18})\b", re.MULTILINE)
 
 
 class Table(NamedTuple, Generic[_Row]):
@@ -233,7 +233,7 @@ def _parse(text: str, parse: Callable[[list[str]], tuple[str, _Row]]) -> Table[_
             continue
         try:
             name, row = parse(words)
-        except (ValueError, IndexError, TypeError):
+        except (ValueError, IndexError, TypeError, OverflowError):
             quoted = " ".join(words)[:QUOTED_CHARACTERS]
             problems.append(f"cannot make sense of the line {quoted!r}")
             continue

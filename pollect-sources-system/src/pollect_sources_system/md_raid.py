@@ -143,11 +143,11 @@ def array_samples(array: Array) -> Iterable[Sample]:
 #: a disk. The first line of the file looks alike, but lists what is in brackets.
 _HEAD = re.compile(r"(?!Personalities )(?P<name>\S+) : (?P<state>[a-z]+)\b(?P<rest>.*)")
 _DISK = re.compile(r"\S+\[\d+\](?P<marks>(?:\([A-Z]\))*)")
-_BLOCKS = re.compile(r"(?P<blocks>\d+) blocks\b")
-_COUNTS = re.compile(r"\[(?P<required>\d+)/(?P<active>\d+)\]")
+_BLOCKS = re.compile(r"(?<!\d)(?P<blocks>\d{1,18}) blocks\b")
+_COUNTS = re.compile(r"\[(?P<required>\d{1,9})/(?P<active>\d{1,9})\]")
 _ACTION = re.compile(r"\b(?P<action>recovery|resync|reshape|check)\s*=")
 #: Absent while the action waits for another array, or for the first write.
-_PROGRESS = re.compile(r"\((?P<done>\d+)/(?P<all>\d+)\)")
+_PROGRESS = re.compile(r"\((?P<done>\d{1,18})/(?P<all>\d{1,18})\)")
 _CONTAINER = re.compile(r"\bsuper external:[^/]")
 
 

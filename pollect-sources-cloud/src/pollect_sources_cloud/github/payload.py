@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 ItemT = TypeVar("ItemT")
 #: What reading JSON of another shape raises.
-SHAPE_ERRORS = (LookupError, TypeError, ValueError, AttributeError)
+SHAPE_ERRORS = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True)

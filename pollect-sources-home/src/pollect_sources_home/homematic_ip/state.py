@@ -193,7 +193,7 @@ def parse_climate(room: Room) -> tuple[list[Sample], list[str]]:
     found: dict[str, list[Sample]] = {}
     for identity, device in room.devices.items():
         for channel in _channels(device).values():
-            if channel.get("functionalChannelType") not in THERMOSTATS:
+            if str(channel.get("functionalChannelType")) not in THERMOSTATS:
                 continue
             values = ((metric, _number(channel.get(key))) for key, metric in ROOM_METRICS.items())
             samples = [m.sample(value, room.label) for m, value in values if value is not None]
@@ -242,7 +242,7 @@ def find_problems(state: Mapping[str, Any], rooms: list[Room], *, details: bool)
             problems.append(f"functionalChannels: expected an object, got {channels!r:.40}")
         for channel in _channels(device).values():
             fields = {*FIELDS, *PARTICULATE_FIELDS} if details else set()
-            if identity in inside and channel.get("functionalChannelType") in THERMOSTATS:
+            if identity in inside and str(channel.get("functionalChannelType")) in THERMOSTATS:
                 fields.update(ROOM_METRICS)
             problems += [
                 f"{field}: expected a number, got {channel[field]!r:.40}"
@@ -251,7 +251,7 @@ def find_problems(state: Mapping[str, Any], rooms: list[Room], *, details: bool)
                 if channel.get(field) is not None and _number(channel[field]) is None
             ]
             window = channel.get("windowState")
-            if details and window is not None and window not in WINDOW_STATES:
+            if details and window is not None and str(window) not in WINDOW_STATES:
                 problems.append(
                     f"windowState: expected one of {', '.join(WINDOW_STATES)}, got {window!r:.40}"
                 )

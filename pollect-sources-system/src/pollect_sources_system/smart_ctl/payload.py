@@ -21,7 +21,7 @@ _NamedValue: TypeAlias = tuple[str, float | None, str]
 
 _QUOTED_CHARACTERS = 80
 _LEADING_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-_NUMBER = re.compile(r"[+-]?(?:\d{1,300}\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d{1,300}(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _LEADING_HEX = re.compile(r"0x[0-9a-fA-F]+")
 #: `Device is in STANDBY mode, exit(2)`, also SLEEP and IDLE with its variants.
 _ASLEEP = re.compile(r"\bin \S+ mode\b")

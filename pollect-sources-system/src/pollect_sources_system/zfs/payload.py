@@ -125,7 +125,7 @@ def parse_arc(text: str) -> dict[str, float]:
 
 
 _SUFFIXES = ("", "K", "M", "G", "T", "P", "E")
-_COUNT = re.compile(rf"(\d+(?:\.\d+)?)({'|'.join(_SUFFIXES)})", re.ASCII)
+_COUNT = re.compile(rf"(\d{{1,18}}(?:\.\d+)?)({'|'.join(_SUFFIXES)})", re.ASCII)
 _POOL_LINE = re.compile(r"^\s*pool: (?P<pool>\S.*?)\s*$", re.MULTILINE)
 _SCRUB_LINE = re.compile(r"^\s*scan: scrub repaired .* errors on (?P<when>.+)$", re.MULTILINE)
 
