@@ -165,3 +165,36 @@ def test_plugins_know_the_extensions_of_a_config(tmp_path: Path) -> None:
     absent = call("plugins", "show", "extensions.Crab", "-c", config)
     assert absent.returncode == 3
     assert str(folder / "CrabSource.py") in absent.stderr
+
+
+METERED = """
+from pollect.api import Source, SourceConfig
+from pollect.support.quota import Quota, shared_budget
+
+class GullConfig(SourceConfig, frozen=True, kw_only=True):
+    pass
+
+class GullSource(Source[GullConfig]):
+    config_type = GullConfig
+
+    def open(self):
+        self._budget = shared_budget(self.context, "Gulls", "north", Quota(1000, 86_400))
+
+    def probe(self):
+        self._budget.spend()
+        return {"wings": 2}
+"""
+
+
+def test_what_is_left_of_a_quota_is_a_metric_of_the_daemon(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "extensions").mkdir()
+    (tmp_path / "extensions" / "Gull.py").write_text(METERED)
+    (tmp_path / "config.yml").write_text(
+        "executors: [{collection: c, sources: [{type: extensions.Gull}]}]\n"
+        f"tickTime: 3600\nstateDir: state\nwriter: {{type: Prometheus, port: {port}}}\n"
+    )
+    with start("run", "-c", "config.yml", folder=tmp_path) as daemon:
+        daemon.wait_for("listening on")
+        left = 'pollect_quota_remaining{account="1",service="Gulls",window="86400"} 999.0'
+        wait_until(lambda: left in scrape(port).splitlines(), limit_seconds=30)

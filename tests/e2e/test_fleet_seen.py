@@ -9,7 +9,7 @@ import pytest
 
 from pollect.testing.waiting import wait_until
 from tests.core.fleet.etcd_server import EtcdServer, needs_etcd
-from tests.e2e.command import Daemon, call, start
+from tests.e2e.command import Daemon, call, scrape, start
 from tests.e2e.status_json import check_everything
 from tests.simulators.daemons import free_port
 
@@ -70,6 +70,7 @@ def test_a_static_shard_knows_its_own_sources_and_who_has_the_others(tmp_path: P
     with running(folder) as daemon:
         status = settled(daemon, port, 2)
         check_everything(port)
+        metrics = scrape(port).splitlines()
         shown = call("status", "-c", "config.yml", folder=folder).stdout
         elsewhere = next(name for name, owner in owners(status).items() if owner == "shard 0")
         refused = call("probe", "--now", elsewhere, "-c", "config.yml", folder=folder)
@@ -83,6 +84,8 @@ def test_a_static_shard_knows_its_own_sources_and_who_has_the_others(tmp_path: P
     assert fleet["sharedSources"] == SHARED
     own = [name for name, owner in owner_of.items() if owner == "shard 1"]
     assert len(own) == fleet["ownedSources"]
+    assert "pollect_fleet_members 2.0" in metrics
+    assert f"pollect_fleet_owned_sources {len(own)}.0" in metrics
     assert owner_of["home/Dummy/everywhere"] == ""
     states = {source["id"]: source["state"] for source in status["sources"]}
     assert {states[name] for name in own} <= {"up"}
