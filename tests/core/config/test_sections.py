@@ -304,5 +304,5 @@ class DatedConfig(SourceConfig, frozen=True, kw_only=True):
 
 
 def test_field_of_an_unsupported_type_is_the_authors_mistake() -> None:
-    with pytest.raises(TypeError, match="cannot be the type of an option"):
+    with pytest.raises(InvalidConfig, match="complex cannot be the type of an option"):
         convert_section(DatedConfig, {"type": "Dated", "born": "1"})

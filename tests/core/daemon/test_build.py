@@ -228,3 +228,40 @@ def test_files_of_a_writer_that_goes_on_are_not_looked_at_again(plan_of, keyed) 
     again = plan_of(TWO_EXECUTORS % "config.yml", previous=plan)
     assert keyed.looked == ["config.yml"]
     assert writers(again) == writers(plan)
+
+
+@pytest.mark.parametrize(
+    ("member", "problem"),
+    [
+        ("__new__ = lambda cls, *_: 5", "its class makes an object of another one, int"),
+        (
+            "__init__ = lambda self, *_: None",
+            r"does not call super\(\).__init__\(config, context\)",
+        ),
+        ("listens_on = lambda self: [5]", r"listens_on\(\): expected addresses and ports, got 5"),
+        (
+            "listens_on = lambda self: [('a', 'b')]",
+            r"expected addresses and ports, got \('a', 'b'\)",
+        ),
+        ("listens_on = lambda self: None", "Odd fails to start: TypeError"),
+    ],
+)
+def test_an_object_that_is_not_whole_is_refused_at_its_section(
+    fresh_imports: None, tmp_path: Path, member: str, problem: str
+) -> None:
+    folder = tmp_path / "extensions"
+    folder.mkdir()
+    (folder / "Odd.py").write_text(
+        "from pollect.api import Source\n"
+        f"class OddSource(Source):\n    {member}\n    def probe(self): return 1\n"
+    )
+    registry = Registry(extension_paths=[tmp_path])
+    file = tmp_path / "config.yml"
+    file.write_text(
+        "writer: {type: InMemory}\n"
+        "executors: [{collection: a, sources: [{type: Dummy, value: 1}, {type: extensions.Odd}]}]\n"
+    )
+    config = load_config(file, registry)
+    with pytest.raises(InvalidConfig, match=problem) as caught:
+        assemble(config, registry, clock=CLOCK, stopping=STOPPING)
+    assert "executors[0].sources[1]" in str(caught.value)

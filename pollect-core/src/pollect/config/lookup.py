@@ -6,9 +6,11 @@ from typing import Any, Protocol, TypeVar
 
 from pollect.config.environment import Environment
 from pollect.config.options import PROBES, TARGETS
+from pollect.config.sections import struct_type
 from pollect.config.templates import REPEATED
-from pollect.errors import MissingDependency, PluginError
-from pollect.plugin import Source, SourceConfig, Writer
+from pollect.errors import MissingDependency, PluginError, PluginLoadError, describe
+from pollect.model import Metric
+from pollect.plugin import Source, SourceConfig, Writer, WriterConfig
 
 _PluginT = TypeVar("_PluginT", Source[Any], Writer[Any])
 _SOURCE_PATH = re.compile(r"executors\[\d+\]\.sources\[\d+\]|probes\.[^.\[\]]+")
@@ -46,13 +48,44 @@ def _recall(
 ) -> type[_PluginT]:
     if type_name not in known:
         try:
-            known[type_name] = look_up(type_name)
+            found = look_up(type_name)
+            _check_class(found)
+            known[type_name] = found
         except PluginError as error:
             known[type_name] = error
-    found = known[type_name]
-    if isinstance(found, PluginError):
-        raise found
-    return found
+    remembered = known[type_name]
+    if isinstance(remembered, PluginError):
+        raise remembered
+    return remembered
+
+
+def _check_class(found: type[Any]) -> None:
+    """Raise `PluginLoadError` where a class has not what a config needs of it."""
+    base = SourceConfig if issubclass(found, Source) else WriterConfig
+    try:
+        name, config_type = found.__qualname__, found.config_type
+        if not (isinstance(config_type, type) and issubclass(config_type, base)):
+            raise PluginLoadError(
+                f"{name}: expected a class derived from {base.__name__} as config_type, "
+                f"got {config_type!r:.80}"
+            )
+        if issubclass(found, Source):
+            metrics = found.metrics
+            if not isinstance(metrics, list | tuple) or not all(
+                isinstance(metric, Metric) for metric in metrics
+            ):
+                raise PluginLoadError(f"{name}: expected Metrics as metrics, got {metrics!r:.80}")
+        for method in ("probe", "open", "close") if issubclass(found, Source) else ("write",):
+            if not callable(getattr(found, method)):
+                raise PluginLoadError(f"{name}: {method} is not a method")
+    except (KeyboardInterrupt, PluginLoadError):
+        raise
+    except BaseException as error:
+        raise PluginLoadError(f"its class cannot be looked at: {describe(error)}") from error
+    try:
+        struct_type(config_type)
+    except PluginLoadError as error:
+        raise PluginLoadError(f"{config_type.__name__}: {error}") from error
 
 
 def declared_placeholders(

@@ -12,6 +12,7 @@ from msgspec.inspect import Type
 from pollect.config.document import scalar_text
 from pollect.config.environment import Filled
 from pollect.config.words import allowed_values, item_types
+from pollect.errors import PluginLoadError
 from pollect.plugin import Secret
 
 _TRUE = frozenset(("true", "yes", "on", "1"))
@@ -52,7 +53,8 @@ def convert_scalar(kind: Type, value: Any, written: str | None = None) -> Any:
             return WRONG
     if item_types(kind) is not None:
         return WRONG
-    raise TypeError(f"{kind} cannot be the type of an option")
+    name = getattr(getattr(kind, "cls", None), "__name__", "") or type(kind).__name__
+    raise PluginLoadError(f"{name.removesuffix('Type').lower()} cannot be the type of an option")
 
 
 def scalar_types(candidates: Sequence[Type], value: Any, written: str | None) -> list[Type]:

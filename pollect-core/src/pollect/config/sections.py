@@ -75,7 +75,13 @@ class SectionReader:
         `also_known` are options of the section that somebody else reads.
         """
         self._sound = None
-        config = self._struct(struct_type(config_type), section, path, also_known)
+        try:
+            config = self._struct(struct_type(config_type), section, path, also_known)
+        except PluginLoadError as error:
+            problem = ConfigError(f"{config_type.__name__} cannot be used: {error}")
+            problem.__cause__ = error
+            self._problems.refuse(path, problem)
+            return None
         # `_struct` builds exactly the class it is given.
         return None if config is WRONG else cast(ConfigT, config)
 
@@ -276,9 +282,15 @@ class SectionReader:
 
 @functools.cache
 def struct_type(config_type: type[msgspec.Struct]) -> StructType:
-    """Return what a config class declares."""
-    found = inspect.type_info(config_type)
-    assert isinstance(found, StructType)  # noqa: S101 - what type_info makes of a Struct
+    """Return what a config class declares; raises `PluginLoadError`."""
+    try:
+        found = inspect.type_info(config_type)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise PluginLoadError(f"its options are not declared soundly: {describe(error)}") from error
+    if not isinstance(found, StructType):
+        raise PluginLoadError("it is not derived from SourceConfig or WriterConfig")
     return found
 
 

@@ -14,7 +14,7 @@ from pollect.config.config import (
     SourceSection,
 )
 from pollect.daemon.board import Board
-from pollect.daemon.constructing import Construction, attempt, reporting_all
+from pollect.daemon.constructing import Construction, attempt, reporting_all, whole
 from pollect.daemon.source_plan import plan_source
 from pollect.daemon.writers import Writers
 from pollect.discovery.registry import Registry
@@ -214,7 +214,7 @@ class _Builder:
             source: Source[Any] | None = self._old_source(made, context)
             problems: Sequence[ConfigError] = ()
             if source is None:
-                new = functools.partial(made.source_type, made.config, context)
+                new = functools.partial(whole(made.source_type), made.config, context)
                 source, problems = attempt(new, section.type)
             if source is None:
                 expansion.reject(entry, problems)
@@ -233,7 +233,7 @@ class _Builder:
             return True
         context = self._source_context(identity, example, interval)
         source_type = blueprint.source_type
-        build = reporting_all(lambda tried: source_type(tried, context), example)
+        build = reporting_all(whole(lambda tried: source_type(tried, context)), example)
         source, problems = attempt(build, blueprint.type)
         self.construction.warn(blueprint.path, getattr(source, "config_warnings", ()))
         static = [each for each in problems if not blueprint.depends_on_target(each.key)]

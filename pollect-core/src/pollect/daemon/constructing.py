@@ -27,7 +27,7 @@ class Construction:
         self, build: Callable[[Any], Built], path: str, config: SourceConfig | WriterConfig
     ) -> Built | None:
         """Return what a constructor makes of a section; None if it refuses it, which is noted."""
-        return self.built(reporting_all(build, config), path, config.type)
+        return self.built(reporting_all(whole(build), config), path, config.type)
 
     def built(self, build: Callable[[], Built], path: str, type_name: str) -> Built | None:
         """Return what a constructor makes; None if it raises, which is noted."""
@@ -38,7 +38,7 @@ class Construction:
 
     def note_ports(self, plugin: Source[Any] | Writer[Any], path: str) -> None:
         """Refuse a plugin that wants to listen where another one of this config does."""
-        wanted = self.built(lambda: list(plugin.listens_on()), path, plugin.config.type)
+        wanted = self.built(lambda: _addresses(plugin), path, plugin.config.type)
         self.refuse(path, self._ports.taken(wanted or (), path))
 
     def refuse(self, path: str, problems: Sequence[ConfigError]) -> None:
@@ -74,6 +74,28 @@ def attempt(
         failure = PluginLoadError(f"{type_name} fails to start: {describe(error)}")
         failure.__cause__ = error
         return None, [_caused_by(failure)]
+
+
+def whole(build: Callable[..., Built]) -> Callable[..., Built]:
+    """Let a constructor fail whose object lacks what its base makes of it."""
+
+    def construct(*arguments: Any) -> Built:
+        built = build(*arguments)
+        if not isinstance(built, Source | Writer):
+            raise TypeError(f"its class makes an object of another one, {type(built).__name__}")
+        if not all(hasattr(built, name) for name in ("config", "context", "log")):
+            raise TypeError("its constructor does not call super().__init__(config, context)")
+        return built
+
+    return construct
+
+
+def _addresses(plugin: Source[Any] | Writer[Any]) -> list[tuple[str, int]]:
+    addresses = list(plugin.listens_on())
+    for address in addresses:
+        if not isinstance(address, tuple) or list(map(type, address)) != [str, int]:
+            raise TypeError(f"listens_on(): expected addresses and ports, got {address!r:.80}")
+    return addresses
 
 
 def reporting_all(
