@@ -29,6 +29,7 @@ class Daemon:
         self.name, self.speed = name, speed
         self.client = ModelClient(engine)
         self._engine = engine
+        self.changes: list[bool] = []
         self.ownership = LeasedOwnership(ALL, now=self.now)
         self.balancer = Balancer(
             self.client,
@@ -38,7 +39,7 @@ class Daemon:
             profile=Profile("same", "2.0", SHARDS),
             ownership=self.ownership,
             now=self.now,
-            changed=lambda fresh: None,
+            changed=self.changes.append,
             wall_clock=lambda: engine.now + engine.losses,
         )
 
@@ -209,6 +210,21 @@ def test_what_is_handed_over_says_when_and_what_was_lost_does_not() -> None:
     a.balance()
     assert len(a.owned()) == SHARDS
     assert {a.ownership.since(EXCLUSIVE[shard]) for shard in a.owned()} == {None}
+
+
+def test_sources_are_given_up_at_once_even_if_the_engine_goes_away_meanwhile() -> None:
+    engine = ModelEngine()
+    a = Daemon(engine, "a", 1.0)
+    for _ in range(4):
+        a.keep_alive()
+        a.balance()
+        engine.pass_time(TTL / 3)
+    Daemon(engine, "b", 1.0).balance()
+    a.changes.clear()
+    a.client.good_calls = 1  # it hears of b, and cannot say that it made room
+    a.balance()
+    assert len(a.owned()) == SHARDS // 2
+    assert a.changes == [False]
 
 
 def test_a_member_that_leaves_says_when_also_to_the_one_that_comes_after_a_long_night() -> None:

@@ -240,9 +240,9 @@ class Balancer:
         self.ownership.give_up(shards)
         # Read afterwards: every probe that this member has begun was due before.
         stopped = self._wall_clock()
+        self._changed(False)
         revisions = {shard: entry.revision for shard, entry in shards.items()}
         self._release(self._engine, revisions, stopped)
-        self._changed(False)
         self.handovers["released"] += len(shards)
         log.info("handed over %d shards", len(shards))
 
