@@ -129,7 +129,7 @@ def up(collector: Collector) -> bool:
 
 
 def test_full_relay_pauses_and_goes_on(broker, monkeypatch) -> None:
-    monkeypatch.setattr("pollect_sources_network.kafka._MOST", 10)
+    monkeypatch.setattr("pollect_sources_network.kafka.FETCH_MOST", 10)
     broker.produce(*map(message, range(200)))
     collector = Collector(broker)
     collector.source.relay._most_pending = 20

@@ -17,15 +17,19 @@ from msgspec import Meta
 from pollect.api import Metric, Sample, Secret, SourceConfig, SourceContext
 from pollect.support import kafka as broker
 from pollect.support.batches import NotABatch, decode_message
-from pollect.support.brokers import BrokerError, Password, Timeout, Tls
-from pollect.support.relay import RELAY_BEHIND, RELAY_METRICS, Parcel, RelaySource
+from pollect.support.brokers import BrokerError, Password, Timeout, Tls, User
+from pollect.support.relay import (
+    FETCH_MOST,
+    RELAY_BEHIND,
+    RELAY_METRICS,
+    SHORT_FETCH_SECONDS,
+    Parcel,
+    RelaySource,
+)
 
 _REQUIREMENT = "pollect-sources-network[kafka]"
-#: Messages taken at once, and seconds to wait for the first.
-_MOST = 200
-_WAIT_SECONDS = 0.5
-#: The same while batches wait for their writers.
-_SHORT_WAIT_SECONDS = 0.1
+#: Seconds to wait for each answer about the topic, at least and at most.
+_SHORTEST_ANSWER_SECONDS, _ANSWER_SECONDS = 0.1, 0.5
 #: Seconds between two looks whether a broker is there and the topic too.
 _LOOK_SECONDS = 10.0
 #: Seconds for what is on its way when the source closes, or another daemon takes a partition.
@@ -61,7 +65,7 @@ class KafkaConfig(SourceConfig, frozen=True, kw_only=True):
             "6 at least."
         ),
     ] = 6.0
-    user: broker.User = None
+    user: User = None
     password: Password = Secret("")
     mechanism: broker.Mechanism = "SCRAM-SHA-512"
     tls: Tls = None
@@ -172,7 +176,7 @@ class KafkaSource(RelaySource[KafkaConfig]):
         while not self.background.stopped:
             left = until - time.monotonic()
             try:
-                seconds = max(_SHORT_WAIT_SECONDS, min(_WAIT_SECONDS, left))
+                seconds = max(_SHORTEST_ANSWER_SECONDS, min(_ANSWER_SECONDS, left))
                 found = self._consumer.list_topics(topic, timeout=seconds).topics.get(topic)
             except self._library.KafkaException as error:
                 self._consumer.poll(0)
@@ -194,15 +198,14 @@ class KafkaSource(RelaySource[KafkaConfig]):
                 self._look()
                 look_at = time.monotonic() + _LOOK_SECONDS
             if not self.relay.connected:
-                self.context.stopping.wait(_SHORT_WAIT_SECONDS)
+                self.context.stopping.wait(SHORT_FETCH_SECONDS)
                 self.background.works()
                 continue
             if self.relay.has_room is paused:
                 paused = not paused
                 change = self._consumer.pause if paused else self._consumer.resume
                 change(self._consumer.assignment())
-            wait = _SHORT_WAIT_SECONDS if self.relay.pending else _WAIT_SECONDS
-            for message in self._consumer.consume(_MOST, wait):
+            for message in self._consumer.consume(FETCH_MOST, self.fetch_seconds):
                 self._take(message)
             if self._trouble.away:
                 raise self._trouble.as_error()

@@ -17,18 +17,20 @@ from msgspec import Meta
 from pollect.api import Kind, Metric, Sample, Secret, SourceConfig, SourceContext
 from pollect.support import nats_options as broker
 from pollect.support.batches import NotABatch, decode_message
-from pollect.support.brokers import BrokerError, Password, Timeout, Tls
+from pollect.support.brokers import BrokerError, Password, Timeout, Tls, User
 from pollect.support.nats import NatsConnection
-from pollect.support.relay import RELAY_BEHIND, RELAY_METRICS, Parcel, RelaySource
+from pollect.support.relay import (
+    FETCH_MOST,
+    RELAY_BEHIND,
+    RELAY_METRICS,
+    SHORT_FETCH_SECONDS,
+    Parcel,
+    RelaySource,
+)
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
-#: Messages fetched at once, and seconds to wait for the first.
-_MOST = 200
-_WAIT_SECONDS = 0.5
-#: The same while batches wait for their writers.
-_SHORT_WAIT_SECONDS = 0.1
 #: How often, in the time a message may stay unacknowledged, the server is asked for patience.
 _KEEPS = 3
 #: Seconds between two questions for the backlog, which also find out that the consumer is gone.
@@ -68,7 +70,7 @@ class NatsConfig(SourceConfig, frozen=True, kw_only=True):
             "of a daemon to others."
         ),
     ] = 30.0
-    user: broker.User = None
+    user: User = None
     password: Password = Secret("")
     token: broker.Token = Secret("")
     nkey_seed: broker.NkeySeed = Secret("")
@@ -155,13 +157,12 @@ class NatsSource(RelaySource[NatsConfig]):
                 self._connection.keep(self._open.values())
                 keep_at = now + keep_seconds
             if self.relay.has_room:
-                wait = _SHORT_WAIT_SECONDS if self.relay.pending else _WAIT_SECONDS
-                for message in self._connection.fetch(_MOST, wait):
+                for message in self._connection.fetch(FETCH_MOST, self.fetch_seconds):
                     self._take(message)
             elif self.relay.connected:
-                self.relay.acknowledge(_SHORT_WAIT_SECONDS)
+                self.relay.acknowledge(SHORT_FETCH_SECONDS)
             else:
-                self.context.stopping.wait(_SHORT_WAIT_SECONDS)
+                self.context.stopping.wait(SHORT_FETCH_SECONDS)
             self._acknowledge()
             self.background.works()
         self._finish()

@@ -15,7 +15,15 @@ from msgspec import Meta
 from pollect.api import Batch, Rejected, Retryable, Secret, Writer, WriterConfig, WriterContext
 from pollect.support import kafka as broker
 from pollect.support.batches import encode_message, message_id
-from pollect.support.brokers import BrokerError, Origin, Password, Timeout, Tls, default_origin
+from pollect.support.brokers import (
+    BrokerError,
+    Origin,
+    Password,
+    Timeout,
+    Tls,
+    User,
+    default_origin,
+)
 
 _REQUIREMENT = "pollect-writers[kafka]"
 #: Between two looks whether there is a broker at all.
@@ -41,7 +49,7 @@ class KafkaWriterConfig(WriterConfig, frozen=True, kw_only=True):
         Meta(description="How to compress what is sent together."),
     ] = "none"
     origin: Origin = None
-    user: broker.User = None
+    user: User = None
     password: Password = Secret("")
     mechanism: broker.Mechanism = "SCRAM-SHA-512"
     tls: Tls = None

@@ -22,7 +22,15 @@ from pollect.api import (
 )
 from pollect.support import nats_options as broker
 from pollect.support.batches import encode_message, message_id
-from pollect.support.brokers import BrokerError, Origin, Password, Timeout, Tls, default_origin
+from pollect.support.brokers import (
+    BrokerError,
+    Origin,
+    Password,
+    Timeout,
+    Tls,
+    User,
+    default_origin,
+)
 from pollect.support.nats import NatsConnection, TooLarge
 
 if TYPE_CHECKING:
@@ -53,7 +61,7 @@ class NatsWriterConfig(WriterConfig, frozen=True, kw_only=True):
         Meta(description="Servers of a cluster that keep a stream made here."),
     ] = 1
     origin: Origin = None
-    user: broker.User = None
+    user: User = None
     password: Password = Secret("")
     token: broker.Token = Secret("")
     nkey_seed: broker.NkeySeed = Secret("")

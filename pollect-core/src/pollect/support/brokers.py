@@ -3,7 +3,7 @@
 import socket
 import zlib
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Protocol, TypeAlias
 
 from msgspec import Meta
 
@@ -17,6 +17,7 @@ from pollect.errors import (
 from pollect.plugin import Seconds, Secret
 from pollect.support.options import ClientTls
 
+User: TypeAlias = Annotated[str | None, Meta(description="User name.")]
 Password: TypeAlias = Annotated[Secret, Meta(description="Password of the user.")]
 Tls: TypeAlias = Annotated[ClientTls | None, Meta(description="Connect with TLS.")]
 Timeout: TypeAlias = Annotated[
@@ -28,6 +29,20 @@ Origin: TypeAlias = Annotated[
         description="What tells this daemon from others that write here; default: host and number."
     ),
 ]
+
+
+class BrokerOptions(Protocol):
+    """The options that say how to connect to any broker."""
+
+    # Frozen structs only have what can be read.
+    @property
+    def servers(self) -> tuple[str, ...]: ...
+    @property
+    def user(self) -> str | None: ...
+    @property
+    def password(self) -> Secret: ...
+    @property
+    def tls(self) -> ClientTls | None: ...
 
 
 class BrokerError(PollectError):
@@ -43,9 +58,9 @@ class BrokerError(PollectError):
         return (AuthenticationFailed if self.authentication else TargetUnavailable)(str(self))
 
 
-def check_sign_in(user: str | None, password: Secret) -> None:
+def check_sign_in(options: BrokerOptions) -> None:
     """Refuse a password without a user; raises `ConfigError`."""
-    if password and not user:
+    if options.password and not options.user:
         raise ConfigError("expected the user of the password", key="user")
 
 

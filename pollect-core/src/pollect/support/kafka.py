@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final, Literal, Protocol, TypeAlias
 from msgspec import Meta
 
 from pollect.errors import ConfigError, MissingDependency
-from pollect.plugin import Host, Secret
-from pollect.support.brokers import BrokerError, check_sign_in
+from pollect.plugin import Host
+from pollect.support.brokers import BrokerError, BrokerOptions, check_sign_in
 from pollect.support.connect import split_host_port
 from pollect.support.options import ClientTls
 
@@ -30,27 +30,17 @@ Topic: TypeAlias = Annotated[
     str,
     Meta(pattern=r"^[A-Za-z0-9._-]{1,249}$", description="Topic that keeps the messages."),
 ]
-User: TypeAlias = Annotated[str | None, Meta(description="User name (SASL).")]
 Mechanism: TypeAlias = Annotated[
     Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"],
     Meta(description="How the user signs in; `PLAIN` shows the password to whoever listens."),
 ]
 
 
-class KafkaOptions(Protocol):
+class KafkaOptions(BrokerOptions, Protocol):
     """The options of a source or writer that say how to connect."""
 
-    # Frozen structs only have what can be read.
-    @property
-    def servers(self) -> tuple[str, ...]: ...
-    @property
-    def user(self) -> str | None: ...
-    @property
-    def password(self) -> Secret: ...
     @property
     def mechanism(self) -> str: ...
-    @property
-    def tls(self) -> ClientTls | None: ...
 
 
 def check_options(options: KafkaOptions) -> None:
@@ -62,7 +52,7 @@ def check_options(options: KafkaOptions) -> None:
             raise ConfigError(
                 f"expected host:port, got {server.rpartition('@')[2]!r}", key=f"servers[{index}]"
             ) from error
-    check_sign_in(options.user, options.password)
+    check_sign_in(options)
 
 
 def load_kafka(requirement: str) -> Any:

@@ -7,8 +7,7 @@ from msgspec import Meta
 
 from pollect.errors import ConfigError
 from pollect.plugin import Host, Secret
-from pollect.support.brokers import check_sign_in
-from pollect.support.options import ClientTls
+from pollect.support.brokers import BrokerOptions, check_sign_in
 from pollect.support.urls import check_url
 
 DEFAULT_STREAM = "pollect"
@@ -31,7 +30,6 @@ Subject: TypeAlias = Annotated[
         description="What all subjects begin with: `subject.collection.type[.name]`.",
     ),
 ]
-User: TypeAlias = Annotated[str | None, Meta(description="User name.")]
 Token: TypeAlias = Annotated[Secret, Meta(description="Token, for servers that ask for one.")]
 NkeySeed: TypeAlias = Annotated[
     Secret, Meta(description="Seed of an nkey, for servers that ask for one: `SU...`.")
@@ -41,24 +39,15 @@ Credentials: TypeAlias = Annotated[
 ]
 
 
-class NatsOptions(Protocol):
+class NatsOptions(BrokerOptions, Protocol):
     """The options of a source or writer that say how to connect."""
 
-    # Frozen structs only have what can be read.
-    @property
-    def servers(self) -> tuple[str, ...]: ...
-    @property
-    def user(self) -> str | None: ...
-    @property
-    def password(self) -> Secret: ...
     @property
     def token(self) -> Secret: ...
     @property
     def nkey_seed(self) -> Secret: ...
     @property
     def credentials(self) -> str | None: ...
-    @property
-    def tls(self) -> ClientTls | None: ...
 
 
 def check_options(options: NatsOptions) -> None:
@@ -74,7 +63,7 @@ def check_options(options: NatsOptions) -> None:
     given = [key for key, value in ways.items() if value]
     if len(given) > 1:
         raise ConfigError(f"expected one way to sign in, got {' and '.join(given)}", key=given[-1])
-    check_sign_in(options.user, options.password)
+    check_sign_in(options)
 
 
 def subject_of(parts: Iterable[str | None]) -> str:

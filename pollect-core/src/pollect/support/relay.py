@@ -13,7 +13,22 @@ from pollect.plugin import SourceConfigT, SourceContext
 from pollect.relay import MOST_PENDING, Parcel, Relay
 from pollect.support.background import BackgroundSource
 
-__all__ = ["RELAY_BEHIND", "RELAY_METRICS", "Parcel", "Relay", "RelaySource"]
+__all__ = [
+    "FETCH_MOST",
+    "FETCH_SECONDS",
+    "RELAY_BEHIND",
+    "RELAY_METRICS",
+    "SHORT_FETCH_SECONDS",
+    "Parcel",
+    "Relay",
+    "RelaySource",
+]
+
+#: Messages to take from a broker at once, and seconds to wait for the first.
+FETCH_MOST = 200
+FETCH_SECONDS = 0.5
+#: The same while batches wait for their writers.
+SHORT_FETCH_SECONDS = 0.1
 
 BATCHES = Metric("batches", help="Batches handed to the writers.", kind=Kind.COUNTER)
 SAMPLES = Metric("samples", help="Samples handed to the writers.", kind=Kind.COUNTER, headline=True)
@@ -64,6 +79,11 @@ class RelaySource(BackgroundSource[SourceConfigT]):
         level = self.log.debug if self._complained else self.log.error
         self._complained = True
         level("left out, and further ones like it are only counted: %s: %s", where, error)
+
+    @property
+    def fetch_seconds(self) -> float:
+        """Seconds to wait for a message: what the writers accept meanwhile is to be noted."""
+        return SHORT_FETCH_SECONDS if self.relay.pending else FETCH_SECONDS
 
     def relay_samples(self) -> list[Sample]:
         """Return how the relay fares, for `latest`."""
