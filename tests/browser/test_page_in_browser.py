@@ -155,6 +155,17 @@ def test_the_page_follows_what_happens_without_being_loaded_again(
     assert browser.errors() == []
 
 
+def test_a_writer_that_is_down_is_seen_above_all_sources(browser: Browser, shown: Shown) -> None:
+    counts = "return document.querySelector('.counts').innerText"
+    shown.show(source(), writers=[writer("Mqtt", "down", reason="no route to host")])
+    browser.open(shown.url)
+    assert "1 writer down" in browser.run(counts)
+    shown.show(source(), writers=[writer("Mqtt", "down"), writer("Otel", "down")])
+    wait_until(lambda: "2 writers down" in browser.run(counts), limit_seconds=LIMIT_SECONDS)
+    shown.show(source(), writers=[writer("Mqtt"), writer("Otel")])
+    wait_until(lambda: "writer" not in browser.run(counts), limit_seconds=LIMIT_SECONDS)
+
+
 def test_a_daemon_that_does_not_answer_is_noticed_and_so_is_its_return(browser: Browser) -> None:
     shown = Shown()
     shown.show(*some_sources())

@@ -62,9 +62,13 @@ def pill(state: str, text: str = "") -> str:
 
 def worst_state(status: Status) -> str:
     counts = status.counts
-    if counts.down or any(writer.state == "down" for writer in status.writers):
+    if counts.down or writers_down(status):
         return "down"
     return "troubled" if counts.troubled else "up" if counts.up or not counts.new else "new"
+
+
+def writers_down(status: Status) -> int:
+    return sum(writer.state == "down" for writer in status.writers)
 
 
 def summary_text(status: Status) -> str:
@@ -75,8 +79,7 @@ def summary_text(status: Status) -> str:
         for state, number in (("down", counts.down), ("troubled", counts.troubled))
         if number
     ]
-    broken = sum(writer.state == "down" for writer in status.writers)
-    if broken:
+    if broken := writers_down(status):
         parts.append(f"{counted(broken, 'writer')} down")
     here = len(status.sources) - counts.elsewhere
     if not parts and (here or not counts.elsewhere):

@@ -14,7 +14,15 @@ from pollect.api import (
     format_span,
 )
 from pollect_writers.page.drawing import describe_strip, sparkline, strip
-from pollect_writers.page.frame import WORDS, header, page, pill, summary_text, worst_state
+from pollect_writers.page.frame import (
+    WORDS,
+    header,
+    page,
+    pill,
+    summary_text,
+    worst_state,
+    writers_down,
+)
 from pollect_writers.page.text import ago, breakable, counted, escaped, until
 from pollect_writers.page.urls import source_url
 
@@ -56,7 +64,7 @@ spellcheck="false"></label>
 
 
 def counts(status: Status) -> str:
-    """Return how many sources are in which state."""
+    """Return how many sources are in which state, and how many writers are down."""
     found = status.counts
     numbers = {
         "down": found.down,
@@ -65,11 +73,14 @@ def counts(status: Status) -> str:
         "up": found.up,
         "elsewhere": found.elsewhere,
     }
-    return "".join(
+    pills = [
         pill(state, f"{number} {WORDS.get(state, state)}")
         for state, number in numbers.items()
         if number or state == "up"
-    )
+    ]
+    if broken := writers_down(status):
+        pills.append(pill("down", f"{counted(broken, 'writer')} down"))
+    return "".join(pills)
 
 
 def _group(name: str, sources: Sequence[SourceSummary], status: Status, fold: bool) -> str:

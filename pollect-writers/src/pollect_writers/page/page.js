@@ -194,7 +194,8 @@ function updateHead(status) {
   const parts = [];
   if (counts.down) parts.push(`${counts.down} down`);
   if (counts.troubled) parts.push(`${counts.troubled} troubled`);
-  if (broken) parts.push(`${broken} writer${broken === 1 ? "" : "s"} down`);
+  const lost = `${broken} writer${broken === 1 ? "" : "s"} down`;
+  if (broken) parts.push(lost);
   const here = status.sources.length - counts.elsewhere;
   const sources = `${here} source${here === 1 ? "" : "s"}`;
   if (!parts.length && (here || !counts.elsewhere)) parts.push(counts.new ? sources : `${sources}, all up`);
@@ -208,6 +209,11 @@ function updateHead(status) {
     setPill(pill, state, `${number} ${WORDS[state] ?? state}`);
     return pill;
   });
+  if (broken) {
+    const pill = document.createElement("span");
+    setPill(pill, "down", lost);
+    pills.push(pill);
+  }
   const place = $(".counts");
   const text = pills.map((pill) => pill.textContent).join("");
   if (place.textContent !== text) place.replaceChildren(...pills);
