@@ -52,9 +52,9 @@ def auth(
     dialogue.show(f"Signing in {source.context.id}. State is kept in {source.context.state_dir}.")
     try:
         asyncio.run(_sign_in(source, dialogue))
-    except PollectError:
+    except (PollectError, KeyboardInterrupt):
         raise
-    except Exception as error:  # code of a plugin, which may raise anything
+    except BaseException as error:  # code of a plugin, which may raise anything
         raise PollectError(f"{source.context.id}: the sign-in failed: {describe(error)}") from error
     dialogue.show(f"{source.context.id} is signed in.")
     return 0

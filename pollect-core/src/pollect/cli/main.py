@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pollect.cli import exit_codes
 from pollect.cli.session import Session
 from pollect.daemon.old_distribution import refuse_old_distribution
-from pollect.errors import ConfigError, PollectError
+from pollect.errors import ConfigError, PollectError, describe
 
 #: Seconds that threads of plugins get to end by themselves.
 THREAD_GRACE_SECONDS = 0.3
@@ -84,7 +84,7 @@ def call(arguments: Sequence[str]) -> int:
             traceback.print_exc()
         else:
             print(
-                f"pollect: internal error: {type(error).__name__}: {error} "
+                f"pollect: internal error: {describe(error)} "
                 "(please report it, with what the same command says with --debug)",
                 file=sys.stderr,
             )

@@ -9,6 +9,7 @@ from pollect.engine import selfmetrics
 from pollect.engine.plan import Plan, SourcePlan
 from pollect.engine.samples import matches
 from pollect.engine.shaping import Shaper
+from pollect.errors import describe
 from pollect.model import Metric, SourceId
 from pollect.support.names import metric_name
 
@@ -60,9 +61,19 @@ def sources_of(plan: Plan) -> list[SourcePlan]:
 def all_metrics(plan: SourcePlan) -> Sequence[Metric] | None:
     """Return every metric a source can report; None where only its device knows."""
     source: Any = plan.source
-    expected = source.expected_metrics()
-    if expected is not None:
-        return list(expected)
+    try:
+        expected = source.expected_metrics()
+        if expected is not None:
+            metrics = list(expected)
+            for metric in metrics:
+                if not isinstance(metric, Metric):
+                    raise TypeError(f"expected Metrics, got {metric!r:.80}")
+            return metrics
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - code of a plugin
+        # Its declared metrics are better than no rules for all the others.
+        plan.log.warning("expected_metrics() failed: %s", describe(error))
     return None if source.dynamic_metrics else list(source.metrics)
 
 
