@@ -1,5 +1,6 @@
 """ZodiacPool against a simulated cloud that checks keys and signatures."""
 
+import contextlib
 import json
 import stat
 from collections.abc import Callable, Iterator
@@ -396,6 +397,25 @@ def test_every_kind_of_robot_names_what_cannot_be_read(robot, kind, problem) -> 
 def test_robots_that_report_nothing_are_no_data(pool_of, cloud) -> None:
     cloud.devices["JT1"] = ("vr", shadow(None))
     with pytest.raises(NoData, match="no robot reports its state"):
+        pool_of().running.probe()
+
+
+@pytest.mark.parametrize("strange", [[], {}, None, 5, "ü\ud800"])
+def test_strange_types_ids_and_serial_numbers_cost_only_themselves(strange, pool_of, cloud) -> None:
+    good = {"serial_number": "JT1", "device_type": "vr"}
+    odd = [{"serial_number": "JT2", "device_type": strange}, {"serial_number": strange}]
+    cloud.instead[LIST] = [*odd, good]
+    pool = pool_of()
+    assert pool.series() == RUNNING
+    assert "list of devices: expected a device with a serial" in str(pool.source.troubles)
+
+
+@pytest.mark.parametrize("lifetime", [10**400, "9" * 500, float("nan"), [], "soon"])
+@pytest.mark.parametrize("identity", ["ü\ud800", [], 10**400])
+def test_a_strange_reply_to_a_login_is_no_bug(lifetime, identity, pool_of, cloud) -> None:
+    token = {"IdToken": "a.b.c", "ExpiresIn": lifetime, "RefreshToken": "refresh"}
+    cloud.instead[LOGIN] = {"id": identity, "userPoolOAuth": token}
+    with contextlib.suppress(ProbeError):
         pool_of().running.probe()
 
 

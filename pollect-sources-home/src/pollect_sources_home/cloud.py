@@ -38,6 +38,8 @@ PROBE_SECONDS = 30.0
 #: The shortest time that is left to a request.
 _SHORTEST_SECONDS = 0.1
 _QUOTED_CHARACTERS = 80
+#: More ids than any service has given out, and quick to write down.
+_MOST_IDS = 10**18
 _DIGEST_BYTES = 4
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -176,6 +178,13 @@ class CloudAccount(Generic[ClientT]):
 def probe_seconds(timeout: float) -> float:
     """Return how long all requests of a probe may take together."""
     return max(PROBE_SECONDS, timeout) if timeout >= DEFAULT_TIMEOUT_SECONDS else 3 * timeout
+
+
+def identity_of(value: object) -> str:
+    """Return an id in an answer as text for the URL of another request; empty for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MOST_IDS:
+        return str(value)
+    return value if isinstance(value, str) and value.isascii() and value.isprintable() else ""
 
 
 def json_object(response: Response) -> Mapping[str, Any]:

@@ -369,6 +369,10 @@ def secret_of(value: object, name: str) -> Secret:
     return Secret(value)
 
 
+#: JSON knows integers of any length.
+_BEYOND_ALL_TIMES = 1e300
+
+
 def _number(value: object, *, below: float) -> float:
     """Return a finite number; 0 for anything else, or for one that is not above `below`."""
     if isinstance(value, str):
@@ -378,7 +382,7 @@ def _number(value: object, *, below: float) -> float:
             return 0.0
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0.0
-    return float(value) if below < value < float("inf") else 0.0
+    return float(value) if below < value < _BEYOND_ALL_TIMES else 0.0
 
 
 def _ends_soon(token: Token, clock: Clock) -> bool:

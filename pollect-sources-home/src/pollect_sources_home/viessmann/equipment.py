@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pollect.api import BadResponse
+from pollect_sources_home.cloud import identity_of
 
 #: Types of devices that are the gateway itself, or something without values of its own.
 NOT_A_DEVICE = ("vitoconnect", "tcu", "roomControl")
@@ -39,24 +40,24 @@ def type_of(device: Mapping[str, Any]) -> str:
 
 def device_id(device: Mapping[str, Any]) -> str:
     """Return what the service calls a device."""
-    return str(device.get("id", ""))
+    return identity_of(device.get("id"))
 
 
 def parse_gateways(items: Sequence[Mapping[str, Any]], problems: list[str]) -> list[Gateway]:
     """Return the gateways of an equipment list; those without a serial number go to `problems`."""
     gateways = []
     for item in items:
-        serial, installation = item.get("serial"), item.get("installationId")
-        if not serial or installation is None:
+        serial, installation = (identity_of(item.get(key)) for key in ("serial", "installationId"))
+        if not serial or not installation:
             problems.append(f"expected a gateway with serial and installation, got {item!r:.60}")
             continue
         devices = item.get("devices")
         found = devices if isinstance(devices, list) else []
-        known = [device for device in found if isinstance(device, Mapping) and "id" in device]
+        known = [device for device in found if isinstance(device, Mapping) and device_id(device)]
         if len(known) < len(found):
             strange = len(found) - len(known)
             problems.append(f"gateway {serial}: expected devices with an id, got {strange} others")
-        gateways.append(Gateway(str(installation), str(serial), known))
+        gateways.append(Gateway(installation, serial, known))
     return gateways
 
 

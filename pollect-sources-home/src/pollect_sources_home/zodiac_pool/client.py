@@ -16,7 +16,13 @@ from pollect.api import AuthenticationFailed, BadResponse, Clock, ProbeError, Se
 from pollect.support.http import Response
 from pollect.support.quota import Budget, retry_after
 from pollect.support.tokens import Token, moment_of_expiry, secret_of
-from pollect_sources_home.cloud import CloudClient, failure, json_object, require_secret_object
+from pollect_sources_home.cloud import (
+    CloudClient,
+    failure,
+    identity_of,
+    json_object,
+    require_secret_object,
+)
 
 #: The same for everybody who uses the app.
 API_KEY = "EOOEMOW4YR6QNB07"
@@ -224,8 +230,8 @@ def token_of_login(reply: Mapping[str, Any], user: str, clock: Clock) -> Token:
     refresh = pool.get("RefreshToken")
     extra = {"email": user}
     for key in ("id", "authentication_token"):
-        if isinstance(reply.get(key), str | int) and reply[key]:
-            extra[key] = str(reply[key])
+        if identity := identity_of(reply.get(key)):
+            extra[key] = identity
     access = secret_of(pool.get("IdToken"), "IdToken")
     lifetime = pool.get("ExpiresIn", USUAL_LIFE_SECONDS)
     return Token(

@@ -29,6 +29,7 @@ from pollect.support.tokens import Token, TokenFile
 from pollect_sources_home.cloud import (
     CloudAccount,
     check_cloud_url,
+    identity_of,
     token_file_of,
 )
 from pollect_sources_home.zodiac_pool.client import ZodiacClient, ZodiacFormat
@@ -130,7 +131,7 @@ class ZodiacPoolSource(Source[ZodiacPoolConfig]):
         devices = client.fetch_devices(self._usable)
         for device in devices:
             serial, kind = device.get("serial_number"), device.get("device_type")
-            note = "" if kind in KINDS else ", which is not read"
+            note = "" if str(kind) in KINDS else ", which is not read"
             dialogue.show(f"Found {serial}: {kind}{note}")
         if not devices:
             dialogue.show("The account has no devices yet.")
@@ -241,13 +242,13 @@ class ZodiacPoolSource(Source[ZodiacPoolConfig]):
         problems: list[str] = []
         for device in devices:
             serial, kind = device.get("serial_number"), device.get("device_type")
-            if not isinstance(serial, str) or not serial:
+            if not isinstance(serial, str) or not identity_of(serial):
                 problems.append(f"expected a device with a serial number, got {serial!r:.40}")
                 continue
             if wanted and serial not in wanted:
                 continue
             missing.discard(serial)
-            if kind in KINDS:
+            if isinstance(kind, str) and kind in KINDS:
                 yield serial, kind
             elif serial not in self._reported:
                 self._reported.add(serial)
