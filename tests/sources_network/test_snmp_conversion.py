@@ -46,7 +46,7 @@ def device() -> Iterator[SimulatedAgent]:
 
 
 def probe(agent: SimulatedAgent, source_type: type[Source[Any]], **more: Any) -> dict[str, float]:
-    config = {"host": agent.address, "snmpVersion": "2c", "timeout": 0.3, **more}
+    config = {"host": agent.address, "snmpVersion": "2c", "timeout": 2, **more}
     with opened(config, source_type) as source:
         return source.series()
 

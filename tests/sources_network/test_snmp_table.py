@@ -58,7 +58,7 @@ def switch() -> Iterator[SimulatedAgent]:
 
 
 def section(agent: SimulatedAgent, **more: Any) -> dict[str, Any]:
-    return {"host": agent.address, "snmpVersion": "2c", "timeout": 0.3, **more}
+    return {"host": agent.address, "snmpVersion": "2c", "timeout": 2, **more}
 
 
 def series(agent: SimulatedAgent, **more: Any) -> dict[str, float]:

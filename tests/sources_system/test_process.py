@@ -85,16 +85,18 @@ def test_busy_child_loads_one_cpu_and_a_sleeper_none(start: Start, mark: str) ->
     first = read(source)
     assert first["load_percent", "0"] == first["load_percent", "1"] == 0.0
     assert first["process_count", "all"] == 2
-    before = psutil.Process(busy.pid).cpu_times()
     started = time.monotonic()
     read(source)
+    before = psutil.Process(busy.pid).cpu_times()
     while psutil.Process(busy.pid).cpu_times().user - before.user < 0.3:
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 60
         time.sleep(0.01)
     second = read(source)
+    # At least this, however little of a busy machine it got; the kernel counts in 10 ms.
+    least = 100 * (0.3 - 0.02) / (time.monotonic() - started)
     loads = dict(zip(sorted((sleeper.pid, busy.pid)), ("0", "1"), strict=True))
-    assert second["load_percent", loads[busy.pid]] > 10
-    assert second["load_percent", loads[sleeper.pid]] < 10
+    assert second["load_percent", loads[busy.pid]] > least
+    assert second["load_percent", loads[sleeper.pid]] < least / 2
 
 
 def test_load_is_cpu_seconds_by_wall_seconds(start: Start, mark: str) -> None:
