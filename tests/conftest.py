@@ -3,11 +3,13 @@
 import gc
 import os
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.simulators.certificates import Authority
+from tests.spread import GROUPS, WORKERS, Spread, group_of
 
 # How long an example takes depends on what else runs on the machine: a slow one is not a failure.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,6 +23,22 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run all tests in several processes, and a part of them in this one."""
+    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    options = ("keyword", "markexpr", "lf", "stepwise", "deselect", "collectonly")
+    return 0 if not everything or any(map(config.getoption, options)) else WORKERS
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: group_of(item.nodeid) not in GROUPS)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread:
+    return Spread(config, log)
 
 
 @pytest.fixture(scope="session")
