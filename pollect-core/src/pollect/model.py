@@ -15,6 +15,8 @@ import msgspec
 
 from pollect.hints import Alert, Headline, Panel
 
+#: What moves the cursor of a terminal, ends a line for some programs or turns text around.
+_UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]+")
 #: The latest Unix time of a sample: nanoseconds in 64 bits, which some backends have, end in 2262.
 LATEST_TIME: Final = 9_223_372_036.0
@@ -29,6 +31,14 @@ def valid_text(text: str) -> str:
     from JSON with half of a surrogate pair.
     """
     return text if text.isascii() else _LONE_SURROGATES.sub(REPLACEMENT, text)
+
+
+def visible_text(text: str) -> str:
+    """Return text for a log or a terminal: what a reader would not see is written out.
+
+    Texts of devices are in messages and tables. Line breaks and tabs stay.
+    """
+    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def _valid_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -59,3 +59,8 @@ def test_name_is_the_one_that_prometheus_shows(
     source: SourceId, value_name: str | None, name: str
 ) -> None:
     assert metric_name(source, value_name) == name
+
+
+def test_text_of_a_device_moves_no_cursor_and_keeps_to_its_row() -> None:
+    text = format_table(("A", "B"), [("a\x1b[31m\n\x9b2J", "\u202eb\tc")])
+    assert text.splitlines()[1:] == [r"a\x1b[31m\n\x9b2J  \u202eb\tc"]

@@ -9,6 +9,7 @@ from pollect.cli.running import daemon_option, folder_of
 from pollect.cli.session import Session, log_options
 from pollect.daemon.control import ask
 from pollect.human import format_quantity, format_span
+from pollect.model import visible_text
 from pollect.status import Explanation, SourceSummary, WriterSummary
 
 #: Series whose values are listed.
@@ -33,7 +34,7 @@ def explain(session: Session, metric: str, config_name: str | None, as_json: boo
     if as_json:
         print(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
-        print(format_explanation(msgspec.convert(answer, Explanation)))
+        print(visible_text(format_explanation(msgspec.convert(answer, Explanation))))
     return 0
 
 

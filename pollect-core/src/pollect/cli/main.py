@@ -12,6 +12,7 @@ from pollect.cli import exit_codes
 from pollect.cli.session import Session
 from pollect.daemon.old_distribution import refuse_old_distribution
 from pollect.errors import ConfigError, PollectError, describe
+from pollect.model import visible_text
 
 #: Seconds that threads of plugins get to end by themselves.
 THREAD_GRACE_SECONDS = 0.3
@@ -105,7 +106,8 @@ def config_of_plain_run(arguments: Sequence[str]) -> str | None:
 
 def print_error(error: PollectError) -> None:
     """Print an error on standard error; mistakes of a config one a line, as compilers do."""
-    print(error if isinstance(error, ConfigError) else f"pollect: {error}", file=sys.stderr)
+    text = str(error) if isinstance(error, ConfigError) else f"pollect: {error}"
+    print(visible_text(text), file=sys.stderr)
 
 
 def _leave_if_threads_last(code: int) -> None:

@@ -28,7 +28,7 @@ from pollect.engine.plan import SourcePlan
 from pollect.engine.single import SingleSource
 from pollect.errors import ConfigError, InvalidConfig, TargetUnavailable, describe
 from pollect.human import format_value
-from pollect.model import Batch, Outcome, ProbeResult, Sample, SourceId
+from pollect.model import Batch, Outcome, ProbeResult, Sample, SourceId, visible_text
 from pollect.support.names import metric_name
 from pollect.units import unit_of
 
@@ -250,7 +250,8 @@ def _print_tables(results: Sequence[tuple[SourcePlan, ProbeResult]]) -> None:
             sys.stdout.flush()
             word = result.outcome.value.replace("_", " ")
             for reason in reasons:
-                print(f"{plan.id}: {word}{': ' if reason else ''}{reason}", file=sys.stderr)
+                text = f"{plan.id}: {word}{': ' if reason else ''}{reason}"
+                print(visible_text(text), file=sys.stderr)
 
 
 def _quantity(sample: Sample) -> str:

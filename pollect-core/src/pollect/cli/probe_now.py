@@ -10,6 +10,7 @@ import msgspec
 from pollect.cli.running import folder_of
 from pollect.cli.table import format_table
 from pollect.daemon.control import ask
+from pollect.model import visible_text
 from pollect.status import ProbeAnswer
 
 
@@ -44,4 +45,4 @@ def _print(found: ProbeAnswer) -> None:
         sys.stdout.flush()
         for reason in reasons or [""]:
             text = f"{found.source.summary.id}: {word}{': ' if reason else ''}{reason}"
-            print(text, file=sys.stderr)
+            print(visible_text(text), file=sys.stderr)

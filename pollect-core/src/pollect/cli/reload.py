@@ -8,6 +8,7 @@ import msgspec
 from pollect.cli.running import daemon_option, folder_of
 from pollect.cli.session import Session, log_options
 from pollect.daemon.control import ask
+from pollect.model import visible_text
 from pollect.status import Reload
 
 
@@ -24,8 +25,8 @@ def reload(session: Session, config_name: str | None) -> int:
     session.start_command_log()
     outcome = msgspec.convert(ask(folder_of(config_name), "reload"), Reload)
     if not outcome.successful:
-        print(outcome.error, file=sys.stderr)
+        print(visible_text(outcome.error), file=sys.stderr)
         print("the config was not reloaded, the old one goes on", file=sys.stderr)
         return 2
-    print("\n".join(outcome.changes) or "nothing changed")
+    print(visible_text("\n".join(outcome.changes)) or "nothing changed")
     return 0

@@ -13,6 +13,7 @@ from pollect.cli.session import Session, log_options
 from pollect.cli.table import format_table, terminal_width
 from pollect.daemon.control import ask
 from pollect.human import format_number, format_span
+from pollect.model import visible_text
 from pollect.status import FleetStatus, SourceSummary, Status
 
 #: Back to the top left, and clear what is below.
@@ -46,7 +47,8 @@ def status(session: Session, config_name: str | None, watch: float | None, as_js
         if as_json:
             print(json.dumps(answer, indent=None if watch else 2, ensure_ascii=False))
         else:
-            print(f"{_HOME if watch and sys.stdout.isatty() else ''}{format_status(found)}")
+            home = _HOME if watch and sys.stdout.isatty() else ""
+            print(f"{home}{visible_text(format_status(found))}")
         if watch is None:
             return 1 if is_down(found) else 0
         sys.stdout.flush()

@@ -6,6 +6,8 @@ import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from pollect.model import visible_text
+
 GAP = "  "
 #: Below this many columns the last one is not worth wrapping.
 NARROWEST = 24
@@ -19,7 +21,7 @@ def format_table(
     The column with the title `right` is aligned to the right. The last column is wrapped to keep
     the table within `width`, and what is long in the others is cut; 0 wraps and cuts nothing.
     """
-    lines = [list(header), *(list(row) for row in rows)]
+    lines = [list(header), *([_on_one_line(cell) for cell in row] for row in rows)]
     if width:
         lines = [[*(_cut(cell, width // 2) for cell in line[:-1]), line[-1]] for line in lines]
     widths = [max(map(columns_of, column)) for column in zip(*lines, strict=True)]
@@ -52,6 +54,10 @@ def _columns_of_letter(letter: str) -> int:
     if unicodedata.category(letter) in ("Mn", "Me", "Cf"):
         return 0  # it stands on, or works upon, another one
     return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+
+
+def _on_one_line(cell: str) -> str:
+    return visible_text(cell).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _aligned(cell: str, size: int, *, right: bool) -> str:

@@ -7,10 +7,11 @@ priority (sd-daemon(3)).
 
 import logging
 import os
-import re
 import sys
 from types import TracebackType
 from typing import IO
+
+from pollect.model import visible_text
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
@@ -32,9 +33,6 @@ _COLOURS = {
 }
 #: Characters of one message and of one traceback; the text of an error may be a whole answer.
 LONGEST_MESSAGE, LONGEST_TRACEBACK = 8_000, 32_000
-#: What moves the cursor of a terminal, ends a line for some programs or turns text around: texts of
-#: devices are in messages.
-_UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def set_up_logging(level: str, *, style: str = "text", stream: IO[str] | None = None) -> None:
@@ -48,11 +46,6 @@ def set_up_logging(level: str, *, style: str = "text", stream: IO[str] | None = 
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
-
-
-def _harmless(text: str) -> str:
-    """Return text with what a reader would not see written out."""
-    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def _cut(text: str, longest: int) -> str:
@@ -91,7 +84,7 @@ class TextFormatter(_Formatter):
             line += f"\n{self.formatException(record.exc_info)}"
         if record.stack_info:
             line += f"\n{self.formatStack(record.stack_info)}"
-        line = _harmless(line)
+        line = visible_text(line)
         colour = _COLOURS.get(record.levelno) if self._colourful else None
         return f"{colour}{line}{_RESET}" if colour else line
 
