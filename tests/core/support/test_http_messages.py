@@ -200,6 +200,26 @@ def test_a_redirect_to_what_is_no_url_is_named(location: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+def test_what_is_no_text_is_sent_as_a_question_mark() -> None:
+    """Broken Unicode out of the JSON of a peer, in each part of the request that follows."""
+    seen: list[bytes] = []
+
+    def note(connection: socket.socket, peer: Peer) -> None:
+        seen.append(connection.recv(4096))
+        connection.sendall(OK + b"Content-Length: 0\r\n\r\n")
+
+    with serve_tcp(note) as server, HttpClient(timeout=5) as client:
+        client.post(
+            f"http://{server.address}/\ud800",
+            params={"a": "\ud800"},
+            headers={"X-Name": "\ud800"},
+            data={"b": "\ud800"},
+        )
+    assert seen[0].startswith(b"POST /%3F?a=%3F HTTP/1.1\r\n")
+    assert b"X-Name: ?\r\n" in seen[0]
+    assert seen[0].endswith(b"b=%3F")
+
+
 def test_a_header_cannot_bring_another_one_along() -> None:
     with HttpClient(headers={"X-Name": "a\r\nX-Evil: b"}) as client:
         with pytest.raises(BadResponse, match="'X-Name' holds a line break"):

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import parse_qs, quote, urlencode, urljoin, urlsplit
 
 from pollect.api import AuthenticationFailed, BadResponse, Secret
@@ -119,17 +119,15 @@ class Portal:
         files = found.get("files") if isinstance(found, dict) else found
         if not isinstance(files, list):
             raise BadResponse(f"{redact_url(answer.url)}: expected a list of files")
-        nameless = sum(
-            not (isinstance(file, dict) and isinstance(file.get("name"), str)) for file in files
-        )
-        if nameless and nameless == len(files):
+        usable = [
+            file for file in files if isinstance(file, dict) and _is_sendable(file.get("name"))
+        ]
+        if files and not usable:
             raise BadResponse(f"{redact_url(answer.url)}: expected files with a name")
         deliveries = [
             Delivery(file["name"], moment(file.get("createdOn")) or 0.0)
-            for file in files
-            if isinstance(file, dict)
-            and isinstance(file.get("name"), str)
-            and not file["name"].endswith(NO_CONTENT)
+            for file in usable
+            if not file["name"].endswith(NO_CONTENT)
         ]
         return max(deliveries, key=lambda delivery: (delivery.created, delivery.name), default=None)
 
@@ -302,10 +300,15 @@ def _texts_of(node: Any) -> Iterator[str]:
         yield from node
 
 
+def _is_sendable(value: object) -> TypeGuard[str]:
+    """Whether a value of an answer can be part of the next request."""
+    return isinstance(value, str) and value.isprintable() and value != ""
+
+
 def _identifier_in(data: Any) -> str | None:
     for node in _nodes(data):
         for name, value in node.items() if isinstance(node, dict) else ():
-            if name.lower() == "identifier" and isinstance(value, str) and value:
+            if name.lower() == "identifier" and _is_sendable(value):
                 return value
     return None
 

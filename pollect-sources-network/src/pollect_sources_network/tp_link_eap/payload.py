@@ -4,6 +4,7 @@ Missing parts yield no value: no model has all of them. What is there and cannot
 `problems`.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -136,10 +137,13 @@ def lower_keys(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def leading_number(value: object) -> float | None:
     """Return the number a value is or begins with, None if there is none."""
-    if isinstance(value, int | float):
-        return float(value)
-    match = _LEADING_NUMBER.match(str(value).strip())
-    return float(match[0]) if match else None
+    if not isinstance(value, int | float):
+        match = _LEADING_NUMBER.match(str(value).strip())
+        value = float(match[0]) if match else math.nan
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # JSON knows integers of any length
+        return None
 
 
 def radio_of(value: object) -> str:

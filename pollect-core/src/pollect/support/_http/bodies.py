@@ -49,7 +49,9 @@ class Response:
 def encode_body(data: bytes | str | Mapping[str, str] | None, document: Any) -> tuple[bytes, str]:
     """Return the body of a request and its media type, empty where it is not ours to say."""
     if isinstance(data, Mapping):
-        return urlencode(data, doseq=True).encode(), "application/x-www-form-urlencoded"
+        return urlencode(
+            data, doseq=True, errors="replace"
+        ).encode(), "application/x-www-form-urlencoded"
     if data is not None:
         return data.encode() if isinstance(data, str) else data, ""
     if document is not None:
@@ -61,7 +63,7 @@ def with_query(url: str, params: Mapping[str, str | int | float]) -> str:
     """Return a URL with more in its query."""
     url, hash_mark, fragment = url.partition("#")
     separator = "&" if "?" in url else "?"
-    return f"{url}{separator}{urlencode(params, doseq=True)}{hash_mark}{fragment}"
+    return f"{url}{separator}{urlencode(params, doseq=True, errors='replace')}{hash_mark}{fragment}"
 
 
 def charset_of(content_type: str) -> str:

@@ -358,8 +358,8 @@ def _note_tls(sock: socket.socket, exchange: Exchange) -> None:
 
 
 def encode_header(text: str) -> bytes:
-    """Return a head as bytes; what is beyond Latin-1 goes as UTF-8."""
+    """Return a head as bytes; what is beyond Latin-1 goes as UTF-8, and what is no text as `?`."""
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:
-        return text.encode()
+        return text.encode(errors="replace")

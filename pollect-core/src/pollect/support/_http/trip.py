@@ -67,7 +67,7 @@ def locate(url: str) -> Place:
     target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
     if not target.startswith("/"):
         target = f"/{target}"
-    target = _TO_QUOTE.sub(lambda found: quote(found[0], safe=""), target)
+    target = _TO_QUOTE.sub(lambda found: quote(found[0], safe="", errors="replace"), target)
     usual = DEFAULT_PORTS[parts.scheme]
     return Place(
         Origin(parts.scheme, host.replace("%25", "%"), port or usual), target, parts.netloc
