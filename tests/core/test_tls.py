@@ -4,11 +4,12 @@ import select
 import socket
 import ssl
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pollect.support.tls import build_ssl_context, shake_hands
+from pollect.support.tls import build_ssl_context, presented_certificates, shake_hands
 from tests.simulators.certificates import Authority
 
 
@@ -53,8 +54,9 @@ def test_without_authorities_of_the_system_those_of_certifi_count(
     assert len(build_ssl_context().get_ca_certs()) > 50
 
 
-def test_connection_that_was_reset_before_the_handshake_is_an_error() -> None:
-    """Python returns a socket without TLS then, on which 3.13 knows no chain of certificates."""
+@pytest.fixture
+def reset() -> Iterator[socket.socket]:
+    """A connection that the peer has reset."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         sock = socket.create_connection(server.getsockname())
         accepted, _ = server.accept()
@@ -63,5 +65,23 @@ def test_connection_that_was_reset_before_the_handshake_is_an_error() -> None:
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         assert poll.poll(10_000), "the reset"
-        with sock, pytest.raises(ConnectionResetError, match="reset by peer"):
-            shake_hands(build_ssl_context(verify=False), sock, "localhost")
+        with sock:
+            yield sock
+
+
+def test_connection_that_was_reset_before_the_handshake_is_an_error(reset: socket.socket) -> None:
+    """Python returns a socket without TLS then, on which 3.13 knows no chain of certificates."""
+    with pytest.raises(ConnectionResetError, match="reset by peer"):
+        shake_hands(build_ssl_context(verify=False), reset, "localhost")
+
+
+def test_connection_that_was_reset_before_the_handshake_showed_no_certificate(
+    reset: socket.socket,
+) -> None:
+    context = build_ssl_context(verify=False)
+    with pytest.raises(ConnectionResetError):
+        reset.recv(1)  # reported once; then it counts as never connected
+    with context.wrap_socket(reset, do_handshake_on_connect=False) as wrapped:
+        with pytest.raises(OSError, match="not connected"):
+            wrapped.do_handshake()
+        assert presented_certificates(wrapped) == ()

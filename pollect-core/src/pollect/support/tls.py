@@ -120,9 +120,11 @@ def presented_certificates(sock: ssl.SSLSocket) -> tuple[bytes, ...]:
     It may be asked for after a handshake that failed as well; empty when that got not so far. Where
     Python gives no access to the chain it is the server's own alone.
     """
+    inner: Any = getattr(sock, "_sslobj", None)
+    if inner is None:  # the peer reset the connection before a handshake
+        return ()
     if hasattr(sock, "get_unverified_chain"):  # from Python 3.13 on
         return tuple(sock.get_unverified_chain())
-    inner: Any = getattr(sock, "_sslobj", None)
     if hasattr(inner, "get_unverified_chain"):
         der = ssl._ssl.ENCODING_DER  # type: ignore[attr-defined]
         chain = inner.get_unverified_chain() or ()
