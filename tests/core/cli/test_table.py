@@ -2,7 +2,7 @@
 
 import pytest
 
-from pollect.cli.table import format_table
+from pollect.cli.table import columns_of, format_table
 from pollect.model import SourceId
 from pollect.support.names import metric_name
 
@@ -41,6 +41,13 @@ def test_a_long_name_leaves_room_for_what_stands_beside_it_on_a_terminal() -> No
     lines = format_table(("STATE", "SOURCE", "VALUES"), rows, width=60).splitlines()
     assert lines[1] == f"up     {'a' * 29}…  value 1"
     assert "a" * 200 in format_table(("STATE", "SOURCE", "VALUES"), rows), "whole in a pipe"
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "界", "e\u0301"])
+def test_a_cell_of_a_megabyte_is_cut_at_once(letter: str) -> None:
+    line = format_table(("A", "B"), [(letter * 1_000_000, "b")], width=40).splitlines()[1]
+    assert line.endswith("…  b")
+    assert 21 <= columns_of(line) <= 23
 
 
 @pytest.mark.parametrize(

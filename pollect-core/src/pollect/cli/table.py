@@ -66,11 +66,17 @@ def _aligned(cell: str, size: int, *, right: bool) -> str:
 
 
 def _cut(cell: str, size: int) -> str:
-    if columns_of(cell) <= size:
+    if len(cell) <= size and columns_of(cell) <= size:
         return cell
-    while columns_of(cell) >= size:
-        cell = cell[:-1]
-    return f"{cell}…"
+    # One letter at a time, as a device may send a megabyte of them.
+    columns, room = 0, 0
+    for end, letter in enumerate(cell):
+        columns += _columns_of_letter(letter)
+        if columns > size:
+            return f"{cell[:room]}…"
+        if columns < size:
+            room = end + 1
+    return cell
 
 
 def terminal_width() -> int:
