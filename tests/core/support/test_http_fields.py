@@ -1,5 +1,6 @@
 """Header fields, as peers write them."""
 
+import sys
 import time
 
 import pytest
@@ -70,3 +71,9 @@ def test_a_number_without_end_in_a_header_is_passed_over(field: str) -> None:
     answer = f"HTTP/1.1 200 OK\r\n{field}\r\n\r\nfine".encode()
     with serve_tcp(say(answer)) as server, HttpClient(timeout=5) as client:
         assert client.get_text(f"http://{server.address}/") == "fine"
+
+
+def test_a_field_that_is_not_there_does_not_cost_the_parser_of_dates(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "email.utils", None)  # importing it fails
+    assert parse_date(" ") is None
+    assert parse_retry_after("", MOMENT) is None

@@ -21,10 +21,13 @@ def parse_date(text: str) -> float | None:
 
     All of them are in GMT, whether they say so or not (RFC 9110, section 5.6.7).
     """
+    text = text.strip()
+    if not text:
+        return None
     from email.utils import parsedate_to_datetime  # large, and seldom needed
 
     try:
-        moment = parsedate_to_datetime(text.strip())
+        moment = parsedate_to_datetime(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
