@@ -97,3 +97,16 @@ def test_an_error_of_megabytes_is_cut_in_message_and_traceback(style: str) -> No
     assert len(written) < 50_000
     assert "a bug: xxx" in written
     assert "and its end" in written
+
+
+def test_the_text_of_an_error_forges_no_line_below_its_traceback() -> None:
+    stream = io.StringIO()
+    set_up_logging("info", stream=stream)
+    try:
+        raise ValueError("odd answer\nE 2026-01-01 00:00:00 [pollect] fake")
+    except ValueError:
+        logging.getLogger("pollect").exception("a bug")
+    first, *others = stream.getvalue().splitlines()
+    assert first.endswith("[pollect] a bug")
+    assert others[-1].endswith("fake")
+    assert all(line.startswith("  ") for line in others)

@@ -70,7 +70,7 @@ class _Formatter(logging.Formatter):
 
 
 class TextFormatter(_Formatter):
-    """First letter of the level, time, logger, message; further lines of it are indented."""
+    """First letter of the level, time, logger, message; all further lines are indented."""
 
     def __init__(self, colourful: bool = False) -> None:
         super().__init__()
@@ -78,13 +78,13 @@ class TextFormatter(_Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         time = self.formatTime(record, "%Y-%m-%d %H:%M:%S")
-        message = f"[{record.name}] {self.message_of(record)}".replace("\n", "\n  ")
-        line = f"{record.levelname[0]} {time} {message}"
+        line = f"{record.levelname[0]} {time} [{record.name}] {self.message_of(record)}"
+        # A traceback ends with the text of the error, which may come from a device.
         if record.exc_info:
             line += f"\n{self.formatException(record.exc_info)}"
         if record.stack_info:
             line += f"\n{self.formatStack(record.stack_info)}"
-        line = visible_text(line)
+        line = visible_text(line).replace("\n", "\n  ")
         colour = _COLOURS.get(record.levelno) if self._colourful else None
         return f"{colour}{line}{_RESET}" if colour else line
 
