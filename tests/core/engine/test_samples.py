@@ -277,6 +277,18 @@ def test_a_metric_of_a_class_of_its_own_becomes_a_plain_one() -> None:
     assert (type(sample.metric), sample.metric) == (Metric, Metric("x"))
 
 
+def test_a_metric_of_a_class_of_its_own_that_raises_costs_only_its_value(caplog) -> None:
+    class Broken(Metric):
+        def __getattribute__(self, name: str) -> object:
+            if name in ("name", "labels", "labelled"):
+                raise RuntimeError("no")
+            return super().__getattribute__(name)
+
+    broken = object.__new__(Broken)
+    assert clean([Sample(broken, 1.0), PLAIN.sample(1.0)]) == [GOOD]
+    assert "its metric cannot be read: RuntimeError: no" in caplog.text
+
+
 @pytest.mark.parametrize("name", [3, b"bytes", ..., ("a",), Hostile])
 def test_a_name_that_is_no_text_costs_only_its_value(name: Any, caplog) -> None:
     assert clean({name: 1.0, "plain": 1.0}) == [GOOD]

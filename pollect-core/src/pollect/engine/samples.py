@@ -199,6 +199,12 @@ class Normalizer:
         if not isinstance(metric, Metric):
             self._complain(None, f"expected a Metric, got {type(metric).__name__}")
             return None
+        if type(metric) is not Metric:
+            try:
+                metric = Metric.labelled(metric)
+            except BaseException as error:  # noqa: BLE001 - attributes of what a plugin made
+                self._complain(None, f"its metric cannot be read: {describe(error):.200}")
+                return None
         try:
             value, time = _number(sample.value), _moment(sample.time)
             labels = map(label_text, sample.label_values)
@@ -214,7 +220,7 @@ class Normalizer:
                 metric.name, f"has {len(texts)} label values for {len(metric.labels)} labels"
             )
             return None
-        return Sample(metric if type(metric) is Metric else metric.labelled(), value, texts, time)
+        return Sample(metric, value, texts, time)
 
     def _complain(self, name: str | None, problem: str) -> None:
         level = logging.WARNING if self._is_new(name, problem) else logging.DEBUG
