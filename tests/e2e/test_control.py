@@ -215,6 +215,11 @@ def test_a_second_daemon_with_the_same_state_folder_says_so(daemon, folder: Path
     with start("run", "-c", "config.yml", folder=other) as second:
         second.wait_for("is in use by another pollect")
         assert f"process {daemon.process.pid}, {folder / 'config.yml'}" in second.output
+        (other / "config.yml").write_text(text.replace(str(folder / "state"), "state"))
+        second.send(signal.SIGHUP)
+        second.wait_for("reloaded: ")
+        assert call("status", "-c", "config.yml", folder=other).returncode in (0, 1)
+        assert (other / "state" / "control.sock").exists()
         assert second.stop() == 0
     # The first goes on answering.
     assert call("status", "-c", "config.yml", folder=folder).returncode == 0

@@ -84,7 +84,7 @@ class Control:
 
     def follow(self, folder: Path, config: Path) -> None:
         """Listen for another state folder, or again where the old files were removed."""
-        if self._listener is None or (folder == self._folder and self._is_in_place()):
+        if folder == self._folder and (self._listener is None or self._is_in_place()):
             return
         self.close()
         self._folder = folder
