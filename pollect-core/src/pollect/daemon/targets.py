@@ -113,9 +113,9 @@ class Inventory:
         while not self._stopping.is_set():
             try:
                 if self.refresh() and not self._stopping.is_set():
-                    for feed in self._feeds:
-                        feed.keep()
                     changed()
+                    for feed in self._feeds:  # last, as a disk may hang
+                        feed.keep()
             except Exception as error:
                 # A fault of ours must not end the looking.
                 log.exception("an inventory was not read", exc_info=error)
