@@ -13,6 +13,9 @@ from pollect.errors import ProbeError, describe
 MOST_TEXTS = 10
 #: Problems named of one part.
 MOST_PROBLEMS = 3
+#: Parts in trouble at the same time, beyond which the oldest is forgotten: a source that names a
+#: part anew at each probe never ends a trouble. Kinds of reason that are logged of one part.
+MOST_PARTS, MOST_KINDS = 10_000, 100
 LONGEST_TEXT = 200
 
 
@@ -44,11 +47,13 @@ class Troubles:
         """
         label = _line(part if shown is None else shown)
         text = _line(reason)
+        if part not in self._failing and len(self._failing) >= MOST_PARTS:
+            self._forget(next(iter(self._failing)))
         known = self._logged.setdefault(part, set())
-        if kind not in known:
+        if kind not in known and len(known) < MOST_KINDS:
             self._log.warning("%s: %s", label, text)
-        known.add(kind)
-        self._failing[part] = (label, text)
+            known.add(kind)
+        self._failing[part] = (label[:LONGEST_TEXT], text[:LONGEST_TEXT])
 
     def works(self, part: Hashable) -> None:
         """Note that `part` works."""
@@ -68,7 +73,10 @@ class Troubles:
     def keep(self, parts: Collection[Hashable]) -> None:
         """Forget every part that is not among `parts`: it no longer exists."""
         for part in self._failing.keys() - parts:
-            del self._failing[part], self._logged[part]
+            self._forget(part)
+
+    def _forget(self, part: Hashable) -> None:
+        del self._failing[part], self._logged[part]
 
     @contextmanager
     def part(self, part: Hashable, *errors: type[Exception]) -> Iterator[None]:

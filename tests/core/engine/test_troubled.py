@@ -14,6 +14,7 @@ from pollect.engine.plan import SourcePlan
 from pollect.engine.selfmetrics import describe_sources
 from pollect.model import SourceId, SourceStatus, log_of
 from pollect.testing import FakeClock
+from pollect.troubles import MOST_KINDS, Troubles
 from tests.core.engine.rig import (
     VALUE,
     ScriptedSource,
@@ -59,6 +60,23 @@ def test_troubles_of_a_result_are_bounded_in_number_and_length() -> None:
     assert result.trouble_count == 1000
     assert max(map(len, result.troubles)) == 200
     assert result.troubles[0].startswith("xxx")
+
+
+def test_parts_that_are_named_anew_at_each_probe_leave_the_memory_alone(
+    monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr("pollect.troubles.MOST_PARTS", 10)
+    troubles = Troubles(logging.getLogger("test"))
+    for number in range(100):
+        troubles.failed(f"at {number}", "x" * 1_000_000)
+    assert len(troubles) == 10
+    assert troubles.texts()[0].startswith("at 90: xxx")
+    caplog.clear()
+    for number in range(3 * MOST_KINDS):
+        troubles.failed("at 99", "another", kind=number)
+    assert len(caplog.records) == MOST_KINDS - 1
+    troubles.keep(["at 99"])
+    assert len(troubles) == 1
 
 
 def test_a_part_that_works_again_ends_the_trouble() -> None:
