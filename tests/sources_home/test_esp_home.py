@@ -337,6 +337,14 @@ def test_three_entities_of_one_name_have_three_labels() -> None:
         }
 
 
+def test_entities_that_share_a_key_are_named_and_reported_by_neither_value() -> None:
+    entities = [sensor("Power", 1), sensor("Energy", 1), sensor("Flow", 2), sensor("Flow", 2)]
+    states = [state(1, 10.0), state(1, 20.0), state(2, 3.0)]
+    with SimulatedDevice(device_replies(entities, states)) as device, Probed(device) as probed:
+        assert probed.values() == {("", "Flow"): 3.0}
+        assert str(probed.source.troubles) == "states: Energy: has the key of Power"
+
+
 def test_the_object_id_is_made_of_the_name_where_the_device_sends_none() -> None:
     entities = [
         messages.ListEntitiesSensorResponse(name="Flow 2/b", key=1, device_id=device)

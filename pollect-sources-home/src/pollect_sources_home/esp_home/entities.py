@@ -97,10 +97,20 @@ class Entities:
     def __init__(self, infos: Iterable[Any], domains: Collection[Domain]) -> None:
         self._entities: dict[Key, Entity] = {}
         self._metrics: dict[str, Metric] = {}
+        self._twins: list[str] = []
         taken: set[tuple[str, str]] = set()
+        listed: dict[Key, Any] = {}
         for info in infos:
             domain = _DOMAINS.get(type(info).__name__.removesuffix("Info"))
             if domain is None or domain not in domains:
+                continue
+            key = domain, info.device_id, info.key
+            first = listed.setdefault(key, info)
+            if first is not info:
+                if first != info:
+                    # A state names the key alone: the values of both would alternate.
+                    self._entities.pop(key, None)
+                    self._twins.append(f"{info.name}: has the key of {first.name}")
                 continue
             name = _value_name(domain, info)
             label = _unique_label(info, name, taken)
@@ -108,7 +118,7 @@ class Entities:
             counting = int(getattr(info, "state_class", None) or 0) in _COUNTING
             unit = getattr(info, "unit_of_measurement", "")
             entity = Entity(domain, name, label, unit, is_counter=counting)
-            self._entities[domain, info.device_id, info.key] = entity
+            self._entities[key] = entity
 
     def __len__(self) -> int:
         return len(self._entities)
@@ -128,7 +138,8 @@ class Entities:
 
     def problems(self) -> list[str]:
         """Return what cannot be reported of the latest states."""
-        return [entity.problem for entity in self._entities.values() if entity.problem]
+        states = [entity.problem for entity in self._entities.values() if entity.problem]
+        return [*self._twins, *states]
 
     def samples(self) -> Iterator[Sample]:
         """Yield the latest values."""
