@@ -125,6 +125,28 @@ def test_half_a_surrogate_pair_is_refused_at_its_place(
     assert (problem.key, problem.problem) == (f"executors[0]{place}", "is not valid Unicode")
 
 
+@pytest.mark.parametrize(
+    ("collection", "source", "place", "longest"),
+    [
+        ("c" * 9999, {}, ".collection", "1,024"),
+        ("c", {"name": "n" * 9999}, ".sources[0].name", "1,024"),
+        ("c", {"labels": {"l" * 9999: "x"}}, ".sources[0].labels", "1,024"),
+        ("c", {"labels": {"room": "x" * 9999}}, ".sources[0].labels.room", "4,096"),
+    ],
+)
+def test_a_name_or_label_without_end_is_refused_at_its_place(
+    tmp_path: Path, collection: str, source: dict[str, object], place: str, longest: str
+) -> None:
+    section = {"type": "Gauge", "host": "h", **source}
+    executor = {"collection": collection, "sources": [section]}
+    text = json.dumps({"writer": {"type": "Listen"}, "executors": [executor]})
+    with pytest.raises(InvalidConfig) as caught:
+        load(tmp_path, text, "config.json")
+    (problem,) = caught.value.problems
+    expected = f"expected at most {longest} characters, got 9,999"
+    assert (problem.key, problem.problem) == (f"executors[0]{place}", expected)
+
+
 def test_one_wrong_option_of_the_frame_hides_no_other_mistake(tmp_path: Path) -> None:
     text = """\
 tickTime: fast

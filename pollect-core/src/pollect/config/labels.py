@@ -11,6 +11,9 @@ from pollect.model import valid_text
 from pollect.plugin import Source
 from pollect.support.names import label_name
 
+#: Characters of a name, as in batches that go through a transport, and of a label's value.
+LONGEST_NAME, LONGEST_VALUE = 1024, 4096
+
 #: Where labels stand in the config, and what they are.
 Level = tuple[str, Mapping[str, str]]
 
@@ -23,13 +26,21 @@ def check_labels(problems: Problems, path: str, labels: Mapping[str, str]) -> No
         elif valid_text(name) != name:
             problems.refuse(path, ConfigError(f"the label {name!a} is not valid Unicode"))
         else:
-            check_name(problems, join_path(path, name), value)
+            check_name(problems, path, name)
+            check_name(problems, join_path(path, name), value, longest=LONGEST_VALUE)
 
 
-def check_name(problems: Problems, path: str, name: str | None) -> None:
-    """Refuse a part of what values are called that is not text: bytes of a variable."""
-    if name is not None and valid_text(name) != name:
+def check_name(
+    problems: Problems, path: str, name: str | None, *, longest: int = LONGEST_NAME
+) -> None:
+    """Refuse a part of what values are called that is not text, bytes of a variable, or endless."""
+    if name is None:
+        return
+    if valid_text(name) != name:
         problems.refuse(path, ConfigError(NO_TEXT))
+    elif len(name) > longest:
+        problem = f"expected at most {longest:,} characters, got {len(name):,}"
+        problems.refuse(path, ConfigError(problem))
 
 
 def warn_of_hidden_labels(
