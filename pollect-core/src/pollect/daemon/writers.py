@@ -59,6 +59,7 @@ class Writers:
         return writer
 
     def context(self, name: str) -> WriterContext:
+        """Return what a writer of this name gets from the daemon."""
         board = self._board
         return WriterContext(
             name=name,
