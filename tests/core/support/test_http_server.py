@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pollect.support import http_server
+from pollect.support._serving import places
 from pollect.support._serving.message import BadRequest, BodyReader, parse_head
 from pollect.support.allowed_hosts import AllowedHosts, names_of_this_host
 from pollect.support.http_server import (
@@ -336,7 +336,7 @@ def test_requests_that_have_arrived_are_answered_however_many_come_at_once() -> 
 
 def test_a_new_connection_keeps_its_place_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client on a busy machine writes a while after it has connected."""
-    monkeypatch.setattr(http_server, "_TIME_TO_BEGIN", 30.0)
+    monkeypatch.setattr(places, "_TIME_TO_BEGIN", 30.0)
     with serving(limits={"connections": 2}) as server, contextlib.ExitStack() as stack:
         early = [stack.enter_context(connected(server)) for _ in range(2)]
         late = [stack.enter_context(connected(server)) for _ in range(20)]

@@ -31,6 +31,7 @@ from pollect.support._serving.message import (
     Request,
     Response,
 )
+from pollect.support._serving.places import Places
 from pollect.support._serving.requests import Requests
 from pollect.support._serving.token import is_token
 from pollect.support.allowed_hosts import AllowedHosts
@@ -61,9 +62,6 @@ _ACCEPTS_AT_ONCE = 64
 _READ_AT_ONCE = 256 * 1024
 #: Deadlines are looked after at most this often, in seconds.
 _SWEEP_SECONDS = 0.05
-#: How long a connection has its place for sure, whoever else comes: a client on a busy machine
-#: needs a moment from connecting to the first byte, and to the last one.
-_TIME_TO_BEGIN, _TIME_TO_GO_ON = 0.1, 0.02
 #: Puts TLS over a connection, without the handshake yet.
 Wrap = Callable[[socket.socket], "SSLSocket"]
 
@@ -74,12 +72,6 @@ def _refuse_in_text(status: HTTPStatus, reason: str) -> Response:
 
 def _screen_none(head: Head) -> Response | None:
     return None
-
-
-def _place_until(connection: Connection) -> float:
-    """Return until when a connection cannot be dropped for another one, in monotonic seconds."""
-    begun = connection.begun
-    return connection.since + _TIME_TO_BEGIN if begun is None else begun + _TIME_TO_GO_ON
 
 
 class HttpServer:
@@ -106,13 +98,11 @@ class HttpServer:
         listener.setblocking(False)
         self._wrap = wrap
         self._limits = limits or Limits()
-        self._max_connections = min(self._limits.connections, affordable_connections())
+        self._places = Places(min(self._limits.connections, affordable_connections()))
         self._requests = Requests(self._limits, hosts, screen, refuse, self._expect)
         self._refuse = refuse
         self._answered = answered
         self._selector = selectors.DefaultSelector()
-        #: The least recently useful first.
-        self._connections: dict[Connection, None] = {}
         self._handed_back: deque[Connection] = deque()
         self._next_sweep = float("inf")
         #: When to accept again, while every connection is too young to be dropped.
@@ -141,12 +131,12 @@ class HttpServer:
         if self._thread.ident is not None:
             self._thread.join()
         self._listener.close()
-        for connection in self._connections:
+        for connection in self._places:
             connection.shut()
         self._answers.close()
-        for connection in self._connections:
+        for connection in self._places:
             connection.close()
-        self._connections.clear()
+        self._places.clear()
         self._selector.close()
         self._wake.close()
         self._woken.close()
@@ -181,7 +171,8 @@ class HttpServer:
 
     def _accept(self) -> None:
         for _ in range(_ACCEPTS_AT_ONCE):
-            if (pause := self._seconds_to_room()) > 0:
+            self._take_all_back()
+            if (pause := self._places.seconds_to_wait()) > 0:
                 self._selector.unregister(self._listener)
                 self._accept_again = time.monotonic() + pause
                 return
@@ -196,7 +187,7 @@ class HttpServer:
                     time.sleep(0.01)
                 return
             try:
-                if len(self._connections) < self._max_connections or self._make_room():
+                if self._places.are_left or self._make_room():
                     self._admit(plain, str(address[0]))
                 else:
                     self._turn_away(plain)
@@ -210,38 +201,25 @@ class HttpServer:
         secure = self._wrap(plain) if self._wrap is not None else None
         connection = Connection(secure or plain, peer, secure is not None)
         limits = self._limits
-        self._connections[connection] = None
+        self._places.take(connection)
         self._expect(connection, limits.request_seconds if secure else limits.idle_seconds)
         self._watch(connection)
 
-    def _seconds_to_room(self) -> float:
-        """Return after how long one more connection has a place, or can be turned away."""
-        self._take_all_back()
-        if len(self._connections) < self._max_connections:
-            return 0.0
-        now = time.monotonic()
-        return min((_place_until(each) - now for each in self._idle()), default=0.0)
-
-    def _idle(self) -> list[Connection]:
-        """Return the connections that may be dropped by age: those of strangers, if there are."""
-        idle = [each for each in self._connections if each.state is not State.ANSWERING]
-        return [each for each in idle if not each.trusted] or idle
-
     def _make_room(self, *, full: bool = False) -> bool:
-        """Drop the connection that is of least use; return False if all are being answered."""
+        """Drop the connection that is of least use; return False if all are being answered.
+
+        `full`: there is no descriptor for another one, however many places are left.
+        """
         self._take_all_back()
-        now = time.monotonic()
-        for each in self._idle():
-            if not full and len(self._connections) < self._max_connections:
-                return True
-            if not full and _place_until(each) > now:
-                continue
+        for each in self._places.to_give_up(young=full):
+            if self._places.are_left and not full:
+                break
             # What has arrived is never thrown away unread.
             self._attend(each)
             if each.state is not State.ANSWERING:
                 self._drop(each)
                 return True
-        return False
+        return self._places.are_left and not full
 
     def _turn_away(self, plain: socket.socket) -> None:
         self._answered(HTTPStatus.SERVICE_UNAVAILABLE)
@@ -254,7 +232,7 @@ class HttpServer:
 
     def _attend(self, connection: Connection) -> None:
         """Do what a connection is ready for."""
-        if connection not in self._connections:  # dropped since the selector saw it
+        if connection not in self._places:  # dropped since the selector saw it
             return
         try:
             if connection.state is State.ANSWERING:  # there is more already, or the client is gone
@@ -383,7 +361,7 @@ class HttpServer:
 
     def _bound_unsent(self, newest: Connection) -> None:
         """Drop the slowest readers while answers on their way hold too much memory."""
-        sending = [each for each in self._connections if each.unsent and each is not newest]
+        sending = [each for each in self._places if each.unsent and each is not newest]
         total = newest.unsent + sum(each.unsent for each in sending)
         sending.sort(key=lambda each: each.expires)
         for each in sending:
@@ -396,9 +374,8 @@ class HttpServer:
     def _after_answer(self, connection: Connection, now: float | None = None) -> None:
         """Wait for the next request, or end the connection."""
         connection.since = float("-inf")  # it has had its time
-        if connection.trusted and connection in self._connections:
-            del self._connections[connection]
-            self._connections[connection] = None
+        if connection.trusted:
+            self._places.note_use(connection)
         if not connection.keep_alive:
             if not connection.discards:
                 raise Closed("it is over")
@@ -414,16 +391,16 @@ class HttpServer:
 
     def _sweep(self) -> None:
         now = time.monotonic()
-        for connection in [each for each in self._connections if each.expires <= now]:
+        for connection in [each for each in self._places if each.expires <= now]:
             log.debug("connection of %s dropped: its time is up", connection.peer)
             self._drop(connection)
-        soonest = min((each.expires for each in self._connections), default=float("inf"))
+        soonest = min((each.expires for each in self._places), default=float("inf"))
         self._next_sweep = max(soonest, now + _SWEEP_SECONDS)
 
     def _watch(self, connection: Connection) -> None:
         """Be notified of what the connection waits for."""
         # While it is answered it stays watched: clients rarely say more before they have read that.
-        if connection in self._connections and connection.state is not State.ANSWERING:
+        if connection in self._places and connection.state is not State.ANSWERING:
             self._watch_for(connection, connection.awaited_events())
 
     def _watch_for(self, connection: Connection, events: int) -> None:
@@ -438,9 +415,9 @@ class HttpServer:
         connection.events = events
 
     def _drop(self, connection: Connection) -> None:
-        if connection not in self._connections:
+        if connection not in self._places:
             return
-        del self._connections[connection]
+        self._places.leave(connection)
         if self._accept_again != float("inf"):
             self._accept_again = 0.0
         if connection.events:
