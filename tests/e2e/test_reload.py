@@ -37,6 +37,11 @@ EXTENSIONS = {
         "class Closed(Writer):\n    in_process = True\n    def open(self):\n"
         "        raise ValueError('no such place')\n    def write(self, batches): ...\n"
     ),
+    "Moves": (
+        "import os, tempfile\nclass Moves(Source):\n    def __init__(self, config, context):\n"
+        "        super().__init__(config, context)\n        os.chdir(tempfile.gettempdir())\n"
+        "    def probe(self):\n        return 1.0\nos.chdir('/')\n"
+    ),
     "Slow": (
         "import pathlib, time\nclass Slow(Source):\n    def probe(self):\n        return 1.0\n"
         "    def close(self):\n        time.sleep(1)\n        pathlib.Path('closed').touch()\n"
@@ -112,6 +117,22 @@ def test_config_that_cannot_be_used_leaves_the_old_one_running(
         daemon.wait_for(mistake)
         assert "config.yml" in daemon.output.partition(REFUSED)[2]
         assert_goes_on_and_stops(daemon, port)
+
+
+def test_a_plugin_that_changes_the_working_directory_is_in_no_reload_s_way(tmp_path: Path) -> None:
+    port = free_port()
+    write_extensions(tmp_path)
+    write_config(tmp_path, port, source="{type: extensions.Moves}")
+    with start("run", folder=tmp_path) as daemon:
+        daemon.wait_for("listening on")
+        write_config(tmp_path, port, value="2", source="{type: extensions.Moves}")
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for("reloaded: ")
+        wait_until(lambda: "house_Dummy 2" in scrape(port))
+        write_config(tmp_path, port, value="[]", source="{type: extensions.Moves}")
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for(f"{tmp_path / 'config.yml'}:")
+        assert daemon.stop() == 0
 
 
 @pytest.mark.parametrize("kind", ["anchors", "50 MB", "nested"])
@@ -215,7 +236,7 @@ def test_entities_of_home_assistant_stay_while_a_removed_source_closes_slowly(
             write_config(tmp_path, port, writer=mqtt)
             daemon.send(signal.SIGHUP)
             wait_until((tmp_path / "closed").exists, "the slow end", limit_seconds=LIMIT_SECONDS)
-            listener.wait_for(goes, "", seconds=LIMIT_SECONDS)
+            listener.wait_for(goes, "")
             listener.catch_up()
             seen = [(topic, payload) for _, _, topic, payload in listener.messages[before:]]
             assert daemon.stop() == 0

@@ -17,7 +17,7 @@ from pollect.daemon.build import assemble, find_targets
 from pollect.daemon.changes import count_changes, describe_changes
 from pollect.daemon.commands import commands
 from pollect.daemon.control import Control
-from pollect.daemon.loading import Loaded, reload
+from pollect.daemon.loading import Loaded, in_place, reload, unmoved
 from pollect.daemon.overview import Overview
 from pollect.daemon.reloading import RELOAD_SECONDS, Reload
 from pollect.daemon.settling import Settling
@@ -49,6 +49,8 @@ class Daemon:
         """`once`: for `run_once`, which must know all targets before it begins."""
         self._registry = loaded.registry
         self._file = loaded.config.file
+        #: The same, whatever plugins make of the working directory.
+        self._place = self._file.absolute()
         self._state_dir = loaded.config.state_dir
         #: Spools that were reported.
         self._left_over: set[Path] = set()
@@ -63,7 +65,8 @@ class Daemon:
         self._targets_changed = threading.Event()
         self._plan = self._assemble(loaded, self._targets)
         self._take_targets(loaded.config, self._targets)
-        self._fleet = _join_fleet(loaded.config, self._plan)
+        config = in_place(loaded.config, self._place)
+        self._fleet = _join_fleet(config, self._plan)
         self._engine = Engine(
             self._plan,
             clock=self._clock,
@@ -72,14 +75,14 @@ class Daemon:
             own_batches=self._own_batches,
         )
         self._overview = Overview(
-            self._engine, self._plan, clock=self._clock, config=str(self._file.absolute())
+            self._engine, self._plan, clock=self._clock, config=str(self._place)
         )
         self._overview.state_dir = str(self._state_dir)
         self._overview.plugin_of = self._plugin_of
         if self._fleet is not None:
             self._overview.fleet, self._overview.place_of = self._fleet.status, self._fleet.place
             self._overview.owned = self._fleet.owns
-        self._take_probes(loaded.config, self._plan)
+        self._take_probes(config, self._plan)
         self._board.engine, self._board.plan = self._engine, self._plan
         self._board.overview = self._overview
         self._control = Control(self._state_dir, commands(self._overview, self._ask_reload))
@@ -107,7 +110,7 @@ class Daemon:
             log.warning("a plugin changed what signals do while it was loaded: pollect undid it")
         self._wake = signals.wake
         if not self._dry_run:
-            self._control.start(self._file.absolute())
+            self._control.start(self._place)
         try:
             self._engine.start()
         except BaseException:
@@ -230,7 +233,9 @@ class Daemon:
 
     def _reload(self, attempt: Reload) -> None:
         """Take up the config again; raises what stands against it, and changes nothing then."""
-        config = reload(self._file, self._registry, dry_run=self._dry_run, strict=self._strict)
+        file = unmoved(self._file, self._place)
+        config = reload(file, self._registry, dry_run=self._dry_run, strict=self._strict)
+        config = in_place(config, self._place)
         targets = find_targets(config, self._targets)
         plan = self._assemble(Loaded(config, self._registry), targets, previous=self._plan)
         if not attempt.commit():
@@ -247,7 +252,7 @@ class Daemon:
         self._state_dir = config.state_dir
         self._overview.state_dir = str(config.state_dir)
         if not self._dry_run:
-            self._control.follow(config.state_dir, self._file.absolute())
+            self._control.follow(config.state_dir, self._place)
         attempt.changes = changes
         self._tell_left_over_spools()
         for warning in config.warnings:
@@ -279,7 +284,8 @@ class Daemon:
         config, targets = self._targeted, self._targets
         if config is None or targets is None:
             return
-        plan = self._assemble(Loaded(config, self._registry), targets, previous=self._plan)
+        loaded = Loaded(in_place(config, self._place), self._registry)
+        plan = self._assemble(loaded, targets, previous=self._plan)
         if not attempt.commit():
             return
         if self._fleet is not None:

@@ -42,11 +42,27 @@ def load(
     what is otherwise only a warning), and `PluginError`.
     """
     file = find_config(name)
+    place = file.absolute()
     found = search.result() if search else None
     registry = Registry(extension_paths=extension_paths(file), found=found)
     document = reading.result() if reading else None
+    file = unmoved(file, place)
     config = reload(file, registry, dry_run=dry_run, strict=strict, document=document)
-    return Loaded(config, registry)
+    return Loaded(in_place(config, place), registry)
+
+
+def unmoved(file: Path, place: Path) -> Path:
+    """Return a config as the user named it, or its `place` if that name means another one now.
+
+    A plugin may have changed the working directory.
+    """
+    return file if file.absolute() == place else place
+
+
+def in_place(config: Config, place: Path) -> Config:
+    """Return a config whose file is `unmoved`."""
+    file = unmoved(config.file, place)
+    return config if file is config.file else msgspec.structs.replace(config, file=file)
 
 
 def reload(
