@@ -1,4 +1,4 @@
-"""Which values tell most of a source, and how they are shown at a glance."""
+"""The most important values of a source, and how they are shown at a glance."""
 
 import math
 from collections.abc import Collection, Iterable
@@ -18,7 +18,7 @@ _UNIT_ENDINGS = ("total", "seconds", "bytes", "ratio", "percent", "celsius", "pe
 
 
 class Telling(NamedTuple):
-    """A line that says much of its source."""
+    """A line that is important for its source."""
 
     title: str
     line: Line
@@ -27,7 +27,7 @@ class Telling(NamedTuple):
 
 
 def telling(past: Past) -> list[Telling]:
-    """Return the lines that say most."""
+    """Return the most important lines."""
     present = [line for line in past.lines if line.present]
     first: dict[int, Telling] = {}
     rest: dict[int, Telling] = {}
@@ -41,7 +41,7 @@ def telling(past: Past) -> list[Telling]:
                 chosen = Telling(_joined(words, labels), line, headline.total)
                 (rest if number else first).setdefault(id(line), chosen)
     if not first:
-        # What tells of the device and not of its state is always 1.
+        # What describes the device and not its state is always 1.
         telling_more = [line for line in present if not _is_info(line.metric)] or present
         return [
             Telling(_joined(_words(line.metric), _other_labels(line, ())), line)
@@ -59,7 +59,7 @@ def _fits(headline: Headline, metric: Metric, line: Line) -> bool:
 
 
 def _is_idle(line: Line) -> bool:
-    """Whether it tells what moves, and nothing does: a network card without a cable."""
+    """Whether it shows what moves, and nothing does: a network card without a cable."""
     if line.metric.kind is Kind.COUNTER:
         return not line.last
     is_rate = unit_word(line.metric.unit).endswith("_per_second")
@@ -71,7 +71,7 @@ def _is_info(metric: Metric) -> bool:
 
 
 def _other_labels(line: Line, fixed: Collection[str]) -> list[str]:
-    """Return what else tells a line from the others; the number of a row only if it has no name."""
+    """Return what else distinguishes a line; the number of a row only if it has no name."""
     pairs = [
         (name, value)
         for name, value in zip(line.metric.labels, line.label_values, strict=True)

@@ -149,7 +149,7 @@ class Balancer:
             return not term.over.is_set() and self.ownership.prolong(until)
 
     def leave(self) -> Leaving | None:
-        """Own nothing from now on; return what is to be told to the engine, None for nothing.
+        """Own nothing from now on; return what the engine is to know, None for nothing.
 
         No probe starts after this, whatever `rebalance` is doing in another thread.
         """

@@ -45,7 +45,7 @@ class Roots(msgspec.Struct, frozen=True):
 
 
 class SourceContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine tells a source about its place."""
+    """What a source gets from the engine."""
 
     id: SourceId
     #: Seconds between two probes.
@@ -104,7 +104,7 @@ class TargetGroup(msgspec.Struct, frozen=True):
 
 
 class WriterContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine tells a writer about its place."""
+    """What a writer gets from the engine."""
 
     #: Short and unique among the writers of the config: `Prometheus`, `Prometheus-2`.
     name: str

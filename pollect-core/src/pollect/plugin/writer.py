@@ -55,7 +55,7 @@ class Writer(Generic[WriterConfigT]):
         """
 
     def target_identity(self) -> Hashable:
-        """Return what tells the target from others: addresses, names of databases, users.
+        """Return what distinguishes the target: addresses, names of databases, users.
 
         A spool is named after its `repr`: samples that wait on disk go to the same target only.
         What may change without another target (time-outs, passwords, formats) has no part in it,

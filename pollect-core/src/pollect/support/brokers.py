@@ -26,7 +26,8 @@ Timeout: TypeAlias = Annotated[
 Origin: TypeAlias = Annotated[
     Annotated[str, Meta(min_length=1, max_length=200)] | None,
     Meta(
-        description="What tells this daemon from others that write here; default: host and number."
+        description="What distinguishes this daemon from others that write here; default: host and "
+        "number."
     ),
 ]
 
