@@ -39,7 +39,8 @@ EXTENSIONS = {
     ),
     "Moves": (
         "import os, tempfile\nclass Moves(Source):\n    def __init__(self, config, context):\n"
-        "        super().__init__(config, context)\n        os.chdir(tempfile.gettempdir())\n"
+        "        super().__init__(config, context)\n"
+        "        with tempfile.TemporaryDirectory() as folder:\n            os.chdir(folder)\n"
         "    def probe(self):\n        return 1.0\nos.chdir('/')\n"
     ),
     "Slow": (

@@ -273,6 +273,9 @@ def test_a_file_of_1x_is_used_and_kept_up_to_date_where_it_lies(
     assert stat.S_IMODE(place.stat().st_mode) == 0o600
     assert find_token_file(context, "acme.json", "other.json") == state / "other.json"
     assert sign_in_command(context) == "pollect auth Acme -c 'my config.yml' cellar"
+    work.joinpath("acme.json").unlink()
+    work.rmdir()  # the working directory of this process
+    assert find_token_file(context, "acme.json") == config / "acme.json"
 
 
 @pytest.mark.parametrize("lifetime", [-5, 0, "soon", [], {}, True, float("nan"), "1e999"])

@@ -54,9 +54,12 @@ def load(
 def unmoved(file: Path, place: Path) -> Path:
     """Return a config as the user named it, or its `place` if that name means another one now.
 
-    A plugin may have changed the working directory.
+    A plugin may have changed the working directory, or removed the one it changed to.
     """
-    return file if file.absolute() == place else place
+    try:
+        return file if file.absolute() == place else place
+    except FileNotFoundError:
+        return place
 
 
 def in_place(config: Config, place: Path) -> Config:

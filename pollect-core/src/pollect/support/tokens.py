@@ -320,8 +320,9 @@ def find_token_file(context: SourceContext, name: str, option: str | None = None
     if option:
         return context.state_dir / Path(option).expanduser()
     kept = context.state_dir / name
-    old = (folder / name for folder in (context.config_dir, Path.cwd()))
-    return kept if kept.exists() else next((file for file in old if file.exists()), kept)
+    # The working directory may have been removed: it is asked for where a file is in it only.
+    candidates = (kept, context.config_dir / name, Path(name))
+    return next((file.absolute() for file in candidates if file.exists()), kept)
 
 
 def sign_in_command(context: SourceContext) -> str:
