@@ -10,6 +10,7 @@ import pytest
 
 from pollect.api import Roots
 from pollect.testing import FakeClock, build_source
+from pollect.testing.waiting import wait_until
 from pollect_sources_system.interface import InterfaceSource
 from tests.sources_system.node_exporter import NodeExporter
 from tests.sources_system.readings import read
@@ -247,6 +248,9 @@ def test_real_card_that_is_deleted_and_made_again_skips_one_rate(network_namespa
         ip("link", "add", card, "type", "veth", "peer", "name", "peer", "netns", network_namespace)
         ip("link", "set", card, "up")
         ip("-n", network_namespace, "link", "set", "peer", "up")
+        # The kernel may take a second to notice that both ends are up.
+        state = Path("/sys/class/net", card, "operstate")
+        wait_until(lambda: state.read_text() == "up\n", "a card that is up")
 
     found = []
     try:
