@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.simulators.certificates import Authority
-from tests.spread import GROUPS, WORKERS, Spread, group_of
+from tests.spread import GROUPS, WORKERS, Spread, encodable, group_of
 
 # How long an example takes depends on what else runs on the machine: a slow one is not a failure.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -39,6 +39,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread:
     return Spread(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Let a process report what it logged or printed even where that is not valid Unicode."""
+    return encodable((yield))
 
 
 @pytest.fixture(scope="session")

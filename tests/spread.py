@@ -4,6 +4,8 @@ The tests of one file stay together, in their order. So do files that share a co
 start first, as they take longest.
 """
 
+from typing import Any
+
 from xdist.scheduler import LoadScopeScheduling
 
 #: One more than the cores of a small machine, as they wait for peers and for programs.
@@ -30,3 +32,16 @@ def group_of(nodeid: str) -> str:
     """Return the name of what stays together with this test: a group, or its file."""
     file = nodeid.partition("::")[0]
     return next((name for name, parts in GROUPS.items() if file.startswith(parts)), file)
+
+
+def encodable(data: Any) -> Any:
+    """Return plain data as UTF-8 can hold it: half a surrogate pair becomes `\\ud800`."""
+    if isinstance(data, str):
+        return data.encode("utf-8", "backslashreplace").decode()
+    if isinstance(data, dict):
+        return {encodable(key): encodable(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [encodable(each) for each in data]
+    if isinstance(data, tuple):
+        return tuple(encodable(each) for each in data)
+    return data
