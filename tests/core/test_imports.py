@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "errors": set(),
     "forked": set(),
     "hints": set(),
-    "model": {"hints"},
+    "text": set(),
+    "model": {"hints", "text"},
     "hooks": set(),
     "needs": set(),
     "units": {"model"},
@@ -33,8 +34,10 @@ MAY_IMPORT = {
     "api": {
         *("errors", "hints", "hooks", "human", "model", "needs", "plugin", "status", "units"),
     },
-    "support": {"api", "errors", "hints", "model", "needs", "plugin", "relay", "troubles"},
-    "config": {"errors", "forked", "model", "plugin", "support"},
+    "support": {
+        *("api", "errors", "hints", "model", "needs", "plugin", "relay", "text", "troubles"),
+    },
+    "config": {"errors", "forked", "model", "plugin", "support", "text"},
     "delivery": {"errors", "model", "plugin", "support"},
     "engine": {
         *(
@@ -45,6 +48,7 @@ MAY_IMPORT = {
             "relay",
             "status",
             "support",
+            "text",
             "troubles",
             "version",
         ),
@@ -59,7 +63,7 @@ MAY_IMPORT = {
     "testing": {"errors", "model", "plugin", "support", "config", "discovery", "engine"},
     "daemon": {
         *("errors", "hints", "hooks", "human", "model", "plugin", "status", "support"),
-        *("troubles", "units"),
+        *("text", "troubles", "units"),
         "builtin",
         *("config", "discovery", "delivery", "engine", "fleet"),
     },
@@ -76,6 +80,7 @@ MAY_IMPORT = {
     },
     "cli": {
         *("api", "errors", "hooks", "hookspecs", "human", "model", "plugin", "status", "support"),
+        "text",
         "units",
         *("builtin", "config", "derived", "discovery", "engine", "daemon", "fleet", "operate"),
     },

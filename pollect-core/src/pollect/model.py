@@ -6,7 +6,6 @@ into a `ProbeResult`, and a result with values into a `Batch`, the unit that wri
 
 import enum
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
@@ -14,31 +13,10 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from pollect.hints import Alert, Headline, Panel
+from pollect.text import valid_text
 
-#: What moves the cursor of a terminal, ends a line for some programs or turns text around.
-_UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-_LONE_SURROGATES = re.compile("[\ud800-\udfff]+")
 #: The latest Unix time of a sample: nanoseconds in 64 bits, which some backends have, end in 2262.
 LATEST_TIME: Final = 9_223_372_036.0
-#: Stands for what is not text, as in Unicode.
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-
-
-def valid_text(text: str) -> str:
-    """Return text that can be encoded: what is not valid Unicode becomes one U+FFFD.
-
-    Such text comes from bytes that are not UTF-8 (names of files, mount points and processes) and
-    from JSON with half of a surrogate pair.
-    """
-    return text if text.isascii() else _LONE_SURROGATES.sub(REPLACEMENT, text)
-
-
-def visible_text(text: str) -> str:
-    """Return text for a log or a terminal: what a reader would not see is written out.
-
-    Texts of devices are in messages and tables. Line breaks and tabs stay.
-    """
-    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def _valid_names(names: Sequence[str]) -> tuple[str, ...]:

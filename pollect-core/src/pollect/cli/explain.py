@@ -9,8 +9,8 @@ from pollect.cli.running import daemon_option, folder_of
 from pollect.cli.session import Session, log_options
 from pollect.daemon.control import ask
 from pollect.human import format_quantity, format_span
-from pollect.model import visible_text
 from pollect.status import Explanation, SourceSummary, WriterSummary
+from pollect.text import visible_text
 
 #: Series whose values are listed.
 MOST_VALUES = 20

@@ -12,7 +12,7 @@ from pollect.cli import exit_codes
 from pollect.cli.session import Session
 from pollect.daemon.old_distribution import refuse_old_distribution
 from pollect.errors import ConfigError, PollectError, describe
-from pollect.model import visible_text
+from pollect.text import visible_text
 
 #: Seconds that threads of plugins get to end by themselves.
 THREAD_GRACE_SECONDS = 0.3

@@ -28,8 +28,9 @@ from pollect.engine.plan import SourcePlan
 from pollect.engine.single import SingleSource
 from pollect.errors import ConfigError, InvalidConfig, TargetUnavailable, describe
 from pollect.human import format_value
-from pollect.model import Batch, Outcome, ProbeResult, Sample, SourceId, visible_text
+from pollect.model import Batch, Outcome, ProbeResult, Sample, SourceId
 from pollect.support.names import metric_name
+from pollect.text import visible_text
 from pollect.units import unit_of
 
 #: The collection of a source that stands in no config.

@@ -10,8 +10,8 @@ import msgspec
 from pollect.cli.running import folder_of
 from pollect.cli.table import format_table
 from pollect.daemon.control import ask
-from pollect.model import visible_text
 from pollect.status import ProbeAnswer
+from pollect.text import visible_text
 
 
 def probe_now(words: Sequence[str], config_name: str | None, *, as_json: bool) -> int:

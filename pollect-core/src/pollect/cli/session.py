@@ -6,8 +6,6 @@ A daemon that runs has a session too, and no use for click: its functions import
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgspec
-
 from pollect.daemon.log import FORMATS, LEVELS, set_up_logging
 
 if TYPE_CHECKING:
@@ -20,12 +18,13 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 DEFAULT_CONFIG = "config"
 
 
-class Session(msgspec.Struct):
-    """The settings of one call of the program."""
+class Session:
+    """The settings of one call of the program; made before anything is imported for it."""
 
-    level: str | None = None
-    log_format: str = "text"
-    debug: bool = False
+    def __init__(self) -> None:
+        self.level: str | None = None
+        self.log_format = "text"
+        self.debug = False
 
     def start_daemon_log(self) -> None:
         """Log to standard error, life cycle included."""

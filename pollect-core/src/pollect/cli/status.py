@@ -13,8 +13,8 @@ from pollect.cli.session import Session, log_options
 from pollect.cli.table import format_table, terminal_width
 from pollect.daemon.control import ask
 from pollect.human import format_number, format_span
-from pollect.model import visible_text
 from pollect.status import FleetStatus, SourceSummary, Status
+from pollect.text import visible_text
 
 #: Back to the top left, and clear what is below.
 _HOME = "\x1b[H\x1b[J"

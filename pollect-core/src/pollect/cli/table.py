@@ -6,7 +6,7 @@ import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from pollect.model import visible_text
+from pollect.text import visible_text
 
 GAP = "  "
 #: Below this many columns the last one is not worth wrapping.

@@ -17,7 +17,7 @@ from pollect.config.addresses import split_target
 from pollect.config.document import Document, join_path, scalar_text
 from pollect.config.words import describe_value
 from pollect.errors import ConfigError
-from pollect.model import valid_text
+from pollect.text import valid_text
 
 #: 100,000 targets with ten labels each are smaller.
 LARGEST_BYTES = 32_000_000

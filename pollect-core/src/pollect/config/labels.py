@@ -7,9 +7,9 @@ from pollect.config.document import join_path
 from pollect.config.problems import Problems
 from pollect.config.sections import NO_TEXT
 from pollect.errors import ConfigError
-from pollect.model import valid_text
 from pollect.plugin import Source
 from pollect.support.names import label_name
+from pollect.text import valid_text
 
 #: Characters of a name, as in batches that go through a transport, and of a label's value.
 LONGEST_NAME, LONGEST_VALUE = 1024, 4096

@@ -11,7 +11,7 @@ import sys
 from types import TracebackType
 from typing import IO
 
-from pollect.model import visible_text
+from pollect.text import visible_text
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")

@@ -18,8 +18,9 @@ import msgspec
 
 from pollect.engine.shaping import LabelRules, SeriesLimit, Shaper
 from pollect.errors import describe
-from pollect.model import LATEST_TIME, REPLACEMENT, Batch, Metric, Sample, valid_text
+from pollect.model import LATEST_TIME, Batch, Metric, Sample
 from pollect.plugin import MetricFilter, ProbeValue
+from pollect.text import REPLACEMENT, valid_text
 
 log = logging.getLogger(__name__)
 

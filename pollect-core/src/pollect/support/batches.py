@@ -22,7 +22,8 @@ import msgspec
 from msgspec import Meta
 
 from pollect.errors import PollectError
-from pollect.model import LATEST_TIME, Batch, Kind, Metric, Sample, SourceId, valid_text
+from pollect.model import LATEST_TIME, Batch, Kind, Metric, Sample, SourceId
+from pollect.text import valid_text
 
 VERSION: Final = 1
 #: Of the metrics of pollect itself.
