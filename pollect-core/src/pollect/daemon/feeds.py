@@ -273,7 +273,8 @@ class HttpFeed:
         except FileNotFoundError:
             return
         except (OSError, UnicodeDecodeError, ConfigError) as error:
-            log.warning("%s: its last answer cannot be used: %s: %s", self._name, file, error)
+            reason = (isinstance(error, OSError) and error.strerror) or error
+            log.warning("%s: its last answer cannot be used: %s: %s", self._name, file, reason)
             return
         self._listed = Listed(None, self._name, listing)
         count = len(listing.targets)
