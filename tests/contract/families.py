@@ -350,17 +350,8 @@ def play_console(folder: Path) -> Iterator[Mapping[str, Any]]:
 
 @contextmanager
 def car(folder: Path) -> Iterator[Mapping[str, Any]]:
-    delivery = vw_group.delivery(
-        stamp=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        mileage="54321",
-        outside_temperature="2812",
-        fuel_level_current_level="63",
-        oil_level_actual_level="75.0",
-        scr_range="8000",
-        cruising_range_primary_engine="520",
-        maintenance_interval_distance_until_inspection="-22400",
-        lock_state="locked",
-    )
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    delivery = vw_group.delivery(stamp=now, **vw_group.DIESEL)
     with vw_group.car_with(delivery) as group:
         yield {**group.options, "tokenFile": str(folder / "token.json")}
 

@@ -9,7 +9,7 @@ import io
 import json
 import secrets
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -38,6 +38,20 @@ FORM_PAGE = """<!DOCTYPE html><html><body>
 {script}</body></html>"""
 SCRIPT = """<script>window._IDK = {{ templateModel: {model}, currentLocale: 'de',
  csrf_parameterName: '_csrf', csrf_token: '{csrf}', userSession: {{}} }}</script>"""
+
+
+#: What a car with a diesel engine delivers; 65535 stands for an engine that it lacks.
+DIESEL: Mapping[str, str] = {
+    "mileage": "54321",
+    "outside_temperature": "2812",
+    "fuel_level_current_level": "63",
+    "oil_level_actual_level": "75.0",
+    "scr_range": "8000",
+    "cruising_range_primary_engine": "520",
+    "cruising_range_secondary_engine": "65535",
+    "maintenance_interval_distance_until_inspection": "-22400",
+    "lock_state": "locked",
+}
 
 
 def delivery(vin: str = VIN, /, stamp: str | None = None, **fields: str | None) -> bytes:

@@ -33,6 +33,7 @@ from pollect_sources_cloud.vw_group.dataset import parse_delivery, unpack
 from pollect_sources_cloud.vw_group.pages import parse_form
 from pollect_sources_cloud.vw_group.source import MMISource, VwGroupSource
 from tests.simulators.vw_group import (
+    DIESEL,
     PASSWORD,
     SECOND_VIN,
     USER,
@@ -46,18 +47,7 @@ from tests.sources_network.driver import series_of
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
 QUARTER = 900.0
-DIESEL = delivery(
-    stamp="2026-11-22T11:50:00.000Z",
-    mileage="54321",
-    outside_temperature="2812",
-    fuel_level_current_level="63",
-    oil_level_actual_level="75.0",
-    scr_range="8000",
-    cruising_range_primary_engine="520",
-    cruising_range_secondary_engine="65535",
-    maintenance_interval_distance_until_inspection="-22400",
-    lock_state="locked",
-)
+DELIVERED = delivery(stamp="2026-11-22T11:50:00.000Z", **DIESEL)
 
 
 class World:
@@ -92,7 +82,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def test_values_of_1x_by_their_names_and_the_rest_with_details(world, golden) -> None:
-    world.group.deliver(DIESEL)
+    world.group.deliver(DELIVERED)
     with Running(world.source()) as running:
         assert series_of(running.probe()) == {
             "kilometers": 54321,
@@ -109,7 +99,7 @@ def test_values_of_1x_by_their_names_and_the_rest_with_details(world, golden) ->
 
 def test_every_car_of_an_account_has_its_label(world) -> None:
     world.group.cars[SECOND_VIN] = []
-    world.group.deliver(DIESEL)
+    world.group.deliver(DELIVERED)
     world.group.deliver(delivery(SECOND_VIN, mileage__value="7"), SECOND_VIN)
     series = world.series(VwGroupSource, brand="audi")
     assert series[f'kilometers{{vin="{VIN}"}}'] == 54321
@@ -120,13 +110,13 @@ def test_every_car_of_an_account_has_its_label(world) -> None:
 
 def test_empty_number_is_none(world) -> None:
     """The sample config of 1.x has it."""
-    world.group.deliver(DIESEL)
+    world.group.deliver(DELIVERED)
     assert world.series(vin="")["kilometers"] == 54321
 
 
 def test_mmi_of_an_account_with_several_cars_wants_to_know_which(world) -> None:
     world.group.cars[SECOND_VIN] = []
-    world.group.deliver(DIESEL)
+    world.group.deliver(DELIVERED)
     with pytest.raises(ProbeError, match=f"set vin to one of {VIN}, {SECOND_VIN}"):
         world.series()
     world.clock.advance(QUARTER)
@@ -138,13 +128,13 @@ def test_mmi_of_an_account_with_several_cars_wants_to_know_which(world) -> None:
 
 @pytest.mark.parametrize("brand", BRANDS)
 def test_every_brand_signs_in_as_itself(world, brand) -> None:
-    world.group.deliver(DIESEL)
+    world.group.deliver(DELIVERED)
     assert world.series(VwGroupSource, brand=brand)
     assert world.group.sign_ins == 1
 
 
 def test_country_and_language_go_along(world) -> None:
-    world.group.deliver(DIESEL)
+    world.group.deliver(DELIVERED)
     world.series(country="AT", language="de")
     first = world.group.identity.requests[0]
     assert first.query["state"] == "at__de__AUDI"
@@ -153,7 +143,7 @@ def test_country_and_language_go_along(world) -> None:
 
 
 def test_the_portal_is_asked_once_in_a_quarter_of_an_hour_whatever_the_tick(world) -> None:
-    world.group.deliver(DIESEL)
+    world.group.deliver(DELIVERED)
     with Running(world.source()) as running:
         for _ in range(5):
             assert series_of(running.probe())["kilometers"] == 54321
@@ -174,7 +164,7 @@ def test_the_portal_is_asked_once_in_a_quarter_of_an_hour_whatever_the_tick(worl
 
 
 def test_delivery_without_a_newer_time_is_no_new_measurement(world) -> None:
-    world.group.deliver(DIESEL)
+    world.group.deliver(DELIVERED)
     with Running(world.source(details=True)) as running:
         assert series_of(running.probe())["data_age"] == 600
         world.group.deliver(delivery(stamp="2026-11-22T11:50:00Z", mileage="1"))
@@ -188,7 +178,7 @@ def test_delivery_without_a_newer_time_is_no_new_measurement(world) -> None:
 
 def test_a_car_whose_clock_was_wrong_once_is_read_again(world) -> None:
     """A time to come, in a file of an earlier version, made every later delivery look old."""
-    world.group.deliver(DIESEL)
+    world.group.deliver(DELIVERED)
     source = world.source()
     with Running(source) as running:
         running.probe()
@@ -212,13 +202,13 @@ def test_values_of_a_delivery_that_cannot_be_read_are_a_trouble(world) -> None:
 def test_newest_file_with_content_counts_in_either_form_of_the_list(world) -> None:
     world.group.wraps_lists = True
     world.group.deliver(delivery(mileage="1"))
-    world.group.deliver(DIESEL)
+    world.group.deliver(DELIVERED)
     world.group.deliver(b"", name="z_no_content_found.zip")
     assert world.series()["kilometers"] == 54321
 
 
 def test_sign_in_is_kept_for_the_owner_only_and_used_again(world) -> None:
-    world.group.deliver(DIESEL)
+    world.group.deliver(DELIVERED)
     world.series()
     file = world.folder / "state" / "mmi_token.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -230,7 +220,7 @@ def test_sign_in_is_kept_for_the_owner_only_and_used_again(world) -> None:
 
 
 def test_session_that_is_over_is_renewed_once(world) -> None:
-    world.group.deliver(DIESEL)
+    world.group.deliver(DELIVERED)
     with Running(world.source()) as running:
         running.probe()
         world.group.sessions.clear()
@@ -246,7 +236,7 @@ def test_session_that_is_over_is_renewed_once(world) -> None:
 
 def test_marketing_question_is_passed_by(world) -> None:
     world.group.questions = ["marketing", "marketing"]
-    world.group.deliver(DIESEL)
+    world.group.deliver(DELIVERED)
     assert world.series()["kilometers"] == 54321
 
 
@@ -348,7 +338,7 @@ DATA = {
 def test_portal_that_answers_something_else_is_a_failure_and_is_asked_again_in_5_minutes(
     world, end, answer, complaint
 ) -> None:
-    world.group.deliver(DIESEL)
+    world.group.deliver(DELIVERED)
     world.group.instead[end] = answer
     with Running(world.source()) as running:
         for _ in range(3):
@@ -362,7 +352,7 @@ def test_portal_that_answers_something_else_is_a_failure_and_is_asked_again_in_5
 
 
 def test_busy_portal_is_left_alone_as_long_as_it_says(world) -> None:
-    world.group.deliver(DIESEL)
+    world.group.deliver(DELIVERED)
     world.group.instead["/list"] = HttpResponse("", 429, {"Retry-After": "3600"})
     with Running(world.source()) as running:
         with pytest.raises(TargetUnavailable, match="until 13:00:00"):
@@ -390,7 +380,7 @@ def test_car_without_a_delivery_yet_has_no_data(world) -> None:
 
 def test_one_car_that_fails_costs_the_other_nothing(world, caplog) -> None:
     world.group.cars[SECOND_VIN] = None
-    world.group.deliver(DIESEL)
+    world.group.deliver(DELIVERED)
     with caplog.at_level(logging.WARNING):
         assert world.series(VwGroupSource, brand="audi") == {
             f'{name}{{vin="{VIN}"}}': value for name, value in world.series(vin=VIN).items()
@@ -404,7 +394,7 @@ def test_credentials_file_of_1x_is_read_again_when_it_is_needed(world) -> None:
     file = world.folder / "audi.json"
     file.touch(mode=0o600)
     file.write_text(json.dumps({"user": USER, "pass": "wrong"}))
-    world.group.deliver(DIESEL)
+    world.group.deliver(DELIVERED)
     with Running(world.source(user=None, password=None, credentials="audi.json")) as running:
         with pytest.raises(AuthenticationFailed):
             running.probe()
@@ -436,7 +426,7 @@ class Dialogue:
 
 def test_sign_in_without_a_password_in_the_config(world) -> None:
     world.group.cars[SECOND_VIN] = None
-    world.group.deliver(DIESEL)
+    world.group.deliver(DELIVERED)
     options = {"user": None, "password": None, "vin": VIN}
     with pytest.raises(AuthenticationFailed, match="not signed in: run 'pollect auth MMI"):
         world.series(**options)

@@ -13,8 +13,8 @@ from pollect.errors import ProbeError, describe
 MOST_TEXTS = 10
 #: Problems named of one part.
 MOST_PROBLEMS = 3
-#: Parts in trouble at the same time, beyond which the oldest is forgotten: a source that names a
-#: part anew at each probe never ends a trouble. Kinds of reason that are logged of one part.
+#: Parts in trouble at the same time, beyond which the oldest is forgotten: a source that gives a
+#: part another name at every probe never ends a trouble. And kinds of reasons logged for one part.
 MOST_PARTS, MOST_KINDS = 10_000, 100
 LONGEST_TEXT = 200
 

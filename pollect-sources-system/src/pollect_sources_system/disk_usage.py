@@ -304,7 +304,7 @@ class SpaceReader:
         return answers
 
     def _start(self, job: "_Job") -> None:
-        """Have a thread take a job; raises `RuntimeError` if there is none to be had."""
+        """Have a thread take a job; raises `RuntimeError` if the system has none left."""
         with self._lock:
             if not self._idle:
                 # Daemonic: nothing can end a thread inside a hung system call, nor should exit

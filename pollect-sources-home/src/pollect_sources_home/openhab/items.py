@@ -26,7 +26,7 @@ _WORDS: Mapping[str, Mapping[str, float]] = {
 }
 
 
-#: Types of groups whose state is a number; a player may do what is none.
+#: Types of groups whose state is a number; that of a player may be something else.
 GROUP_TYPES = ("Number", "Dimmer", "Rollershutter", "Switch", "Contact", "Color", "DateTime")
 
 #: What every type of item may have before its first update, and when it is offline.

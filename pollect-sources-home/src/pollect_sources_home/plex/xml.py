@@ -85,7 +85,7 @@ def whole_number(text: str | None) -> int | None:
 
 
 def counted(attributes: Attributes, name: str) -> int | None:
-    """Return the number in an attribute, None where there is none.
+    """Return the number in an attribute, None if the attribute is absent.
 
     Raises `ValueError` for what is not a whole number.
     """

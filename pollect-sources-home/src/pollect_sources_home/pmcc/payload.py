@@ -102,7 +102,7 @@ def _content(argument: Any, key: str) -> Mapping[str, Any]:
 
 
 def _number(field: Field, value: Any) -> float | None:
-    """Return a number, None where there is none; raises `BadResponse` for anything else."""
+    """Return the number, None for an empty value; raises `BadResponse` for anything else."""
     if value is None or value == "":
         return None
     if isinstance(value, str):

@@ -142,7 +142,7 @@ class PmccSource(BackgroundSource[PmccConfig]):
         self._fingerprint = _read_fingerprint(config.fingerprint)
         self._lock = threading.Lock()
         self._values: dict[Field, float] = {}
-        #: What cannot be read of the fields that came last, and of the last message that is none.
+        #: What cannot be read of the latest fields, and why the last message could not be read.
         self._problems: dict[Field, str] = {}
         self._broken = ""
         #: What an interruption shuts down.
