@@ -580,12 +580,24 @@ def test_reload_with_other_options_goes_on_with_what_waits_in_the_spool(
 def test_run_once_probes_each_source_once_and_writes(gate: Gate) -> None:
     sources = [scripted(name="a"), scripted(failing(TargetUnavailable("away")), name="b")]
     writer = recording(MergingWriter)
-    # So long that the values of one are still fresh when the other ends, on any machine.
-    results = Engine(plan_of(sources, [writer], interval=60), clock=SystemClock()).run_once()
+    results = Engine(plan_of(sources, [writer]), clock=SystemClock()).run_once()
     assert [result.outcome for result in results] == [Outcome.OK, Outcome.FAILED]
     assert [len(source.starts) for source in sources] == [1, 1]
     assert [batch.source.name for batch in writer.batches] == ["a"]
     assert writer.closed == 1
+
+
+def test_run_once_withdraws_no_value_while_the_slowest_probe_goes_on() -> None:
+    def last_long() -> float:
+        time.sleep(0.3)
+        return 2.0
+
+    sources = [scripted(name="quick"), scripted(last_long, name="slow")]
+    writer, partial = recording(MergingWriter), recording()
+    plan = plan_of(sources, [writer, partial], interval=0.05)
+    Engine(plan, clock=SystemClock()).run_once()
+    for written in (writer.batches, partial.batches):
+        assert [(batch.source.name, len(batch)) for batch in written] == [("quick", 1), ("slow", 1)]
 
 
 def test_ready_is_set_when_every_source_was_probed(run: Run, gate: Gate) -> None:

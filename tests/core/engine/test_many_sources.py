@@ -1,5 +1,6 @@
 """Many sources: hung ones leave the others their ticks, and probes are spread over a tick."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -168,6 +169,34 @@ def test_a_late_batch_of_a_merging_writer_follows_by_itself(run: Run, gate: Gate
     late = next(call for call in writer.calls if any(b.source.name == "slow" for b in call))
     assert [batch.source.name for batch in late] == ["slow"]
     wait_until(lambda: {batch.source.name for batch in writer.calls[-1]} == {"slow", "quick"})
+
+
+def test_a_probe_out_of_turn_is_written_after_the_values_that_wait_in_a_tick(
+    run: Run, gate: Gate
+) -> None:
+    writer, numbers = recording(MergingWriter), itertools.count()
+    slow = scripted(gate, name="slow", timeout=60)
+    quick = scripted(lambda: next(numbers), name="quick")
+    engine = run(plan_of([slow, quick], [writer], interval=3600))
+    wait_until(lambda: engine.source_statuses()[1].outcome is Outcome.OK)
+    engine.probe_now(quick.context.id, lambda result: None)
+    wait_until(lambda: len(writer.batches) == 2)
+    assert [batch.samples[0].value for batch in writer.batches] == [0, 1]
+
+
+def test_values_that_wait_in_a_tick_are_written_before_they_are_withdrawn(
+    run: Run, gate: Gate
+) -> None:
+    clock = FakeClock()
+    writer = recording(MergingWriter)
+    quick = scripted(name="quick", clock=clock)
+    quick.hold = 3.0  # type: ignore[misc]
+    slow = scripted(gate, name="slow", timeout=60, clock=clock)
+    engine = run(plan_of([quick, slow], [writer], interval=10), clock=clock)
+    wait_until(lambda: engine.source_statuses()[0].outcome is Outcome.OK and clock.waited_for)
+    clock.advance(4)
+    wait_until(lambda: len(writer.batches) == 2)
+    assert [len(batch) for batch in writer.batches] == [1, 0]
 
 
 def test_a_probe_that_timed_out_does_not_hold_up_its_tick(run: Run, gate: Gate) -> None:

@@ -151,6 +151,19 @@ def test_another_merging_writer_gets_what_waits_in_the_running_tick(run: Run, ga
     assert [b.source.name for b in (*old.batches, *new.batches)].count("quick") == 2
 
 
+def test_a_removed_source_withdraws_its_values_after_they_were_written(
+    run: Run, gate: Gate
+) -> None:
+    slow, quick = section(scripted(gate, name="slow", timeout=60), 3600), scripted(name="quick")
+    writer = recording(MergingWriter)
+    engine = run(plan([slow, section(quick, 3600)], [writer]))
+    wait_until(lambda: engine.source_statuses()[1].outcome is Outcome.OK)
+    assert not writer.calls, "they wait for the slow one"
+    engine.replace(plan([slow], [writer]))
+    wait_until(lambda: len(writer.batches) == 2)
+    assert [(b.source.name, len(b)) for b in writer.batches] == [("quick", 1), ("quick", 0)]
+
+
 def test_a_source_whose_labels_change_goes_on_as_the_same_object(run: Run) -> None:
     source, writer = scripted(), recording()
     heirs: list[object] = []

@@ -61,13 +61,18 @@ class Executor:
         self.workers = Workers(plan.name, plan.threads, shortest, clock=clock, scheduler=scheduler)
         self.runners = list(self._new_runners(plan.sources).values())
         self._groups: dict[float, TickGroup] = {}
-        #: When to look for values that are too old, in monotonic seconds.
+        #: When to look for values that are too old, in monotonic seconds; minus infinity: never.
         self._expiry_at = math.inf
         self._expiry: Timer | None = None
         self._expiry_lock = threading.Lock()
 
     def start(self, *, once: bool = False) -> None:
-        """Probe everything now and, unless `once`, from now on at its interval."""
+        """Probe everything now and, unless `once`, from now on at its interval.
+
+        What a single round brings stays, however long its slowest probe takes.
+        """
+        if once:
+            self._expiry_at = -math.inf
         self._schedule(self.runners, once=once)
 
     def update(self, plan: ExecutorPlan, routes: Routes) -> tuple[list[Runner], list[Runner]]:

@@ -47,7 +47,7 @@ class Runner:
         "_clock", "_closing", "_deadline_watch", "_disowned", "_executor", "_health",
         "_left_behind", "_lock", "_log", "_next_due", "_order", "_ownership", "_rank", "_retry",
         "_run", "_scheduler", "_series", "_skipped", "_skips_logged", "_slow_seconds", "_stopped",
-        "carrier", "fresh_until", "guard", "id", "key", "plan", "spread_hash", "suspect",
+        "_tick", "carrier", "fresh_until", "guard", "id", "key", "plan", "spread_hash", "suspect",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +88,8 @@ class Runner:
         #: Monotonic seconds until the values that were written are true; infinite without a limit.
         self.fresh_until = math.inf
         self._series = 0
+        #: Which tick its last values were put into, where they may still wait for slower sources.
+        self._tick: MergedTick | None = None
         self._health = Health(plan.id, plan.log)
         self._retry = Retry()
         #: Monotonic seconds of the next regular probe; None if there is none to come.
@@ -304,7 +306,7 @@ class Runner:
             self._series = 0
             self.fresh_until = math.inf
         if batch is not None:
-            self._executor.put(batch, tick)
+            self._put(batch, tick)
         elif tick is not None:
             tick.end()
         # Last, so that who sees the status also sees what follows from it.
@@ -414,8 +416,15 @@ class Runner:
             self._series = 0
             self.fresh_until = math.inf
             if batch is not None:
-                self._executor.put(batch)
+                self._put(batch, None)
         self._executor.settle()
+
+    def _put(self, batch: Batch, tick: "MergedTick | None") -> None:
+        """Hand a batch to the writers, after the one before it; holds `_order`."""
+        before, self._tick = self._tick, tick
+        if before is not None and before is not tick:
+            before.close()
+        self._executor.put(batch, tick)
 
     @property
     def _lifetime(self) -> float:
