@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pollect.api import Metric, MetricFilter, Sample
-from pollect.engine.samples import MOST_COMPLAINTS, Normalizer
+from pollect.api import Batch, Metric, MetricFilter, Sample, SourceId
+from pollect.engine.samples import MOST_COMPLAINTS, Normalizer, cleaning
 from pollect.model import LATEST_TIME
 
 PLAIN = Metric("plain", help="Without labels.")
@@ -141,6 +141,18 @@ def test_two_values_of_one_series_are_reported_once(caplog: pytest.LogCaptureFix
     assert caplog.messages == [
         "value labelled is reported twice with id='a': only the last one counts"
     ]
+
+
+def test_what_a_filter_makes_of_each_source_is_searched_for_twins(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    filtered = cleaning(lambda batch: batch)
+    twins = [LABELLED.sample(1.0, "a"), LABELLED.sample(2.0, "a")]
+    for name, samples in (("a", [LABELLED.sample(1.0, "a"), PLAIN.sample(1.0)]), ("b", twins)):
+        assert filtered(Batch(SourceId("c", "Filtered", name), samples, 0.0)) is not None
+    [complaint] = caplog.records
+    assert complaint.name == "c/Filtered/b"
+    assert "is reported twice with id='a'" in complaint.message
 
 
 def test_iterator_without_an_end_is_cut_closed_and_named_once(

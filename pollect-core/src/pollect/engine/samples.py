@@ -18,11 +18,9 @@ import msgspec
 
 from pollect.engine.shaping import LabelRules, SeriesLimit, Shaper
 from pollect.errors import describe
-from pollect.model import LATEST_TIME, Batch, Metric, Sample
+from pollect.model import LATEST_TIME, Batch, Metric, Sample, SourceId, log_of
 from pollect.plugin import MetricFilter, ProbeValue
 from pollect.text import REPLACEMENT, valid_text
-
-log = logging.getLogger(__name__)
 
 #: The largest number a writer can take, and the largest integers that stay integers: backends and
 #: formats have 64 bits for them, and a float holds a larger one as well as any of them can.
@@ -37,6 +35,8 @@ SPARE_VALUES, SPARE_FACTOR = 10_000, 4
 MOST_VALUES = 1_000_000
 #: Names of values that a source makes up as it goes, remembered at most.
 MOST_NAMES = 10_000
+#: Sources, those of other daemons included, whose filtered values are remembered at most.
+MOST_FILTERED = 10_000
 #: Complaints about values of one source that are warnings; any further ones are debug lines.
 MOST_COMPLAINTS = 100
 #: What a warning of two equal series is remembered as.
@@ -246,7 +246,15 @@ class Normalizer:
 
 def cleaning(accept: Callable[[Batch], Batch | None]) -> Callable[[Batch], Batch | None]:
     """Return a filter of a plugin that hands on clean batches only, like those of a source."""
-    normalizer = Normalizer((), MetricFilter(), log)
+    normalizers: dict[SourceId, Normalizer] = {}
+
+    def normalizer_of(source: SourceId) -> Normalizer:
+        found = normalizers.get(source)
+        if found is None:
+            if len(normalizers) >= MOST_FILTERED:
+                normalizers.clear()
+            found = normalizers[source] = Normalizer((), MetricFilter(), log_of(source))
+        return found
 
     def filtered(batch: Batch) -> Batch | None:
         result = accept(batch)
@@ -255,7 +263,8 @@ def cleaning(accept: Callable[[Batch], Batch | None]) -> Callable[[Batch], Batch
         for pair in result.static_labels:
             if not isinstance(pair, tuple) or list(map(type, pair)) != [str, str]:
                 raise TypeError(f"expected static labels as pairs of texts, got {pair!r:.80}")
-        return msgspec.structs.replace(result, samples=normalizer.clean(result.samples))
+        samples = normalizer_of(batch.source).clean(result.samples)
+        return msgspec.structs.replace(result, samples=samples)
 
     return filtered
 
