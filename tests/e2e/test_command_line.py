@@ -141,7 +141,11 @@ def imports_of(*arguments: str | Path) -> set[str]:
 
 def test_nothing_is_imported_for_the_version_but_the_command_line() -> None:
     heavy = {"msgspec", "yaml", "stevedore", "pluggy", "importlib.metadata", "packaging"}
-    assert not imports_of("--version") & heavy
+    assert not imports_of("--version") & (heavy | {"click", "logging", "pollect.errors"})
+
+
+def test_version_is_the_same_beside_other_options() -> None:
+    assert call("--debug", "--version").stdout == call("--version").stdout
 
 
 def test_daemon_does_not_hold_what_only_its_start_needs(tmp_path: Path) -> None:

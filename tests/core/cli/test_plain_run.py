@@ -2,7 +2,7 @@
 
 import pytest
 
-from pollect.cli.main import config_of_plain_run
+from pollect.cli.calling import config_of_plain_run
 from pollect.cli.run import run
 
 

@@ -1,23 +1,15 @@
-"""The command `pollect`: runs one command line, and turns every error into one line."""
+"""The command `pollect`: its standard streams, its command line, its end."""
 
 import io
-import logging
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Sequence
 
-from pollect.cli import exit_codes
-from pollect.cli.session import Session
-from pollect.daemon.old_distribution import refuse_old_distribution
-from pollect.errors import ConfigError, PollectError, describe
-from pollect.text import visible_text
+from pollect.version import __version__
 
 #: Seconds that threads of plugins get to end by themselves.
 THREAD_GRACE_SECONDS = 0.3
-
-log = logging.getLogger(__name__)
 
 
 def main() -> int:
@@ -53,61 +45,20 @@ def _drop_output() -> None:
 
 
 def call(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code.
-
-    0 is fine, 1 a failure at run time, 2 a mistake in the config or the command line, 3 a plugin
-    or a dependency that is missing.
-    """
-    session = Session()
+    """Run one command line and return its exit code, as `calling.run` does."""
     try:
-        config = config_of_plain_run(arguments)
-        if config is not None:
-            from pollect.cli.start import run_daemon
+        if list(arguments) == ["--version"]:
+            # Often asked for by scripts; what other command lines need takes four times as long.
+            print(f"pollect {__version__}")
+            return 0
+        from pollect.cli.calling import run
 
-            refuse_old_distribution()
-            return run_daemon(config, session)
-        from pollect.cli.commands import run_command_line
-
-        return run_command_line(arguments, session)
-    except KeyboardInterrupt:
-        return exit_codes.INTERRUPTED
+        return run(arguments)
     except BrokenPipeError:
+        from pollect.cli.exit_codes import FAILURE
+
         _drop_output()  # the reader, `head` for example, has seen enough
-        return exit_codes.FAILURE
-    except PollectError as error:
-        if session.debug:
-            traceback.print_exc()
-        else:
-            print_error(error)
-        return exit_codes.exit_code(error)
-    except Exception as error:  # noqa: BLE001 - users get one line, not a traceback
-        if session.debug:
-            traceback.print_exc()
-        else:
-            print(
-                f"pollect: internal error: {describe(error)} "
-                "(please report it, with what the same command says with --debug)",
-                file=sys.stderr,
-            )
-        return exit_codes.FAILURE
-
-
-def config_of_plain_run(arguments: Sequence[str]) -> str | None:
-    """Return FILE of `run -c FILE`, None for any other command line.
-
-    That is how services and containers start a daemon, and click, which reads all other command
-    lines, takes 1.2 MB of memory for as long as it runs.
-    """
-    match arguments:
-        case ["run", "-c" | "--config", file] if file and not file.startswith("-"):
-            return file
-    return None
-
-
-def print_error(error: PollectError) -> None:
-    """Print an error on standard error; mistakes of a config one a line, as compilers do."""
-    text = str(error) if isinstance(error, ConfigError) else f"pollect: {error}"
-    print(visible_text(text), file=sys.stderr)
+        return FAILURE
 
 
 def _leave_if_threads_last(code: int) -> None:
@@ -118,6 +69,9 @@ def _leave_if_threads_last(code: int) -> None:
         thread.join(THREAD_GRACE_SECONDS)
     names = ", ".join(thread.name for thread in lasting if thread.is_alive())
     if names:
+        import logging  # only where a plugin ran, which has imported it
+
+        log = logging.getLogger(__name__)
         log.warning("leaving although these threads still run: %s", names)
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,0 +1,68 @@
+"""Runs one command line, and turns every error into one line."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+from pollect.cli import exit_codes
+from pollect.cli.session import Session
+from pollect.daemon.old_distribution import refuse_old_distribution
+from pollect.errors import ConfigError, PollectError, describe
+from pollect.text import visible_text
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code.
+
+    0 is fine, 1 a failure at run time, 2 a mistake in the config or the command line, 3 a plugin
+    or a dependency that is missing. Raises `BrokenPipeError` when the output is no longer read.
+    """
+    session = Session()
+    try:
+        config = config_of_plain_run(arguments)
+        if config is not None:
+            from pollect.cli.start import run_daemon
+
+            refuse_old_distribution()
+            return run_daemon(config, session)
+        from pollect.cli.commands import run_command_line
+
+        return run_command_line(arguments, session)
+    except KeyboardInterrupt:
+        return exit_codes.INTERRUPTED
+    except BrokenPipeError:
+        raise  # for `main`, which knows where the output leads
+    except PollectError as error:
+        if session.debug:
+            traceback.print_exc()
+        else:
+            print_error(error)
+        return exit_codes.exit_code(error)
+    except Exception as error:  # noqa: BLE001 - users get one line, not a traceback
+        if session.debug:
+            traceback.print_exc()
+        else:
+            print(
+                f"pollect: internal error: {describe(error)} "
+                "(please report it, with what the same command says with --debug)",
+                file=sys.stderr,
+            )
+        return exit_codes.FAILURE
+
+
+def config_of_plain_run(arguments: Sequence[str]) -> str | None:
+    """Return FILE of `run -c FILE`, None for any other command line.
+
+    That is how services and containers start a daemon, and click, which reads all other command
+    lines, takes 1.2 MB of memory for as long as it runs.
+    """
+    match arguments:
+        case ["run", "-c" | "--config", file] if file and not file.startswith("-"):
+            return file
+    return None
+
+
+def print_error(error: PollectError) -> None:
+    """Print an error on standard error; mistakes of a config one a line, as compilers do."""
+    text = str(error) if isinstance(error, ConfigError) else f"pollect: {error}"
+    print(visible_text(text), file=sys.stderr)
