@@ -279,9 +279,9 @@ def test_metadata_is_read_once_however_many_sources_need_it(tmp_path: Path) -> N
     )
     counting = (
         "import collections, sys\nimport importlib_metadata as metadata\n"
-        "asked = collections.Counter()\nread = metadata.requires\n"
-        "def requires(name):\n    asked[name] += 1\n    return read(name)\n"
-        "metadata.requires = requires\n"
+        "asked = collections.Counter()\nread = metadata.distribution\n"
+        "def distribution(name):\n    asked[name] += 1\n    return read(name)\n"
+        "metadata.distribution = distribution\n"
         "from pollect.cli.main import call\nassert call(['check']) == 0\n"
         "assert set(asked.values()) == {1}, asked\nassert 'pollect-sources-network' in asked\n"
     )

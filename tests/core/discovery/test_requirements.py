@@ -1,12 +1,22 @@
 """What is missing, found from metadata and the PATH."""
 
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import importlib_metadata
 import pytest
 
 from pollect.discovery.entry import Entry
-from pollect.discovery.requirements import State, expand, find_missing, find_program, judge
+from pollect.discovery.requirements import (
+    Installed,
+    State,
+    expand,
+    find_missing,
+    find_program,
+    judge,
+)
 from pollect.needs import Needs, Program
 from pollect.plugin import SourceSpec
 from tests.tools.distributions import write_distribution
@@ -31,6 +41,49 @@ def test_requirement_for_another_platform_does_not_count(site: Path) -> None:
     requires = ["no-such-library; sys_platform == 'plan9'"]
     write_distribution(site, "pollect-tide", requires=requires)
     assert find_missing("pollect-tide") == []
+
+
+def test_description_of_a_distribution_is_not_taken_for_what_it_requires(site: Path) -> None:
+    write_distribution(site, "pollect-tide", requires=["no-such-library>=2"])
+    with (site / "pollect_tide-1.0.dist-info" / "METADATA").open("a") as metadata:
+        metadata.write("\n# pollect-tide\n\nRequires-Dist: no-such-other-library\nVersion: 9\n")
+    installed = Installed()
+    assert [part.name for part in find_missing("pollect-tide", (), installed)] == [
+        "no-such-library"
+    ]
+    assert installed.version("pollect-tide") == "1.0"
+
+
+def test_requirements_of_an_egg_count_as_those_of_a_wheel(site: Path) -> None:
+    egg = site / "pollect_tide-1.0.egg-info"
+    egg.mkdir()
+    (egg / "PKG-INFO").write_text("Metadata-Version: 1.2\nName: pollect-tide\nVersion: 1.0\n")
+    (egg / "requires.txt").write_text("click\n\n[sonar]\nno-such-library>=2\n")
+    assert Installed().version("pollect-tide") == "1.0"
+    assert find_missing("pollect-tide") == []
+    assert [part.name for part in find_missing("pollect-tide", ["sonar"])] == ["no-such-library"]
+
+
+def test_judging_many_types_reads_each_distribution_once(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_distribution(site, "pollect-tide", requires=["click"], extras={"sonar": ["click>=99"]})
+    installed = Installed()
+    specs = [
+        SourceSpec(f"Tide{number}", "m:C", extra="sonar" * (number % 2)) for number in range(9)
+    ]
+    expected = [State.EXTRA_MISSING if spec.extra else State.READY for spec in specs]
+    entries = [Entry(spec, "pollect-tide", "1.0") for spec in specs]
+    asked: Counter[str] = Counter()
+    read = importlib_metadata.distribution
+
+    def distribution(name: str) -> Any:
+        asked[name] += 1
+        return read(name)
+
+    monkeypatch.setattr(importlib_metadata, "distribution", distribution)
+    assert [judge(entry, installed).state for entry in entries] == expected
+    assert asked == {"pollect-tide": 1, "click": 1}
 
 
 def test_extras_of_a_requirement_count_too(site: Path) -> None:

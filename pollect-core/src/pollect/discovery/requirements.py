@@ -4,6 +4,7 @@ Everything is read from the metadata of the distributions; nothing that is judge
 """
 
 import enum
+import functools
 import os
 import shutil
 import sys
@@ -38,6 +39,8 @@ class State(enum.Enum):
 class Missing:
     """A requirement that the environment does not meet."""
 
+    #: Of the distribution: `gufo-snmp`.
+    name: str
     #: As the metadata has it, without its marker: `gufo-snmp>=0.13`.
     requirement: str
     #: The version that is there and does not fit; empty if there is none.
@@ -59,34 +62,97 @@ class Readiness:
 
 
 class Installed:
-    """The metadata of what is installed, each distribution's read once."""
+    """What is installed and what it asks for; the metadata of each distribution is read once."""
 
     def __init__(self) -> None:
-        self._versions: dict[str, str | None] = {}
-        self._requirements: dict[str, list[Requirement]] = {}
+        self._metadata: dict[str, _Metadata] = {}
+        self._chosen: dict[tuple[str, tuple[str, ...]], list[Requirement]] = {}
+        self._missing: dict[tuple[str, tuple[str, ...]], list[Missing]] = {}
 
     def version(self, name: str) -> str | None:
         """Return the version of a distribution, None if it is not installed."""
-        # Reading metadata is wanted by few commands, and its import is not for free.
-        from importlib_metadata import PackageNotFoundError, version
-
-        if name not in self._versions:
-            try:
-                self._versions[name] = version(name)
-            except PackageNotFoundError:
-                self._versions[name] = None
-        return self._versions[name]
+        return self._read(name).version
 
     def requirements(self, name: str, extras: Iterable[str]) -> "list[Requirement]":
         """Return what a distribution asks for on this platform; nothing if it is not installed."""
-        if name not in self._requirements:
-            self._requirements[name] = _read_requirements(name)
+        step = name, tuple(extras)
+        if step not in self._chosen:
+            self._chosen[step] = self._read(name).requirements(step[1])
+        return self._chosen[step]
+
+    def missing(self, name: str, extras: Iterable[str]) -> "list[Missing]":
+        """Return what of that does not fit, without what is behind extras of requirements."""
+        step = name, tuple(extras)
+        if step not in self._missing:
+            found = (self._judge(requirement) for requirement in self.requirements(*step))
+            self._missing[step] = [missing for missing in found if missing is not None]
+        return self._missing[step]
+
+    def _judge(self, requirement: "Requirement") -> Missing | None:
+        version = self.version(requirement.name)
+        if version is None:
+            return Missing(requirement.name, _text(requirement))
+        if not requirement.specifier.contains(version, prereleases=True):
+            return Missing(requirement.name, _text(requirement), version)
+        return None
+
+    def _read(self, name: str) -> "_Metadata":
+        if name not in self._metadata:
+            self._metadata[name] = _Metadata(*_read_metadata(name))
+        return self._metadata[name]
+
+
+class _Metadata:
+    """The metadata of one distribution; its requirements are understood when somebody asks."""
+
+    def __init__(self, version: str | None, requires: Iterable[str]) -> None:
+        self.version = version
+        self._requires = requires
+
+    def requirements(self, extras: Iterable[str]) -> "list[Requirement]":
+        """Return what is asked for with some extras."""
         return [
             requirement
-            for requirement in self._requirements[name]
-            if requirement.marker is None
-            or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras))
+            for requirement, always in self._parsed
+            if always or any(_applies(requirement, extra) for extra in extras)
         ]
+
+    @functools.cached_property
+    def _parsed(self) -> "list[tuple[Requirement, bool]]":
+        """Every requirement, and whether it is asked for without any extra."""
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        parsed = []
+        for line in self._requires:
+            try:
+                requirement = Requirement(line)
+            except InvalidRequirement:
+                continue  # it is installed all the same: pip judged it by its own lights
+            parsed.append((requirement, _applies(requirement, "")))
+        return parsed
+
+
+def _applies(requirement: "Requirement", extra: str) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+
+
+def _read_metadata(name: str) -> tuple[str | None, list[str]]:
+    """Return the version and the requirements of a distribution; None if it is not installed."""
+    # Reading metadata is wanted by few commands, and its import is not for free.
+    from email.parser import HeaderParser
+
+    from importlib_metadata import PackageNotFoundError, distribution
+
+    try:
+        found = distribution(name)
+    except PackageNotFoundError:
+        return None, []
+    text = found.read_text("METADATA")
+    if text is None:  # an egg, which keeps its requirements in a file of their own
+        return found.version, found.requires or []
+    # The library would parse the description too, which is most of the file, each time one asks.
+    headers = HeaderParser().parsestr(text.partition("\n\n")[0])
+    return headers["Version"], headers.get_all("Requires-Dist", [])
 
 
 def judge(entry: Entry, installed: Installed | None = None) -> Readiness:
@@ -145,14 +211,12 @@ def find_missing(
         if step in seen:
             continue
         seen.add(step)
-        for requirement in installed.requirements(*step):
-            version = installed.version(requirement.name)
-            if version is None:
-                missing[requirement.name] = Missing(_text(requirement))
-            elif not requirement.specifier.contains(version, prereleases=True):
-                missing[requirement.name] = Missing(_text(requirement), version)
-            elif requirement.extras:
-                todo.append((requirement.name, tuple(sorted(requirement.extras))))
+        missing |= {found.name: found for found in installed.missing(*step)}
+        todo += (
+            (requirement.name, tuple(sorted(requirement.extras)))
+            for requirement in installed.requirements(*step)
+            if requirement.extras and requirement.name not in missing
+        )
     return list(missing.values())
 
 
@@ -170,23 +234,6 @@ def expand(distribution: str, extras: Iterable[str]) -> list[str]:
             behind = installed.requirements(requirement.name, requirement.extras)
             plain = installed.requirements(requirement.name, ())
             found += [_text(known) for known in behind if known not in plain]
-    return found
-
-
-def _read_requirements(distribution: str) -> "list[Requirement]":
-    from importlib_metadata import PackageNotFoundError, requires
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    try:
-        lines = requires(distribution) or []
-    except PackageNotFoundError:
-        return []
-    found = []
-    for line in lines:
-        try:
-            found.append(Requirement(line))
-        except InvalidRequirement:
-            continue  # it is installed all the same: pip judged it by its own lights
     return found
 
 
