@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from pollect.api import Status
-from pollect.status import Curve, FleetMember, FleetStatus, Glance, Reload
+from pollect.model import Reload
+from pollect.status import Curve, FleetMember, FleetStatus, Glance
 from pollect.testing.waiting import wait_until
 from tests.browser.driver import LIMIT_SECONDS, Browser, browsing
 from tests.simulators.daemons import free_port

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "troubles": {"errors"},
     "relay": {"model"},
     "human": {"model", "units"},
-    "status": set(),
+    "status": {"model"},
     "plugin": {"errors", "model", "needs", "status", "troubles"},
     "hookspecs": {"hooks", "model", "plugin"},
     "api": {
@@ -46,7 +46,6 @@ MAY_IMPORT = {
             "model",
             "plugin",
             "relay",
-            "status",
             "support",
             "text",
             "troubles",

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from pollect.api import Curve, DaemonStatus, SourceDetail, SourceSummary, Status, Strip, Value
-from pollect.status import Counts, Glance, Option, Reload, WriterSummary
+from pollect.model import Reload
+from pollect.status import Counts, Glance, Option, WriterSummary
 from pollect_writers.prometheus.endpoint import Endpoint
 
 NOW = 1_795_000_000.0

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from pollect.api import TargetUnavailable
-from pollect.status import Curve, FleetMember, FleetStatus, Glance, Reload
+from pollect.model import Reload
+from pollect.status import Curve, FleetMember, FleetStatus, Glance
 from pollect_writers.page.detail import detail_page
 from pollect_writers.page.drawing import curve_paths, nice_ticks, time_marks
 from pollect_writers.page.overview import overview_page

@@ -1,5 +1,8 @@
 """Everything a plugin author imports. Helpers for common work are in `pollect.support`."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from pollect.errors import (
     AuthenticationFailed,
     BadResponse,
@@ -24,15 +27,6 @@ from pollect.hints import (
     Panel,
 )
 from pollect.hooks import hookimpl
-from pollect.human import (
-    Scale,
-    format_clock,
-    format_moment,
-    format_number,
-    format_quantity,
-    format_span,
-    scale_of,
-)
 from pollect.model import (
     Batch,
     Kind,
@@ -80,20 +74,31 @@ from pollect.plugin import (
     WriterContext,
     WriterSpec,
 )
-from pollect.status import (
-    Cell,
-    Curve,
-    DaemonStatus,
-    FleetMember,
-    FleetStatus,
-    SourceDetail,
-    SourceSummary,
-    Status,
-    Strip,
-    Value,
-    WriterSummary,
-)
 from pollect.units import UNITS, Unit, describe_unit, find_unit, unit_of, unit_word
+
+if TYPE_CHECKING:
+    from pollect.human import (
+        Scale,
+        format_clock,
+        format_moment,
+        format_number,
+        format_quantity,
+        format_span,
+        scale_of,
+    )
+    from pollect.status import (
+        Cell,
+        Curve,
+        DaemonStatus,
+        FleetMember,
+        FleetStatus,
+        SourceDetail,
+        SourceSummary,
+        Status,
+        Strip,
+        Value,
+        WriterSummary,
+    )
 
 __all__ = [
     "DETAIL",
@@ -182,3 +187,16 @@ __all__ = [
     "unit_of",
     "unit_word",
 ]
+
+#: Imported when the first of their names is asked for: only those who draw or word values need
+#: them, and every family imports this module.
+_LATER = ("pollect.human", "pollect.status")
+
+if not TYPE_CHECKING:  # or a type checker would believe in any name
+
+    def __getattr__(name: str) -> object:
+        if name in __all__:
+            for module in map(import_module, _LATER):
+                if name in vars(module):
+                    return vars(module)[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,7 +7,7 @@ into a `ProbeResult`, and a result with values into a `Batch`, the unit that wri
 import enum
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -296,6 +296,21 @@ class Batch(msgspec.Struct, frozen=True):
 
     def __len__(self) -> int:
         return len(self.samples)
+
+
+class Reload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The last time the config was read; the start counts as one."""
+
+    #: Unix time in seconds.
+    time: float
+    successful: bool
+    error: Annotated[
+        str, msgspec.Meta(description="Why the old config goes on; empty if it does not.")
+    ] = ""
+    changes: Annotated[
+        Sequence[str],
+        msgspec.Meta(description="What it changed, one line per source or writer."),
+    ] = ()
 
 
 class SourceStatus(msgspec.Struct, frozen=True):

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from pollect.model import Reload
+
 #: How a source fares: `new` before the end of its first probe, `elsewhere` while another member
 #: of the fleet probes it, or none does.
 State = Literal["up", "troubled", "down", "new", "elsewhere"]
@@ -20,19 +22,6 @@ Cell = Literal["none", "up", "troubled", "down"]
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     pass
-
-
-class Reload(_Part, frozen=True, kw_only=True):
-    """The last time the config was read; the start counts as one."""
-
-    time: float
-    successful: bool
-    error: Annotated[str, Meta(description="Why the old config goes on; empty if it does not.")] = (
-        ""
-    )
-    changes: Annotated[
-        Sequence[str], Meta(description="What it changed, one line per source or writer.")
-    ] = ()
 
 
 class DaemonStatus(_Part, frozen=True, kw_only=True):

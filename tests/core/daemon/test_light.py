@@ -16,7 +16,7 @@ HEAVY = {
     "psutil": "1.1 MB",
 }
 DAEMON = (
-    "pollect.cli.main, pollect.daemon.daemon, pollect.daemon.control, pollect.daemon.commands, "
+    "pollect.cli.main, pollect.daemon.daemon, pollect.daemon.control, "
     "pollect_writers.prometheus.writer, pollect_sources_system.plugin, "
     "pollect_sources_system.memory_usage, pollect_sources_system.process"
 )
@@ -29,3 +29,20 @@ def test_a_daemon_does_not_import_what_few_configs_need(module: str) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=50
     )
     assert done.stdout.strip() == "False", f"{module} ({HEAVY[module]})"
+
+
+#: Modules of ours that wait for the first who looks, or for a config that needs them.
+WAITING = {
+    "pollect.daemon.commands": "who asks the control socket",
+    "pollect.daemon.summaries": "who looks at the page",
+    "pollect.human": "who looks at the page",
+    "pollect.status": "who looks at the page",
+}
+
+
+def test_a_daemon_does_not_import_what_nothing_has_asked_for_yet() -> None:
+    script = f"import sys, {DAEMON}\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=50
+    )
+    assert WAITING.keys() & set(done.stdout.split()) == set()

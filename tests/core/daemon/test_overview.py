@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pollect.api import Headline, Metric, Sample, Source, SourceConfig, TargetUnavailable
-from pollect.daemon.overview import Overview, curve_of
+from pollect.daemon.overview import Overview
+from pollect.daemon.summaries import curve_of
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
 from pollect.engine.history import Line, Past

@@ -8,7 +8,7 @@ import msgspec
 from pollect.cli.running import daemon_option, folder_of
 from pollect.cli.session import Session, log_options
 from pollect.daemon.control import ask
-from pollect.status import Reload
+from pollect.model import Reload
 from pollect.text import visible_text
 
 

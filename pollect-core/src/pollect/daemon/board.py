@@ -8,13 +8,13 @@ import msgspec
 from pollect.engine.plan import Plan
 from pollect.model import Batch, SourceStatus, WriterStatus
 from pollect.plugin import TargetGroup
-from pollect.status import SourceDetail, Status
 
 if TYPE_CHECKING:
     from pollect.daemon.overview import Overview
     from pollect.daemon.probes import ProbeDesk
     from pollect.daemon.targets import TargetSet
     from pollect.engine.engine import Engine
+    from pollect.status import SourceDetail, Status
 
 
 class Board(msgspec.Struct):
@@ -54,11 +54,11 @@ class Board(msgspec.Struct):
         """Return the state of all writers."""
         return self.engine.writer_statuses() if self.engine else []
 
-    def status(self, writer: str) -> Status | None:
+    def status(self, writer: str) -> "Status | None":
         """Return everything a page shows of the sources of a writer."""
         return self.overview.status(writer) if self.overview else None
 
-    def source_detail(self, writer: str, source: str) -> SourceDetail | None:
+    def source_detail(self, writer: str, source: str) -> "SourceDetail | None":
         """Return everything about one source of a writer."""
         return self.overview.detail(source, writer) if self.overview else None
 

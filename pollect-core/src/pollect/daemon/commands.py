@@ -9,8 +9,8 @@ from pollect.daemon.control import Command
 from pollect.daemon.overview import Overview
 from pollect.engine.plan import SourcePlan
 from pollect.errors import ConfigError, PollectError, TargetUnavailable, describe
-from pollect.model import Outcome
-from pollect.status import Explanation, ProbeAnswer, Reload, SourceDetail
+from pollect.model import Outcome, Reload
+from pollect.status import Explanation, ProbeAnswer, SourceDetail
 from pollect.support.names import metric_name
 
 #: Seconds to wait for the end of a reload, which is given up after 30.

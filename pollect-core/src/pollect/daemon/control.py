@@ -50,9 +50,10 @@ class Control:
     def __init__(
         self,
         folder: Path,
-        commands: Mapping[str, Command],
+        commands: Callable[[], Mapping[str, Command]],
         environ: Mapping[str, str] = os.environ,
     ) -> None:
+        """`commands` is called for each request: what they need is imported by the first."""
         self._folder = folder
         self._commands = commands
         self._environ = environ
@@ -192,11 +193,12 @@ class Control:
             self._places.release()
 
     def _answer(self, line: bytes) -> dict[str, object]:
+        commands = self._commands()
         try:
             request = msgspec.json.decode(line)
-            command = self._commands[request["command"]]
+            command = commands[request["command"]]
         except (ValueError, KeyError, TypeError, RecursionError):
-            known = ", ".join(sorted(self._commands))
+            known = ", ".join(sorted(commands))
             return {"error": f"expected a command as JSON, one of: {known}"}
         try:
             return {"ok": command(request)}

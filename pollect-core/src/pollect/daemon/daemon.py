@@ -6,7 +6,7 @@ import select
 import stat
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,7 @@ from pollect.config.config import Config
 from pollect.daemon.board import Board
 from pollect.daemon.build import assemble, find_targets
 from pollect.daemon.changes import count_changes, describe_changes
-from pollect.daemon.commands import commands
-from pollect.daemon.control import Control
+from pollect.daemon.control import Command, Control
 from pollect.daemon.loading import Loaded, in_place, reload, unmoved
 from pollect.daemon.overview import Overview
 from pollect.daemon.reloading import RELOAD_SECONDS, Reload
@@ -29,8 +28,8 @@ from pollect.engine.engine import Engine
 from pollect.engine.plan import Plan
 from pollect.engine.selfmetrics import describe_daemon
 from pollect.model import Batch
+from pollect.model import Reload as ReloadOutcome
 from pollect.plugin import Clock
-from pollect.status import Reload as ReloadOutcome
 
 if TYPE_CHECKING:
     from pollect.daemon.fleet import FleetPart
@@ -85,7 +84,7 @@ class Daemon:
         self._take_probes(config, self._plan)
         self._board.engine, self._board.plan = self._engine, self._plan
         self._board.overview = self._overview
-        self._control = Control(self._state_dir, commands(self._overview, self._ask_reload))
+        self._control = Control(self._state_dir, self._commands)
         #: Who waits for the end of the next reload, and of the one that runs.
         self._reload_wanted_by: list[Callable[[ReloadOutcome], None]] = []
         self._wake: Callable[[], None] = lambda: None
@@ -188,6 +187,11 @@ class Daemon:
 
     def _ownership_changed(self, probe_now: bool) -> None:
         self._engine.ownership_changed(probe_now=probe_now)
+
+    def _commands(self) -> Mapping[str, Command]:
+        from pollect.daemon.commands import commands
+
+        return commands(self._overview, self._ask_reload)
 
     def _ask_reload(self, ended: Callable[[ReloadOutcome], None]) -> None:
         self._reload_wanted_by.append(ended)

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 from pollect.errors import ConfigError, InvalidConfig, PollectError, describe
-from pollect.status import Reload as Outcome
+from pollect.model import Reload as Outcome
 
 #: A reload that takes longer is given up. Thousands of sources take seconds.
 RELOAD_SECONDS = 30.0

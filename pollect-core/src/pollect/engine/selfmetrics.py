@@ -6,8 +6,17 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from pollect.hints import YES_IS_BAD, YES_IS_GOOD, Panel
-from pollect.model import Batch, Kind, Metric, Outcome, Sample, SourceId, SourceStatus, WriterStatus
-from pollect.status import Reload
+from pollect.model import (
+    Batch,
+    Kind,
+    Metric,
+    Outcome,
+    Reload,
+    Sample,
+    SourceId,
+    SourceStatus,
+    WriterStatus,
+)
 from pollect.version import __version__
 
 SOURCE = SourceId("pollect", "source")

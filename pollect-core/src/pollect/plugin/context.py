@@ -3,12 +3,14 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
 from pollect.model import Batch, SourceId, SourceStatus, WriterStatus
-from pollect.status import SourceDetail, Status
+
+if TYPE_CHECKING:
+    from pollect.status import SourceDetail, Status
 
 
 class Clock(Protocol):
@@ -119,9 +121,9 @@ class WriterContext(msgspec.Struct, frozen=True, kw_only=True):
     #: How all writers fare now.
     writers: Callable[[], Sequence[WriterStatus]] = tuple
     #: Everything a status page shows of the sources of this writer; None for a writer alone.
-    status: Callable[[], Status | None] = lambda: None
+    status: "Callable[[], Status | None]" = lambda: None
     #: One source by the text of its id; None for one that this writer does not get.
-    source_detail: Callable[[str], SourceDetail | None] = lambda source: None
+    source_detail: "Callable[[str], SourceDetail | None]" = lambda source: None
     #: Probe a source of this writer now and wait for the result; False for an unknown one.
     probe_now: Callable[[str], bool] = lambda source: False
     #: What may be probed on demand; None if the config has no `probes`.
