@@ -282,7 +282,7 @@ def test_metadata_is_read_once_however_many_sources_need_it(tmp_path: Path) -> N
         "asked = collections.Counter()\nread = metadata.distribution\n"
         "def distribution(name):\n    asked[name] += 1\n    return read(name)\n"
         "metadata.distribution = distribution\n"
-        "from pollect.cli.main import call\nassert call(['check']) == 0\n"
+        "from pollect.cli.process import call\nassert call(['check']) == 0\n"
         "assert set(asked.values()) == {1}, asked\nassert 'pollect-sources-network' in asked\n"
     )
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""`run -c FILE` is read without click, and means the same."""
+"""`run -c FILE` and `run FILE` are read without click, and mean the same."""
 
 import pytest
 
@@ -6,11 +6,11 @@ from pollect.cli.calling import config_of_plain_run
 from pollect.cli.run import run
 
 
-@pytest.mark.parametrize("option", ["-c", "--config"])
+@pytest.mark.parametrize("option", [["-c"], ["--config"], []])
 @pytest.mark.parametrize("file", ["/etc/pollect/config.yml", "config", "with blank", "a=b", "run"])
-def test_plain_run_means_what_click_makes_of_it(option: str, file: str) -> None:
-    assert config_of_plain_run(["run", option, file]) == file
-    params = run.make_context("run", [option, file]).params
+def test_plain_run_means_what_click_makes_of_it(option: list[str], file: str) -> None:
+    assert config_of_plain_run(["run", *option, file]) == file
+    params = run.make_context("run", [*option, file]).params
     assert params == {"config_name": file, "dry_run": False, "once": False, "strict": False}
 
 
@@ -21,6 +21,8 @@ def test_plain_run_means_what_click_makes_of_it(option: str, file: str) -> None:
         "-c file",
         "run",
         "run -c",
+        "run -x",
+        "run file file",
         "run -c -c",
         "run -c --strict",
         "run -c file --once",

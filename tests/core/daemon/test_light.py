@@ -16,7 +16,7 @@ HEAVY = {
     "psutil": "1.1 MB",
 }
 DAEMON = (
-    "pollect.cli.main, pollect.daemon.daemon, pollect.daemon.control, "
+    "pollect.cli.process, pollect.cli.calling, pollect.daemon.daemon, pollect.daemon.control, "
     "pollect_writers.prometheus.writer, pollect_sources_system.plugin, "
     "pollect_sources_system.memory_usage, pollect_sources_system.process"
 )

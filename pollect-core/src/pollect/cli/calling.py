@@ -15,7 +15,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code.
 
     0 is fine, 1 a failure at run time, 2 a mistake in the config or the command line, 3 a plugin
-    or a dependency that is missing. Raises `BrokenPipeError` when the output is no longer read.
+    or a dependency that is missing. Raises `BrokenPipeError` when the output is no longer read, and
+    `KeyboardInterrupt`.
     """
     session = Session()
     try:
@@ -28,8 +29,6 @@ def run(arguments: Sequence[str]) -> int:
         from pollect.cli.commands import run_command_line
 
         return run_command_line(arguments, session)
-    except KeyboardInterrupt:
-        return exit_codes.INTERRUPTED
     except BrokenPipeError:
         raise  # for `main`, which knows where the output leads
     except PollectError as error:
@@ -51,13 +50,13 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def config_of_plain_run(arguments: Sequence[str]) -> str | None:
-    """Return FILE of `run -c FILE`, None for any other command line.
+    """Return FILE of `run -c FILE` or `run FILE`, None for any other command line.
 
     That is how services and containers start a daemon, and click, which reads all other command
     lines, takes 1.2 MB of memory for as long as it runs.
     """
     match arguments:
-        case ["run", "-c" | "--config", file] if file and not file.startswith("-"):
+        case ["run", file] | ["run", "-c" | "--config", file] if file and file[0] != "-":
             return file
     return None
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from pollect.cli.exit_codes import exit_code
-from pollect.cli.session import Session, config_argument, log_options
+from pollect.cli.session import Session, config_file, log_options
 from pollect.config.config import Config
 from pollect.config.load import find_config, read_sound
 from pollect.config.problems import Problems
@@ -24,7 +24,7 @@ from pollect.plugin import SourceConfig
 
 
 @click.command()
-@config_argument
+@config_file
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @log_options
 @click.pass_obj

@@ -5,7 +5,7 @@ import sys
 import click
 
 from pollect.cli import exit_codes
-from pollect.cli.session import Session, config_option, log_options
+from pollect.cli.session import Session, config_file, log_options
 from pollect.config.load import find_config
 from pollect.operate.compose import write_compose
 from pollect.operate.survey import survey
@@ -13,7 +13,7 @@ from pollect.version import __version__
 
 
 @click.command()
-@config_option
+@config_file
 @click.option(
     "--image", default="localhost/pollect", show_default=True, help="Image to run; `make image`."
 )

@@ -5,11 +5,11 @@ import json
 import click
 
 from pollect.cli.rules import load_plan
-from pollect.cli.session import Session, config_argument, log_options
+from pollect.cli.session import Session, config_file, log_options
 
 
 @click.command()
-@config_argument
+@config_file
 @click.option("--title", default="", help="Title of the dashboard; default: the collections.")
 @log_options
 @click.pass_obj

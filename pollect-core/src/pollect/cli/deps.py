@@ -11,7 +11,7 @@ import click
 
 from pollect.cli import exit_codes
 from pollect.cli.installer import install_command, pip
-from pollect.cli.session import Session, config_argument, log_options
+from pollect.cli.session import Session, config_file, log_options
 from pollect.config.document import Document
 from pollect.config.environment import Environment
 from pollect.config.load import find_config
@@ -23,7 +23,7 @@ from pollect.errors import ConfigError, EngineError
 
 
 @click.command()
-@config_argument
+@config_file
 @click.option("--missing", is_flag=True, help="Leave out what is installed.")
 @click.option("--expand", is_flag=True, help="Add what the distributions require themselves.")
 @click.option("--system", is_flag=True, help="Print only the Debian packages of programs.")

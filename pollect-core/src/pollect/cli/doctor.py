@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from pollect.cli import exit_codes
-from pollect.cli.session import DEFAULT_CONFIG, Session, complete_files, log_options
+from pollect.cli.session import DEFAULT_CONFIG, Session, either_form, log_options
 from pollect.cli.table import format_table, terminal_width
 from pollect.config.config import Config
 from pollect.config.load import find_config, load_config
@@ -27,14 +27,7 @@ from pollect.plugin import Roots
 
 
 @click.command()
-@click.option(
-    "-c",
-    "--config",
-    "config_name",
-    metavar="FILE",
-    shell_complete=complete_files,
-    help="Config to check; default: config.yml.",
-)
+@either_form("Config to check; default: config.yml.")
 @click.option("-u", "--user", help="Check as this user, who will run pollect (needs root).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @log_options

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pollect.cli.session import Session, config_option, log_options
+from pollect.cli.session import Session, config_file, log_options
 from pollect.cli.table import format_table, terminal_width
 from pollect.errors import ConfigError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@config_option
+@config_file
 @click.option("--sources", "with_sources", is_flag=True, help="List every shared source, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @log_options

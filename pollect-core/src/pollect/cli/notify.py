@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import click
 
 from pollect.cli.rules import load_plan
-from pollect.cli.session import Session, config_argument, log_options
+from pollect.cli.session import Session, config_file, log_options
 from pollect.errors import ConfigError, WriteError
 
 
@@ -23,7 +23,7 @@ class Notifier(Protocol):
 
 
 @click.command()
-@config_argument
+@config_file
 @click.option("--test", is_flag=True, required=True, help="Send a message to every target now.")
 @log_options
 @click.pass_obj

@@ -5,7 +5,7 @@ import sys
 import click
 import msgspec
 
-from pollect.cli.running import daemon_option, folder_of
+from pollect.cli.running import daemon_file, folder_of
 from pollect.cli.session import Session, log_options
 from pollect.daemon.control import ask
 from pollect.model import Reload
@@ -13,7 +13,7 @@ from pollect.text import visible_text
 
 
 @click.command()
-@daemon_option
+@daemon_file
 @log_options
 @click.pass_obj
 def reload(session: Session, config_name: str | None) -> int:

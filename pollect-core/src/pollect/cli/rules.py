@@ -4,7 +4,7 @@ import threading
 
 import click
 
-from pollect.cli.session import Session, complete_files, config_argument, log_options
+from pollect.cli.session import Session, complete_files, config_file, log_options
 from pollect.daemon.build import assemble
 from pollect.daemon.loading import load
 from pollect.engine.clock import SystemClock
@@ -15,7 +15,7 @@ LINE_WIDTH = 10_000
 
 
 @click.command()
-@config_argument
+@config_file
 @click.option("--test", is_flag=True, help="Print a test of each rule for promtool instead.")
 @click.option(
     "--rules-file",

@@ -2,12 +2,12 @@
 
 import click
 
-from pollect.cli.session import Session, config_option, log_options
+from pollect.cli.session import Session, config_file, log_options
 from pollect.cli.start import run_daemon
 
 
 @click.command()
-@config_option
+@config_file
 @click.option("-r", "--dry-run", is_flag=True, help="Print what the writers would write.")
 @click.option("--once", is_flag=True, help="Probe every source once, write, and leave.")
 @click.option("--strict", is_flag=True, help="Refuse a config with unknown options.")

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from pollect.cli.session import DEFAULT_CONFIG, complete_files
+from pollect.cli.session import DEFAULT_CONFIG, complete_files, either_form
 from pollect.config.environment import Environment
 from pollect.config.load import find_config
 from pollect.config.reading import read_document
@@ -20,17 +20,23 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 #: Where the state of a service of the system is, see `pollect unit`.
 SERVICE_FOLDER = Path("/var/lib/pollect")
+_OF_THE_DAEMON = "Config of the daemon; without it the one in the usual state folder is asked."
+
+
+def daemon_file(command: _Command) -> _Command:
+    """Add `[FILE]` and `-c FILE`, which tells one daemon from others."""
+    return either_form(_OF_THE_DAEMON)(command)
 
 
 def daemon_option(command: _Command) -> _Command:
-    """Add `-c FILE`, which tells one daemon from others."""
+    """Add `-c FILE` alone, to a command whose words are something else."""
     return click.option(
         "-c",
         "--config",
         "config_name",
         metavar="FILE",
         shell_complete=complete_files,
-        help="Config of the daemon; without it the one in the usual state folder is asked.",
+        help=_OF_THE_DAEMON,
     )(command)
 
 

@@ -16,6 +16,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 #: The config when none is named; a suffix is found by itself.
 DEFAULT_CONFIG = "config"
+#: Where a context keeps the config of `-c` until the argument is looked at.
+_NAMED_BY_OPTION = "pollect.config"
 
 
 class Session:
@@ -70,8 +72,51 @@ def log_options(command: _Command) -> _Command:
     return command
 
 
+def config_file(command: _Command) -> _Command:
+    """Add `[FILE]` and `-c FILE`: either names the config."""
+    text = "Config file; without a suffix .yml, .yaml and .json are tried."
+    return either_form(f"{text}  [default: {DEFAULT_CONFIG}]", DEFAULT_CONFIG)(command)
+
+
+def either_form(text: str, default: str | None = None) -> Callable[[_Command], _Command]:
+    """Let a command whose only word is a config take that as `[FILE]` and as `-c FILE`.
+
+    The command gets `config_name`: what either says, or else `default`.
+    """
+    import click
+
+    def remember(context: click.Context, option: click.Parameter, value: str | None) -> None:
+        context.meta[_NAMED_BY_OPTION] = value
+
+    def choose(context: click.Context, argument: click.Parameter, value: str | None) -> str | None:
+        named: str | None = context.meta.get(_NAMED_BY_OPTION)
+        if named is not None and value is not None:
+            problem = f"the config is named twice, as {value!r} and as -c {named!r}: keep one"
+            raise click.UsageError(problem, context)
+        return next((name for name in (named, value) if name is not None), default)
+
+    option = click.option(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help=text,
+        shell_complete=complete_files,
+        expose_value=False,
+        is_eager=True,  # before the argument, which looks at it
+        callback=remember,
+    )
+    argument = click.argument(
+        "config_name",
+        metavar="[FILE]",
+        required=False,
+        shell_complete=complete_files,
+        callback=choose,
+    )
+    return lambda command: argument(option(command))
+
+
 def config_option(command: _Command) -> _Command:
-    """Add `-c FILE`."""
+    """Add `-c FILE` to a command whose words are something else."""
     import click
 
     return click.option(
@@ -94,15 +139,6 @@ def complete_files(
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(incomplete, type="file")]
-
-
-def config_argument(command: _Command) -> _Command:
-    """Add `[FILE]`, a config."""
-    import click
-
-    return click.argument(
-        "config_name", metavar="[FILE]", default=DEFAULT_CONFIG, shell_complete=complete_files
-    )(command)
 
 
 def _remember(name: str) -> "Callable[[click.Context, click.Parameter, Any], None]":

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 import msgspec
 
-from pollect.cli.running import daemon_option, folder_of
+from pollect.cli.running import daemon_file, folder_of
 from pollect.cli.session import Session, log_options
 from pollect.cli.table import format_table, terminal_width
 from pollect.daemon.control import ask
@@ -21,7 +21,7 @@ _HOME = "\x1b[H\x1b[J"
 
 
 @click.command()
-@daemon_option
+@daemon_file
 @click.option(
     "-w",
     "--watch",

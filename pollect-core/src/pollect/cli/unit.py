@@ -11,7 +11,7 @@ import click
 
 from pollect.builtin.plugin import pollect_commands
 from pollect.cli import exit_codes
-from pollect.cli.session import Session, config_option, log_options
+from pollect.cli.session import Session, config_file, log_options
 from pollect.config.load import find_config
 from pollect.errors import EngineError, MissingDependency
 from pollect.operate.survey import Survey, survey
@@ -38,7 +38,7 @@ def _check_name(context: click.Context, option: click.Parameter, value: str) -> 
 
 
 @click.command()
-@config_option
+@config_file
 @click.option("--install", is_flag=True, help="Write, enable and start it, after asking.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option(

@@ -1,0 +1,82 @@
+"""The process of one command: its standard streams, its command line, its end."""
+
+import io
+import os
+import sys
+import threading
+from collections.abc import Sequence
+
+from pollect.version import __version__
+
+#: Seconds that threads of plugins get to end by themselves.
+THREAD_GRACE_SECONDS = 0.3
+
+
+def run_process(arguments: Sequence[str]) -> int:
+    """Run one command line as the work of this process, and return its exit code."""
+    _open_standard_streams()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name from a config must not cause a failure in a locale that cannot show it.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        code = call(arguments)
+        _leave_if_threads_last(code)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        from pollect.cli.exit_codes import INTERRUPTED
+
+        return INTERRUPTED
+    except BrokenPipeError:
+        _drop_output()
+    return code
+
+
+def _open_standard_streams() -> None:
+    """Let closed standard streams lead nowhere: the next socket would take the place of one."""
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number, which is this one
+            os.set_inheritable(descriptor, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115 - for good
+
+
+def _drop_output() -> None:
+    """Let standard output lead nowhere, or Python would complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def call(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code, as `calling.run` does."""
+    try:
+        if list(arguments) == ["--version"]:
+            # Often asked for by scripts; what other command lines need takes four times as long.
+            print(f"pollect {__version__}")
+            return 0
+        from pollect.cli.calling import run
+
+        return run(arguments)
+    except BrokenPipeError:
+        from pollect.cli.exit_codes import FAILURE
+
+        _drop_output()  # the reader, `head` for example, has seen enough
+        return FAILURE
+
+
+def _leave_if_threads_last(code: int) -> None:
+    """End the process although a plugin's thread does not end: Python would wait until it does."""
+    others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+    lasting = [thread for thread in others if not thread.daemon]
+    for thread in lasting:
+        thread.join(THREAD_GRACE_SECONDS)
+    names = ", ".join(thread.name for thread in lasting if thread.is_alive())
+    if names:
+        import logging  # only where a plugin ran, which has imported it
+
+        log = logging.getLogger(__name__)
+        log.warning("leaving although these threads still run: %s", names)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
