@@ -8,8 +8,9 @@ import msgspec
 import pytest
 from msgspec import inspect
 
+from pollect.config.declared import fields_of, struct_type
 from pollect.config.problems import Problems
-from pollect.config.sections import SectionReader, fields_of, struct_type
+from pollect.config.sections import SectionReader
 from pollect.config.words import choices, is_secret, item_types, meaning
 from pollect.discovery.registry import Registry
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from pollect.config.declared import fields_of, struct_type
 from pollect.config.load import load_config
-from pollect.config.sections import fields_of, struct_type
 from pollect.config.targets import TargetsOptions
 from pollect.daemon.build import assemble
 from pollect.daemon.targets import Inventory, TargetSet

@@ -21,6 +21,7 @@ from pollect.engine.clock import SystemClock
 from pollect.engine.plan import Plan
 from pollect.errors import ConfigError, InvalidConfig, MissingDependency, PluginError
 from pollect.plugin import SourceConfig
+from pollect.plugin.traits import has_trait
 
 
 @click.command()
@@ -99,16 +100,16 @@ def _idle_rules(config: Config, plan: Plan, problems: Problems) -> Iterator[Conf
     """Yield the rules of notifying writers that nothing in the config can meet."""
     if any(executor.targeted for executor in config.executors):
         return  # who knows what its inventory will list
-    writers = {id(w): w for executor in plan.executors for w in executor.writers}.values()
-    sections = {part.path: part for executor in config.executors for part in executor.writers}
-    for writer in writers:
-        if not getattr(writer, "notifies", False):
-            continue
-        from pollect.derived.idle_rules import idle_rules
+    if not any(has_trait(each, "notifies") for part in plan.executors for each in part.writers):
+        return
+    from pollect.derived.idle_rules import idle_rules
+    from pollect.derived.rules import notifiers_of
 
-        [path, *_] = [path for path, part in sections.items() if part.config == writer.config]
-        for problem in idle_rules(plan, writer.config.rules):
-            yield problems.located(path, problem)
+    sections = [part for executor in config.executors for part in executor.writers]
+    for writer, rules in notifiers_of(plan):
+        paths = (part.path for part in sections if part.config == writer.config)
+        for problem in idle_rules(plan, rules):
+            yield problems.located(next(paths, ""), problem)
 
 
 def _print_json(

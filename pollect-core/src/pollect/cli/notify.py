@@ -8,7 +8,8 @@ import click
 
 from pollect.cli.rules import load_plan
 from pollect.cli.session import Session, config_file, log_options
-from pollect.errors import ConfigError, WriteError
+from pollect.errors import ConfigError, WriteError, describe
+from pollect.text import visible_text
 
 
 @runtime_checkable
@@ -35,15 +36,20 @@ def notify(session: Session, config_name: str, test: bool) -> int:
     session.start_command_log()
     plan = load_plan(config_name)
     writers = {id(writer): writer for part in plan.executors for writer in part.writers}
-    notifiers = [writer for writer in writers.values() if isinstance(writer, Notifier)]
+    notifiers = [(w.context.name, w) for w in writers.values() if isinstance(w, Notifier)]
     if not notifiers:
         raise ConfigError("no writer that tells people something", hint="add one of type Notify")
     failed = False
-    for notifier in notifiers:
+    for name, notifier in notifiers:
         try:
             for line in notifier.send_test():
-                print(line)
+                print(visible_text(str(line)))
         except WriteError as error:
             failed = True
-            print(error, file=sys.stderr)
+            print(visible_text(str(error)), file=sys.stderr)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - code of a plugin, others go on
+            failed = True
+            print(visible_text(f"{name}: the test failed: {describe(error)}"), file=sys.stderr)
     return 1 if failed else 0

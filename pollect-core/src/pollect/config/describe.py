@@ -9,8 +9,8 @@ import msgspec
 from msgspec import NODEFAULT, inspect
 from msgspec.inspect import Field, StructType, Type
 
+from pollect.config.declared import fields_of, struct_type
 from pollect.config.document import scalar_text
-from pollect.config.sections import fields_of, struct_type
 from pollect.config.words import (
     choices,
     describe_range,

@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol, TypeVar
 
+from pollect.config.declared import struct_type
 from pollect.config.environment import Environment
 from pollect.config.options import PROBES, TARGETS
-from pollect.config.sections import struct_type
 from pollect.config.templates import REPEATED
 from pollect.errors import MissingDependency, PluginError, PluginLoadError, describe
 from pollect.model import Metric
@@ -69,12 +69,8 @@ def _check_class(found: type[Any]) -> None:
                 f"{name}: expected a class derived from {base.__name__} as config_type, "
                 f"got {config_type!r:.80}"
             )
-        if issubclass(found, Source):
-            metrics = found.metrics
-            if not isinstance(metrics, list | tuple) or not all(
-                isinstance(metric, Metric) for metric in metrics
-            ):
-                raise PluginLoadError(f"{name}: expected Metrics as metrics, got {metrics!r:.80}")
+        if issubclass(found, Source) and not are_metrics(found.metrics):
+            raise PluginLoadError(f"{name}: expected Metrics as metrics, got {found.metrics!r:.80}")
         for method in ("probe", "open", "close") if issubclass(found, Source) else ("write",):
             if not callable(getattr(found, method)):
                 raise PluginLoadError(f"{name}: {method} is not a method")
@@ -86,6 +82,11 @@ def _check_class(found: type[Any]) -> None:
         struct_type(config_type)
     except PluginLoadError as error:
         raise PluginLoadError(f"{config_type.__name__}: {error}") from error
+
+
+def are_metrics(metrics: object) -> bool:
+    """Whether a source declares metrics as it should."""
+    return isinstance(metrics, list | tuple) and all(isinstance(one, Metric) for one in metrics)
 
 
 def declared_placeholders(

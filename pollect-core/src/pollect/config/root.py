@@ -12,6 +12,7 @@ from pollect.config.config import (
     SourceSection,
     WriterSection,
 )
+from pollect.config.declared import fields_of, struct_type
 from pollect.config.document import Document, join_path
 from pollect.config.environment import Environment, Unset, fill_data, unset_texts
 from pollect.config.labels import check_labels, check_name, warn_of_hidden_labels
@@ -35,7 +36,7 @@ from pollect.config.plausible import (
 from pollect.config.problems import Problems
 from pollect.config.roots import choose_roots
 from pollect.config.scalars import boolean
-from pollect.config.sections import SectionReader, fields_of, struct_type
+from pollect.config.sections import SectionReader
 from pollect.config.state import state_folder
 from pollect.config.words import describe_value
 from pollect.errors import ConfigError, PluginError, UnknownPlugin

@@ -11,9 +11,10 @@ import msgspec
 from msgspec import NODEFAULT, inspect
 from msgspec.inspect import Field, Metadata, StructType, Type
 
+from pollect.config.declared import fields_of, struct_type
 from pollect.config.options import PROBES, TARGETS, ExecutorOptions, RootOptions
 from pollect.config.probes import ProbeOptions
-from pollect.config.sections import fields_of, struct_type, takes_single
+from pollect.config.sections import takes_single
 from pollect.config.targets import TargetsOptions
 from pollect.config.words import allowed_values, allows_none, choices, is_secret
 from pollect.plugin import Source, Writer

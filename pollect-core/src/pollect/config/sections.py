@@ -5,7 +5,6 @@ written as text (variables always are), text may look like a number, one text wi
 texts, and an option left empty counts as not given.
 """
 
-import functools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -14,6 +13,7 @@ import msgspec
 from msgspec import inspect
 from msgspec.inspect import StructType, Type
 
+from pollect.config.declared import fields_of, misused, struct_type
 from pollect.config.document import join_path, scalar_text
 from pollect.config.environment import Options, Unset, unset_texts
 from pollect.config.problems import Problems
@@ -82,8 +82,13 @@ class SectionReader:
             problem.__cause__ = error
             self._problems.refuse(path, problem)
             return None
+        if config is WRONG:
+            return None
+        problems = list(misused(config))
+        for problem in problems:
+            self._problems.refuse(path, problem)
         # `_struct` builds exactly the class it is given.
-        return None if config is WRONG else cast(ConfigT, config)
+        return None if problems else cast(ConfigT, config)
 
     def sound_part(self) -> "tuple[msgspec.Struct, tuple[str, ...]] | None":
         """Return the section that was read last without its wrong options, and their names.
@@ -278,26 +283,6 @@ class SectionReader:
     def _refuse(self, path: str, problem: str, hint: str = "") -> Wrong:
         self._problems.refuse(path, ConfigError(problem, hint=hint))
         return WRONG
-
-
-@functools.cache
-def struct_type(config_type: type[msgspec.Struct]) -> StructType:
-    """Return what a config class declares; raises `PluginLoadError`."""
-    try:
-        found = inspect.type_info(config_type)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise PluginLoadError(f"its options are not declared soundly: {describe(error)}") from error
-    if not isinstance(found, StructType):
-        raise PluginLoadError("it is not derived from SourceConfig or WriterConfig")
-    return found
-
-
-def fields_of(kind: StructType) -> list[inspect.Field]:
-    """Return the fields that are options; the one that takes the unknown ones is not."""
-    takes_rest = getattr(kind.cls, "keep_unknown", False)
-    return [field for field in kind.fields if not (takes_rest and field.name == "options")]
 
 
 def _is_list(value: Any, items: Sequence[Type] | None) -> bool:

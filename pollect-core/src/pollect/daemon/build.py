@@ -192,7 +192,7 @@ class _Builder:
         if source is None:
             return None
         self.construction.note_ports(source, section.path)
-        self.construction.warn(section.path, getattr(source, "config_warnings", ()))
+        self.construction.warn(source, section.path)
         return self._source_plan(executor, section, source)
 
     def _of_targets(
@@ -235,7 +235,8 @@ class _Builder:
         source_type = blueprint.source_type
         build = reporting_all(whole(lambda tried: source_type(tried, context)), example)
         source, problems = attempt(build, blueprint.type)
-        self.construction.warn(blueprint.path, getattr(source, "config_warnings", ()))
+        if source is not None:
+            self.construction.warn(source, blueprint.path)
         static = [each for each in problems if not blueprint.depends_on_target(each.key)]
         if static:
             self.construction.refuse(blueprint.path, static)

@@ -1,17 +1,33 @@
 """Calls the constructors of plugins, which may raise anything."""
 
 import functools
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pollect.config.document import NOWHERE, Document
+from pollect.config.lookup import are_metrics
 from pollect.config.reading import read_document
 from pollect.daemon.ports import Ports
 from pollect.errors import ConfigError, InvalidConfig, PluginError, PluginLoadError, describe
-from pollect.plugin import Source, SourceConfig, Writer, WriterConfig
+from pollect.plugin import (
+    Source,
+    SourceConfig,
+    SourceContext,
+    Writer,
+    WriterConfig,
+    WriterContext,
+)
 
 Built = TypeVar("Built")
+
+#: What pollect reads of a source or writer later on.
+_MADE_BY_THE_BASE: Mapping[str, tuple[type, ...]] = {
+    "config": (SourceConfig, WriterConfig),
+    "context": (SourceContext, WriterContext),
+    "log": (logging.Logger, logging.LoggerAdapter),
+}
 
 
 class Construction:
@@ -44,8 +60,10 @@ class Construction:
     def refuse(self, path: str, problems: Sequence[ConfigError]) -> None:
         self.refused += self._located(problems, path)
 
-    def warn(self, path: str, problems: Sequence[ConfigError]) -> None:
-        self.warnings += self._located(problems, path)
+    def warn(self, source: Source[Any], path: str) -> None:
+        """Note what a source runs with although a part of it cannot work."""
+        found = self.built(lambda: _warnings(source), path, source.config.type)
+        self.warnings += self._located(found or (), path)
 
     def _located(self, problems: Sequence[ConfigError], path: str) -> list[ConfigError]:
         return [self._document.located(problem, path) for problem in problems]
@@ -83,8 +101,15 @@ def whole(build: Callable[..., Built]) -> Callable[..., Built]:
         built = build(*arguments)
         if not isinstance(built, Source | Writer):
             raise TypeError(f"its class makes an object of another one, {type(built).__name__}")
-        if not all(hasattr(built, name) for name in ("config", "context", "log")):
-            raise TypeError("its constructor does not call super().__init__(config, context)")
+        for name, kind in _MADE_BY_THE_BASE.items():
+            if not hasattr(built, name):
+                raise TypeError("its constructor does not call super().__init__(config, context)")
+            if not isinstance(getattr(built, name), kind):
+                raise TypeError(
+                    f"its constructor sets self.{name}, which pollect needs as the base makes it"
+                )
+        if isinstance(built, Source) and not are_metrics(built.metrics):
+            raise TypeError(f"expected Metrics as metrics, got {built.metrics!r:.80}")
         return built
 
     return construct
@@ -96,6 +121,14 @@ def _addresses(plugin: Source[Any] | Writer[Any]) -> list[tuple[str, int]]:
         if not isinstance(address, tuple) or list(map(type, address)) != [str, int]:
             raise TypeError(f"listens_on(): expected addresses and ports, got {address!r:.80}")
     return addresses
+
+
+def _warnings(source: Source[Any]) -> list[ConfigError]:
+    warnings = list(getattr(source, "config_warnings", ()))
+    for warning in warnings:
+        if not isinstance(warning, ConfigError):
+            raise TypeError(f"config_warnings: expected ConfigErrors, got {warning!r:.80}")
+    return warnings
 
 
 def reporting_all(

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from pollect.config.sections import fields_of, struct_type
+from pollect.config.declared import fields_of, struct_type
 from pollect.config.words import meaning
 from pollect.errors import ConfigError, InvalidConfig
 from pollect.plugin import is_default

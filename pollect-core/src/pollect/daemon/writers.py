@@ -56,6 +56,8 @@ class Writers:
         elif not any(known is writer for known in self._writers):
             self._writers.append(writer)
             self._construction.note_ports(writer, section.path)
+            if section.config.spool:  # it is called by what distinguishes its target
+                self._construction.built(writer.target_identity, section.path, section.config.type)
         return writer
 
     def context(self, name: str) -> WriterContext:

@@ -15,6 +15,7 @@ from pollect.delivery.portions import FARTHEST, Portions
 from pollect.errors import PollectError, Rejected, Retryable, describe
 from pollect.model import Batch, WriterStatus
 from pollect.plugin import Clock, Writer
+from pollect.plugin.traits import batch_size_of, has_trait
 
 if TYPE_CHECKING:
     from pollect.support.backoff import Backoff
@@ -230,7 +231,7 @@ class Outbox:
                     return batches
                 self._drop(self._buffer.release(), Drop.TOO_MANY)
             portions.other, portions.behind = False, 1
-        batches = self._buffer.peek(self.writer.batch_size, most=portions.most)
+        batches = self._buffer.peek(batch_size_of(self.writer), most=portions.most)
         if portions.most == 1 and batches:
             if self._suspect is not batches[0] and self._suspect != batches[0]:
                 portions.skipped()
@@ -346,7 +347,7 @@ class Outbox:
 def build_buffer(writer: Writer[Any], clock: Clock) -> MemoryBuffer:
     """Return the buffer that the writer's config asks for."""
     samples, age = writer.config.buffer.samples, writer.config.buffer.age
-    if writer.latest_only:
+    if has_trait(writer, "latest_only"):
         # What was the latest before a crash is outdated after it: nothing to keep on disk.
         return LatestBuffer(samples=samples, age=age, clock=clock)
     if not writer.config.spool:

@@ -11,6 +11,7 @@ from pollect.delivery.memory import BrokerReceipt, Receipt
 from pollect.errors import describe
 from pollect.model import Batch, WriterStatus
 from pollect.plugin import Writer
+from pollect.plugin.traits import has_trait
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +86,8 @@ class Routes:
         self.full = [port for port in ports if port not in self.partial]
         self._direct = [port for port in ports if isinstance(port, DirectPort)]
         #: Those that show the present, and those that only show.
-        self.present = frozenset(port for port in ports if _has_trait(port.writer, "latest_only"))
-        self.shown = frozenset(port for port in ports if _has_trait(port.writer, "only_shows"))
+        self.present = frozenset(port for port in ports if has_trait(port.writer, "latest_only"))
+        self.shown = frozenset(port for port in ports if has_trait(port.writer, "only_shows"))
         self._filters = filters
         self._failing: set[object] = set()
 
@@ -155,15 +156,7 @@ class Routes:
 
 def takes_partial(writer: Writer[Any]) -> bool:
     """Whether a writer takes the batch of each source as soon as it is there."""
-    return _has_trait(writer, "accepts_partial")
-
-
-def _has_trait(writer: Writer[Any], trait: str) -> bool:
-    try:
-        return bool(getattr(writer, trait))
-    except BaseException as error:  # noqa: BLE001 - code of a plugin
-        log.error("writer %s: %s failed: %s", writer.context.name, trait, describe(error))
-        return False
+    return has_trait(writer, "accepts_partial")
 
 
 def _put(ports: Iterable[Port], batches: Sequence[Batch]) -> None:

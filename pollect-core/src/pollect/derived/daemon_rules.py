@@ -14,6 +14,7 @@ from pollect.engine.clock import SystemClock
 from pollect.engine.guard import Guard
 from pollect.engine.plan import Plan, SourcePlan
 from pollect.model import SourceId
+from pollect.plugin.traits import has_trait
 from pollect.support.names import metric_name
 
 #: Values are stale when no probe worked for so many intervals, though the source is not down.
@@ -143,7 +144,7 @@ def _buffers(plan: Plan) -> dict[Labels, float]:
     return {
         (("writer", writer.context.name),): MUCH_OF_A_BUFFER * writer.config.buffer.samples
         for writer in writers
-        if not writer.in_process
+        if not has_trait(writer, "in_process")
     }
 
 

@@ -6,6 +6,7 @@ the later ones leave out.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -15,10 +16,14 @@ from pollect.derived.contracts import Contract, contracts_of, self_contracts, so
 from pollect.derived.daemon_rules import DaemonRule, daemon_rules, labels_of
 from pollect.derived.promql import alert_rule, duration, is_pattern, plain, selector
 from pollect.engine.plan import Plan
+from pollect.errors import ConfigError
 from pollect.model import SourceId
+from pollect.plugin import Writer
+from pollect.plugin.traits import has_trait
 from pollect.support.alerts import (
     CompiledRule,
     Condition,
+    Rule,
     RuleSet,
     compile_rules,
     condition_of,
@@ -98,10 +103,21 @@ def as_document(rules: Sequence[PrometheusRule | DaemonRule]) -> dict[str, Any]:
     return {"groups": [{"name": GROUP, "rules": [rule.as_yaml() for rule in rules]}]}
 
 
-def _rule_sets(plan: Plan) -> list[RuleSet]:
+def notifiers_of(plan: Plan) -> Iterator[tuple[Writer[Any], str | Sequence[Rule | str]]]:
+    """Yield the notifying writers of a plan that go by rules as Notify has them, and those."""
     writers = {id(w): w for executor in plan.executors for w in executor.writers}.values()
-    configs = [writer.config for writer in writers if getattr(writer, "notifies", False)]
-    return [compile_rules(config.rules) for config in configs]
+    for writer in writers:
+        rules = getattr(writer.config, "rules", None)
+        if not has_trait(writer, "notifies") or not isinstance(rules, str | list | tuple):
+            continue
+        if all(isinstance(rule, str | Rule) for rule in rules):
+            with suppress(ConfigError):  # words that mean something else
+                compile_rules(rules)
+                yield writer, rules
+
+
+def _rule_sets(plan: Plan) -> list[RuleSet]:
+    return [compile_rules(rules) for _, rules in notifiers_of(plan)]
 
 
 def _state_rules(plan: Plan, rules: RuleSet) -> Iterator[PrometheusRule]:

@@ -25,9 +25,10 @@ from pollect.engine.scheduler import RepeatingTimer, Scheduler
 from pollect.engine.selfmetrics import SourceMetrics, describe_writers
 from pollect.engine.watching import Watching
 from pollect.engine.workers import WorkerCall, Workers
-from pollect.errors import EngineError, describe
+from pollect.errors import EngineError
 from pollect.model import Batch, ProbeResult, SourceId, SourceStatus, WriterStatus
 from pollect.plugin import Clock, Writer
+from pollect.plugin.traits import has_trait
 
 if TYPE_CHECKING:
     from pollect.engine.loop import EventLoopThread
@@ -401,9 +402,5 @@ def _writers(executors: Sequence[ExecutorPlan]) -> Iterable[Writer[Any]]:
 
 
 def _wants_self_metrics(writer: Writer[Any]) -> bool:
-    try:
-        wanted = writer.config.self_metrics
-        return bool(writer.self_metrics if wanted is None else wanted)
-    except BaseException as error:  # noqa: BLE001 - code of a plugin
-        log.error("writer %s: self_metrics failed: %s", writer.context.name, describe(error))
-        return False
+    wanted: bool | None = writer.config.self_metrics
+    return has_trait(writer, "self_metrics") if wanted is None else wanted

@@ -69,7 +69,9 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     def config_timeout(self) -> float | None:
         """The `timeout` of the section, None where it is not set or means something else."""
         timeout = getattr(self.source.config, "timeout", None)
-        return timeout if isinstance(timeout, int | float) and timeout > 0 else None
+        if not isinstance(timeout, int | float) or isinstance(timeout, bool):
+            return None
+        return timeout if timeout > 0 else None
 
     def is_same(self, other: "SourcePlan") -> bool:
         """Whether a source can go on as it is; runs no code of the source."""

@@ -13,6 +13,7 @@ from pollect.engine.plan import ExecutorPlan
 from pollect.errors import EngineError, PollectError, describe
 from pollect.model import Batch, SourceId
 from pollect.plugin import Clock, Writer
+from pollect.plugin.traits import has_trait
 
 log = logging.getLogger(__name__)
 
@@ -93,10 +94,10 @@ class Ports:
                 port.writer.log.warning("does not close in time; left behind")
 
     def _open(self, writer: Writer[Any], stopping: threading.Event) -> Port:
-        if not writer.in_process:
+        if not has_trait(writer, "in_process"):
             outbox = Outbox(writer, clock=self._clock, lost=self._lost)
             outbox.start()
-            if opens_at_once(writer):
+            if has_trait(writer, "opens_at_once"):
                 outbox.deliver((Batch(START, (), self._clock.time()),))
             return outbox
         name = writer.context.name
@@ -112,15 +113,6 @@ class Ports:
                 log.error("writer %s fails to open", name, exc_info=error)
             raise EngineError(f"writer {name}: {describe(error)}") from error
         return DirectPort(writer, clock=self._clock, lost=self._lost)
-
-
-def opens_at_once(writer: Writer[Any]) -> bool:
-    """Whether a remote writer wants to be opened before the first values come."""
-    try:
-        return bool(writer.opens_at_once)
-    except BaseException as error:  # noqa: BLE001 - code of a plugin
-        log.error("writer %s: opens_at_once failed: %s", writer.context.name, describe(error))
-        return False
 
 
 class InBackground:

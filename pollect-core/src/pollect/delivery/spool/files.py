@@ -8,6 +8,7 @@ from typing import Any
 
 from pollect.delivery.spool.folder import STATE, SpoolFolder
 from pollect.plugin import Writer
+from pollect.plugin.traits import has_trait
 
 _SPOOLS = "spool"
 
@@ -25,7 +26,7 @@ def spool_folder(writer: Writer[Any]) -> Path:
 def left_over(state_dir: Path, writers: Iterable[Writer[Any]]) -> Iterator[tuple[Path, int]]:
     """Yield the spools in a state folder that no process uses, and how many samples wait there."""
     found = {state.parent for state in (state_dir / _SPOOLS).glob(f"*/{STATE}")}
-    used = {spool_folder(w) for w in writers if w.config.spool and not w.latest_only}
+    used = {spool_folder(w) for w in writers if w.config.spool and not has_trait(w, "latest_only")}
     for folder in sorted(found - used):
         spool = SpoolFolder(folder)
         with contextlib.suppress(OSError):
