@@ -65,7 +65,7 @@ def test_ctrl_c_ends_a_command_silently_at_every_moment(tmp_path: Path, moment: 
 
 
 def test_ctrl_c_ends_python_m_pollect_as_silently(tmp_path: Path) -> None:
-    done = press_at("logging", tmp_path, sys.executable, "-m", "pollect", "--version")
+    done = press_at("pollect.cli.process", tmp_path, sys.executable, "-m", "pollect", "--version")
     assert (done.returncode in INTERRUPTED, done.stderr) == (True, "")
 
 
@@ -75,7 +75,7 @@ def test_a_command_that_is_to_ignore_ctrl_c_goes_on(tmp_path: Path) -> None:
         "os.execv(sys.argv[1], sys.argv[1:])"
     )
     command = (sys.executable, "-S", "-c", ignoring, POLLECT, "--version")
-    done = press_at("click", tmp_path, *command)
+    done = press_at("pollect.cli.process", tmp_path, *command)
     assert (done.returncode, done.stdout) == (0, "pollect 2.0.0\n")
 
 

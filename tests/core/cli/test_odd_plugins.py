@@ -99,7 +99,7 @@ COMMANDS = ("check", "rules", "rules --test", "dashboard", "notify --test")
 #: Runs every command on every config in one process, and prints what each said.
 RUN = """
 import contextlib, io, json, sys
-from pollect.cli.command_line import call
+from pollect.cli.process import call
 said = {}
 for file in sys.argv[2:]:
     for command in json.loads(sys.argv[1]):
