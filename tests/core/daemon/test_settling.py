@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pollect.daemon.settling import SETTLE_SECONDS, Settling
+from pollect.daemon.settling import SETTLE_SECONDS, Settling, collector_paused
 
 
 class Node:
@@ -61,3 +61,36 @@ def test_what_a_reload_left_is_freed_when_it_has_settled() -> None:
     settling.changed(100.0)
     settling.settle(100.0 + SETTLE_SECONDS)
     assert old() is None
+
+
+def test_nothing_is_searched_while_the_collector_is_paused() -> None:
+    searches: list[str] = []
+
+    def note(phase: str, details: object) -> None:
+        searches.append(phase)
+
+    gc.callbacks.append(note)
+    try:
+        with collector_paused():
+            circles = [Node() for _ in range(10 * gc.get_threshold()[0])]
+            while_paused = list(searches)
+    finally:
+        gc.callbacks.remove(note)
+    assert len(circles) > 1000
+    assert while_paused == []
+
+
+def test_collector_goes_on_after_a_pause_that_failed() -> None:
+    with pytest.raises(ValueError, match="config"), collector_paused():
+        raise ValueError("config")
+    assert gc.isenabled()
+
+
+def test_collector_that_was_off_stays_off() -> None:
+    gc.disable()
+    try:
+        with collector_paused():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

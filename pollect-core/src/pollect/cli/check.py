@@ -15,6 +15,7 @@ from pollect.config.problems import Problems
 from pollect.daemon.build import assemble, find_targets, refusals_of_doubtful
 from pollect.daemon.daemon import describe_plan
 from pollect.daemon.loading import ask_plugins, extension_paths
+from pollect.daemon.settling import collector_paused
 from pollect.discovery.registry import Registry
 from pollect.discovery.requirements import Installed, Readiness, State, judge
 from pollect.engine.clock import SystemClock
@@ -38,7 +39,8 @@ def check(session: Session, config_name: str, as_json: bool) -> int:
     """
     session.start_command_log()
     try:
-        summary, warnings = _check(config_name)
+        with collector_paused():
+            summary, warnings = _check(config_name)
     except ConfigError as error:
         if not as_json:
             raise

@@ -12,6 +12,7 @@ from pollect.cli.completion import complete_types
 from pollect.cli.lazy import LazyCommand, SuggestingGroup
 from pollect.cli.session import Session, complete_files, log_options
 from pollect.cli.table import format_table, terminal_width
+from pollect.daemon.settling import collector_paused
 from pollect.discovery.entry import KINDS, Entry
 from pollect.discovery.guess import SHORTEST_WORD
 from pollect.discovery.plugins import Problem
@@ -49,7 +50,23 @@ def list_plugins(
     included; the exit code is 1 if there are none.
     """
     session.start_command_log()
-    registry = Registry()
+    with collector_paused():
+        registry = Registry()
+        rows = _judge_all(registry, word or "", available=available, config_name=config_name)
+    problems = [] if word else list(registry.problems)
+    if as_json:
+        print(json.dumps(_as_json(problems, rows), indent=2, ensure_ascii=False))
+    elif rows:
+        _print_table(problems, rows)
+    else:
+        print(f"no type has {word!r} in its name or summary", file=sys.stderr)
+    return 0 if rows else exit_codes.FAILURE
+
+
+def _judge_all(
+    registry: Registry, word: str, *, available: bool, config_name: str | None
+) -> list[tuple[Entry, Readiness]]:
+    """Return the types to be listed, each with whether it can be used."""
     entries = [*registry.sources.values(), *registry.writers.values()]
     if available or word:
         known = {(entry.kind, entry.spec.type) for entry in entries}
@@ -71,14 +88,7 @@ def list_plugins(
     if word:
         found = {(entry.kind, entry.spec.type) for entry in registry.search(word, available=True)}
         rows = [row for row in rows if (row[0].kind, row[0].spec.type) in found]
-    problems = [] if word else list(registry.problems)
-    if as_json:
-        print(json.dumps(_as_json(problems, rows), indent=2, ensure_ascii=False))
-    elif rows:
-        _print_table(problems, rows)
-    else:
-        print(f"no type has {word!r} in its name or summary", file=sys.stderr)
-    return 0 if rows else exit_codes.FAILURE
+    return rows
 
 
 @plugins.command("show")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from pollect.cli.session import Session
 from pollect.config.apart import ConfigReading
 from pollect.daemon.reaper import reap_as_process_1
+from pollect.daemon.settling import collector_paused
 from pollect.daemon.signals import Signals
 from pollect.discovery.forked import PluginSearch
 
@@ -35,11 +36,14 @@ def run_daemon(
 
 
 def _prepare(config_name: str, *, dry_run: bool, strict: bool, once: bool = False) -> "Daemon":
-    with PluginSearch() as search, ConfigReading(config_name) as reading:
-        # Takes about as long as the other two, which go on meanwhile.
-        from pollect.daemon.daemon import Daemon
-        from pollect.daemon.loading import load, log_warnings
+    with collector_paused():
+        with PluginSearch() as search, ConfigReading(config_name) as reading:
+            # Takes about as long as the other two, which go on meanwhile.
+            from pollect.daemon.daemon import Daemon
+            from pollect.daemon.loading import load, log_warnings
 
-        loaded = load(config_name, dry_run=dry_run, strict=strict, search=search, reading=reading)
-    log_warnings(loaded.config, loaded.registry)
-    return Daemon(loaded, dry_run=dry_run, strict=strict, once=once)
+            loaded = load(
+                config_name, dry_run=dry_run, strict=strict, search=search, reading=reading
+            )
+        log_warnings(loaded.config, loaded.registry)
+        return Daemon(loaded, dry_run=dry_run, strict=strict, once=once)
