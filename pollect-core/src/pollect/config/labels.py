@@ -51,9 +51,11 @@ def warn_of_hidden_labels(
     `levels` go from the outermost to the source's own; the same label further in takes the place of
     one further out on purpose. `known` holds what was reported already.
     """
+    merged = {name: path for path, labels in levels for name in labels}
+    if not merged:
+        return
     own = {label: label for metric in source_type.metrics for label in metric.labels}
     taken = {label_name(label): f"the source's own label {label!r}" for label in own}
-    merged = {name: path for path, labels in levels for name in labels}
     for name, path in merged.items():
         if not name.strip():
             continue  # which is refused

@@ -56,6 +56,8 @@ def check_label_rules(
     static: Collection[str],
 ) -> None:
     """Warn about rules for labels that the source never has, and about names that are taken."""
+    if not (config.drop_labels or config.rename_labels):
+        return
     own = {label for metric in source_type.metrics for label in metric.labels}
     known = own | set(static)
     judged = not source_type.dynamic_metrics and bool(source_type.metrics)
@@ -77,6 +79,8 @@ def check_label_rules(
 def _check_changes(
     problems: Problems, path: str, wanted: MetricFilter, source_type: type[Source[Any]]
 ) -> None:
+    if not (wanted.rename or wanted.scale):
+        return
     names = {metric.name or "" for metric in source_type.metrics}
     for option in ("rename", "scale"):
         for name in getattr(wanted, option):

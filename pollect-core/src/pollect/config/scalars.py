@@ -57,11 +57,13 @@ def convert_scalar(kind: Type, value: Any, written: str | None = None) -> Any:
     raise PluginLoadError(f"{name.removesuffix('Type').lower()} cannot be the type of an option")
 
 
-def scalar_types(candidates: Sequence[Type], value: Any, written: str | None) -> list[Type]:
-    """Return the members of a union that take `value`, the one that is meant first."""
+def scalar_type(candidates: Sequence[Type], value: Any, written: str | None) -> Type | None:
+    """Return the member of a union that `value` is meant to be, None if none takes it."""
     exact = [kind for kind in candidates if _is_exactly(kind, value)]
-    lax = [kind for kind in candidates if convert_scalar(kind, value, written) is not WRONG]
-    return [*sorted(exact, key=_narrowness), *lax]
+    if exact:
+        return min(exact, key=_narrowness)
+    takes = (kind for kind in candidates if convert_scalar(kind, value, written) is not WRONG)
+    return next(takes, None)
 
 
 def _is_exactly(kind: Type, value: Any) -> bool:

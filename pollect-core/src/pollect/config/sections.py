@@ -17,7 +17,7 @@ from pollect.config.declared import fields_of, misused, struct_type
 from pollect.config.document import join_path, scalar_text
 from pollect.config.environment import Options, Unset, unset_texts
 from pollect.config.problems import Problems
-from pollect.config.scalars import WRONG, Wrong, convert_scalar, scalar_types
+from pollect.config.scalars import WRONG, Wrong, convert_scalar, scalar_type
 from pollect.config.words import (
     allows_none,
     choices,
@@ -210,14 +210,16 @@ class SectionReader:
     def _choose(self, candidates: Sequence[Type], value: Any, path: str) -> Type | None:
         """Return the member of a union that `value` is meant to be, None if there is none."""
         if isinstance(value, Mapping):
-            fitting = [kind for kind in candidates if _takes_mapping(kind, value)]
+            fitting = (kind for kind in candidates if _takes_mapping(kind, value))
         elif isinstance(value, list | tuple):
-            fitting = [kind for kind in candidates if item_types(kind)]
+            fitting = (kind for kind in candidates if item_types(kind))
         else:
-            fitting = scalar_types(candidates, value, self._texts.get(path))
-            fitting += [kind for kind in candidates if _is_list(value, item_types(kind))]
-        fitting += [kind for kind in candidates if isinstance(kind, inspect.AnyType)]
-        return fitting[0] if fitting else None
+            chosen = scalar_type(candidates, value, self._texts.get(path))
+            if chosen is not None:
+                return chosen
+            fitting = (kind for kind in candidates if _is_list(value, item_types(kind)))
+        anything = (kind for kind in candidates if isinstance(kind, inspect.AnyType))
+        return next(fitting, None) or next(anything, None)
 
     def _no_member(self, kind: Type, candidates: Sequence[Type], value: Any, path: str) -> Wrong:
         """Report that `value` is not a member of a union."""

@@ -44,7 +44,7 @@ class Guard:
         self._log = plan.log
         self._clock = clock
         self._normalizer = normalizer(
-            plan.source.metrics, plan.filter, plan.log, plan.label_rules, plan.max_series
+            plan.source.metrics, plan.filter, self._log, plan.label_rules, plan.max_series
         )
         #: Whether `open()` succeeded; while false every probe starts with another try.
         self.opened = False

@@ -90,7 +90,7 @@ class Runner:
         self._series = 0
         #: Which tick its last values were put into, where they may still wait for slower sources.
         self._tick: MergedTick | None = None
-        self._health = Health(plan.id, plan.log)
+        self._health = Health(plan.id, self._log)
         self._retry = Retry()
         #: Monotonic seconds of the next regular probe; None if there is none to come.
         self._next_due: float | None = None
