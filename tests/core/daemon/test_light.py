@@ -35,6 +35,9 @@ def test_a_daemon_does_not_import_what_few_configs_need(module: str) -> None:
 WAITING = {
     "pollect.daemon.commands": "who asks the control socket",
     "pollect.daemon.summaries": "who looks at the page",
+    "pollect.delivery.memory": "a remote writer",
+    "pollect.delivery.outbox": "a remote writer",
+    "pollect.delivery.spool.folder": "a spool",
     "pollect.human": "who looks at the page",
     "pollect.status": "who looks at the page",
 }

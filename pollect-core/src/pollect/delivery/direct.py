@@ -11,8 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from pollect.delivery.memory import Receipt
-from pollect.delivery.outbox import LostCallback
+from pollect.delivery.receipts import LostCallback, Receipt
 from pollect.errors import describe
 from pollect.model import Batch, WriterStatus
 from pollect.plugin import BufferConfig, Clock, Writer

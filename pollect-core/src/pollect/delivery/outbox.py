@@ -7,11 +7,12 @@ a writer raises costs at most the batches it was given, and never the thread.
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pollect.delivery.memory import Drop, LatestBuffer, MemoryBuffer, Receipt
+from pollect.delivery.memory import Drop, LatestBuffer, MemoryBuffer
 from pollect.delivery.portions import FARTHEST, Portions
+from pollect.delivery.receipts import LostCallback, Receipt
 from pollect.errors import PollectError, Rejected, Retryable, describe
 from pollect.model import Batch, WriterStatus
 from pollect.plugin import Clock, Writer
@@ -29,8 +30,6 @@ LONGEST_RETRY_AFTER = 300.0
 HANGING_SECONDS = 60.0
 #: Seconds a disk gets to take what was handed over, however short the end is to be.
 STORE_SECONDS = 0.5
-
-LostCallback = Callable[[str, Batch, BaseException | None], None]
 
 
 class Outbox:

@@ -4,14 +4,17 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from pollect.delivery.direct import DirectPort
-from pollect.delivery.memory import BrokerReceipt, Receipt
+from pollect.delivery.receipts import BrokerReceipt, Receipt
 from pollect.errors import describe
 from pollect.model import Batch, WriterStatus
 from pollect.plugin import Writer
 from pollect.plugin.traits import has_trait
+
+if TYPE_CHECKING:
+    from pollect.delivery.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,11 @@ class Port(Protocol):
 
     def status(self) -> WriterStatus:
         """Return how the writer fares."""
+
+
+def is_outbox(port: Port) -> "TypeGuard[Outbox]":
+    """Whether a port stands before a remote writer; without one, outboxes are not imported."""
+    return not isinstance(port, DirectPort)
 
 
 class MergedTick:

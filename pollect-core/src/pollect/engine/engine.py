@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from pollect.delivery.outbox import Outbox
-from pollect.delivery.routing import Port, Routes
+from pollect.delivery.routing import Port, Routes, is_outbox
 from pollect.engine.closing import close_runners
 from pollect.engine.executor import Executor
 from pollect.engine.history import History
@@ -131,9 +130,7 @@ class Engine:
             self._schedule_self_metrics()
             self._follow_history()
             retired = self._exchange_executors(plan)
-            self._ports.close(
-                [port for port in unused if isinstance(port, Outbox)], plan.shutdown_timeout
-            )
+            self._ports.close([port for port in unused if is_outbox(port)], plan.shutdown_timeout)
             for executor in retired:
                 executor.flush()
             plan.ready.set()
@@ -244,9 +241,7 @@ class Engine:
         if not new:
             self._ports.forget(unused)
             return
-        closed = [
-            port for port in unused if not isinstance(port, Outbox) or port.writer.config.spool
-        ]
+        closed = [port for port in unused if not is_outbox(port) or port.writer.config.spool]
         self._ports.forget(closed)
         self._ports.close(closed, plan.shutdown_timeout)
         try:
@@ -377,7 +372,7 @@ class Engine:
         ports = [
             port
             for port in self._ports.all()
-            if isinstance(port, Outbox) and _wants_self_metrics(port.writer)
+            if is_outbox(port) and _wants_self_metrics(port.writer)
         ]
         if ports:
             fresh = FRESH_INTERVALS * self._plan.tick_time

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pollect.delivery.direct import DirectPort
-from pollect.delivery.outbox import LostCallback, Outbox
-from pollect.delivery.routing import Port
+from pollect.delivery.receipts import LostCallback
+from pollect.delivery.routing import Port, is_outbox
 from pollect.engine.plan import ExecutorPlan
 from pollect.errors import EngineError, PollectError, describe
 from pollect.model import Batch, SourceId
@@ -77,7 +77,7 @@ class Ports:
     def close(self, ports: Sequence[Port], seconds: float) -> None:
         """Deliver what is buffered for `seconds` at most, then close the writers."""
         until = self._clock.monotonic() + seconds
-        outboxes = [port for port in ports if isinstance(port, Outbox)]
+        outboxes = [port for port in ports if is_outbox(port)]
         for outbox in outboxes:
             outbox.stop()
         for outbox in outboxes:
@@ -95,6 +95,8 @@ class Ports:
 
     def _open(self, writer: Writer[Any], stopping: threading.Event) -> Port:
         if not has_trait(writer, "in_process"):
+            from pollect.delivery.outbox import Outbox
+
             outbox = Outbox(writer, clock=self._clock, lost=self._lost)
             outbox.start()
             if has_trait(writer, "opens_at_once"):

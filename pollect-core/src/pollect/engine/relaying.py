@@ -13,8 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from pollect.delivery.outbox import Outbox
-from pollect.delivery.routing import Port, Routes
+from pollect.delivery.routing import Port, Routes, is_outbox
 from pollect.engine.scheduler import Scheduler, Timer
 from pollect.model import Batch, SourceId
 from pollect.plugin import Clock
@@ -111,9 +110,7 @@ class RelayCarrier:
     def most_samples(self) -> int:
         """Samples that may wait here without pushing others out of a writer's buffer."""
         buffers = [
-            port.writer.config.buffer.samples
-            for port in self._routes().ports
-            if isinstance(port, Outbox)
+            port.writer.config.buffer.samples for port in self._routes().ports if is_outbox(port)
         ]
         return max(1, int(min(buffers) * _SHARE_OF_BUFFER)) if buffers else 1_000_000
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pollect.delivery.spool.folder import STATE, SpoolFolder
+from pollect.delivery.spool import STATE
 from pollect.plugin import Writer
 from pollect.plugin.traits import has_trait
 
@@ -26,6 +26,10 @@ def spool_folder(writer: Writer[Any]) -> Path:
 def left_over(state_dir: Path, writers: Iterable[Writer[Any]]) -> Iterator[tuple[Path, int]]:
     """Yield the spools in a state folder that no process uses, and how many samples wait there."""
     found = {state.parent for state in (state_dir / _SPOOLS).glob(f"*/{STATE}")}
+    if not found:
+        return
+    from pollect.delivery.spool.folder import SpoolFolder
+
     used = {spool_folder(w) for w in writers if w.config.spool and not has_trait(w, "latest_only")}
     for folder in sorted(found - used):
         spool = SpoolFolder(folder)

@@ -16,12 +16,12 @@ from io import FileIO
 from pathlib import Path
 
 from pollect.delivery.memory import Entry
+from pollect.delivery.spool import STATE
 from pollect.delivery.spool.records import checksum, decode_batch, find_records, pack_record
 
 #: How large a spool may grow, about, and in how many parts; a sample takes some thirteen bytes.
 SPOOL_BYTES = 256 * 1024 * 1024
 _SEGMENTS = 64
-STATE = "state"
 #: Number of the oldest batch that waits, samples stored from it on; a checksum follows.
 _STATE = struct.Struct("<QQ")
 
