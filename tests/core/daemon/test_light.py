@@ -38,7 +38,10 @@ WAITING = {
     "pollect.delivery.memory": "a remote writer",
     "pollect.delivery.outbox": "a remote writer",
     "pollect.delivery.spool.folder": "a spool",
+    "pollect.engine.observing": "a plugin that observes",
+    "pollect.engine.relaying": "a source that consumes a broker",
     "pollect.human": "who looks at the page",
+    "pollect.relay": "a source that consumes a broker",
     "pollect.status": "who looks at the page",
 }
 

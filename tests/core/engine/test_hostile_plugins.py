@@ -286,7 +286,7 @@ def test_an_observer_that_sleeps_delays_no_probe(run: Run, gate: Gate, hook: str
 def test_an_observer_that_does_not_keep_up_is_named_once(
     run: Run, gate: Gate, monkeypatch, caplog
 ) -> None:
-    monkeypatch.setattr("pollect.engine.observers.MOST_WAITING", 3)
+    monkeypatch.setattr("pollect.engine.observing.MOST_WAITING", 3)
     seen: list[float] = []
 
     def pollect_probe_finished(result: Any) -> None:
@@ -400,7 +400,7 @@ def test_values_of_self_samples_are_cleaned_like_those_of_a_source(run: Run) -> 
 
 
 def test_self_samples_that_hang_are_not_waited_for(run: Run, gate: Gate, monkeypatch) -> None:
-    monkeypatch.setattr("pollect.engine.observers.ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr("pollect.engine.observing.ANSWER_SECONDS", 1.0)
     plan = plan_of([scripted()])
 
     def pollect_self_samples() -> list[Batch]:

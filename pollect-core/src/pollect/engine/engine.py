@@ -13,11 +13,11 @@ import msgspec
 from pollect.delivery.routing import Port, Routes, is_outbox
 from pollect.engine.closing import close_runners
 from pollect.engine.executor import Executor
+from pollect.engine.foreign import Foreign
 from pollect.engine.history import History
 from pollect.engine.observers import Observers
 from pollect.engine.plan import ExecutorPlan, Ownership, Plan
 from pollect.engine.ports import Ports
-from pollect.engine.relaying import Foreign
 from pollect.engine.runner import FRESH_INTERVALS, Runner
 from pollect.engine.samples import cleaning
 from pollect.engine.scheduler import RepeatingTimer, Scheduler

@@ -8,17 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pollect.delivery.routing import MergedTick, Routes
+from pollect.engine.foreign import Foreign
 from pollect.engine.groups import TickGroup
 from pollect.engine.plan import ExecutorPlan, Ownership, SourcePlan
 from pollect.engine.probe_run import ProbeRun
-from pollect.engine.relaying import Foreign, RelayCarrier
 from pollect.engine.runner import Runner
 from pollect.engine.scheduler import Scheduler, Timer
 from pollect.engine.workers import WorkerCall, Workers
 from pollect.errors import describe
 from pollect.model import Batch, Outcome, ProbeResult
 from pollect.plugin import Clock
-from pollect.relay import Relay
 
 if TYPE_CHECKING:
     from pollect.engine.loop import EventLoopThread
@@ -249,6 +248,12 @@ class Executor:
     def _connect(self, runner: Runner, plan: SourcePlan) -> None:
         """Give a source that relays batches of other daemons the way to the writers."""
         relay = getattr(plan.source, "relay", None)
+        if relay is None:
+            return
+        # Only for those who consume a broker.
+        from pollect.engine.relaying import RelayCarrier
+        from pollect.relay import Relay
+
         if isinstance(relay, Relay):
             runner.carrier = RelayCarrier(
                 lambda: self.routes,

@@ -8,12 +8,12 @@ values whose time is over.
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from collections.abc import Callable
 
 import msgspec
 
 from pollect.delivery.routing import Port, Routes, is_outbox
+from pollect.engine.foreign import Foreign, Origin
 from pollect.engine.scheduler import Scheduler, Timer
 from pollect.model import Batch, SourceId
 from pollect.plugin import Clock
@@ -23,43 +23,6 @@ from pollect.relay import Parcel, Receipt
 MOST_SOURCES = 50_000
 #: The share of the smallest buffer of a writer that batches may take that are not accepted yet.
 _SHARE_OF_BUFFER = 0.5
-
-_Origin: TypeAlias = tuple[str, SourceId]
-
-
-class Foreign:
-    """What sources of other daemons are called here.
-
-    Writers keep one set of series for each id. Two hosts with the same config have equal ids, told
-    apart by labels only, so that each gets an instance of its own, which no name shows.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._local: frozenset[SourceId] = frozenset()
-        self._taken: dict[SourceId, _Origin] = {}
-
-    def follow(self, local: Iterable[SourceId]) -> None:
-        """Take note of the sources that this daemon probes itself."""
-        self._local = frozenset(local)
-
-    def is_free(self, name: SourceId) -> bool:
-        """Whether no source of this daemon has this id."""
-        return name not in self._local
-
-    def name(self, origin: _Origin) -> SourceId:
-        """Return an id for a source of another daemon that no other has: its own if possible."""
-        wanted = origin[1]
-        with self._lock:
-            while wanted in self._local or self._taken.get(wanted, origin) != origin:
-                wanted = wanted._replace(instance=wanted.instance + 1)
-            self._taken[wanted] = origin
-        return wanted
-
-    def release(self, name: SourceId) -> None:
-        """Let another source have this id."""
-        with self._lock:
-            self._taken.pop(name, None)
 
 
 class _Known:
@@ -100,7 +63,7 @@ class RelayCarrier:
         #: Held while a batch is put into the queues of the writers, so that none overtakes another.
         #: Taken by the source's own thread and by errands.
         self._order = threading.Lock()
-        self._known: OrderedDict[_Origin, _Known] = OrderedDict()
+        self._known: OrderedDict[Origin, _Known] = OrderedDict()
         self._closed = False
         #: When to look for values that are too old, in monotonic seconds.
         self._look_at = math.inf
