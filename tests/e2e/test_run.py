@@ -27,7 +27,7 @@ writers:
 
 #: A plugin whose sources hang: at every probe, at closing, in a thread that Python waits for.
 ODD_PLUGIN = """
-import threading, time
+import atexit, concurrent.futures, os, sys, threading, time
 from pollect.api import Source, hookimpl
 
 class HangSource(Source):
@@ -49,9 +49,34 @@ class ThreadSource(Source):
     def probe(self):
         return 1
 
+class OnceSource(Source):
+    def probe(self):
+        self.leave()
+        os.write(2, b"left behind\\n")
+        self.leave = lambda: None
+        return 1
+
+class AtExitSource(OnceSource):
+    "Hangs when Python ends."
+    def leave(self):
+        atexit.register(time.sleep, 3600)
+
+class PoolSource(OnceSource):
+    "Has a pool whose work does not end."
+    def leave(self):
+        concurrent.futures.ThreadPoolExecutor(1).submit(time.sleep, 3600)
+
+class NoStreamsSource(OnceSource):
+    "Takes the standard streams away."
+    def leave(self):
+        sys.stdout.close()
+        sys.stdout = sys.stderr = None
+
 @hookimpl
 def pollect_sources():
-    return [HangSource, SlowCloseSource, ThreadSource]
+    return [
+        HangSource, SlowCloseSource, ThreadSource, AtExitSource, PoolSource, NoStreamsSource
+    ]
 """
 
 
@@ -212,6 +237,28 @@ def test_thread_that_a_plugin_left_behind_does_not_keep_the_process(tmp_path: Pa
         daemon.wait_for("listening on")
         assert daemon.stop() == 0
     assert "these threads still run: forgotten" in daemon.output
+
+
+@pytest.mark.parametrize("left", ["AtExit", "Pool"])
+def test_what_a_plugin_left_to_the_end_of_python_does_not_keep_the_process(
+    tmp_path: Path, left: str
+) -> None:
+    config = write_config(tmp_path, port=free_port())
+    config.write_text(config.read_text().replace("Dummy, value: 1", left))
+    with start("run", folder=tmp_path, environ=install_odd_plugin(tmp_path)) as daemon:
+        daemon.wait_for("listening on")
+        daemon.wait_for("left behind")
+        assert daemon.stop() == 0
+    assert "a plugin's work at the end of Python hangs" in daemon.output
+
+
+def test_standard_streams_that_a_plugin_took_away_do_not_fail_the_end(tmp_path: Path) -> None:
+    config = write_config(tmp_path, port=free_port())
+    config.write_text(config.read_text().replace("Dummy, value: 1", "NoStreams"))
+    with start("run", folder=tmp_path, environ=install_odd_plugin(tmp_path)) as daemon:
+        daemon.wait_for("left behind")
+        assert daemon.stop() == 0
+    assert "Traceback" not in daemon.output
 
 
 def test_ten_hanging_sources_take_nothing_from_another_nor_from_the_end(tmp_path: Path) -> None:

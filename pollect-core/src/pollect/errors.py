@@ -21,7 +21,8 @@
       EngineError              the daemon cannot run                   exit code 1
 
 Facts are attributes, the sentence is for people: lower case, the thing in hand first, then what
-was expected, then what to do.
+was expected, then what to do. What a plugin may raise has a default for each fact in its class: a
+subclass need not call the constructor of its base.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,6 +43,13 @@ class ConfigError(PollectError):
     A plugin raises it with `key`, the config key inside its own section (`timeout`,
     `metrics[2].oid`); whoever knows the section fills in where that is.
     """
+
+    problem: str = ""
+    key: str = ""
+    hint: str = ""
+    file: Path | None = None
+    line: int | None = None
+    column: int | None = None
 
     def __init__(
         self,
@@ -82,6 +90,9 @@ class InvalidConfig(ConfigError):
 
     `warnings` are those among them that would not have stopped anything by themselves.
     """
+
+    problems: tuple[ConfigError, ...] = ()
+    warnings: tuple[ConfigError, ...] = ()
 
     def __init__(
         self, problems: Sequence[ConfigError], *, warnings: Sequence[ConfigError] = ()
@@ -135,6 +146,11 @@ class MissingDependency(PluginError):
     class that needs it, so that its section of a config can be judged all the same.
     """
 
+    requirement: str = ""
+    program: str = ""
+    package: str = ""
+    _load: Callable[[], Any] | None = None
+
     def __init__(
         self,
         message: str,
@@ -166,6 +182,8 @@ class ProbeError(PollectError):
     engine probes again then if the source's next tick is later; see `Source.retry_after`.
     """
 
+    retry_in: float | None = None
+
     def __init__(self, *message: object, retry_in: float | None = None) -> None:
         super().__init__(*message)
         self.retry_in = retry_in
@@ -190,6 +208,8 @@ class NoData(PollectError):
     the source knows that what they described no longer exists.
     """
 
+    withdraw: bool = False
+
     def __init__(self, message: str = "", *, withdraw: bool = False) -> None:
         super().__init__(message)
         self.withdraw = withdraw
@@ -205,6 +225,8 @@ class Retryable(WriteError):
     `retry_after`: seconds the target asked to wait, None when it named no time.
     """
 
+    retry_after: float | None = None
+
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
@@ -215,6 +237,8 @@ class Rejected(WriteError):
 
     `lost`: how many samples of the batches were refused, None for all of them.
     """
+
+    lost: int | None = None
 
     def __init__(self, message: str, *, lost: int | None = None) -> None:
         super().__init__(message)

@@ -85,8 +85,8 @@ MADE_WRONG = {
     "Source __init__ = setting('metrics', 'text')": "expected Metrics as metrics, got 'text'",
     "Source __init__ = setting('config_warnings', 'text')": "expected ConfigErrors, got 't'",
     "Source __init__ = setting('config_warnings', None)": "fails to start: TypeError",
-    "Source __init__ = setting('config', {})": "its constructor sets self.config",
-    "Source __init__ = setting('context', None)": "its constructor sets self.context",
+    "Source __init__ = setting('config', {})": "self.config is pollect's",
+    "Source __init__ = setting('context', None)": "self.context is pollect's",
     "Writer __init__ = setting('log', print)": "its constructor sets self.log",
     "Writer target_identity = boom; spool: bool = True": "fails to start: ValueError: boom",
 }

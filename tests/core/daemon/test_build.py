@@ -244,6 +244,16 @@ def test_files_of_a_writer_that_goes_on_are_not_looked_at_again(plan_of, keyed) 
             r"expected addresses and ports, got \('a', 'b'\)",
         ),
         ("listens_on = lambda self: None", "Odd fails to start: TypeError"),
+        (
+            "def __init__(self, *given): super().__init__(*given); self.context = {}",
+            "Odd fails to start: TypeError: self.context is pollect's",
+        ),
+        ("config_warnings = property(lambda self: 1 / 0, lambda *_: None)", "ZeroDivisionError"),
+        (
+            "def __init__(self, *_):\n"
+            "        raise type('Own', (ConfigError,), {'__init__': lambda self: None})()",
+            r"sources\[1\]: Own$",
+        ),
     ],
 )
 def test_an_object_that_is_not_whole_is_refused_at_its_section(
@@ -252,7 +262,7 @@ def test_an_object_that_is_not_whole_is_refused_at_its_section(
     folder = tmp_path / "extensions"
     folder.mkdir()
     (folder / "Odd.py").write_text(
-        "from pollect.api import Source\n"
+        "from pollect.api import ConfigError, Source\n"
         f"class OddSource(Source):\n    {member}\n    def probe(self): return 1\n"
     )
     registry = Registry(extension_paths=[tmp_path])

@@ -410,6 +410,81 @@ def test_writer_that_cannot_be_opened_is_not_opened_for_each_part_of_what_waits(
     outbox.join(30)
 
 
+class BareRetryable(Retryable):
+    """As people write errors: the constructor of the base is not called."""
+
+    def __init__(self) -> None:
+        pass
+
+
+class BareRejected(Rejected):
+    def __init__(self) -> None:
+        pass
+
+
+def test_errors_of_a_writer_s_own_making_mean_what_their_base_means() -> None:
+    class Own(RemoteWriter):
+        def write(self, batches: Sequence[Batch]) -> None:
+            self.attempts += 1
+            if self.attempts == 1:
+                raise BareRetryable
+            if self.attempts == 2:
+                raise BareRejected
+            super().write(batches)
+
+    writer = remote(Own)
+    outbox = Outbox(writer, clock=SystemClock())
+    outbox.deliver([batch(1)])
+    outbox.start()
+    wait_until(lambda: outbox.status().buffered_samples == 0)
+    outbox.deliver([batch(2)])
+    wait_until(lambda: writer.arrived == [2])
+    outbox.stop()
+    outbox.join(30)
+    assert outbox.status().lost_samples == 1
+
+
+@pytest.mark.parametrize("size", ["many", 0, -1, None, property(lambda self: 1 / 0)])
+def test_a_batch_size_that_is_none_is_the_usual_one(size: Any, caplog) -> None:
+    writer = remote(type("Odd", (RemoteWriter,), {"batch_size": size}))
+    outbox = Outbox(writer, clock=SystemClock())
+    outbox.deliver([batch(number) for number in range(5)])
+    outbox.start()
+    wait_until(lambda: writer.arrived == [0, 1, 2, 3, 4])
+    outbox.stop()
+    outbox.join(30)
+    assert writer.attempts == 1
+    (message,) = caplog.messages
+    assert message.startswith(f"writer {outbox.name}: batch_size: ")
+
+
+def test_a_mistake_in_the_outbox_shows_in_its_status_and_is_logged_once(
+    monkeypatch, caplog
+) -> None:
+    writer = remote()
+    outbox = Outbox(writer, clock=SystemClock())
+    mistakes = iter(range(3))
+
+    def choose() -> Sequence[Batch]:
+        if next(mistakes, None) is None:
+            monkeypatch.undo()
+            return outbox._choose()
+        raise ZeroDivisionError
+
+    seen: list[str] = []
+    monkeypatch.setattr(outbox, "_choose", choose)
+    monkeypatch.setattr(outbox, "_rest", lambda seconds: seen.append(outbox.status().reason))
+    outbox.deliver([batch(1)])
+    outbox.start()
+    wait_until(lambda: writer.arrived)
+    outbox.stop()
+    outbox.join(30)
+    assert seen == ["ZeroDivisionError"] * 3
+    assert [record.message for record in caplog.records] == [
+        "a mistake in the outbox: ZeroDivisionError"
+    ]
+
+
 class Unprintable(Exception):
     def __str__(self) -> str:
         raise SystemExit("no text")

@@ -502,7 +502,7 @@ def test_an_heir_that_hangs_in_taking_over_blocks_no_reload(run: Run, gate: Gate
 
 def test_a_source_that_cannot_even_be_looked_at_is_left_out(run: Run, caplog) -> None:
     broken, good = scripted(), scripted(name="good")
-    del broken.context
+    del vars(broken)["context"]
     plans = [SourcePlan(source=source, interval=0.02) for source in (broken, good)]
     engine = run(Plan(executors=[ExecutorPlan(name="c", sources=plans, writers=[])]))
     goes_on(good)

@@ -67,3 +67,23 @@ def test_what_comes_after_the_end_is_refused_and_cancels_nothing() -> None:
 
 async def _set(event: asyncio.Event) -> None:
     event.set()
+
+
+def test_a_callback_that_raises_system_exit_ends_nothing_and_is_logged_once(
+    loop: EventLoopThread, caplog
+) -> None:
+    def leave() -> None:
+        raise SystemExit(3)
+
+    for number in range(3):
+        ended = threading.Event()
+
+        async def work(ended: threading.Event = ended) -> None:
+            asyncio.get_running_loop().call_soon(leave)
+            asyncio.get_running_loop().call_later(0.001, ended.set)
+
+        loop.start([(number, work)])
+        assert ended.wait(LIMIT_SECONDS)
+    assert [each for each in caplog.messages if "callback" in each] == [
+        "a callback on the event loop failed (logged once): SystemExit: 3"
+    ]

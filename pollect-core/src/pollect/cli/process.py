@@ -4,12 +4,15 @@ import io
 import os
 import sys
 import threading
+import time
 from collections.abc import Sequence
 
 from pollect.version import __version__
 
 #: Seconds that threads of plugins get to end by themselves.
 THREAD_GRACE_SECONDS = 0.3
+#: Seconds that Python gets to end.
+END_SECONDS = 2.0
 
 
 def run_process(arguments: Sequence[str]) -> int:
@@ -18,16 +21,20 @@ def run_process(arguments: Sequence[str]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name from a config must not cause a failure in a locale that cannot show it.
         sys.stdout.reconfigure(errors="backslashreplace")
+    output = sys.stdout  # whatever a plugin puts into its place
     try:
         code = call(arguments)
         _leave_if_threads_last(code)
-        sys.stdout.flush()
+        output.flush()
     except KeyboardInterrupt:
         from pollect.cli.exit_codes import INTERRUPTED
 
         return INTERRUPTED
     except BrokenPipeError:
         _drop_output()
+    except ValueError:
+        pass  # a plugin closed it
+    _leave_in_time(code)
     return code
 
 
@@ -45,7 +52,7 @@ def _open_standard_streams() -> None:
 
 def _drop_output() -> None:
     """Let standard output lead nowhere, or Python would complain at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def call(arguments: Sequence[str]) -> int:
@@ -74,9 +81,26 @@ def _leave_if_threads_last(code: int) -> None:
     names = ", ".join(thread.name for thread in lasting if thread.is_alive())
     if names:
         import logging  # only where a plugin ran, which has imported it
+        from contextlib import suppress
 
         log = logging.getLogger(__name__)
         log.warning("leaving although these threads still run: %s", names)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):  # a plugin may have closed it
+                stream.flush()
         os._exit(code)
+
+
+def _leave_in_time(code: int) -> None:
+    """End the process although something that a plugin left to the end (`atexit`) hangs."""
+    if "logging" not in sys.modules:
+        return  # no plugin ran
+    from contextlib import suppress
+
+    def leave() -> None:
+        time.sleep(END_SECONDS)
+        os.write(2, b"pollect: leaving although a plugin's work at the end of Python hangs\n")
+        os._exit(code)
+
+    with suppress(RuntimeError, MemoryError):  # no thread to be had
+        threading.Thread(target=leave, name="end", daemon=True).start()

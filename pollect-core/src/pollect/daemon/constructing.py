@@ -10,7 +10,14 @@ from pollect.config.document import NOWHERE, Document
 from pollect.config.lookup import are_metrics
 from pollect.config.reading import read_document
 from pollect.daemon.ports import Ports
-from pollect.errors import ConfigError, InvalidConfig, PluginError, PluginLoadError, describe
+from pollect.errors import (
+    ConfigError,
+    InvalidConfig,
+    PluginError,
+    PluginLoadError,
+    PollectError,
+    describe,
+)
 from pollect.plugin import (
     Source,
     SourceConfig,
@@ -19,6 +26,7 @@ from pollect.plugin import (
     WriterConfig,
     WriterContext,
 )
+from pollect.plugin.given import Given
 
 Built = TypeVar("Built")
 
@@ -66,7 +74,7 @@ class Construction:
         self.warnings += self._located(found or (), path)
 
     def _located(self, problems: Sequence[ConfigError], path: str) -> list[ConfigError]:
-        return [self._document.located(problem, path) for problem in problems]
+        return [self._document.located(_in_words(problem), path) for problem in problems]
 
     @functools.cached_property
     def _document(self) -> Document:
@@ -102,7 +110,7 @@ def whole(build: Callable[..., Built]) -> Callable[..., Built]:
         if not isinstance(built, Source | Writer):
             raise TypeError(f"its class makes an object of another one, {type(built).__name__}")
         for name, kind in _MADE_BY_THE_BASE.items():
-            if not hasattr(built, name):
+            if not hasattr(built, name) or isinstance(getattr(built, name), Given):
                 raise TypeError("its constructor does not call super().__init__(config, context)")
             if not isinstance(getattr(built, name), kind):
                 raise TypeError(
@@ -147,7 +155,14 @@ def reporting_all(
     return construct
 
 
-def _caused_by(error: PluginError) -> ConfigError:
-    problem = ConfigError(str(error))
+def _in_words(problem: object) -> ConfigError:
+    """Return what a plugin raised as a mistake that says something."""
+    if isinstance(problem, ConfigError):
+        return problem if problem.problem else _caused_by(problem)
+    return ConfigError(f"expected a ConfigError, got {type(problem).__name__}")
+
+
+def _caused_by(error: PollectError) -> ConfigError:
+    problem = ConfigError(describe(error))
     problem.__cause__ = error
     return problem

@@ -6,6 +6,7 @@ by one thread at a time. One that blocks keeps that one thread; the others only 
 which is bounded.
 """
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from typing import Any
 from pollect.delivery.receipts import LostCallback, Receipt
 from pollect.errors import describe
 from pollect.model import Batch, WriterStatus
-from pollect.plugin import BufferConfig, Clock, Writer
+from pollect.plugin import Clock, Writer
 
 #: Seconds a call of `write` may take before what waits is bounded, and before it counts as hung.
 PATIENCE_SECONDS = 1.0
@@ -31,7 +32,9 @@ class DirectPort:
         self.name = writer.context.name
         self._clock = clock
         self._report_lost = lost
-        self._limit = _buffered_samples(writer)
+        #: Of the writer, whatever it made of its own.
+        self._log = logging.getLogger(self.name)
+        self._limit = writer.config.buffer.samples
         self._changed = threading.Condition()
         self._waiting: deque[tuple[Sequence[Batch], Receipt | None]] = deque()
         self._waiting_samples = 0
@@ -87,7 +90,7 @@ class DirectPort:
         try:
             self.writer.close()
         except BaseException as error:  # noqa: BLE001 - code of a plugin
-            self.writer.log.warning("close failed: %s", describe(error))
+            self._log.warning("close failed: %s", describe(error))
 
     def give_up(self) -> None:
         """Take nothing any more; what still waits is lost."""
@@ -124,20 +127,20 @@ class DirectPort:
             dropped, self._dropping = self._dropping, False
             self._changed.notify_all()
         if dropped:
-            self.writer.log.info("keeps up again: no more samples are being dropped")
+            self._log.info("keeps up again: no more samples are being dropped")
         return None
 
     def _write(self, batches: Sequence[Batch]) -> None:
         size = _size(batches)
         try:
             self.writer.write(batches)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - code of a plugin
             reason = describe(error)
             with self._changed:
                 known, self._reason = self._reason == reason, reason
                 self._lost += size
             if not known:
-                self.writer.log.error("%d samples lost: %s", size, reason, exc_info=error)
+                self._log.error("%d samples lost: %s", size, reason, exc_info=error)
             self._report(batches, error)
         else:
             with self._changed:
@@ -145,7 +148,7 @@ class DirectPort:
                 self._written += size
         if self._hung:
             self._hung = False
-            self.writer.log.info("writes again")
+            self._log.info("writes again")
 
     def _bound(self) -> list[Batch]:
         """Drop the oldest batches of a writer that blocks, all if it is closed; holds the lock."""
@@ -159,7 +162,7 @@ class DirectPort:
                 return dropped
             if blocked > HUNG_SECONDS and not self._hung:
                 self._hung = True
-                self.writer.log.error("%s", _hung_text(blocked))
+                self._log.error("%s", _hung_text(blocked))
             limit, keep = self._limit, 1
         while self._waiting_samples > limit and len(self._waiting) > keep:
             batches, receipt = self._waiting.popleft()
@@ -173,7 +176,7 @@ class DirectPort:
     def _lose(self, dropped: Sequence[Batch], error: BaseException | None) -> None:
         if dropped and not self._dropping and not self._closed:
             self._dropping = True
-            self.writer.log.error("the writer blocks: the oldest samples are being dropped")
+            self._log.error("the writer blocks: the oldest samples are being dropped")
         self._report(dropped, error)
 
     def _report(self, batches: Sequence[Batch], error: BaseException | None) -> None:
@@ -184,11 +187,6 @@ class DirectPort:
 
 def _hung_text(seconds: float) -> str:
     return f"has not returned from write() for {seconds:.0f} s"
-
-
-def _buffered_samples(writer: Writer[Any]) -> int:
-    buffer = getattr(writer.config, "buffer", None)
-    return (buffer if isinstance(buffer, BufferConfig) else BufferConfig()).samples
 
 
 def _size(batches: Sequence[Batch]) -> int:

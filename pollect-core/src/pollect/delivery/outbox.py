@@ -5,6 +5,7 @@ or counted as lost, once; batches of one source arrive in the order they were ha
 a writer raises costs at most the batches it was given, and never the thread.
 """
 
+import logging
 import math
 import threading
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from pollect.delivery.receipts import LostCallback, Receipt
 from pollect.errors import PollectError, Rejected, Retryable, describe
 from pollect.model import Batch, WriterStatus
 from pollect.plugin import Clock, Writer
-from pollect.plugin.traits import batch_size_of, has_trait
+from pollect.plugin.traits import batch_size_of, has_trait, wants_self_metrics
 
 if TYPE_CHECKING:
     from pollect.support.backoff import Backoff
@@ -50,7 +51,11 @@ class Outbox:
         self.name = writer.context.name
         self._clock = clock
         self._report_lost = lost
-        self._log = writer.log
+        #: Asked once, so that a mistake in an answer is logged once.
+        self.wants_self_metrics = wants_self_metrics(writer)
+        self._batch_size = batch_size_of(writer)
+        #: Of the writer, whatever it made of its own.
+        self._log = logging.getLogger(self.name)
         lock = threading.RLock()
         self._changed = threading.Condition(lock)
         #: A pause ends early when the outbox stops, not whenever something is handed over.
@@ -152,7 +157,7 @@ class Outbox:
                     break
             except BaseException as error:  # noqa: BLE001 - see below
                 # Nothing a writer does gets here; the thread outlives mistakes of ours, too.
-                self._log.error("a mistake in the outbox", exc_info=error)
+                self._complain("a mistake in the outbox", error)
                 self._buffer.release()
                 self._rest(FIRST_PAUSE)
                 if last_try:
@@ -230,7 +235,7 @@ class Outbox:
                     return batches
                 self._drop(self._buffer.release(), Drop.TOO_MANY)
             portions.other, portions.behind = False, 1
-        batches = self._buffer.peek(batch_size_of(self.writer), most=portions.most)
+        batches = self._buffer.peek(self._batch_size, most=portions.most)
         if portions.most == 1 and batches:
             if self._suspect is not batches[0] and self._suspect != batches[0]:
                 portions.skipped()
@@ -356,7 +361,8 @@ def build_buffer(writer: Writer[Any], clock: Clock) -> MemoryBuffer:
     from pollect.delivery.spool.folder import SpoolFolder
 
     folder = SpoolFolder(spool_folder(writer))
-    return SpoolBuffer(folder, samples=samples, age=age, clock=clock, log=writer.log)
+    log = logging.getLogger(writer.context.name)
+    return SpoolBuffer(folder, samples=samples, age=age, clock=clock, log=log)
 
 
 def _lost_of(batches: Sequence[Batch], lost: object) -> int:

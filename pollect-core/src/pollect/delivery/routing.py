@@ -90,7 +90,7 @@ class Routes:
     """
 
     def __init__(self, ports: Sequence[Port], filters: Sequence[BatchFilter] = ()) -> None:
-        self.partial = [port for port in ports if takes_partial(port.writer)]
+        self.partial = [port for port in ports if has_trait(port.writer, "accepts_partial")]
         self.full = [port for port in ports if port not in self.partial]
         self._direct = [port for port in ports if isinstance(port, DirectPort)]
         #: Those that show the present, and those that only show.
@@ -160,11 +160,6 @@ class Routes:
         """Let the in-process writers write what was put; runs their code."""
         for port in self._direct:
             port.drain()
-
-
-def takes_partial(writer: Writer[Any]) -> bool:
-    """Whether a writer takes the batch of each source as soon as it is there."""
-    return has_trait(writer, "accepts_partial")
 
 
 def _put(ports: Iterable[Port], batches: Sequence[Batch]) -> None:

@@ -27,7 +27,6 @@ from pollect.engine.workers import WorkerCall, Workers
 from pollect.errors import EngineError
 from pollect.model import Batch, ProbeResult, SourceId, SourceStatus, WriterStatus
 from pollect.plugin import Clock, Writer
-from pollect.plugin.traits import has_trait
 
 if TYPE_CHECKING:
     from pollect.engine.loop import EventLoopThread
@@ -369,11 +368,7 @@ class Engine:
             )
 
     def _send_self_metrics(self) -> None:
-        ports = [
-            port
-            for port in self._ports.all()
-            if is_outbox(port) and _wants_self_metrics(port.writer)
-        ]
+        ports = [port for port in self._ports.all() if is_outbox(port) and port.wants_self_metrics]
         if ports:
             fresh = FRESH_INTERVALS * self._plan.tick_time
             batches = [
@@ -394,8 +389,3 @@ def _numbered(parts: Sequence[_Named]) -> Iterator[tuple[tuple[str, int], _Named
 def _writers(executors: Sequence[ExecutorPlan]) -> Iterable[Writer[Any]]:
     """Return every writer once, in the order of the plan."""
     return {id(w): w for executor in executors for w in executor.writers}.values()
-
-
-def _wants_self_metrics(writer: Writer[Any]) -> bool:
-    wanted: bool | None = writer.config.self_metrics
-    return has_trait(writer, "self_metrics") if wanted is None else wanted

@@ -5,6 +5,7 @@ it raises stays here.
 """
 
 import inspect
+import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ _NUMBERS = (float, int)
 COPY_EXIT_CODE = 70
 #: What a probe gets at least when the config does not say.
 DEADLINE_SECONDS = 10.0
+#: Pauses of `Source.retry_after` that count.
+MOST_PAUSES = 100
 # Needed at every probe, and on Python 3.11 the name of a member costs a call.
 _OK, _NO_DATA = Outcome.OK, Outcome.NO_DATA
 
@@ -89,7 +92,8 @@ class Guard:
             self.hold = hold if hold is not None and _is_positive(hold) else None
             if source.retry_after is not self._retry_after:
                 self._retry_after = source.retry_after
-                self.retry_after = tuple(filter(_is_positive, self._retry_after))
+                pauses = itertools.islice(self._retry_after, MOST_PAUSES)
+                self.retry_after = tuple(filter(_is_positive, pauses))
         except BaseException as error:  # noqa: BLE001 - code of a plugin
             self._complain(f"hold or retry_after cannot be used: {describe(error)}")
 
@@ -195,6 +199,12 @@ class Guard:
         )
 
     def _failure(self, started: float, error: BaseException) -> ProbeResult:
+        try:
+            return self._judged(started, error)
+        except BaseException as fault:  # noqa: BLE001 - attributes of a plugin's own error
+            return ProbeResult(self._id, Outcome.BUG, (), *self._times(started), error=fault)
+
+    def _judged(self, started: float, error: BaseException) -> ProbeResult:
         match error:
             case NoData():
                 nothing = ProbeResult(

@@ -9,6 +9,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from pollect.errors import describe
+
 log = logging.getLogger(__name__)
 
 Work = Callable[[], Coroutine[Any, Any, None]]
@@ -20,6 +22,7 @@ class EventLoopThread:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._stopping = False
+        self._failures: set[str] = set()
         #: The loop itself holds its tasks only weakly.
         self._tasks: dict[Hashable, asyncio.Task[None]] = {}
         self._thread = threading.Thread(target=self._run, name="pollect-eventloop", daemon=True)
@@ -53,9 +56,13 @@ class EventLoopThread:
         while not self._stopping:
             try:
                 self._loop.run_forever()
-            except BaseException:
+            except BaseException as error:
                 # A callback of a library that raised SystemExit: the other sources go on.
-                log.exception("a callback on the event loop failed")
+                reason = describe(error)
+                level = logging.DEBUG if reason in self._failures else logging.ERROR
+                self._failures.add(reason)
+                text = "a callback on the event loop failed (logged once): %s"
+                log.log(level, text, reason, exc_info=error)
 
     def _begin(self, works: "Sequence[tuple[Hashable, Work]]") -> None:
         for key, work in works:

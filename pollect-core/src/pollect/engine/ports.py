@@ -91,7 +91,7 @@ class Ports:
         for port, closing in closings:
             if not closing.wait(max(0.0, ends - time.monotonic())):
                 port.give_up()
-                port.writer.log.warning("does not close in time; left behind")
+                logging.getLogger(port.name).warning("does not close in time; left behind")
 
     def _open(self, writer: Writer[Any], stopping: threading.Event) -> Port:
         if not has_trait(writer, "in_process"):

@@ -48,7 +48,7 @@ class Retry:
         if not opened:
             self._open_at = now + self._pause_before_opening()
         self._failures += 1
-        pause = error.retry_in if isinstance(error, ProbeError) else None
+        pause = _wish_of(error)
         if pause is None and pauses:
             pause = pauses[min(self._failures, len(pauses)) - 1]
         if not isinstance(pause, int | float) or not 0 <= pause < math.inf:
@@ -85,3 +85,10 @@ class Retry:
 
             self._opening = Backoff(FIRST_OPEN_PAUSE, LONGEST_OPEN_PAUSE)
         return self._opening.pause()
+
+
+def _wish_of(error: BaseException | None) -> float | None:
+    try:
+        return error.retry_in if isinstance(error, ProbeError) else None
+    except BaseException:  # noqa: BLE001 - an attribute of a plugin's own error
+        return None

@@ -1,12 +1,13 @@
 """`Source`, the base of everything that reads."""
 
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from typing import ClassVar, Generic, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeAlias, TypeVar
 
 from pollect.errors import ConfigError
 from pollect.model import Metric, Sample, log_of
 from pollect.plugin.config import SourceConfig
 from pollect.plugin.context import SourceContext
+from pollect.plugin.given import Given
 from pollect.plugin.sign_in import SignIn
 from pollect.troubles import Troubles
 
@@ -43,6 +44,10 @@ class Source(Generic[SourceConfigT]):
     #: Seconds until another try after the first, second, ... failed probe in a row, the last one
     #: repeated; each counts only if the next tick is later. `ProbeError.retry_in` goes first.
     retry_after: ClassVar[Sequence[float]] = ()
+
+    if not TYPE_CHECKING:
+        config = Given(SourceConfig)
+        context = Given(SourceContext)
 
     def __init__(self, config: SourceConfigT, context: SourceContext) -> None:
         """Validate `config`; no I/O here. Raises `ConfigError` with the `key` in question."""

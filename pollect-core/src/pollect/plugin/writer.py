@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Hashable, Sequence
-from typing import ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import msgspec
 
 from pollect.model import Batch
 from pollect.plugin.config import WriterConfig, is_default
 from pollect.plugin.context import WriterContext
+from pollect.plugin.given import Given
 
 WriterConfigT = TypeVar("WriterConfigT", bound=WriterConfig)
 
@@ -39,6 +40,10 @@ class Writer(Generic[WriterConfigT]):
     opens_at_once: ClassVar[bool] = False
     #: Samples handed over in one `write` at most, unless a single batch is larger.
     batch_size: ClassVar[int] = 1000
+
+    if not TYPE_CHECKING:
+        config = Given(WriterConfig)
+        context = Given(WriterContext)
 
     def __init__(self, config: WriterConfigT, context: WriterContext) -> None:
         """Validate `config`; no I/O here. Raises `ConfigError` with the `key` in question."""
