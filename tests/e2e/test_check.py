@@ -373,6 +373,34 @@ def test_two_that_listen_on_one_port_are_refused(
     assert (done.returncode, done.stderr) == ((2, message) if refused else (0, ""))
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "problems"),
+    [
+        # Options that cannot be read, a constructor that refuses, and the first of the two.
+        ("", "bind: 127.0.0.1, page: 7", ["[1].page", "[1].port: port 8123 is"]),
+        ("", "bind: 127.0.0.1, tls: {cert: /no, key: /no}", ["[1].port: port 8123 is", "[1].tls"]),
+        ("page: 7, bind: 127.0.0.1", "", ["[0].page", "[0].port: port 8123 is"]),
+        ("bind: 127.0.0.1, page: 7", "page: 8", ["[0].page", "[1].page", "[1].port: port 8123 is"]),
+        # What is wrong may be why they seem to collide.
+        ("", "bind: [], page: 7", ["[1].bind", "[1].page"]),
+        ("port: 8080", "port: 99999", ["[1].port: expected"]),
+        ("page: 7", "page: 7", ["[0].page", "[1].page"]),
+    ],
+)
+def test_two_on_one_port_are_found_while_one_has_another_mistake(
+    tmp_path: Path, first: str, second: str, problems: list[str]
+) -> None:
+    sections = [
+        f"type: Prometheus, {options}" + ("" if "port:" in options else ", port: 8123")
+        for options in (first, second)
+    ]
+    writers = "".join(f"  - {{{section.replace(', ,', ',')}}}\n" for section in sections)
+    done = check(tmp_path, GOOD.replace("writers: [{type: DryRun}]\n", f"writers:\n{writers}"))
+    found = sorted(line.partition(": writers")[2] for line in done.stderr.splitlines())
+    assert len(found) == len(problems), found
+    assert all(line.startswith(start) for line, start in zip(found, problems, strict=True)), found
+
+
 def test_sections_of_which_there_is_only_the_type_say_how_to_write_them(tmp_path: Path) -> None:
     text = "writer: DryRun\nexecutors: [{collection: a, sources: [LoadAvg]}]\n"
     done = check(tmp_path, text)

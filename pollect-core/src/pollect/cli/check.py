@@ -15,6 +15,7 @@ from pollect.config.problems import Problems
 from pollect.daemon.build import assemble, find_targets, refusals_of_doubtful
 from pollect.daemon.daemon import describe_plan
 from pollect.daemon.loading import ask_plugins, extension_paths
+from pollect.daemon.ports import Ports
 from pollect.daemon.settling import collector_paused
 from pollect.discovery.registry import Registry
 from pollect.discovery.requirements import Installed, Readiness, State, judge
@@ -81,10 +82,12 @@ def _check(config_name: str) -> tuple[str, Sequence[ConfigError]]:
         except InvalidConfig as error:
             found += error.problems
         clock, stopping = SystemClock(), threading.Event()
-        found += refusals_of_doubtful(config, registry, clock=clock, stopping=stopping)
+        ports = Ports()
         try:
             targets = find_targets(config, quiet=True)
-            plan = assemble(config, registry, clock=clock, stopping=stopping, targets=targets)
+            plan = assemble(
+                config, registry, clock=clock, stopping=stopping, targets=targets, ports=ports
+            )
             if targets is not None:
                 inventories = targets.problems()
             summary = describe_plan(plan, file)
@@ -92,6 +95,7 @@ def _check(config_name: str) -> tuple[str, Sequence[ConfigError]]:
         except InvalidConfig as error:
             found += [problem for problem in error.problems if problem not in error.warnings]
             warnings = error.warnings
+        found += refusals_of_doubtful(config, registry, clock=clock, stopping=stopping, ports=ports)
     if found or inventories:
         sorted_problems = problems.sort([*found, *warnings])
         raise InvalidConfig([*sorted_problems, *inventories], warnings=warnings)

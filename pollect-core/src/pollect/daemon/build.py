@@ -15,6 +15,7 @@ from pollect.config.config import (
 )
 from pollect.daemon.board import Board
 from pollect.daemon.constructing import Construction, attempt, reporting_all, whole
+from pollect.daemon.ports import Ports
 from pollect.daemon.source_plan import plan_source
 from pollect.daemon.writers import Writers
 from pollect.discovery.registry import Registry
@@ -51,15 +52,17 @@ def assemble(
     previous: Plan | None = None,
     board: Board | None = None,
     targets: "TargetSet | None" = None,
+    ports: Ports | None = None,
 ) -> Plan:
     """Build what the engine runs.
 
     Equal writer sections become one writer. What is equal in `previous` keeps its object, which
     then simply goes on. Sections with an inventory are repeated for the `targets` it has now; by
-    default what its files say. Raises `InvalidConfig` with everything that sources and writers
-    refuse, each at its place in the file.
+    default what its files say. Where something listens is noted in `ports`. Raises `InvalidConfig`
+    with everything that sources and writers refuse, each at its place in the file.
     """
-    builder = _Builder(config, registry, clock, stopping, previous, board or Board(), targets)
+    board = board or Board()
+    builder = _Builder(config, registry, clock, stopping, previous, board, targets, ports)
     executors = [builder.executor(section) for section in config.executors]
     builder.check_fleet()
     builder.check_probes()
@@ -108,10 +111,13 @@ def find_targets(
 
 
 def refusals_of_doubtful(
-    config: Config, registry: Registry, *, clock: Clock, stopping: threading.Event
+    config: Config, registry: Registry, *, clock: Clock, stopping: threading.Event, ports: Ports
 ) -> list[ConfigError]:
-    """Return what is wrong with sections that cannot be used, beside what is known already."""
-    builder = _Builder(config, registry, clock, stopping, None, Board(), None)
+    """Return what is wrong with sections that cannot be used, beside what is known already.
+
+    Where the sound ones listen is in `ports`.
+    """
+    builder = _Builder(config, registry, clock, stopping, None, Board(), None, ports)
     for section in config.doubtful:
         builder.judge(section)
     return builder.construction.refused
@@ -129,8 +135,9 @@ class _Builder:
         previous: Plan | None,
         board: Board,
         targets: "TargetSet | None",
+        ports: Ports | None,
     ) -> None:
-        self.construction = Construction(config.file)
+        self.construction = Construction(config.file, ports)
         self.ready = previous.ready if previous else threading.Event()
         self._config = config
         # Asked for by every source, and each answer is a call of the system.
@@ -272,18 +279,19 @@ class _Builder:
                 return plugin_type(tried, self._source_context(identity, config, DEFAULT_INTERVAL))
             return plugin_type(tried, self._writers.context(config.type))
 
+        put_back = section.wrong
         try:
-            build(config)
+            rest = build(config)
         except ConfigError as error:
             from pollect.daemon.refusals import all_refusals
 
-            self.construction.refuse(
-                section.path, all_refusals(build, config, error, section.wrong)
-            )
+            problems, rest, put_back = all_refusals(build, config, error, section.wrong)
+            self.construction.refuse(section.path, problems)
         except KeyboardInterrupt:
             raise
         except BaseException:  # noqa: BLE001 - code of a plugin, without options it may need
             return
+        self.construction.note_ports_of_rest(rest, section.path, put_back)
 
     def _source_context(
         self, identity: SourceId, config: SourceConfig, interval: float

@@ -4,7 +4,9 @@ import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from pollect.config.document import NOWHERE, Document
 from pollect.config.lookup import are_metrics
@@ -28,6 +30,9 @@ from pollect.plugin import (
 )
 from pollect.plugin.given import Given
 
+if TYPE_CHECKING:
+    from pollect.daemon.refusals import Refusals
+
 Built = TypeVar("Built")
 
 #: What pollect reads of a source or writer later on.
@@ -41,17 +46,22 @@ _MADE_BY_THE_BASE: Mapping[str, tuple[type, ...]] = {
 class Construction:
     """Builds the parts of one plan; collects what is refused, each with its place in the file."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, ports: Ports | None = None) -> None:
+        """`ports` are those that another construction for the same file has noted."""
         self.refused: list[ConfigError] = []
         self.warnings: list[ConfigError] = []
         self._file = file
-        self._ports = Ports()
+        self._ports = ports or Ports()
 
     def constructed(
         self, build: Callable[[Any], Built], path: str, config: SourceConfig | WriterConfig
     ) -> Built | None:
         """Return what a constructor makes of a section; None if it refuses it, which is noted."""
-        return self.built(reporting_all(whole(build), config), path, config.type)
+
+        def note(found: "Refusals") -> None:
+            self.note_ports_of_rest(found.rest, path, found.put_back)
+
+        return self.built(reporting_all(whole(build), config, note), path, config.type)
 
     def built(self, build: Callable[[], Built], path: str, type_name: str) -> Built | None:
         """Return what a constructor makes; None if it raises, which is noted."""
@@ -63,7 +73,17 @@ class Construction:
     def note_ports(self, plugin: Source[Any] | Writer[Any], path: str) -> None:
         """Refuse a plugin that wants to listen where another one of this config does."""
         wanted = self.built(lambda: _addresses(plugin), path, plugin.config.type)
-        self.refuse(path, self._ports.taken(wanted or (), path))
+        taken = self._ports.taken(wanted or (), path, plugin.config, shared=False)
+        self.refuse(path, taken)
+
+    def note_ports_of_rest(self, rest: object, path: str, put_back: Sequence[str]) -> None:
+        """Do the same for what is left of a section, as far as its mistakes cannot matter."""
+        if not isinstance(rest, Source | Writer):
+            return
+        addresses, _ = attempt(lambda: _certain(rest, put_back), "")
+        shared = isinstance(rest, Writer)
+        taken = self._ports.taken(addresses or (), path, rest.config, shared=shared)
+        self.refuse(path, taken)
 
     def refuse(self, path: str, problems: Sequence[ConfigError]) -> None:
         self.refused += self._located(problems, path)
@@ -131,6 +151,19 @@ def _addresses(plugin: Source[Any] | Writer[Any]) -> list[tuple[str, int]]:
     return addresses
 
 
+def _certain(plugin: Source[Any] | Writer[Any], put_back: Sequence[str]) -> list[tuple[str, int]]:
+    """Return where a plugin listens because its config says so, and not because it lacks a part."""
+    lost = {name.partition(".")[0].partition("[")[0] for name in put_back}
+    fields = msgspec.structs.fields(plugin.config)
+    kept = [getattr(plugin.config, field.name) for field in fields if field.encode_name not in lost]
+    gone = [getattr(plugin.config, field.name) for field in fields if field.encode_name in lost]
+    return [
+        (address, port)
+        for address, port in _addresses(plugin)
+        if port in kept and address not in gone
+    ]
+
+
 def _warnings(source: Source[Any]) -> list[ConfigError]:
     warnings = list(getattr(source, "config_warnings", ()))
     for warning in warnings:
@@ -140,9 +173,14 @@ def _warnings(source: Source[Any]) -> list[ConfigError]:
 
 
 def reporting_all(
-    build: Callable[[Any], Built], config: SourceConfig | WriterConfig
+    build: Callable[[Any], Built],
+    config: SourceConfig | WriterConfig,
+    note: "Callable[[Refusals], None]" = lambda _: None,
 ) -> Callable[[], Built]:
-    """Let a constructor refuse everything that is wrong with a section, not only the first."""
+    """Let a constructor refuse everything that is wrong with a section, not only the first.
+
+    `note` is called with what was found if there is anything.
+    """
 
     def construct() -> Built:
         try:
@@ -150,7 +188,9 @@ def reporting_all(
         except ConfigError as error:
             from pollect.daemon.refusals import all_refusals
 
-            raise InvalidConfig(all_refusals(build, config, error)) from error
+            found = all_refusals(build, config, error)
+            note(found)
+            raise InvalidConfig(found.problems) from error
 
     return construct
 

@@ -7,7 +7,7 @@ again: constructors do no I/O, and nothing that this makes is used.
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -24,18 +24,30 @@ _TOKEN = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 _Path = Sequence[str | int]
 
 
+class Refusals(NamedTuple):
+    """What is wrong with a section, and what it is without that."""
+
+    problems: list[ConfigError]
+    #: What the constructor made in the end, None if it made nothing.
+    rest: object
+    #: Options that are not as the config has them in `rest`.
+    put_back: tuple[str, ...]
+
+
 def all_refusals(
     build: Callable[[Any], object],
     config: msgspec.Struct,
     first: ConfigError,
     wrong: Iterable[str] = (),
-) -> list[ConfigError]:
+) -> Refusals:
     """Return `first`, which building a section of this config raised, and what it hides.
 
     A mistake of an option that was put back, or that the config does not even name, is left out:
     it may be about what is no longer there. `wrong` are options that were put back before.
     """
-    return _Search(build, config, wrong).run(first)
+    search = _Search(build, config, wrong)
+    problems = search.run(first)
+    return Refusals(problems, search.built, tuple(search.put_back))
 
 
 class _Stays(Exception):
@@ -49,13 +61,15 @@ class _Search:
         self._build = build
         self._config = self._original_config = config
         self._calls = 0
+        #: What the latest call made, None if it raised.
+        self.built: object = None
         self._written = [
             field.encode_name
             for field in msgspec.structs.fields(config)
             if field.required or not is_default(field, config)
         ]
         #: Options that were put back.
-        self._reset: list[str] = list(wrong)
+        self.put_back: list[str] = list(wrong)
         #: Path of a list -> where those of its items stood that are left.
         self._positions: dict[str, list[int]] = {}
 
@@ -77,8 +91,9 @@ class _Search:
         self._calls += 1
         if self._calls > MOST_CALLS:
             return []
+        self.built = None
         try:
-            self._build(self._config)
+            self.built = self._build(self._config)
         except ConfigError as error:
             return [self._original(each) for each in _each(error)]
         except KeyboardInterrupt:
@@ -93,7 +108,7 @@ class _Search:
             self._config = self._without(self._config, _parse(key), "")
         except (_Stays, ConfigError, ValueError):  # the latter from a check of the section itself
             return False
-        self._reset.append(key)
+        self.put_back.append(key)
         return True
 
     def _put_back_around(self, key: str) -> bool:
@@ -107,7 +122,7 @@ class _Search:
     def _put_back_the_cause(self, error: ConfigError) -> bool:
         """Put back the option because of which another one, that is not there, is missed."""
         for option in self._written:
-            before = self._config, list(self._reset)
+            before = self._config, list(self.put_back)
             if option == "type" or not self._put_back(option):
                 continue
             refused = self._refused()
@@ -115,22 +130,22 @@ class _Search:
                 each.problem == error.problem or self._is_doubtful(each) for each in refused
             ):
                 return True
-            self._config, self._reset = before
+            self._config, self.put_back = before
         return False
 
     def _is_doubtful(self, error: ConfigError) -> bool:
         """Whether a mistake may be about something that was put back."""
         key, told = error.key, f"{error.problem} {error.hint}"
         # As in "expected at most `timeout`, 10 seconds".
-        if any(re.search(rf"`{re.escape(reset)}\b", told) for reset in self._reset):
+        if any(re.search(rf"`{re.escape(reset)}\b", told) for reset in self.put_back):
             return True
-        if any(_is_within(key, reset) or _is_within(reset, key) for reset in self._reset):
+        if any(_is_within(key, reset) or _is_within(reset, key) for reset in self.put_back):
             return True
         if self._is_written(key):
             return False
         # It may be missed because of another option beside it.
         beside = key.rpartition(".")[0]
-        return any(not beside or _is_within(reset, beside) for reset in self._reset)
+        return any(not beside or _is_within(reset, beside) for reset in self.put_back)
 
     def _is_written(self, key: str) -> bool:
         """Whether the config names an option, as far as a default tells."""
