@@ -24,7 +24,7 @@ writer: {{type: Prometheus, bind: 127.0.0.1, port: {port}}}
 
 
 def write(file: Path, data: object) -> None:
-    file.parent.mkdir(exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_suffix(".new")
     new.write_text(data if isinstance(data, str) else json.dumps(data))
     os.replace(new, file)
@@ -54,8 +54,12 @@ def test_targets_are_taken_up_and_withdrawn_without_a_restart(tmp_path: Path) ->
         write(file, [{"targets": [one.address], "labels": {"rack": "r1"}}])
         config = tmp_path / "config.yml"
         config.write_text(CONFIG.format(http=f"{inventory.url}/sd", port=port))
+        old = tmp_path / "state" / "pollect" / "targets-0123456789abcdef.json"
+        write(old, [])
+        os.utime(old, (0, 0))
         with start("run", "-c", config, folder=tmp_path) as daemon:
             daemon.wait_for("listening")
+            daemon.wait_for(f"removed {old}: no inventory has used it for 30 days")
             wait_for(port, one.address, two.address)
             line = f'net_TcpTime_success{{rack="r1",target="{one.address}"}} 1.0'
             assert line in scrape(port)

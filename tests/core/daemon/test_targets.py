@@ -333,6 +333,20 @@ def test_a_daemon_starts_with_what_a_url_said_last(tmp_path, caplog) -> None:
     assert addresses(options(tmp_path, http=f"{server.url}/a")) == []
 
 
+def test_an_answer_in_use_is_touched_though_it_stays_the_same(tmp_path) -> None:
+    with serve_http({"/sd": groups("a:1")}) as server:
+        first = options(tmp_path, tmp_path, http=f"{server.url}/sd")
+        first.start(lambda: None)
+        wait_until(lambda: list(tmp_path.glob("targets-*.json")), limit_seconds=30)
+        first.stop()
+        (kept,) = first.answers()
+        os.utime(kept, (0, 0))
+        again = options(tmp_path, tmp_path, http=f"{server.url}/sd")
+        again.start(lambda: None)
+        wait_until(lambda: kept.stat().st_mtime > 0, limit_seconds=30)
+        again.stop()
+
+
 @pytest.mark.parametrize("content", ["[", "{}", "", "\0", "[{}"])
 def test_a_kept_answer_that_is_broken_is_named_and_asked_for_again(
     tmp_path, caplog, content: str

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pollect import __version__
 from pollect.config.config import Config
+from pollect.daemon.answers import remove_old_answers
 from pollect.daemon.board import Board
 from pollect.daemon.build import assemble, find_targets
 from pollect.daemon.changes import count_changes, describe_changes
@@ -120,7 +121,7 @@ class Daemon:
         if self._targets is not None:
             self._targets.start(self._note_targets)
         signals.started()
-        self._tell_left_over_spools()
+        self._look_at_left_overs()
         systemd.ready(self._summary)
         if systemd.watchdog_seconds is not None:
             self._engine.call_every(systemd.watchdog_seconds, systemd.alive)
@@ -258,7 +259,7 @@ class Daemon:
         if not self._dry_run:
             self._control.follow(config.state_dir, self._place)
         attempt.changes = changes
-        self._tell_left_over_spools()
+        self._look_at_left_overs()
         for warning in config.warnings:
             log.warning("%s", warning)
         log.info("reloaded: now runs %s", self._summary)
@@ -300,10 +301,15 @@ class Daemon:
         targets.finish()
         log.info("targets: %s", changes)
 
-    def _tell_left_over_spools(self) -> None:
-        """Log once which files are no longer emptied: an address in the config was changed."""
+    def _look_at_left_overs(self) -> None:
+        """Log once which spools are no longer emptied, and remove answers of old inventories.
+
+        Samples are for the operator to decide about; answers can be asked for again.
+        """
         if self._dry_run:
             return  # no writer of the config runs
+        used = self._targets.answers() if self._targets is not None else set()
+        remove_old_answers(self._state_dir, used, self._clock.time())
         writers = (writer for part in self._plan.executors for writer in part.writers)
         for folder, samples in left_over(self._state_dir, writers):
             if folder not in self._left_over:

@@ -5,7 +5,6 @@ restart, as a daemon keeps the last answer. Protocol of the URL: HTTP SD of the 
 documentation; `ETag` and `Retry-After` are heeded (RFC 9110).
 """
 
-import hashlib
 import logging
 import re
 import time
@@ -19,6 +18,7 @@ from pollect.config.document import Document, join_path
 from pollect.config.files import Unreadable, read_text
 from pollect.config.inventory import LARGEST_BYTES, Listing, Target, read_document, read_listing
 from pollect.config.targets import TargetsOptions
+from pollect.daemon.answers import TOUCH_SECONDS, answer_file, touch
 from pollect.errors import BadResponse, ConfigError, ProbeError, TargetUnavailable
 from pollect.support.durations import parse_duration
 from pollect.support.http_fields import parse_retry_after
@@ -101,7 +101,10 @@ class Feed(Protocol):
         """Yield what is there now."""
 
     def keep(self) -> None:
-        """Have what came last on the disk, if it would be missed after a restart."""
+        """Have what came last on the disk, if it would be missed after a restart.
+
+        Called after each refresh.
+        """
 
 
 class FileFeed:
@@ -214,13 +217,14 @@ class HttpFeed:
         self._etag = ""
         self._listed: Listed | None = None
         self._due = float("-inf")
-        self._file: Path | None = None
+        #: Where its last answer is kept, None if that does not matter.
+        self.answer: Path | None = None
+        self._touched = float("-inf")
         #: An answer that is not on the disk yet.
         self._unsaved = ""
         if state_dir is not None:
-            digest = hashlib.blake2b(f"{options.user}\0{url}".encode(), digest_size=8).hexdigest()
-            self._file = state_dir / f"targets-{digest}.json"
-            self._restore(self._file)
+            self.answer = answer_file(state_dir, options.user, url)
+            self._restore(self.answer)
 
     def is_due(self, now: float) -> bool:
         return now >= self._due
@@ -255,15 +259,21 @@ class HttpFeed:
         return iter([self._listed] if self._listed is not None else [])
 
     def keep(self) -> None:
-        if self._file is None or not self._unsaved:
+        if self.answer is None:
             return
-        text, self._unsaved = self._unsaved, ""
+        now = time.monotonic()
+        if not self._unsaved:
+            if now - self._touched >= TOUCH_SECONDS:
+                self._touched = now
+                touch(self.answer)
+            return
+        text, self._unsaved, self._touched = self._unsaved, "", now
         try:
-            write_private(self._file, text.encode("utf-8", "surrogatepass"))
+            write_private(self.answer, text.encode("utf-8", "surrogatepass"))
         except OSError as error:
             log.warning(
                 "%s: its targets will be unknown after a restart until it answers: %s: %s",
-                self._name, self._file, error.strerror or error,
+                self._name, self.answer, error.strerror or error,
             )  # fmt: skip
 
     def _restore(self, file: Path) -> None:

@@ -12,7 +12,7 @@ from pollect.config.config import Config, SourceSection
 from pollect.config.inventory import HIDDEN_PREFIX, MOST_LOCATED, MOST_TARGETS, Target
 from pollect.config.reading import read_document
 from pollect.config.targets import TargetedSection, TargetsOptions
-from pollect.daemon.feeds import Entry, Feed, Listed, build_feeds
+from pollect.daemon.feeds import Entry, Feed, HttpFeed, Listed, build_feeds
 from pollect.errors import ConfigError, InvalidConfig
 from pollect.model import Batch, Metric, SourceId
 from pollect.plugin import TargetGroup
@@ -77,6 +77,12 @@ class Inventory:
         """What stands in the way of reading it, in words."""
         return self._troubles.texts()
 
+    def answers(self) -> Iterator[Path]:
+        """Yield where the last answers of its URLs are kept."""
+        for feed in self._feeds:
+            if isinstance(feed, HttpFeed) and feed.answer is not None:
+                yield feed.answer
+
     def listed(self) -> Sequence[Listed]:
         """Return what its files and URLs said last."""
         return self._listed
@@ -112,10 +118,13 @@ class Inventory:
     def _run(self, changed: Callable[[], None]) -> None:
         while not self._stopping.is_set():
             try:
-                if self.refresh() and not self._stopping.is_set():
+                new = self.refresh()
+                if self._stopping.is_set():
+                    break
+                if new:
                     changed()
-                    for feed in self._feeds:  # last, as a disk may hang
-                        feed.keep()
+                for feed in self._feeds:  # last, as a disk may hang
+                    feed.keep()
             except Exception as error:
                 # A fault of ours must not end the looking.
                 log.exception("an inventory was not read", exc_info=error)
@@ -304,6 +313,10 @@ class TargetSet:
         for inventory in self._inventories.values():
             if id(inventory) not in kept:
                 inventory.stop()
+
+    def answers(self) -> set[Path]:
+        """Return where the last answers of its URLs are kept."""
+        return {file for inventory in self._inventories.values() for file in inventory.answers()}
 
     def finish(self) -> None:
         """Log what is new about the entries, once what was made of them runs."""
