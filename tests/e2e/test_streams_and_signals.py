@@ -135,6 +135,24 @@ def test_dry_run_ends_silently_with_its_reader(tmp_path: Path, shell: str) -> No
     assert re.fullmatch(r"I .* \[pollect\] pollect \S+ runs .*\n", done.stderr)
 
 
+@pytest.mark.parametrize("command", ["check", "--version", "--help", "schema"])
+def test_output_that_takes_nothing_is_a_failure_in_one_line(tmp_path: Path, command: str) -> None:
+    write_config(tmp_path)
+    done = subprocess.run(
+        ["bash", "-c", f"{POLLECT} {command} >/dev/full"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "pollect: cannot write: No space left on device\n")
+
+
+def test_a_message_that_cannot_be_written_keeps_its_exit_code(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{POLLECT} check missing.yml 2>/dev/full"],
+        cwd=tmp_path, timeout=LIMIT_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+
+
 def test_closed_standard_streams_are_no_reason_to_fail(tmp_path: Path) -> None:
     write_config(tmp_path)
     log = tmp_path / "log"

@@ -1,8 +1,10 @@
 """Runs one command line, and turns every error into one line."""
 
+import errno
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 from pollect.cli import exit_codes
 from pollect.cli.session import Session
@@ -10,13 +12,16 @@ from pollect.daemon.old_distribution import refuse_old_distribution
 from pollect.errors import ConfigError, PollectError, describe
 from pollect.text import visible_text
 
+#: What writing may come upon without any mistake of pollect: a disk that is full or broken.
+_NO_MISTAKE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code.
 
     0 is fine, 1 a failure at run time, 2 a mistake in the config or the command line, 3 a plugin
-    or a dependency that is missing. Raises `BrokenPipeError` when the output is no longer read, and
-    `KeyboardInterrupt`.
+    or a dependency that is missing. Raises `OSError` when a disk or the output takes nothing any
+    more, and `KeyboardInterrupt`.
     """
     session = Session()
     try:
@@ -29,22 +34,24 @@ def run(arguments: Sequence[str]) -> int:
         from pollect.cli.commands import run_command_line
 
         return run_command_line(arguments, session)
-    except BrokenPipeError:
-        raise  # for `main`, which knows where the output leads
     except PollectError as error:
         if session.debug:
             traceback.print_exc()
         else:
             print_error(error)
         return exit_codes.exit_code(error)
-    except Exception as error:  # noqa: BLE001 - users get one line, not a traceback
+    except Exception as error:
+        if isinstance(error, OSError) and (
+            isinstance(error, BrokenPipeError) or error.errno in _NO_MISTAKE
+        ):
+            raise  # for the process, which knows where the output leads
+        # Users get one line, not a traceback.
         if session.debug:
             traceback.print_exc()
         else:
-            print(
+            complain(
                 f"pollect: internal error: {describe(error)} "
-                "(please report it, with what the same command says with --debug)",
-                file=sys.stderr,
+                "(please report it, with what the same command says with --debug)"
             )
         return exit_codes.FAILURE
 
@@ -64,4 +71,10 @@ def config_of_plain_run(arguments: Sequence[str]) -> str | None:
 def print_error(error: PollectError) -> None:
     """Print an error on standard error; mistakes of a config one a line, as compilers do."""
     text = str(error) if isinstance(error, ConfigError) else f"pollect: {error}"
-    print(visible_text(text), file=sys.stderr)
+    complain(visible_text(text))
+
+
+def complain(text: str) -> None:
+    """Print a line on standard error, if it takes one."""
+    with suppress(OSError):  # the exit code says it, too
+        print(text, file=sys.stderr)

@@ -30,8 +30,8 @@ def run_process(arguments: Sequence[str]) -> int:
         from pollect.cli.exit_codes import INTERRUPTED
 
         return INTERRUPTED
-    except BrokenPipeError:
-        _drop_output()
+    except OSError as error:
+        code = _drop_output(error) or code
     except ValueError:
         pass  # a plugin closed it
     _leave_in_time(code)
@@ -50,9 +50,19 @@ def _open_standard_streams() -> None:
             setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115 - for good
 
 
-def _drop_output() -> None:
-    """Let standard output lead nowhere, or Python would complain at its end."""
+def _drop_output(error: OSError) -> int:
+    """Let standard output lead nowhere, or Python would complain at its end.
+
+    Returns the exit code: 0 if it is just no longer read, as by `head`, which has seen enough.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if isinstance(error, BrokenPipeError):
+        return 0
+    from pollect.cli.calling import complain
+    from pollect.cli.exit_codes import FAILURE
+
+    complain(f"pollect: cannot write: {error.strerror}")
+    return FAILURE
 
 
 def call(arguments: Sequence[str]) -> int:
@@ -65,10 +75,10 @@ def call(arguments: Sequence[str]) -> int:
         from pollect.cli.calling import run
 
         return run(arguments)
-    except BrokenPipeError:
+    except OSError as error:
         from pollect.cli.exit_codes import FAILURE
 
-        _drop_output()  # the reader, `head` for example, has seen enough
+        _drop_output(error)
         return FAILURE
 
 
