@@ -19,6 +19,20 @@ def test_names_differ_within_their_group_only() -> None:
     assert tell_apart(things) == ["x", "x", "x_3"]
 
 
+def test_a_caller_decides_what_a_name_of_its_own_looks_like() -> None:
+    things = [Named("A", 1), Named("A 2", 2), Named("A", 2), Named("A", 3)]
+    assert tell_apart(things, "{} {}".format) == ["A", "A 2", "A 2 2", "A 3"]
+
+
+def test_all_of_one_name_get_their_identity_where_no_order_lasts() -> None:
+    things = [Named("A", 1), Named("B", 2), Named("A", 3), Named("A (3)", 4)]
+    for order in (things, things[::-1]):
+        names = dict(
+            zip(order, tell_apart(order, "{} ({})".format, first_keeps=False), strict=True)
+        )
+        assert [names[thing] for thing in things] == ["A (1)", "B", "A (3) (2)", "A (3)"]
+
+
 def test_many_things_of_one_name_are_told_apart_in_linear_time() -> None:
     assert len(set(tell_apart([Named("", "")] * 50_000))) == 50_000
 

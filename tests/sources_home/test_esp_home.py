@@ -333,7 +333,18 @@ def test_three_entities_of_one_name_have_three_labels() -> None:
         assert probed.values() == {
             ("", "Power"): 10.0,
             ("", "Power (power)"): 11.0,
-            ("", "Power (power 2)"): 12.0,
+            ("", "Power (power) (2)"): 12.0,
+        }
+
+
+def test_an_entity_keeps_a_name_that_looks_like_the_second_of_another() -> None:
+    entities = [sensor("Power", 1), sensor("Power", 1, device_id=1), sensor("Power (power)", 2)]
+    states = [state(1, 10.0), state(1, 11.0, device_id=1), state(2, 12.0)]
+    with SimulatedDevice(device_replies(entities, states)) as device, Probed(device) as probed:
+        assert probed.values() == {
+            ("", "Power"): 10.0,
+            ("", "Power (power) (2)"): 11.0,
+            ("", "Power (power)"): 12.0,
         }
 
 

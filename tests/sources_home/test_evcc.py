@@ -67,7 +67,7 @@ def test_a_state_of_an_older_version_is_unwrapped() -> None:
         (["", []], ["loadpoint 1", "loadpoint 2"]),
         (["A", "A", "A"], ["A", "A 2", "A 3"]),
         (["A 2", "A", "A"], ["A 2", "A", "A 3"]),
-        (["A", "A", "A 2"], ["A", "A 2", "A 2 3"]),
+        (["A", "A", "A 2"], ["A", "A 2 2", "A 2"]),
     ],
 )
 def test_every_loadpoint_has_a_title_of_its_own(titles: list[Any], expected: list[str]) -> None:

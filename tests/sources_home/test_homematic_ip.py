@@ -297,6 +297,20 @@ def test_a_thermostat_without_values_leaves_the_room_to_another() -> None:
     assert climate_of(state) == {'humidity{room="bad"}': 60}
 
 
+def test_a_device_keeps_a_name_that_looks_like_one_of_two_equal_ones() -> None:
+    devices = [
+        thermostat(identity, currentPowerConsumption=power) | {"label": label}
+        for identity, label, power in (("1", "A", 41), ("2", "A", 42), ("3", "A (1)", 43))
+    ]
+    for order in (devices, devices[::-1]):
+        found = series_of(list(parse_details(home_with(*order), [])))
+        assert {key: value for key, value in found.items() if key.startswith("power")} == {
+            'power{room="",device="A (1) (2)"}': 41,
+            'power{room="",device="A (2)"}': 42,
+            'power{room="",device="A (1)"}': 43,
+        }
+
+
 def test_what_is_not_as_it_should_be_costs_only_itself() -> None:
     state = home_with(thermostat("A", humidity="50", actualTemperature=float("nan")))
     state["devices"]["A"]["functionalChannels"]["2"] = None

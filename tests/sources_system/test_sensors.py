@@ -254,6 +254,20 @@ def test_chips_of_one_name_are_told_apart(programs: Path, garbage: str) -> None:
     }
 
 
+@pytest.mark.parametrize("garbage", ["", "   %%%\n"])
+def test_a_chip_keeps_a_name_that_looks_like_the_second_of_another(
+    programs: Path, garbage: str
+) -> None:
+    chip = '   "%s":{\n      "temp1":{\n         "temp1_input": %s\n      }\n   }'
+    chips = ",\n".join(chip % each for each in (("a", "1.0"), ("a", "2.0"), ("a_2", "3.0")))
+    answer(programs, f"{{\n{garbage}{chips}\n}}\n")
+    assert {chip: value for (_, chip, *_), value in probe().items()} == {
+        "a": 1.0,
+        "a_3": 2.0,
+        "a_2": 3.0,
+    }
+
+
 def test_chip_that_is_no_object_costs_only_itself(programs: Path) -> None:
     answer(programs, '{"a":null,"b":[1],"c":{"x":7,"temp1":{"temp1_input":1.0}}}')
     assert probe() == {(None, "c", "temp1", "°C"): 1.0}

@@ -4,6 +4,7 @@ Drives, sensors, zones and radios are known by names that their devices chose, a
 choose one twice. A dictionary keyed by such a name keeps only the last of them.
 """
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from typing import NamedTuple
 
@@ -18,27 +19,35 @@ class Named(NamedTuple):
     group: Hashable = None
 
 
-def tell_apart(things: Iterable[Named]) -> list[str]:
+def tell_apart(
+    things: Iterable[Named],
+    mark: Callable[[str, object], str] = "{}_{}".format,
+    *,
+    first_keeps: bool = True,
+) -> list[str]:
     """Return a name for each thing, in order, no two alike within a group.
 
     The first of a name keeps it, whatever the others become: `Fan`, `Fan_2` for the identity 2.
     Without an identity, or when that is taken as well, a running number from 2 on is appended.
+    `mark` makes a name of a name and what is appended. Where things come in no order that lasts,
+    set `first_keeps` to False: then all of one name get their identity.
     """
     things = list(things)
     # Before anything is renamed, so that no thing loses a name of its own to the second of another.
-    taken = {(thing.group, thing.name) for thing in things}
-    kept: set[tuple[Hashable, str]] = set()
+    counts = Counter((thing.group, thing.name) for thing in things)
+    taken = set(counts)
+    kept = set() if first_keeps else {key for key, count in counts.items() if count > 1}
     numbers: dict[tuple[Hashable, str], int] = {}
     names = []
     for thing in things:
         name = thing.name
         if (thing.group, name) in kept:
             if str(thing.identity):
-                name = f"{name}_{thing.identity}"
+                name = mark(name, thing.identity)
             base, number = name, numbers.get((thing.group, name), 1)
             while name == thing.name or (thing.group, name) in taken:
                 number += 1
-                name = f"{base}_{number}"
+                name = mark(base, number)
             numbers[thing.group, base] = number
             taken.add((thing.group, name))
         kept.add((thing.group, name))

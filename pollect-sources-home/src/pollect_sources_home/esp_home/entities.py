@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from pollect.api import Kind, Metric, Sample
+from pollect.support.distinct import Named, tell_apart
 
 Domain: TypeAlias = Literal[
     "sensor", "binary_sensor", "switch", "number", "light", "climate", "cover", "fan"
@@ -98,23 +99,26 @@ class Entities:
         self._entities: dict[Key, Entity] = {}
         self._metrics: dict[str, Metric] = {}
         self._twins: list[str] = []
-        taken: set[tuple[str, str]] = set()
         listed: dict[Key, Any] = {}
+        unclear: set[Key] = set()
         for info in infos:
             domain = _DOMAINS.get(type(info).__name__.removesuffix("Info"))
             if domain is None or domain not in domains:
                 continue
             key = domain, info.device_id, info.key
             first = listed.setdefault(key, info)
-            if first is not info:
-                if first != info:
-                    # A state names the key alone: the values of both would alternate.
-                    self._entities.pop(key, None)
-                    self._twins.append(f"{info.name}: has the key of {first.name}")
-                continue
-            name = _value_name(domain, info)
-            label = _unique_label(info, name, taken)
-            taken.add((name, label))
+            if first != info:
+                # A state names the key alone: the values of both would alternate.
+                unclear.add(key)
+                self._twins.append(f"{info.name}: has the key of {first.name}")
+        found = {key: info for key, info in listed.items() if key not in unclear}
+        names = {key: _value_name(key[0], info) for key, info in found.items()}
+        labels = tell_apart(
+            (Named(str(i.name), _object_id(i), names[key]) for key, i in found.items()),
+            "{} ({})".format,
+        )
+        for (key, info), label in zip(found.items(), labels, strict=True):
+            domain, name = key[0], names[key]
             counting = int(getattr(info, "state_class", None) or 0) in _COUNTING
             unit = getattr(info, "unit_of_measurement", "")
             entity = Entity(domain, name, label, unit, is_counter=counting)
@@ -173,15 +177,6 @@ def _value_name(domain: Domain, info: Any) -> str:
     if domain == "sensor":
         return str(device_class)
     return f"{domain}.{device_class}" if device_class else domain
-
-
-def _unique_label(info: Any, name: str, taken: Collection[tuple[str, str]]) -> str:
-    """Return the entity's name; of several equal ones only the first has it to itself."""
-    label, count = str(info.name), 1
-    while (name, label) in taken:
-        number = f" {count}" if count > 1 else ""
-        label, count = f"{info.name} ({_object_id(info)}{number})", count + 1
-    return label
 
 
 def _object_id(info: Any) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pollect.api import Metric, Sample
+from pollect.support.distinct import Named, tell_apart
 from pollect_sources_home.evcc.metrics import (
     DEVICE_POWER,
     DEVICE_SOC,
@@ -165,12 +166,7 @@ def parse_details(state: State) -> Iterator[Sample]:
 
 def distinct(titles: Iterable[tuple[int, str]]) -> list[str]:
     """Return titles, each with its number from 1 behind it where another has it already."""
-    taken: list[str] = []
-    for number, title in titles:
-        while title in taken:
-            title = f"{title} {number + 1}"
-        taken.append(title)
-    return taken
+    return tell_apart((Named(title, number + 1) for number, title in titles), "{} {}".format)
 
 
 def _devices(devices: object, metrics: Mapping[str, Metric]) -> Iterator[Sample]:

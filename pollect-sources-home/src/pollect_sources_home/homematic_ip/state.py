@@ -21,6 +21,7 @@ from pollect.api import (
     Panel,
     Sample,
 )
+from pollect.support.distinct import Named, tell_apart
 
 Channel: TypeAlias = Mapping[str, Any]
 
@@ -316,13 +317,10 @@ def _device_names(state: Mapping[str, Any]) -> dict[str, str]:
     labels = {
         identity: str(device.get("label") or identity) for identity, device in devices.items()
     }
-    counts: dict[str, int] = {}
-    for label in labels.values():
-        counts[label] = counts.get(label, 0) + 1
-    return {
-        identity: f"{label} ({identity})" if counts[label] > 1 and label != identity else label
-        for identity, label in labels.items()
-    }
+    # In the same order every time, whatever that of the answer.
+    things = [Named(label, identity) for identity, label in sorted(labels.items())]
+    names = tell_apart(things, "{} ({})".format, first_keeps=False)
+    return {str(thing.identity): name for thing, name in zip(things, names, strict=True)}
 
 
 def _objects(value: object) -> dict[str, Mapping[str, Any]]:

@@ -7,6 +7,7 @@ from pollect.api import (
     Metric,
     Sample,
 )
+from pollect.support.distinct import Named, tell_apart
 from pollect_sources_home.plex.client import (
     ALBUM,
     ARTIST,
@@ -71,15 +72,10 @@ def count_totals(sections: Iterable[Section], count: Count, *, details: bool) ->
 def count_items(sections: Iterable[Section], count: Count) -> Iterator[Sample]:
     """Yield the entries of every library; of two with the same title the second gets its key."""
     sections = [section for section in sections if section.kind in ENTRIES]
-    titles = {(section.title or section.key, section.kind) for section in sections}
-    taken: set[tuple[str, str]] = set()
-    for section in sections:
-        title = section.title or section.key
-        if (title, section.kind) in taken:
-            while (title, section.kind) in titles:
-                title = f"{title} {section.key}"
-            titles.add((title, section.kind))
-        taken.add((title, section.kind))
+    titles = tell_apart(
+        (Named(each.title or each.key, each.key, each.kind) for each in sections), "{} {}".format
+    )
+    for section, title in zip(sections, titles, strict=True):
         number = count(section, ENTRIES[section.kind])
         if number is not None:
             yield LIBRARY_ITEMS.sample(number, title, section.kind)

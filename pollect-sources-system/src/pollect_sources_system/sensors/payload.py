@@ -12,7 +12,6 @@ too many (3.6.0), and what cannot be read may be printed as `nan` or `N/A`.
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -101,7 +100,7 @@ def parse_sensors(text: str, problems: list[str]) -> list[Feature]:
             if isinstance(members, _Pairs)
         ]
     except (ValueError, RecursionError) as error:
-        features = list(_salvage(text, problems))
+        features = _salvage(text, problems)
         if not features:
             quoted = text.strip()[:_QUOTED_CHARACTERS]
             raise BadResponse(f"expected the JSON of `sensors -j`, got {quoted!r}") from error
@@ -122,30 +121,31 @@ def _numbers(place: str, members: _Pairs, problems: list[str]) -> dict[str, floa
     return {name: value for name, value in members if isinstance(value, int | float)}
 
 
-def _salvage(text: str, problems: list[str]) -> Iterable[Feature]:
-    """Yield what is well-formed, line by line: one bad line must not cost the other chips.
+def _salvage(text: str, problems: list[str]) -> list[Feature]:
+    """Return what is well-formed, line by line: one bad line must not cost the other chips.
 
     Chips are indented less than their features.
     """
-    chip, chip_indent = "", -1
-    seen: Counter[str] = Counter()
-    feature: Feature | None = None
+    chips: list[str] = []
+    chip_indent = -1
+    #: The position of a chip, the label of a feature, its members.
+    found: list[tuple[int, str, dict[str, float]]] = []
     members: dict[str, float] = {}
     for line in text.splitlines():
         if opening := _OPENING_LINE.fullmatch(line):
             indent = len(opening["indent"])
             if chip_indent in (-1, indent):
-                chip, chip_indent = opening["name"], indent
-                seen[chip] += 1
-                chip = f"{chip}_{seen[chip]}" if seen[chip] > 1 else chip
+                chips.append(opening["name"])
+                chip_indent = indent
             else:
                 members = {}
-                feature = Feature(chip, opening["name"], members)
-                yield feature
+                found.append((len(chips) - 1, opening["name"], members))
         elif number := _NUMBER_LINE.fullmatch(line):
             members[number["name"]] = float(number["value"])
         elif not _PLAIN_LINE.fullmatch(line):
             problems.append(f"cannot make sense of the line {line.strip()!r:.60}")
+    names = tell_apart(Named(chip) for chip in chips)
+    return [Feature(names[chip], label, members) for chip, label, members in found]
 
 
 def feature_id(feature: Feature) -> str:
