@@ -16,7 +16,7 @@ from tests.simulators.google_storage import BUCKET, Bucket, TokenEndpoint, as_re
 #: Key files and caches of these tests; goes with the process.
 _FOLDER = tempfile.TemporaryDirectory(prefix="pollect-cloud-")
 
-_google_key = functools.cache(google_storage.new_key)
+google_key = functools.cache(google_storage.new_key)
 _apple_key = functools.cache(app_store_connect.new_key)
 
 
@@ -27,7 +27,7 @@ def folder() -> Path:
 
 def google_files(token_uri: str) -> dict[str, Any]:
     place = folder()
-    file = google_storage.write_key_file(place / "key.json", _google_key(), token_uri)
+    file = google_storage.write_key_file(place / "key.json", google_key(), token_uri)
     return {"keyFile": str(file), "dbDir": str(place / "db")}
 
 
@@ -35,7 +35,7 @@ def google_files(token_uri: str) -> dict[str, Any]:
 def play_console() -> Iterator[Mapping[str, Any]]:
     text = "Date,Package Name,Daily Crashes,Daily ANRs\n2023-11-13,my.app,4,1\n"
     with TokenEndpoint(FakeClock().time) as tokens, Bucket(tokens) as bucket:
-        tokens.keys["k1"] = _google_key().public_key()
+        tokens.keys["k1"] = google_key().public_key()
         bucket.put("stats/crashes/crashes_my.app_202311_overview.csv", as_report(text))
         yield {"endpoint": bucket.url, **google_files(tokens.token_uri)}
 

@@ -339,7 +339,7 @@ def play_console(folder: Path) -> Iterator[Mapping[str, Any]]:
     }
     with TokenEndpoint(time.time) as tokens, Bucket(tokens) as bucket:
         files = cloud_cases.google_files(tokens.token_uri)
-        tokens.keys["k1"] = cloud_cases._google_key().public_key()
+        tokens.keys["k1"] = cloud_cases.google_key().public_key()
         for kind, (columns, numbers) in reports.items():
             text = f"Date,Package Name,{columns}\n{day:%Y-%m-%d},my.app,{numbers}\n"
             bucket.put(f"stats/{kind}/{kind}_my.app_{day:%Y%m}_overview.csv", as_report(text))
