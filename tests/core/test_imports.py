@@ -79,8 +79,7 @@ MAY_IMPORT = {
     },
     "cli": {
         *("api", "errors", "hooks", "hookspecs", "human", "model", "plugin", "status", "support"),
-        "text",
-        "units",
+        *("forked", "text", "units"),
         *("builtin", "config", "derived", "discovery", "engine", "daemon", "fleet", "operate"),
     },
     # What surrounds a daemon: units, compose files, checks of the machine.

@@ -28,7 +28,8 @@ MORE = "executors: [{collection: house, sources: [{type: LoadAvg}]}]"
 READ = """
 import sys
 from pollect.config.apart import ConfigReading
-with ConfigReading(sys.argv[1]) as reading:
+from pollect.forked import Forked
+with Forked(reading := ConfigReading(sys.argv[1])):
     document = reading.result()
 assert "yaml" not in sys.modules
 from tests.core.config.test_apart import parts_of

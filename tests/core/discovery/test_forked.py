@@ -17,6 +17,7 @@ SEARCH = """
 import json, os, sys, threading
 import msgspec
 from pollect.discovery.forked import PluginSearch
+from pollect.forked import Forked
 
 def plain(found):
     return msgspec.to_builtins(found)
@@ -50,7 +51,7 @@ def test_search_apart_finds_what_a_search_here_finds(tmp_path: Path) -> None:
     apart, here, held = run_search(
         tmp_path,
         """
-with PluginSearch() as search:
+with Forked(search := PluginSearch()):
     apart = plain(search.result())
 held = {"stevedore", "importlib.metadata", "email", "good"} & sys.modules.keys()
 from pollect.discovery.plugins import find_plugins
@@ -67,7 +68,7 @@ print(json.dumps([apart, plain(find_plugins()), sorted(held)]))
 def test_nothing_is_printed_by_a_plugin_that_is_only_looked_at(tmp_path: Path) -> None:
     loud = {"loud.py": "import sys; print('loud'); print('loud', file=sys.stderr, flush=True)"}
     write_distribution(tmp_path, "pollect-loud", modules=loud, plugin="loud")
-    code = "with PluginSearch() as search: print(json.dumps(plain(search.result())))"
+    code = "with Forked(search := PluginSearch()): print(json.dumps(plain(search.result())))"
     assert "pollect-loud" in [found["distribution"] for found in run_search(tmp_path, code)]
 
 
@@ -76,7 +77,7 @@ def test_search_is_left_to_the_caller_while_other_threads_run(tmp_path: Path) ->
 end = threading.Event()
 other = threading.Thread(target=end.wait)
 other.start()
-with PluginSearch() as search:
+with Forked(search := PluginSearch()):
     print(json.dumps([search.result(), children()]))
 end.set()
 other.join()
@@ -87,7 +88,7 @@ other.join()
 def test_search_that_dies_is_left_to_the_caller(tmp_path: Path) -> None:
     deadly = {"deadly.py": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"}
     write_distribution(tmp_path, "pollect-deadly", modules=deadly, plugin="deadly")
-    code = "with PluginSearch() as search: print(json.dumps([search.result(), children()]))"
+    code = "with Forked(search := PluginSearch()): print(json.dumps([search.result(), children()]))"
     assert run_search(tmp_path, code) == [None, "none"]
 
 
@@ -98,7 +99,7 @@ def test_signal_for_the_whole_group_is_left_to_the_caller(tmp_path: Path) -> Non
     code = """
 import signal
 signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
-with PluginSearch() as search: print(json.dumps([search.result(), children()]))
+with Forked(search := PluginSearch()): print(json.dumps([search.result(), children()]))
 """
     assert run_search(tmp_path, code) == [None, "none"]
 
@@ -107,25 +108,24 @@ def test_search_that_nobody_waits_for_is_ended(tmp_path: Path) -> None:
     slow = {"slow.py": "import time; time.sleep(3600)"}
     write_distribution(tmp_path, "pollect-slow", modules=slow, plugin="slow")
     code = """
-with PluginSearch():
+with Forked(PluginSearch()):
     pass
 print(json.dumps(children()))
 """
     assert run_search(tmp_path, code) == "none"
 
 
-def test_search_of_a_process_that_ignores_its_children_is_left_to_the_caller(
-    tmp_path: Path,
-) -> None:
+def test_search_of_a_process_that_ignores_its_children_leaves_none(tmp_path: Path) -> None:
     code = """
 import signal
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-with PluginSearch() as search:
-    print(json.dumps([search.result(), children()]))
-with PluginSearch():
+with Forked(search := PluginSearch()):
+    found = search.result()
+with Forked(PluginSearch()):
     pass
+print(json.dumps([found[0].distribution, children()]))
 """
-    assert run_search(tmp_path, code) == [None, "none"]
+    assert run_search(tmp_path, code) == ["pollect-core", "none"]
 
 
 def test_search_is_left_to_the_caller_where_no_process_may_start(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ import resource
 resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
 if os.getuid() == 0:
     os.setuid(65534)  # root may start any number of processes
-with PluginSearch() as search:
+with Forked(search := PluginSearch()):
     print(json.dumps([search.result(), children()]))
 """
     assert run_search(tmp_path, code) == [None, "none"]

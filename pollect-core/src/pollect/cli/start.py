@@ -8,6 +8,7 @@ from pollect.daemon.reaper import reap_as_process_1
 from pollect.daemon.settling import collector_paused
 from pollect.daemon.signals import Signals
 from pollect.discovery.forked import PluginSearch
+from pollect.forked import Forked
 
 if TYPE_CHECKING:
     from pollect.daemon.daemon import Daemon
@@ -37,8 +38,10 @@ def run_daemon(
 
 def _prepare(config_name: str, *, dry_run: bool, strict: bool, once: bool = False) -> "Daemon":
     with collector_paused():
-        with PluginSearch() as search, ConfigReading(config_name) as reading:
-            # Takes about as long as the other two, which go on meanwhile.
+        # In this order, as plugins may do anything to the process they are looked at in.
+        reading, search = ConfigReading(config_name), PluginSearch()
+        with Forked(reading, search):
+            # Takes about as long as the two, which are done meanwhile.
             from pollect.daemon.daemon import Daemon
             from pollect.daemon.loading import load, log_warnings
 

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from pollect.config.document import Document, Place
-from pollect.forked import Forked
+from pollect.forked import Task
 
 
-class ConfigReading(Forked):
-    """Reads the config that a name means, beside what goes on in its context."""
+class ConfigReading(Task):
+    """Reading the config that a name means, for a process of its own."""
 
     def __init__(self, name: str) -> None:
         super().__init__(lambda: _read(name))

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import msgspec
 
 from pollect.discovery.plugins import Found
-from pollect.forked import Forked
+from pollect.forked import Task
 
 
-class PluginSearch(Forked):
-    """A search for plugins that goes on beside its context."""
+class PluginSearch(Task):
+    """A search for plugins, for a process of its own."""
 
     def __init__(self) -> None:
         super().__init__(_find)
