@@ -350,7 +350,7 @@ def test_systemd_hears_of_start_reload_watchdog_and_end(tmp_path: Path) -> None:
 
 def test_signal_during_the_start_stops_it_in_order(tmp_path: Path) -> None:
     write_config(tmp_path, port=free_port())
-    slow = {"slow.py": "import time\ntime.sleep(0.5)\n"}
+    slow = {"slow.py": "import time\ntime.sleep(0.2)\n"}
     site = tmp_path / "site"
     write_distribution(site, "pollect-slow", modules=slow, plugin="slow")
     with start("run", folder=tmp_path, environ={"PYTHONPATH": str(site)}) as daemon:
