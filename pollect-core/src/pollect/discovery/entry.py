@@ -1,6 +1,5 @@
 """A source or writer type together with the distribution it comes from."""
 
-import shlex
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -53,6 +52,8 @@ def with_extras(distribution: str, extras: list[str]) -> str:
 
 def pip_command(requirement: str) -> str:
     """Return the command that installs a requirement, ready for a shell."""
+    import shlex  # costs a tenth of a megabyte, and most daemons have nothing to install
+
     return f"pip install {shlex.quote(requirement)}"
 
 

@@ -13,10 +13,10 @@ from pollect.support.http_server import HttpServer, Later, Pending, Request, Res
 from pollect.support.listening import explain_listen_error, is_local
 from pollect_writers.page.routes import POSTING, Page
 from pollect_writers.prometheus.config import AuthConfig, EndpointConfig, TlsConfig
-from pollect_writers.prometheus.tls import ServerTls, UnusableFile
 
 if TYPE_CHECKING:
     from pollect_writers.prometheus.auth import Gate
+    from pollect_writers.prometheus.tls import ServerTls
 
 _READING = ("GET", "HEAD", "OPTIONS")
 #: These alone need no password.
@@ -36,7 +36,7 @@ class Endpoint(Writer[EndpointConfigT], Generic[EndpointConfigT]):
         super().__init__(config, context)
         self._server: HttpServer | None = None
         tls = self._tls_config()
-        self._tls = ServerTls(tls, context.config_dir, self.log) if tls is not None else None
+        self._tls = self._build_tls(tls) if tls is not None else None
         self._gate = _build_gate(config.auth) if config.auth is not None else None
         self._page = Page(context, read_only=config.read_only) if self._wants_page() else None
 
@@ -50,6 +50,8 @@ class Endpoint(Writer[EndpointConfigT], Generic[EndpointConfigT]):
 
     def check_files(self) -> None:
         if self._tls is not None:
+            from pollect_writers.prometheus.tls import UnusableFile
+
             try:
                 self._tls.load()
             except UnusableFile as error:
@@ -87,6 +89,11 @@ class Endpoint(Writer[EndpointConfigT], Generic[EndpointConfigT]):
 
     def _tls_config(self) -> TlsConfig | None:
         return self.config.tls
+
+    def _build_tls(self, config: TlsConfig) -> "ServerTls":
+        from pollect_writers.prometheus.tls import ServerTls
+
+        return ServerTls(config, self.context.config_dir, self.log)
 
     def _tls_key(self, option: str) -> str:
         """Return where the config has an option of TLS."""

@@ -16,7 +16,6 @@ from pollect.support.http_server import Pending, Request, Response
 from pollect_writers.prometheus.exposition import Block, Renderer
 from pollect_writers.prometheus.families import Family
 
-PROBE, DISCOVERY = "/probe", "/sd"
 #: Of the seconds that a scraper waits, so many are for the way there and back.
 OFFSET_SECONDS = 0.5
 _TIMEOUT_HEADER = "x-prometheus-scrape-timeout-seconds"

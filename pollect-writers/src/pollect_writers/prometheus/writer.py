@@ -8,15 +8,16 @@ HTTPS, with `auth` it wants a password or a token. What plugins count with prome
 default registry is shown too.
 """
 
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from pollect.api import Batch, ConfigError, Sample, SourceId, WriterContext
 from pollect.support.http_server import Pending, Request, Response
-from pollect_writers.prometheus.client_registry import ClientRegistry
 from pollect_writers.prometheus.config import PrometheusConfig, PrometheusSslConfig, TlsConfig
 from pollect_writers.prometheus.endpoint import Endpoint
 from pollect_writers.prometheus.exposition import (
@@ -26,9 +27,12 @@ from pollect_writers.prometheus.exposition import (
     join_open_metrics,
     join_text,
 )
-from pollect_writers.prometheus.on_demand import DISCOVERY, PROBE, discovery, probe
 from pollect_writers.prometheus.process import Process
 
+if TYPE_CHECKING:
+    from pollect_writers.prometheus.client_registry import ClientRegistry
+
+PROBE, DISCOVERY = "/probe", "/sd"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 #: Seconds the first scrapes wait for the first probes, so that a fresh start makes no gap.
@@ -51,7 +55,7 @@ class PrometheusWriter(Endpoint[PrometheusConfig]):
         self._scrape_lock = threading.Lock()
         self._collect: Callable[[], Iterable[Sample]] = tuple
         self._process = Renderer(None)
-        self._client_registry = ClientRegistry(self.log) if config.client_registry else None
+        self._client_registry: ClientRegistry | None = None
         self._self_renderers: dict[SourceId, Renderer] = {}
         self._self_shown: dict[SourceId, tuple[Batch, Block]] = {}
         self._refused: set[SourceId] = set()
@@ -71,18 +75,29 @@ class PrometheusWriter(Endpoint[PrometheusConfig]):
 
     def _other(self, request: Request) -> Response | Pending:
         if request.path == PROBE and (probes := self.context.probes()) is not None:
+            from pollect_writers.prometheus.on_demand import probe
+
             return probe(request, probes, lambda blocks: self._exposed(request, blocks))
         if request.path == DISCOVERY and (groups := self.context.targets()) is not None:
+            from pollect_writers.prometheus.on_demand import discovery
+
             return self._compressed(request, discovery(groups))
         if not self._waited:
             self.context.ready.wait(FIRST_VALUES_SECONDS)
             self._waited = True
         blocks = self._blocks()
-        others: list[bytes] = []
-        if self._client_registry is not None:
-            open_metrics, names = _wants_open_metrics(request), _wanted_names(request)
-            others = self._client_registry.render(blocks, names, open_metrics=open_metrics)
-        return self._exposed(request, blocks, others)
+        return self._exposed(request, blocks, self._others(request, blocks))
+
+    def _others(self, request: Request, blocks: Sequence[Block]) -> Sequence[bytes]:
+        """Return what others count with prometheus-client, if anything has imported it."""
+        if not self.config.client_registry or "prometheus_client" not in sys.modules:
+            return ()
+        if self._client_registry is None:
+            from pollect_writers.prometheus.client_registry import ClientRegistry
+
+            self._client_registry = ClientRegistry(self.log)
+        open_metrics, names = _wants_open_metrics(request), _wanted_names(request)
+        return self._client_registry.render(blocks, names, open_metrics=open_metrics)
 
     def _exposed(
         self, request: Request, blocks: Sequence[Block], others: Sequence[bytes] = ()
