@@ -35,8 +35,13 @@ class DirectPort:
         #: Of the writer, whatever it made of its own.
         self._log = logging.getLogger(self.name)
         self._limit = writer.config.buffer.samples
-        self._changed = threading.Condition()
-        self._waiting: deque[tuple[Sequence[Batch], Receipt | None]] = deque()
+        # A lock and no condition for what happens at every batch: it costs a third.
+        self._lock = threading.Lock()
+        self._became_idle = threading.Condition(self._lock)
+        #: Who waits for that.
+        self._idlers = 0
+        #: With the number of samples in them.
+        self._waiting: deque[tuple[Sequence[Batch], int, Receipt | None]] = deque()
         self._waiting_samples = 0
         #: Monotonic seconds when the call of the writer that goes on began.
         self._writing_since: float | None = None
@@ -57,30 +62,48 @@ class DirectPort:
 
         `receipt` is called when they were written or given up on.
         """
-        with self._changed:
-            self._waiting.append((batches, receipt))
-            self._waiting_samples += _size(batches)
-            dropped = self._bound() if self._writing_since is not None or self._closed else ()
-        self._lose(dropped, None)
+        size = _size(batches)
+        dropped: Sequence[Batch] = ()
+        with self._lock:
+            self._waiting.append((batches, size, receipt))
+            self._waiting_samples += size
+            if self._writing_since is not None or self._closed:
+                dropped = self._bound()
+        if dropped:
+            self._lose(dropped, None)
 
     def drain(self) -> None:
         """Write what waits, unless another thread does so."""
         if not self._waiting:
             return
-        with self._changed:
+        with self._lock:
             if self._writing_since is not None or self._closed:
                 return
-            self._writing_since = self._clock.monotonic()
-        while (taken := self._take()) is not None:
-            batches, receipt = taken
-            self._write(batches)
+            taken = self._take()
+        while taken is not None:
+            batches, size, receipt = taken
+            is_written = self._write(batches, size)
             if receipt is not None:
                 receipt()
+            with self._lock:
+                if is_written:
+                    self._reason = ""
+                    self._written += size
+                taken = self._take()
+                keeps_up = taken is None and self._dropping
+                if keeps_up:
+                    self._dropping = False
+            if keeps_up:
+                self._log.info("keeps up again: no more samples are being dropped")
 
     def wait_idle(self, seconds: float) -> bool:
         """Wait until everything was written; return whether that came true in time."""
-        with self._changed:
-            return self._changed.wait_for(self._is_idle, timeout=seconds)
+        with self._became_idle:
+            self._idlers += 1
+            try:
+                return self._became_idle.wait_for(self._is_idle, timeout=seconds)
+            finally:
+                self._idlers -= 1
 
     def close(self) -> None:
         """Write what waits, then close the writer; hangs if the writer does."""
@@ -94,7 +117,7 @@ class DirectPort:
 
     def give_up(self) -> None:
         """Take nothing any more; what still waits is lost."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             dropped = self._bound()
         self._lose(dropped, None)
@@ -116,39 +139,36 @@ class DirectPort:
     def _is_idle(self) -> bool:
         return not self._waiting and self._writing_since is None
 
-    def _take(self) -> tuple[Sequence[Batch], Receipt | None] | None:
-        with self._changed:
-            if self._waiting:
-                self._writing_since = self._clock.monotonic()
-                batches, receipt = self._waiting.popleft()
-                self._waiting_samples -= _size(batches)
-                return batches, receipt
-            self._writing_since = None
-            dropped, self._dropping = self._dropping, False
-            self._changed.notify_all()
-        if dropped:
-            self._log.info("keeps up again: no more samples are being dropped")
+    def _take(self) -> tuple[Sequence[Batch], int, Receipt | None] | None:
+        """Return what is written next, None if nothing waits; holds the lock."""
+        if self._waiting:
+            self._writing_since = self._clock.monotonic()
+            taken = self._waiting.popleft()
+            self._waiting_samples -= taken[1]
+            return taken
+        self._writing_since = None
+        if self._idlers:
+            self._became_idle.notify_all()
         return None
 
-    def _write(self, batches: Sequence[Batch]) -> None:
-        size = _size(batches)
+    def _write(self, batches: Sequence[Batch], size: int) -> bool:
+        """Call the writer; return whether it took the batches, which are lost if not."""
+        is_written = True
         try:
             self.writer.write(batches)
         except BaseException as error:  # noqa: BLE001 - code of a plugin
+            is_written = False
             reason = describe(error)
-            with self._changed:
+            with self._lock:
                 known, self._reason = self._reason == reason, reason
                 self._lost += size
             if not known:
                 self._log.error("%d samples lost: %s", size, reason, exc_info=error)
             self._report(batches, error)
-        else:
-            with self._changed:
-                self._reason = ""
-                self._written += size
         if self._hung:
             self._hung = False
             self._log.info("writes again")
+        return is_written
 
     def _bound(self) -> list[Batch]:
         """Drop the oldest batches of a writer that blocks, all if it is closed; holds the lock."""
@@ -165,8 +185,8 @@ class DirectPort:
                 self._log.error("%s", _hung_text(blocked))
             limit, keep = self._limit, 1
         while self._waiting_samples > limit and len(self._waiting) > keep:
-            batches, receipt = self._waiting.popleft()
-            self._waiting_samples -= _size(batches)
+            batches, size, receipt = self._waiting.popleft()
+            self._waiting_samples -= size
             dropped += batches
             if receipt is not None and not self._closed:
                 receipt()

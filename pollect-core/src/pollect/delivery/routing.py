@@ -48,11 +48,13 @@ class MergedTick:
 
     def __init__(self, flush: Callable[[Sequence[Batch]], None]) -> None:
         self._flush = flush
+        # Held while they are handed over, so that nothing that waits for `close` overtakes them.
         self._lock = threading.Lock()
         self._batches: list[Batch] = []
         #: One for the loop that begins the probes, and one for each probe.
         self._pending = 1
-        self._over = False
+        #: Nothing waits here any more.
+        self.over = False
 
     def begin(self, probes: int = 1) -> None:
         """Wait for so many more probes."""
@@ -65,21 +67,19 @@ class MergedTick:
             self._pending -= 1
             if batch is not None:
                 self._batches.append(batch)
-            batches = self._take() if self._over or not self._pending else []
-        if batches:
-            self._flush(batches)
+            if self.over or not self._pending:
+                self._hand_over()
 
     def close(self) -> None:
         """Hand over what is there."""
         with self._lock:
-            self._over = True
-            batches = self._take()
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        batches, self._batches = self._batches, []
         if batches:
             self._flush(batches)
-
-    def _take(self) -> list[Batch]:
-        batches, self._batches = self._batches, []
-        return batches
+        self.over = True
 
 
 class Routes:

@@ -422,7 +422,7 @@ class Runner:
     def _put(self, batch: Batch, tick: "MergedTick | None") -> None:
         """Hand a batch to the writers, after the one before it; holds `_order`."""
         before, self._tick = self._tick, tick
-        if before is not None and before is not tick:
+        if before is not None and before is not tick and not before.over:
             before.close()
         self._executor.put(batch, tick)
 
