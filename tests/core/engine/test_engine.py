@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from pollect import hookspecs
 from pollect.api import (
+    Batch,
     MetricFilter,
     NoData,
     Outcome,
@@ -420,6 +421,21 @@ def test_hanging_coroutine_times_out_and_the_other_goes_on(run: Run, behaviour: 
     wait_until(lambda: hanging.cancelled)
     hanging.behaviour = "answer"
     wait_until(lambda: engine.source_statuses()[0].up)
+
+
+def test_filter_that_hangs_on_one_coroutine_holds_up_no_other(run: Run, gate: Gate) -> None:
+    sources = [build_source({"name": f"n{n}"}, AsyncSource, clock=SystemClock()) for n in range(9)]
+    writer = recording()
+
+    def hold_one(batch: Batch) -> Batch:
+        if batch.source.name == "n0":
+            gate()
+        return batch
+
+    run(plan_of(sources, [writer], interval=3600, filters=[hold_one]))
+    wait_until(lambda: len(writer.batches) == 8)
+    gate.open()
+    wait_until(lambda: len(writer.batches) == 9)
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), ValueError("oops")])

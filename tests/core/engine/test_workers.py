@@ -203,3 +203,54 @@ def test_a_thread_that_was_refused_is_asked_for_again_without_another_call(
         workers.submit([WorkerCall(done.set)])
         assert done.wait(30)
         assert not refusals
+
+
+def test_brief_calls_run_one_after_the_other_beside_the_others(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pollect.engine.workers.LONGEST_PATIENCE", 1000.0)
+    running, most, left = 0, 0, threading.Semaphore(0)
+
+    def brief() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.001)
+        running -= 1
+        left.release()
+
+    with Pool(threads=5, tick=10_000) as workers:
+        other = WorkerCall(gate)  # type: ignore[arg-type]
+        workers.submit([WorkerCall(brief, "a", brief=True), other])
+        workers.submit([WorkerCall(brief, "b", brief=True) for _ in range(20)])
+        wait_until(lambda: other.started)
+        for _ in range(21):
+            assert left.acquire(timeout=30)
+        assert most == 1
+
+
+def test_brief_calls_that_hang_or_take_long_leave_the_others_their_turn(gate: Gate) -> None:
+    finished = threading.Semaphore(0)
+    with Pool(threads=3, tick=0.2) as workers:
+        workers.submit([WorkerCall(gate, brief=True) for _ in range(9)])  # type: ignore[arg-type]
+        workers.submit([WorkerCall(finished.release, brief=True) for _ in range(9)])
+        for _ in range(9):
+            assert finished.acquire(timeout=30)
+        gate.open()
+        wait_until(lambda: threads_of_pool() <= 3)
+        workers.submit([WorkerCall(finished.release, brief=True)])
+        assert finished.acquire(timeout=30)
+
+
+def test_brief_calls_that_wait_longer_than_the_patience_run_side_by_side() -> None:
+    together = threading.Barrier(3)
+    done = threading.Semaphore(0)
+
+    def meet() -> None:
+        together.wait(30)
+        done.release()
+
+    with Pool(threads=3, tick=0.2) as workers:
+        workers.submit([WorkerCall(meet, brief=True) for _ in range(3)])
+        for _ in range(3):
+            assert done.acquire(timeout=30)

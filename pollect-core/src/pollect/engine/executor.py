@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds that a source on the event loop gets to close when another daemon takes it over.
 CLOSE_SECONDS = 2.0
+#: Seconds in which the results of the event loop gather, while there are more to come: to wake a
+#: worker for each costs more than what it does with it.
+GATHER_SECONDS = 0.01
 
 
 class Executor:
@@ -60,6 +63,10 @@ class Executor:
         self.workers = Workers(plan.name, plan.threads, shortest, clock=clock, scheduler=scheduler)
         self.runners = list(self._new_runners(plan.sources).values())
         self._groups: dict[float, TickGroup] = {}
+        #: Probes that run on the event loop, and what is to be done with the results of others;
+        #: for its thread only.
+        self._on_loop = 0
+        self._ended: list[WorkerCall] = []
         #: When to look for values that are too old, in monotonic seconds; minus infinity: never.
         self._expiry_at = math.inf
         self._expiry: Timer | None = None
@@ -328,7 +335,19 @@ class Executor:
                 self.errand(partial(run.runner.finish, run, result))
 
     async def _probe_async(self, run: ProbeRun) -> None:
-        result = await run.runner.probe_async(run)
+        self._on_loop += 1
+        try:
+            result = await run.runner.probe_async(run)
+        finally:
+            self._on_loop -= 1
         if result is not None:
             # Filters and writers must not hold up the loop.
-            self.workers.submit([WorkerCall(partial(run.runner.finish, run, result))])
+            self._ended.append(WorkerCall(partial(run.runner.finish, run, result), brief=True))
+            if self._on_loop and len(self._ended) == 1:
+                self._event_loop().call_later(GATHER_SECONDS, self._finish_ended)
+        if not self._on_loop:
+            self._finish_ended()
+
+    def _finish_ended(self) -> None:
+        ended, self._ended = self._ended, []
+        self.workers.submit(ended)

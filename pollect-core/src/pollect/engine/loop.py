@@ -44,6 +44,10 @@ class EventLoopThread:
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._end, key)
 
+    def call_later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call something in the thread of the loop, which is the caller's."""
+        self._loop.call_later(seconds, call)
+
     def stop(self, seconds: float) -> None:
         """Cancel everything that runs and end the thread, waiting `seconds` at most."""
         self._stopping = True

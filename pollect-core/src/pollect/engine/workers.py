@@ -6,6 +6,9 @@ type that fared alike) are likely to hang together: while one of them is overdue
 suspected beforehand, they start in a lane of their own (`OVERDUE_LANE`), bounded as a whole and for
 each key. So however many hang, the others find `threads` workers, and there are never many more
 threads than `threads`, that lane and the calls that were written off.
+
+Brief calls run one after the other in one thread, as to wake another costs more than they do. Those
+that still wait after the patience start side by side.
 """
 
 import logging
@@ -34,13 +37,20 @@ THREAD_RETRY_SECONDS = 0.5
 class WorkerCall:
     """One call in a worker thread."""
 
-    __slots__ = ("_call", "key", "overdue", "started", "suspect", "written_off")
+    __slots__ = ("_call", "brief", "key", "overdue", "started", "suspect", "written_off")
 
     def __init__(
-        self, call: Callable[[], None] | None, key: Hashable = None, *, suspect: bool = False
+        self,
+        call: Callable[[], None] | None,
+        key: Hashable = None,
+        *,
+        brief: bool = False,
+        suspect: bool = False,
     ) -> None:
         self._call = call
         self.key = key
+        #: It takes so little that others of its kind may as well wait for it.
+        self.brief = brief
         #: It took too long the last time, so it starts in the lane for such calls.
         self.suspect = suspect
         #: Monotonic seconds; None while it waits.
@@ -76,6 +86,9 @@ class Workers:
         self._ready: SimpleQueue[WorkerCall | None] = SimpleQueue()
         #: Calls with a place, running or about to.
         self._placed: dict[WorkerCall, None] = {}
+        #: Those of them that are brief and not overdue, and how many there may be.
+        self._brief_calls = 0
+        self._brief_places = 1
         self._overdue: dict[Hashable, int] = {}
         self._overdue_calls = 0
         self._lost = 0
@@ -146,6 +159,8 @@ class Workers:
         """Place the next waiting call that may start, and return it."""
         for key, calls in self._waiting.items():
             call = calls[0]
+            if call.brief and self._brief_calls >= self._brief_places:
+                continue
             held_up = call.suspect or key in self._overdue
             if not (self._lane_has_place(key) if held_up else self._has_place()):
                 continue
@@ -155,6 +170,8 @@ class Workers:
             elif len(self._waiting) > 1:
                 self._waiting[key] = self._waiting.pop(key)  # behind the other keys
             self._placed[call] = None
+            if call.brief:
+                self._brief_calls += 1
             if held_up:
                 self._mark_overdue(call)
             return call
@@ -203,10 +220,10 @@ class Workers:
                     # Calls guard themselves; a mistake of ours must not cost a thread silently.
                     log.exception("a call of %s failed", self._name)
                 with self._lock:
-                    was_overdue = call.overdue
-                    self._end(call)
+                    ended = call
+                    self._end(ended)
                     call = self._next()
-                    if was_overdue:
+                    if ended.overdue or (ended.brief and call is not None and not call.brief):
                         self._fill_places()
                     if call is None and self._is_surplus():
                         self._alive -= 1
@@ -216,6 +233,8 @@ class Workers:
 
     def _end(self, call: WorkerCall) -> None:
         del self._placed[call]
+        if call.brief and not call.overdue:
+            self._brief_calls -= 1
         if call.written_off:
             self._lost -= 1
         elif call.overdue:
@@ -230,6 +249,8 @@ class Workers:
     def _mark_overdue(self, call: WorkerCall) -> None:
         if not call.overdue:
             call.overdue = True
+            if call.brief:
+                self._brief_calls -= 1
             self._overdue_calls += 1
             self._overdue[call.key] = self._overdue.get(call.key, 0) + 1
 
@@ -246,4 +267,5 @@ class Workers:
             for call in self._placed:
                 if call.started is not None and call.started <= limit:
                     self._mark_overdue(call)
+            self._brief_places = self._brief_places + 1 if self._waiting else 1
             self._fill_places()
