@@ -104,9 +104,11 @@ class Agent:
         Raises `TargetUnavailable`, `AuthenticationFailed` or `BadResponse`.
         """
         started = time.perf_counter()
-        now = self._clock.monotonic()
-        self._left_out = {oid: until for oid, until in self._left_out.items() if until > now}
-        wanted = [oid for oid in oids if oid not in self._left_out]
+        wanted = oids
+        if self._left_out:
+            now = self._clock.monotonic()
+            self._left_out = {oid: until for oid, until in self._left_out.items() if until > now}
+            wanted = [oid for oid in oids if oid not in self._left_out]
         known_missing = set(self._missing)
         answer = Answer()
         try:
@@ -120,8 +122,9 @@ class Agent:
             raise
         self._down = False
         self.response_seconds = time.perf_counter() - started
-        self._missing.difference_update(answer.values)
-        self._name_missing(self._missing - known_missing)
+        if self._missing:
+            self._missing.difference_update(answer.values)
+            self._name_missing(self._missing - known_missing)
         return answer
 
     async def walk(self, oid: str) -> dict[str, Value]:
@@ -182,7 +185,7 @@ class Agent:
         answer.add(values, self._clock.monotonic())
         if values:
             if not self._one_missing_spoils_all:
-                self._missing.update(oid for oid in oids if oid not in values)
+                self._missing.update([oid for oid in oids if oid not in values])
         elif self._one_missing_spoils_all:
             await self._bisect(oids, answer)
         else:
