@@ -123,6 +123,17 @@ def test_log_goes_to_standard_error_and_leaves_the_other_to_writers(tmp_path: Pa
     assert done.stdout == ""
 
 
+def test_a_reload_asked_for_until_the_very_end_leaves_the_exit_code(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    with start("run", "-c", config, folder=tmp_path) as daemon:
+        daemon.wait_for("runs")
+        daemon.send(signal.SIGTERM)
+        while daemon.process.poll() is None:
+            daemon.send(signal.SIGHUP)
+            time.sleep(0.0005)
+        assert daemon.wait() == 0
+
+
 @pytest.mark.parametrize("shell", ["{} run --dry-run | head -1", "{} run -r | true"])
 def test_dry_run_ends_silently_with_its_reader(tmp_path: Path, shell: str) -> None:
     write_config(tmp_path, type="LoadAvg")

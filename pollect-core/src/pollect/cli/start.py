@@ -1,5 +1,6 @@
 """Starts a daemon; without click, which a daemon has no use for."""
 
+import signal
 from typing import TYPE_CHECKING
 
 from pollect.cli.session import Session
@@ -31,6 +32,8 @@ def run_daemon(
     session.start_daemon_log()
     if once:
         return _prepare(config_name, dry_run=dry_run, strict=strict, once=True).run_once()
+    # What `Signals` leaves behind: a reload that is asked for at the very end changes nothing.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # From here on a signal waits until the daemon runs, and then stops it in order.
     with Signals() as signals:
         return _prepare(config_name, dry_run=dry_run, strict=strict).run(signals)
