@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import POLLECT, call
+from tests.e2e.command import LIMIT_SECONDS, POLLECT, call
 from tests.tools.distributions import write_distribution
 
 
@@ -158,3 +158,21 @@ def test_daemon_does_not_hold_what_only_its_start_needs(tmp_path: Path) -> None:
     assert {"pollect.engine.engine", "pollect.support.http_server"} <= imported
     heavy = {"stevedore", "importlib.metadata", "email", "zipfile", "shutil", "ssl", "yaml"}
     assert not imported & (heavy | {"json", "random", "html.entities", "encodings.idna"})
+
+
+@pytest.mark.parametrize("arguments", ["status", "probe Dummy value=1", "run --once"])
+def test_a_working_directory_that_is_gone_is_named(tmp_path: Path, arguments: str) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    (tmp_path / "config.yml").write_text("writer: {type: InMemory}\nexecutors: []\n")
+    command = f"rmdir {folder} && exec {POLLECT} {arguments}"
+    if arguments == "run --once":
+        command += f" -c {tmp_path / 'config.yml'}"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (
+        1,
+        "pollect: the working directory no longer exists\n",
+    )

@@ -1,5 +1,7 @@
 """`include:` adds files to a config, and every mistake keeps the place where it is written."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -138,3 +140,29 @@ def test_keys_that_begin_with_x_are_ignored_unset_variables_included(tmp_path: P
     config = load(tmp_path, {}, "x-any: ${UNSET_ANYWHERE}\n" + MAIN)
     assert not config.warnings
     assert "x-any" not in config.data
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("~no-such-user/x.yml", "Could not determine home directory"),
+        ("conf**/x.yml", "Invalid pattern"),
+        ("x" * 300 + ".yml", "File name too long"),
+        ("a\\0b.yml", "no file or folder a"),
+    ],
+)
+def test_an_entry_that_cannot_be_looked_for_is_a_mistake_at_its_place(
+    tmp_path: Path, entry: str, problem: str
+) -> None:
+    if problem == "Invalid pattern" and sys.version_info >= (3, 13):
+        pytest.skip("Python 3.13 takes ** for * there")
+    (mistake,) = mistakes(tmp_path, {}, MAIN.replace("conf.d/*.yml", f'"{entry}"'))
+    assert mistake.startswith("config.yml:2:1: include: ")
+    assert problem in mistake
+
+
+def test_files_that_are_not_ours_to_look_at_are_no_part_of_a_pattern(tmp_path: Path) -> None:
+    if not os.access("/proc/1/cwd", os.F_OK):
+        assert load(tmp_path, {}, MAIN.replace("conf.d/*.yml", "/proc/1/cw*"))
+    else:
+        pytest.skip("everything of process 1 is ours to look at")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from pollect.api import ConfigError, MetricFilter, Secret, SourceConfig
+from pollect.api import ConfigError, FilePath, Host, MetricFilter, Secret, SourceConfig
 from pollect.config.environment import Environment, Filled, Options, fill_data
 from pollect.config.sections import convert_section
 from pollect.errors import InvalidConfig
@@ -68,6 +68,36 @@ def mistakes(**options: object) -> list[str]:
     with pytest.raises(InvalidConfig) as caught:
         convert_section(GaugeConfig, {"type": "Gauge", "host": "h", **options}, strict=True)
     return [str(problem) for problem in caught.value.problems]
+
+
+class PlacedConfig(SourceConfig, frozen=True, kw_only=True):
+    file: FilePath = ""
+    files: tuple[FilePath, ...] = ()
+    host: Host = ""
+    text: str = ""
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"file": "a\0b"}, "file: expected a path, got text with a NUL character"),
+        ({"files": ["a", "\0"]}, "files[1]: expected a path, got text with a NUL character"),
+        ({"host": "a\0"}, "host: expected a host, got text with a NUL character"),
+        (
+            {"file": "~no-such-user/x"},
+            "file: cannot tell the home directory that ~no-such-user stands for",
+        ),
+    ],
+)
+def test_what_names_no_place_is_a_mistake(options: dict[str, object], problem: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        convert_section(PlacedConfig, {"type": "Placed", **options})
+    assert [str(problem) for problem in caught.value.problems] == [problem]
+
+
+def test_a_text_that_is_no_path_may_begin_like_a_home_directory() -> None:
+    section = {"type": "Placed", "text": "~no-such-user/x", "host": "~x", "file": "~root/x"}
+    assert convert_section(PlacedConfig, section).text == "~no-such-user/x"
 
 
 @pytest.mark.parametrize(

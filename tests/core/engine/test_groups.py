@@ -162,6 +162,18 @@ def test_ticks_that_were_missed_are_one_line_in_the_log(caplog) -> None:
     ]
 
 
+def test_ticks_that_are_missed_again_and_again_are_a_line_a_minute(caplog) -> None:
+    group = Group(2, spread=False)
+    for _ in range(6):
+        group.run(5)
+        group.clock.advance(39)
+    group.run(5)
+    assert caplog.messages == [
+        f"{missed} ticks of 10 s were missed by 2 sources: the machine slept, or is overloaded"
+        for missed in (3, 6, 6)
+    ]
+
+
 class Shared:
     """What stands for a runner in a fleet: it begins only where its daemon owns it."""
 

@@ -1,6 +1,7 @@
 """Runs one command line, and turns every error into one line."""
 
 import errno
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -49,11 +50,20 @@ def run(arguments: Sequence[str]) -> int:
         if session.debug:
             traceback.print_exc()
         else:
-            complain(
-                f"pollect: internal error: {describe(error)} "
-                "(please report it, with what the same command says with --debug)"
-            )
+            complain(_describe_mistake(error))
         return exit_codes.FAILURE
+
+
+def _describe_mistake(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            return "pollect: the working directory no longer exists"
+    return (
+        f"pollect: internal error: {describe(error)} "
+        "(please report it, with what the same command says with --debug)"
+    )
 
 
 def config_of_plain_run(arguments: Sequence[str]) -> str | None:

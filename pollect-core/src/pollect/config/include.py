@@ -7,7 +7,7 @@ of that collection; any other is one more executor. Every mistake is reported wi
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class _Merger:
         for index, entry in entries:
             path = "include" if index is None else join_path("include", index)
             if isinstance(entry, str):
-                for file in self._files(entry, path):
+                for file in self._found(entry, path):
                     self._add_file(file, path)
         return msgspec.structs.replace(
             self._document,
@@ -69,6 +69,16 @@ class _Merger:
             included=self._included,
         )
 
+    def _found(self, entry: str, path: str) -> Sequence[Path]:
+        """Return the files that one entry means; one that cannot be looked for is reported."""
+        try:
+            return list(self._files(entry, path))
+        except OSError as error:  # a name that is too long, a folder that is not ours to look into
+            self._refuse(path, f"cannot look for {entry}: {error.strerror}")
+        except (ValueError, RuntimeError) as error:  # a pattern like `a**`, the home of no user
+            self._refuse(path, f"cannot look for {entry}: {error}")
+        return ()
+
     def _files(self, entry: str, path: str) -> Iterator[Path]:
         """Yield the files that one entry means, in the order of their names."""
         filled = self._environment.fill(entry)
@@ -78,12 +88,12 @@ class _Merger:
         if _WILDCARDS & set(filled):
             root = Path(named.anchor) if named.is_absolute() else self._folder
             pattern = str(named.relative_to(named.anchor) if named.is_absolute() else named)
-            yield from sorted(file for file in root.glob(pattern) if file.is_file())
+            yield from sorted(filter(os.path.isfile, root.glob(pattern)))
             return
         whole = self._folder / named
         if whole.is_dir():
             found = (file for pattern in PATTERNS for file in whole.glob(pattern))
-            yield from sorted(file for file in found if file.is_file())
+            yield from sorted(filter(os.path.isfile, found))
         elif whole.exists():
             yield whole
         else:

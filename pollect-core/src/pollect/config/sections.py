@@ -26,6 +26,7 @@ from pollect.config.words import (
     description,
     item_types,
     meaning,
+    place_problem,
 )
 from pollect.errors import ConfigError, InvalidConfig, PluginLoadError, describe
 
@@ -205,6 +206,10 @@ class SectionReader:
             return self._unexpected(chosen, value, path)
         if isinstance(converted, str) and not converted.isascii() and _NO_TEXT.search(converted):
             return self._refuse(path, NO_TEXT)
+        if isinstance(converted, str) and ("\0" in converted or converted[:1] == "~"):
+            problem = place_problem(meaning(kind), converted)
+            if problem:
+                return self._refuse(path, problem)
         return converted
 
     def _choose(self, candidates: Sequence[Type], value: Any, path: str) -> Type | None:

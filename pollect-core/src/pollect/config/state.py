@@ -8,7 +8,7 @@ from pathlib import Path
 def state_folder(option: str | None, file: Path, environ: Mapping[str, str]) -> Path:
     """Return where state is kept that outlives the process; `option` is `stateDir`."""
     if option:
-        return file.absolute().parent / Path(option).expanduser()
+        return file.absolute().parent / os.path.expanduser(option)
     # systemd joins several folders with colons; the first is the unit's own.
     by_systemd = environ.get("STATE_DIRECTORY", "").partition(":")[0]
     if by_systemd:

@@ -1,6 +1,7 @@
 """Config types and values in plain words, for messages and for the manual."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from msgspec import inspect
@@ -30,6 +31,19 @@ def meaning(kind: Type) -> str:
     ):
         return ""
     return next(filter(None, map(meaning, parts)), "")
+
+
+def place_problem(meant: str, text: str) -> str:
+    """Return why `text` names no place, if it is meant to; empty if nothing stands against it."""
+    if meant in ("a path", "a host") and "\0" in text:
+        return f"expected {meant}, got text with a NUL character"
+    if meant == "a path":
+        try:
+            Path(text).expanduser()
+        except RuntimeError:
+            user = text.partition("/")[0]
+            return f"cannot tell the home directory that {user} stands for"
+    return ""
 
 
 def choices(kind: Type) -> list[Type]:

@@ -42,6 +42,8 @@ ALIGNMENT_SECONDS = 0.001
 CLOCK_READINGS = 3
 #: As many ticks in a row that did not happen are worth a line in the log.
 MISSED_TICKS = 3
+#: Seconds between two such lines: a machine that is overloaded misses ticks again and again.
+MISSED_PAUSE = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +89,8 @@ class TickGroup:
         self._timer: RepeatingTimer | None = None
         #: When the last tick should have begun, in monotonic seconds.
         self._last_start: float | None = None
+        #: Ticks that did not happen and were not logged yet, and when some were.
+        self._missed, self._missed_logged = 0, -math.inf
         #: How many slots the present tick has, when it began, and when the last of its slots that
         #: has begun was due.
         self._slot_count = 1
@@ -266,8 +270,12 @@ class TickGroup:
 
     def _note_missed(self, start: float) -> None:
         before, self._last_start = self._last_start, start
-        missed = 0 if before is None else round((start - before) / self.interval) - 1
-        if missed >= MISSED_TICKS:
+        gap = 0 if before is None else round((start - before) / self.interval) - 1
+        if gap < MISSED_TICKS:
+            return
+        self._missed += gap
+        if start - self._missed_logged >= MISSED_PAUSE:
+            self._missed_logged, missed, self._missed = start, self._missed, 0
             count, interval = len(self.runners), self.interval
             self._errand(
                 lambda: log.warning(
