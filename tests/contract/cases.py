@@ -397,8 +397,7 @@ WRITERS = [
         protocol="tcp",
     ),
     WriterCase(
-        # confluent-kafka 2.6 takes longer than 0.3 s for the first message to a new topic.
-        section={"type": "Kafka", "timeout": 2},
+        section={"type": "Kafka", "timeout": 0.3},
         target=kafka_broker,
         at=lambda host, port: {"servers": [f"{host}:{port}"], "user": "me", **KAFKA_PASSWORD},
         protocol="tcp",

@@ -137,7 +137,7 @@ def test_bad_samples_are_found(source_type, complaint) -> None:
 
 
 def test_a_source_that_brings_nothing_is_found(monkeypatch) -> None:
-    monkeypatch.setattr(sources, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(sources, "LONGEST_WAIT_SECONDS", 0.1)
     with pytest.raises(AssertionError, match=r"a working target brought nothing in 0.1 s"):
         sources.samples_are_declared(case_of(EmptySource))
 
@@ -357,3 +357,24 @@ def test_promises_have_names_and_texts() -> None:
     for promise in (*SOURCE_PROMISES, *WRITER_PROMISES):
         assert promise.__doc__
         assert promise.__name__.isidentifier()
+
+
+@pytest.mark.parametrize(
+    ("own", "of_target", "given"),
+    [
+        ({}, {}, {}),
+        ({"timeout": 0.3}, {}, {"timeout": 10.0}),
+        ({"timeout": 30}, {}, {}),
+        ({"timeout": 0.3}, {"timeout": 0.5}, {"timeout": 0.5}),
+    ],
+)
+def test_a_working_target_is_not_hurried_by_the_timeout_for_others(
+    own: dict[str, Any], of_target: dict[str, Any], given: dict[str, Any]
+) -> None:
+    @contextmanager
+    def target() -> Iterator[Mapping[str, Any]]:
+        yield {"host": "a", **of_target}
+
+    case = SourceCase(source_type=TideSource, section={"host": "b", **own}, target=target)
+    with case.working() as options:
+        assert options == {"host": "a", **given}

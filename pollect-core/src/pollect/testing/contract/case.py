@@ -8,6 +8,9 @@ from unittest import SkipTest
 
 from pollect.testing.contract.targets import Protocol
 
+#: Real seconds for a target that answers.
+PATIENCE_SECONDS = 10.0
+
 Options: TypeAlias = Mapping[str, Any]
 
 
@@ -15,8 +18,8 @@ Options: TypeAlias = Mapping[str, Any]
 class Case:
     """One plugin, and how to put it to the test."""
 
-    #: A section of a config. Give it a short `timeout`, and a value for
-    #: every secret, so that the suite can look for leaks.
+    #: A section of a config. Give it a short `timeout`, which is for targets
+    #: that do not work, and a value for every secret, so that the suite can look for leaks.
     section: Options
     #: Starts what the plugin talks to, and gives the options that lead there.
     target: Callable[[], AbstractContextManager[Options]] | None = None
@@ -34,9 +37,16 @@ class Case:
 
     @contextmanager
     def working(self) -> Iterator[Options]:
-        """Give the options that lead to a working target."""
+        """Give the options that lead to a working target, and the time for it to answer."""
         with self.target() if self.target else nullcontext({}) as options:
-            yield options
+            yield {**self.patience, **options}
+
+    @property
+    def patience(self) -> Options:
+        """A `timeout` that no target misses that answers, on however busy a machine."""
+        own = self.section.get("timeout")
+        short = isinstance(own, int | float) and own < PATIENCE_SECONDS
+        return {"timeout": PATIENCE_SECONDS} if short else {}
 
     def at_target(self, host: str, port: int) -> Options:
         """Return the options that lead to a target of the suite."""
