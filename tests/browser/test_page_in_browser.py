@@ -249,6 +249,21 @@ def test_nothing_is_off_screen_at_any_width(
     browser.shoot(f"source-{width}-{scheme}")
 
 
+@pytest.mark.parametrize(("width", "beside"), [(1400, 1), (1900, 1), (2560, 2), (3840, 4)])
+def test_a_wide_screen_shows_sources_beside_each_other(
+    browser: Browser, shown: Shown, width: int, beside: int
+) -> None:
+    shown.show(*(source(f"home/Http/s{number}") for number in range(4)))
+    browser.resize(width, 1000)
+    browser.open(shown.url)
+    tops = browser.run(
+        "return [...document.querySelectorAll('#sources .row')]"
+        ".map(row => row.getBoundingClientRect().top)"
+    )
+    assert tops.count(tops[0]) == beside
+    assert fits(browser)
+
+
 def test_hostile_names_stay_text_in_every_place(browser: Browser, shown: Shown) -> None:
     hostile = source(
         f"home/Http/{HOSTILE}",

@@ -33,10 +33,9 @@ import os
 import shlex
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
 
 import msgspec
 
@@ -47,71 +46,40 @@ from pollect.errors import (
     ProbeError,
     TargetUnavailable,
 )
-from pollect.plugin import Clock, Secret, SourceContext
+from pollect.plugin import Clock, SourceContext
+from pollect.support._token import (
+    OAuthFormat,
+    Token,
+    TokenFormat,
+    ends_soon,
+    is_over,
+    moment_of_expiry,
+    secret_of,
+    token_of_reply,
+)
 from pollect.support.private_files import read_private, write_private
 
-#: A token is renewed this long before it ends.
-EARLY_SECONDS = 60.0
+__all__ = [
+    "OAuthFormat",
+    "Token",
+    "TokenFile",
+    "TokenFormat",
+    "find_token_file",
+    "moment_of_expiry",
+    "secret_of",
+    "sign_in_command",
+    "token_file",
+    "token_of_reply",
+]
+
 #: How long the service is left alone after it refused to renew a token.
 REFUSED_SECONDS = 900.0
 #: How long a source waits for another one that renews the token they share.
 LOCK_SECONDS = 30.0
-#: A number of seconds above this is a moment, not a duration.
-_FIRST_MOMENT = 1e9
-#: A token that claims to live longer, or without end, is asked for again after this time.
-_LONGEST_LIFE_SECONDS = 10 * 365 * 86_400.0
 #: Stands for a file that is to be looked at again.
 _UNREADABLE = (-1, -1, -1)
 
 log = logging.getLogger(__name__)
-
-
-class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """What an account gave out: an access token, and perhaps one to renew it with."""
-
-    access: Secret
-    refresh: Secret | None = None
-    #: Unix time in seconds; None for a token that lasts until it is revoked.
-    expires_at: float | None = None
-    #: What the file keeps besides, by the names it has there.
-    extra: Mapping[str, Any] = msgspec.field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        return f"Token(expires_at={self.expires_at!r})"
-
-
-class TokenFormat(Protocol):
-    """How a token looks in its file: a JSON object."""
-
-    def read(self, data: Mapping[str, Any]) -> Token:
-        """Return the token in a file; raises `BadResponse` when there is none in it."""
-
-    def write(self, token: Token) -> Mapping[str, Any]:
-        """Return what the file is to hold."""
-
-
-class OAuthFormat:
-    """The names of an OAuth reply, with `expires_in` as Unix time, as pollect 1.x wrote it."""
-
-    def read(self, data: Mapping[str, Any]) -> Token:
-        refresh = data.get("refresh_token")
-        expiry = data.get("expires_in")
-        names = ("access_token", "refresh_token", "expires_in")
-        return Token(
-            access=secret_of(data.get("access_token"), "access_token"),
-            refresh=secret_of(refresh, "refresh_token") if refresh else None,
-            # A duration, as other programs write it, says nothing without its start: renew.
-            expires_at=_number(expiry, below=_FIRST_MOMENT) if expiry is not None else None,
-            extra={name: value for name, value in data.items() if name not in names},
-        )
-
-    def write(self, token: Token) -> Mapping[str, Any]:
-        data = {"token_type": "Bearer", **token.extra, "access_token": token.access.reveal()}
-        if token.refresh is not None:
-            data["refresh_token"] = token.refresh.reveal()
-        if token.expires_at is not None:
-            data["expires_in"] = int(token.expires_at)
-        return data
 
 
 class TokenFile:
@@ -155,7 +123,7 @@ class TokenFile:
         with self._locked():
             self._look_at_file()
             token = self._token
-            if token is not None and token != rejected and not _ends_soon(token, clock):
+            if token is not None and token != rejected and not ends_soon(token, clock):
                 return token
             if self._refused and clock.monotonic() < self._ask_again_at:
                 raise AuthenticationFailed(self._refused)
@@ -167,7 +135,7 @@ class TokenFile:
                 raise
             except ProbeError:
                 # The one at hand is good for the rest of its minute.
-                if token is None or token == rejected or _is_over(token, clock):
+                if token is None or token == rejected or is_over(token, clock):
                     raise
                 return token
             self._keep(new)
@@ -332,66 +300,6 @@ def sign_in_command(context: SourceContext) -> str:
     if source.name is not None:
         words.append(source.name)
     return shlex.join(words)
-
-
-def token_of_reply(reply: object, clock: Clock, *, keep: Mapping[str, Any] | None = None) -> Token:
-    """Return the token in the reply of an OAuth token endpoint; `keep` goes into the file with it.
-
-    Raises `BadResponse` when it is not such a reply. Never quotes it.
-    """
-    if not isinstance(reply, Mapping):
-        raise BadResponse("token reply: expected a JSON object")
-    refresh = reply.get("refresh_token")
-    lifetime = reply.get("expires_in")
-    return Token(
-        access=secret_of(reply.get("access_token"), "access_token"),
-        refresh=secret_of(refresh, "refresh_token") if refresh else None,
-        expires_at=None if lifetime is None else moment_of_expiry(lifetime, clock),
-        extra=dict(keep or {}),
-    )
-
-
-def moment_of_expiry(lifetime: object, clock: Clock) -> float:
-    """Return the Unix time at which a token ends that lives `lifetime` seconds from now.
-
-    A service may send text for a number. What makes no sense counts as over: the token is used
-    once, and the next request renews it.
-    """
-    seconds = _number(lifetime, below=0.0)
-    return clock.time() + min(seconds, _LONGEST_LIFE_SECONDS)
-
-
-def secret_of(value: object, name: str) -> Secret:
-    """Return a token that can be sent in a header; raises `BadResponse` with its `name`."""
-    if not isinstance(value, str) or not value:
-        raise BadResponse(f"{name}: expected text, got {type(value).__name__}")
-    if not (value.isascii() and value.isprintable()):
-        raise BadResponse(f"{name}: expected printable ASCII characters only")
-    return Secret(value)
-
-
-#: JSON knows integers of any length.
-_BEYOND_ALL_TIMES = 1e300
-
-
-def _number(value: object, *, below: float) -> float:
-    """Return a finite number; 0 for anything else, or for one that is not above `below`."""
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return 0.0
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return 0.0
-    return float(value) if below < value < _BEYOND_ALL_TIMES else 0.0
-
-
-def _ends_soon(token: Token, clock: Clock) -> bool:
-    return token.expires_at is not None and token.expires_at - EARLY_SECONDS <= clock.time()
-
-
-def _is_over(token: Token, clock: Clock) -> bool:
-    return token.expires_at is not None and token.expires_at <= clock.time()
 
 
 def _signature(file: Path) -> tuple[int, int, int] | None:
