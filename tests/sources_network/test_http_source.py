@@ -415,6 +415,12 @@ def test_statuses_are_read_as_numbers_and_hundreds() -> None:
     assert parse_statuses((204, "404", "3xx")) == {204, 404, *range(300, 400)}
 
 
+def test_sources_share_the_statuses_that_they_want() -> None:
+    """With 2,000 sources the numbers of `2xx` took 11 MB."""
+    first, second = (parse_statuses(("2xx", number)) for number in (404, 404))
+    assert first is second
+
+
 @pytest.mark.parametrize(
     "proxy",
     [
