@@ -10,7 +10,6 @@ start: it brings the mail parser, an HTTP client and TLS along.
 """
 
 import logging
-import selectors
 import socket
 import threading
 import time
@@ -34,6 +33,7 @@ from pollect.support._serving.message import (
 from pollect.support._serving.places import Places
 from pollect.support._serving.requests import Requests
 from pollect.support._serving.token import is_token
+from pollect.support._serving.waiting import Waiting
 from pollect.support.allowed_hosts import AllowedHosts
 from pollect.support.listening import listen
 
@@ -99,18 +99,13 @@ class HttpServer:
         self._wrap = wrap
         self._limits = limits or Limits()
         self._places = Places(min(self._limits.connections, affordable_connections()))
+        self._waiting = Waiting(listener)
+        self._expect = self._waiting.expect
         self._requests = Requests(self._limits, hosts, screen, refuse, self._expect)
         self._refuse = refuse
         self._answered = answered
-        self._selector = selectors.DefaultSelector()
         self._handed_back: deque[Connection] = deque()
-        self._next_sweep = float("inf")
-        #: When to accept again, while every connection is too young to be dropped.
-        self._accept_again = float("inf")
         self._closed = False
-        self._wake, self._woken = socket.socketpair()
-        self._wake.setblocking(False)
-        self._woken.setblocking(False)
         self._answers = Answers(
             handler, refuse, answered, self._hand_back, threads=self._limits.threads, name=name
         )
@@ -127,7 +122,7 @@ class HttpServer:
     def close(self) -> None:
         """Stop listening and drop all connections."""
         self._closed = True
-        self._look_up()
+        self._waiting.look_up()
         if self._thread.ident is not None:
             self._thread.join()
         self._listener.close()
@@ -137,44 +132,30 @@ class HttpServer:
         for connection in self._places:
             connection.close()
         self._places.clear()
-        self._selector.close()
-        self._wake.close()
-        self._woken.close()
-
-    def _look_up(self) -> None:
-        """Make the reading thread look up; it is awake already when there is no room."""
-        with suppress(OSError):
-            self._wake.send(b"x")
+        self._waiting.close()
 
     def _run(self) -> None:
-        self._selector.register(self._listener, selectors.EVENT_READ)
-        self._selector.register(self._woken, selectors.EVENT_READ)
+        waiting = self._waiting
+        waiting.begin()
         while not self._closed:
-            patience = min(self._next_sweep, self._accept_again) - time.monotonic()
-            ready = self._selector.select(None if patience == float("inf") else max(0.0, patience))
+            ready = waiting.ready()
             self._take_all_back()
-            for key, _ in ready:
-                if key.fileobj is self._listener:
+            for connection in ready:
+                if connection is None:
                     self._accept()
-                elif key.fileobj is self._woken:
-                    with suppress(OSError):
-                        self._woken.recv(4096)
                 else:
-                    self._attend(key.data)
+                    self._attend(connection)
             self._take_all_back()
-            if self._next_sweep <= time.monotonic():
+            if waiting.next_sweep <= time.monotonic():
                 self._sweep()
-            if self._accept_again <= time.monotonic():
-                self._accept_again = float("inf")
-                self._selector.register(self._listener, selectors.EVENT_READ)
+            if waiting.pause_is_over():
                 self._accept()
 
     def _accept(self) -> None:
         for _ in range(_ACCEPTS_AT_ONCE):
             self._take_all_back()
             if (pause := self._places.seconds_to_wait()) > 0:
-                self._selector.unregister(self._listener)
-                self._accept_again = time.monotonic() + pause
+                self._waiting.pause_accepting(pause)
                 return
             try:
                 plain, address = self._listener.accept()
@@ -236,7 +217,7 @@ class HttpServer:
             return
         try:
             if connection.state is State.ANSWERING:  # there is more already, or the client is gone
-                self._watch_for(connection, 0)
+                self._waiting.watch_for(connection, 0)
                 return
             if connection.state is State.SENDING:
                 if connection.send():
@@ -317,7 +298,7 @@ class HttpServer:
         connection.answered = time.monotonic()
         self._handed_back.append(connection)
         if not self._can_rest(connection):
-            self._look_up()
+            self._waiting.look_up()
 
     def _can_rest(self, connection: Connection) -> bool:
         """Whether nothing is to be done for a connection until its client says something.
@@ -333,8 +314,8 @@ class HttpServer:
             and connection.keep_alive
             and not connection.unsent
             and not connection.received
-            and self._next_sweep <= connection.answered + self._limits.idle_seconds
-            and self._accept_again == float("inf")
+            and self._waiting.next_sweep <= connection.answered + self._limits.idle_seconds
+            and self._waiting.accepts
         )
 
     def _take_all_back(self) -> None:
@@ -385,42 +366,24 @@ class HttpServer:
         connection.expect_request()
         self._expect(connection, self._limits.idle_seconds, now)
 
-    def _expect(self, connection: Connection, seconds: float, now: float | None = None) -> None:
-        connection.expires = (time.monotonic() if now is None else now) + seconds
-        self._next_sweep = min(self._next_sweep, connection.expires)
-
     def _sweep(self) -> None:
         now = time.monotonic()
         for connection in [each for each in self._places if each.expires <= now]:
             log.debug("connection of %s dropped: its time is up", connection.peer)
             self._drop(connection)
         soonest = min((each.expires for each in self._places), default=float("inf"))
-        self._next_sweep = max(soonest, now + _SWEEP_SECONDS)
+        self._waiting.next_sweep = max(soonest, now + _SWEEP_SECONDS)
 
     def _watch(self, connection: Connection) -> None:
         """Be notified of what the connection waits for."""
         # While it is answered it stays watched: clients rarely say more before they have read that.
         if connection in self._places and connection.state is not State.ANSWERING:
-            self._watch_for(connection, connection.awaited_events())
-
-    def _watch_for(self, connection: Connection, events: int) -> None:
-        if events == connection.events:
-            return
-        if not events:
-            self._selector.unregister(connection.socket)
-        elif connection.events:
-            self._selector.modify(connection.socket, events, connection)
-        else:
-            self._selector.register(connection.socket, events, connection)
-        connection.events = events
+            self._waiting.watch_for(connection, connection.awaited_events())
 
     def _drop(self, connection: Connection) -> None:
         if connection not in self._places:
             return
         self._places.leave(connection)
-        if self._accept_again != float("inf"):
-            self._accept_again = 0.0
-        if connection.events:
-            self._selector.unregister(connection.socket)
-            connection.events = 0
+        self._waiting.accept_soon()
+        self._waiting.watch_for(connection, 0)
         connection.close()
