@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pollect.api import Metric, Secret, Source
 from pollect.config.config import Config, ExecutorSection
-from pollect.config.load import find_config, load_config
+from pollect.config.load import load_config
+from pollect.config.reading import find_config
 from pollect.errors import ConfigError, InvalidConfig, PluginLoadError, UnknownPlugin
 from pollect.plugin import Roots
 from tests.core.config.fakes import GaugeConfig, GaugeSource, ListenConfig, ListenWriter, Types

@@ -10,8 +10,9 @@ import click
 from pollect.cli.exit_codes import exit_code
 from pollect.cli.session import Session, config_file, log_options
 from pollect.config.config import Config
-from pollect.config.load import find_config, read_sound
+from pollect.config.load import read_sound
 from pollect.config.problems import Problems
+from pollect.config.reading import find_config
 from pollect.daemon.build import assemble, find_targets, refusals_of_doubtful
 from pollect.daemon.daemon import describe_plan
 from pollect.daemon.loading import ask_plugins, extension_paths

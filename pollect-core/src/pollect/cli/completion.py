@@ -167,8 +167,7 @@ def _options_of(type_name: str, given: Sequence[str], incomplete: str) -> list[C
 
 def _sources_of(config_name: str, incomplete: str) -> list[CompletionItem]:
     """Offer the names and types of the sources in a config, however wrong it may be."""
-    from pollect.config.load import find_config
-    from pollect.config.reading import read_document
+    from pollect.config.reading import find_config, read_document
     from pollect.errors import ConfigError
 
     try:

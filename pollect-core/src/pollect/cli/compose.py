@@ -6,7 +6,7 @@ import click
 
 from pollect.cli import exit_codes
 from pollect.cli.session import Session, config_file, log_options
-from pollect.config.load import find_config
+from pollect.config.reading import find_config
 from pollect.operate.compose import write_compose
 from pollect.operate.survey import survey
 from pollect.version import __version__

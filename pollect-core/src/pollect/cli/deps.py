@@ -14,8 +14,7 @@ from pollect.cli.installer import install_command, pip
 from pollect.cli.session import Session, config_file, log_options
 from pollect.config.document import Document
 from pollect.config.environment import Environment
-from pollect.config.load import find_config
-from pollect.config.reading import read_document
+from pollect.config.reading import find_config, read_document
 from pollect.daemon.loading import extension_paths
 from pollect.discovery.needs import Needs, Unit, find_conflict, merge_lines, named_types
 from pollect.discovery.registry import Registry

@@ -13,7 +13,8 @@ from pollect.cli import exit_codes
 from pollect.cli.session import DEFAULT_CONFIG, Session, either_form, log_options
 from pollect.cli.table import format_table, terminal_width
 from pollect.config.config import Config
-from pollect.config.load import find_config, load_config
+from pollect.config.load import load_config
+from pollect.config.reading import find_config
 from pollect.daemon.loading import extension_paths
 from pollect.discovery.registry import Registry
 from pollect.errors import ConfigError, EngineError, InvalidConfig

@@ -10,8 +10,7 @@ import msgspec
 
 from pollect.cli.session import DEFAULT_CONFIG
 from pollect.config.environment import Environment
-from pollect.config.load import find_config
-from pollect.config.reading import read_document
+from pollect.config.reading import find_config, read_document
 from pollect.daemon.loading import extension_paths
 from pollect.discovery.entry import KINDS, Entry
 from pollect.discovery.local import find_extension

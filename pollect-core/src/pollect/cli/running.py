@@ -10,8 +10,7 @@ import click
 
 from pollect.cli.session import DEFAULT_CONFIG, complete_files, either_form
 from pollect.config.environment import Environment
-from pollect.config.load import find_config
-from pollect.config.reading import read_document
+from pollect.config.reading import find_config, read_document
 from pollect.config.state import state_folder
 from pollect.daemon.control import find_socket
 from pollect.errors import ConfigError

@@ -12,7 +12,7 @@ import click
 from pollect.builtin.plugin import pollect_commands
 from pollect.cli import exit_codes
 from pollect.cli.session import Session, config_file, log_options
-from pollect.config.load import find_config
+from pollect.config.reading import find_config
 from pollect.errors import EngineError, MissingDependency
 from pollect.operate.survey import Survey, survey
 from pollect.operate.unit import (

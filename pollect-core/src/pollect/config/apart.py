@@ -42,8 +42,7 @@ class _Answer(msgspec.Struct, array_like=True):
 
 
 def _read(name: str) -> bytes:
-    from pollect.config.load import find_config
-    from pollect.config.reading import read_document
+    from pollect.config.reading import find_config, read_document
 
     # A pipe can be read only once.
     document = read_document(find_config(name), pipes=False)

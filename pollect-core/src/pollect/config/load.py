@@ -1,4 +1,4 @@
-"""Finds a config file and reads it, with every mistake reported at once."""
+"""Reads a config file, with every mistake reported at once."""
 
 import os
 from collections.abc import Mapping
@@ -11,29 +11,6 @@ from pollect.config.problems import Problems
 from pollect.config.reading import read_document
 from pollect.config.root import read_root
 from pollect.errors import ConfigError, InvalidConfig
-
-#: What may be left out of a config's name; the first that exists counts.
-SUFFIXES = (".yml", ".yaml", ".json")
-
-
-def find_config(name: str) -> Path:
-    """Return the config file that `name` means: itself, or with a suffix left out.
-
-    Raises `ConfigError` with the names that were tried, or why one cannot be looked at.
-    """
-    exact = Path(name)
-    tried = [exact]
-    if exact.name and exact.suffix not in SUFFIXES:
-        tried += [exact.with_name(exact.name + suffix) for suffix in SUFFIXES]
-    for file in tried:
-        try:
-            if file.exists() and not file.is_dir():  # a pipe is as good
-                return file
-        except OSError as error:  # a folder that is not ours to look into, a name that is too long
-            raise ConfigError(f"cannot be read: {error.strerror}", file=file) from error
-    if exact.is_dir():
-        raise ConfigError("is a directory, expected a file", file=exact)
-    raise ConfigError(f"no config file, tried {', '.join(map(str, tried))}")
 
 
 def load_config(

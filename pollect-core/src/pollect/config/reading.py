@@ -1,4 +1,4 @@
-"""Reads a config file, whichever of the two formats it has."""
+"""Finds a config file and reads it, whichever of the two formats it has."""
 
 import functools
 from pathlib import Path
@@ -9,6 +9,28 @@ from pollect.errors import ConfigError
 
 #: A config of this size has some 40,000 sources: a larger file is probably not a config.
 LARGEST_BYTES = 8_000_000
+#: What may be left out of a config's name; the first that exists counts.
+SUFFIXES = (".yml", ".yaml", ".json")
+
+
+def find_config(name: str) -> Path:
+    """Return the config file that `name` means: itself, or with a suffix left out.
+
+    Raises `ConfigError` with the names that were tried, or why one cannot be looked at.
+    """
+    exact = Path(name)
+    tried = [exact]
+    if exact.name and exact.suffix not in SUFFIXES:
+        tried += [exact.with_name(exact.name + suffix) for suffix in SUFFIXES]
+    for file in tried:
+        try:
+            if file.exists() and not file.is_dir():  # a pipe is as good
+                return file
+        except OSError as error:  # a folder that is not ours to look into, a name that is too long
+            raise ConfigError(f"cannot be read: {error.strerror}", file=file) from error
+    if exact.is_dir():
+        raise ConfigError("is a directory, expected a file", file=exact)
+    raise ConfigError(f"no config file, tried {', '.join(map(str, tried))}")
 
 
 def read_document(file: Path, *, pipes: bool = True) -> Document:

@@ -9,8 +9,9 @@ import msgspec
 from pollect.config.apart import ConfigReading
 from pollect.config.config import Config
 from pollect.config.document import Document
-from pollect.config.load import find_config, load_config
+from pollect.config.load import load_config
 from pollect.config.lookup import TypeLookup
+from pollect.config.reading import find_config, read_document
 from pollect.discovery.forked import PluginSearch
 from pollect.discovery.registry import Registry
 from pollect.errors import ConfigError, InvalidConfig, describe
@@ -124,8 +125,6 @@ def ask_plugins(config: Config, registry: Registry) -> None:
 
 
 def _placed(problems: Sequence[ConfigError], file: Path) -> list[ConfigError]:
-    from pollect.config.reading import read_document
-
     document = read_document(file)
     return [problem if problem.file else document.located(problem, "") for problem in problems]
 
