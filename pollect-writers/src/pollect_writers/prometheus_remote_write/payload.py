@@ -13,13 +13,13 @@ all of the message, are encoded only once this way.
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
-from pollect.api import Batch, Metric, Sample, SourceId
+from pollect.api import Batch, Sample, SourceId
 from pollect_writers.names import filled_labels, prometheus_name
 from pollect_writers.protobuf import delimited, message, tag, text, varint
+from pollect_writers.series import SeriesCache
 
 #: The NaN by which a sender says that a series has ended (`value.StaleNaN` of Prometheus).
 STALE_MARKER = struct.pack("<Q", 0x7FF0_0000_0000_0002)
@@ -29,64 +29,47 @@ _DOUBLE_TAG, _TIMESTAMP_TAG = tag(1, 1), tag(2, 0)
 _MILLISECONDS = 1000
 
 
-class Point(NamedTuple):
-    """One value of one series; `value` is a double in its eight bytes."""
-
-    labels: bytes
-    value: bytes
-    time_ms: int
-
-
-_Key: TypeAlias = tuple[Metric, tuple[str, ...]]
+#: One value of one series: its encoded labels, a double in its eight bytes, Unix milliseconds. No
+#: class of its own, as to make one costs more than all the rest of a sample.
+Point: TypeAlias = tuple[bytes, bytes, int]
+#: The last point of each series that a source has, by its encoded labels.
+Known: TypeAlias = dict[SourceId, Mapping[bytes, Point]]
 
 
-@dataclass(frozen=True, slots=True)
-class SourceSeries:
-    """The series a source had last: their encoded labels, and the last sample of each."""
-
-    static_labels: tuple[tuple[str, str], ...]
-    labels: Mapping[_Key, bytes]
-    last: Mapping[bytes, Point]
-
-
-Known: TypeAlias = dict[SourceId, SourceSeries]
-
-
-def build_points(batches: Iterable[Batch], known: Known) -> tuple[list[Point], Known, int]:
+def build_points(
+    batches: Iterable[Batch], known: Known, encoded: SeriesCache[bytes] | None = None
+) -> tuple[list[Point], Known, int]:
     """Return the points of `batches`, the series their sources then have, and a count.
 
     A series that vanished gets a stale marker. A sample that repeats the last one of its series
     is left out. So is one that is not later than it, and counted: a server would refuse the whole
-    request for it. `known` is not changed, because a delivery that fails is built again.
+    request for it. `known` is not changed, because a delivery that fails is built again. `encoded`
+    remembers what `encode_labels` made of each series.
     """
+    encoded = encoded or SeriesCache(encode_labels)
     points: list[Point] = []
     changed: Known = {}
     outdated = 0
     pack = struct.Struct("<d").pack
     for batch in batches:
-        before = changed.get(batch.source) or known.get(batch.source)
-        last = dict(before.last) if before else {}
-        reusable = before.labels if before and before.static_labels == batch.static_labels else {}
-        labels: dict[_Key, bytes] = {}
+        before = changed.get(batch.source)
+        last = dict(known.get(batch.source, {}) if before is None else before)
+        series = encoded.of(batch)
         batch_ms = _to_ms(batch.time)
-        for sample in batch.samples:
-            key = (sample.metric, sample.label_values)
-            encoded = reusable.get(key) or encode_labels(batch, sample)
-            labels[key] = encoded
-            time_ms = batch_ms if sample.time is None else _to_ms(sample.time)
-            point = Point(encoded, pack(sample.value), time_ms)
-            previous = last.get(encoded)
-            if previous is None or previous.time_ms < time_ms:
-                last[encoded] = point
+        for labels, (_, value, _, moment) in zip(series, batch.samples, strict=True):
+            time_ms = batch_ms if moment is None else _to_ms(moment)
+            point = (labels, pack(value), time_ms)
+            previous = last.get(labels)
+            if previous is None or previous[2] < time_ms:
+                last[labels] = point
                 points.append(point)
             elif previous != point:
                 outdated += 1
-        alive = frozenset(labels.values())
-        for encoded in last.keys() - alive:
+        for labels in last.keys() - set(series):
             # A marker that is not later than the last sample would be out of order.
-            end_ms = max(batch_ms, last.pop(encoded).time_ms + 1)
-            points.append(Point(encoded, STALE_MARKER, end_ms))
-        changed[batch.source] = SourceSeries(batch.static_labels, labels, last)
+            _, _, last_ms = last.pop(labels)
+            points.append((labels, STALE_MARKER, max(batch_ms, last_ms + 1)))
+        changed[batch.source] = last
     return points, changed, outdated
 
 
@@ -101,12 +84,12 @@ def encode_labels(batch: Batch, sample: Sample) -> bytes:
 
 def encode_request(points: Sequence[Point]) -> bytes:
     """Return a `WriteRequest` with one `TimeSeries` for each series in `points`."""
-    series: dict[bytes, list[bytes]] = {}
+    series: dict[bytes, bytes] = {}
     for labels, value, time_ms in points:
         before, behind = _around_value(time_ms)
-        series.setdefault(labels, []).append(before + value + behind)
+        series[labels] = series.get(labels, b"") + before + value + behind
     return b"".join(
-        _SERIES_TAG + delimited(labels + b"".join(samples)) for labels, samples in series.items()
+        [_SERIES_TAG + delimited(labels + samples) for labels, samples in series.items()]
     )
 
 

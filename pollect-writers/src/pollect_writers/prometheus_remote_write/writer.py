@@ -25,8 +25,10 @@ from pollect_writers.prometheus_remote_write.payload import (
     Known,
     Point,
     build_points,
+    encode_labels,
     encode_request,
 )
+from pollect_writers.series import SeriesCache
 
 REQUIREMENT = "pollect-writers[remote-write]"
 
@@ -60,6 +62,7 @@ class PrometheusRemoteWriteWriter(Writer[PrometheusRemoteWriteWriterConfig]):
         endpoint = build_endpoint(config, config.url, context.config_dir, headers)
         self._sender = HttpSender(endpoint, clock=context.clock)
         self._known: Known = {}
+        self._encoded = SeriesCache(encode_labels)
 
     def target_identity(self) -> tuple[str, ...]:
         return (self.config.url,)
@@ -71,7 +74,7 @@ class PrometheusRemoteWriteWriter(Writer[PrometheusRemoteWriteWriterConfig]):
             raise missing_library("cramjam", REQUIREMENT) from error
 
     def write(self, batches: Sequence[Batch]) -> None:
-        points, series, outdated = build_points(batches, self._known)
+        points, series, outdated = build_points(batches, self._known, self._encoded)
         lost, reason = send_parts(points, self._send, divided_statuses=_DIVIDED_STATUSES)
         self._known.update(series)
         if lost or outdated:
