@@ -128,7 +128,7 @@ def page(*keys: str, token: str = "", stamp: str = "2023-11-14T22:13:20.000Z") -
 
 
 def of_server(server: Any, folder: Path, **options: Any) -> S3ObjectsSource:
-    section = {"bucket": "b", "endpoint": server.url, "timeout": 0.3, **options}
+    section = {"bucket": "b", "endpoint": server.url, "timeout": 10, **options}
     source = build_source(section, S3ObjectsSource, clock=FakeClock(), state_dir=folder)
     assert isinstance(source, S3ObjectsSource)
     return source

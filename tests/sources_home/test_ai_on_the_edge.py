@@ -26,7 +26,7 @@ from pollect.testing import (
 )
 from pollect_sources_home.ai_on_the_edge.source import AiOnTheEdgeSource
 from tests.simulators.tcp import IN_TIME_SECONDS
-from tests.sources_network.driver import opened
+from tests.sources_network.driver import opened, patience_for
 
 READING = {
     "value": "521.171",
@@ -315,7 +315,7 @@ def test_a_source_that_waits_for_its_turn_in_vain_says_so() -> None:
 )  # fmt: skip
 def test_a_device_that_breaks_fails_in_time_and_recovers(how: Any, error: type[ProbeError]) -> None:
     with serve_http({"*": how}) as device:
-        section = {"host": device.host, "port": device.port, "timeout": 0.3}
+        section = {"host": device.host, "port": device.port, "timeout": patience_for(error)}
         with opened(section, AiOnTheEdgeSource) as source:
             begin = time.monotonic()
             with pytest.raises(error):

@@ -26,7 +26,7 @@ from pollect_sources_home.evcc.source import EvccSource
 from pollect_sources_home.evcc.state import find_problems
 from tests.simulators.evcc import STATE, Evcc
 from tests.simulators.tcp import IN_TIME_SECONDS
-from tests.sources_network.driver import opened
+from tests.sources_network.driver import opened, patience_for
 
 
 def series(state: Any, **more: Any) -> dict[str, float]:
@@ -227,7 +227,7 @@ def test_a_host_that_leads_nowhere_is_a_config_error(host: str) -> None:
 )  # fmt: skip
 def test_a_server_that_breaks_fails_in_time_and_recovers(how: Any, error: type[ProbeError]) -> None:
     with serve_http({"*": how}) as server:
-        with opened({"host": server.address, "timeout": 0.3}, EvccSource) as source:
+        with opened({"host": server.address, "timeout": patience_for(error)}, EvccSource) as source:
             begin = time.monotonic()
             with pytest.raises(error):
                 source.series()

@@ -27,7 +27,7 @@ from pollect.testing import (
 from pollect_sources_home.openhab.source import OpenhabSource
 from tests.simulators.certificates import Authority
 from tests.simulators.tcp import IN_TIME_SECONDS
-from tests.sources_network.driver import opened
+from tests.sources_network.driver import opened, patience_for
 
 ALL_TYPES = [
     "Contact",
@@ -310,7 +310,8 @@ def test_a_server_that_breaks_fails_in_time_and_recovers(
     how: Any, error: type[ProbeError], text: str
 ) -> None:
     with serve_http({"*": how}) as server:
-        with opened({"url": server.url, "timeout": 0.3}, OpenhabSource) as source:
+        section = {"url": server.url, "timeout": patience_for(error)}
+        with opened(section, OpenhabSource) as source:
             begin = time.monotonic()
             with pytest.raises(error, match=text):
                 source.series()

@@ -29,7 +29,7 @@ from pollect_sources_home.plex.source import PlexSource
 from tests.simulators.certificates import Authority
 from tests.simulators.plex import LIBRARIES, VERSION, Library, PlexServer
 from tests.simulators.tcp import IN_TIME_SECONDS
-from tests.sources_network.driver import OpenSource, opened
+from tests.sources_network.driver import opened, patience_for
 
 LIBRARY = {
     "lib.movies": 4,
@@ -271,23 +271,11 @@ def test_all_requests_of_a_probe_share_one_limit() -> None:
         server.routes = slowly
         with opened({"url": server.url, "timeout": 0.4}, PlexSource) as source:
             begin = time.monotonic()
-            assert answered(source) == dict.fromkeys(STREAMS, 0)
+            assert source.series_at_last() == dict.fromkeys(STREAMS, 0)
             assert time.monotonic() - begin < IN_TIME_SECONDS
             assert re.search(
                 r"libraries: .*(no end after 0\.4 s|no answer within)", str(source.source.troubles)
             )
-
-
-def answered(source: OpenSource) -> dict[str, float]:
-    """Return what a probe brings, the first of those that a busy machine does not make too slow."""
-
-    def series() -> dict[str, float]:
-        try:
-            return source.series()
-        except TargetUnavailable:
-            return {}
-
-    return wait_until(series, "a probe in time", limit_seconds=IN_TIME_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -382,22 +370,22 @@ def test_a_server_that_breaks_fails_in_time_and_recovers(
 ) -> None:
     clock = FakeClock()
     routes = {"*": how} if first else {"/status/sessions": EMPTY, "*": how}
-    # Only those that never end are worth a short limit: it may be too short for a busy machine.
-    seconds = 0.4 if error is TargetUnavailable else 10.0
     with serve_http(routes) as server, PlexServer() as well:
-        with opened({"url": server.url, "timeout": seconds}, PlexSource, clock=clock) as source:
+        with opened(
+            {"url": server.url, "timeout": patience_for(error)}, PlexSource, clock=clock
+        ) as source:
             begin = time.monotonic()
             if first:
                 with pytest.raises(error):
                     source.series()
             else:
-                assert answered(source) == dict.fromkeys(STREAMS, 0)
+                assert source.series_at_last() == dict.fromkeys(STREAMS, 0)
                 assert str(source.source.troubles).startswith("libraries: http")
             assert time.monotonic() - begin < IN_TIME_SECONDS
             server.routes = well.routes
 
             def recovered() -> bool:
                 clock.advance(60)
-                return answered(source) == STREAMS | LIBRARY and not source.source.troubles
+                return source.series_at_last() == STREAMS | LIBRARY and not source.source.troubles
 
             wait_until(recovered, "all of it again", limit_seconds=IN_TIME_SECONDS)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from pollect.api import Clock, Sample, Source, TargetUnavailable
+from pollect.api import Clock, ProbeError, Sample, Source, TargetUnavailable
 from pollect.testing import build_source
 from pollect.testing.contract.running import Running
 from pollect.testing.waiting import wait_until
@@ -36,6 +36,15 @@ class OpenSource:
             return {}
 
         return wait_until(answered, "an answer in time")
+
+
+def patience_for(error: type[ProbeError]) -> float:
+    """Return a timeout in seconds for a peer that breaks.
+
+    Short where only that ends the probe. What answers has to be understood, and on a busy machine
+    it may take a while.
+    """
+    return 0.3 if error is TargetUnavailable else 10.0
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from pollect_sources_network.tp_link_eap.source import TpLinkEapSource
 from tests.simulators.certificates import Authority
 from tests.simulators.tcp import IN_TIME_SECONDS
 from tests.simulators.tp_link_eap import MAC, PASSWORD, USER, AccessPoint, new_data, old_data
-from tests.sources_network.driver import opened
+from tests.sources_network.driver import opened, patience_for
 
 TRAFFIC = {
     f'{name}{{wifi="{wifi}",direction="{direction}"}}': count * sign
@@ -305,7 +305,9 @@ def test_all_answers_of_a_slow_access_point_share_one_time_limit(
 def test_an_access_point_that_breaks_later_fails_in_time_and_recovers(
     point: AccessPoint, how: Any, error: type[ProbeError]
 ) -> None:
-    with opened(section(point, timeout=0.3, keepSession=True), TpLinkEapSource) as source:
+    with opened(
+        section(point, timeout=patience_for(error), keepSession=True), TpLinkEapSource
+    ) as source:
         source.series_at_last()
         well, point.routes = point.routes, {"*": how}
         begin = time.monotonic()
