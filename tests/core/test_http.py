@@ -150,7 +150,7 @@ def test_address_that_swallows_everything_leaves_time_for_the_next(
         (
             say(b"HTTP/1.1 302 F\r\nLocation: gopher://x/\r\nContent-Length: 0\r\n\r\n"),
             BadResponse,
-            "redirected to something else",
+            "redirected to something other",
         ),
     ],
     ids=["reset", "rubbish", "nothing", "short body", "broken gzip", "strange redirect"],

@@ -51,7 +51,7 @@ def test_a_misspelt_command_is_corrected() -> None:
 def test_options_in_front_of_a_command_are_not_silently_lost(tmp_path: Path) -> None:
     done = call("--config", "other.yml", "run", folder=tmp_path)
     assert done.returncode == 2
-    assert "options of run stand behind its name" in done.stderr
+    assert "options of run go after its name" in done.stderr
 
 
 def test_command_of_a_plugin_runs_and_is_listed(tmp_path: Path) -> None:

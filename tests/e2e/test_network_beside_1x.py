@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from pollect.testing.waiting import wait_until
 from tests.e2e.beside_1x import collect_until, needs_1x, of_sources, old_pollect
 from tests.e2e.command import start
 from tests.simulators.daemons import free_port
 from tests.simulators.nginx import Nginx, run_nginx
-from tests.simulators.tcp import wait_until
 
 pytestmark = [pytest.mark.integration, needs_1x("OpenSSL", "gevent", "requests")]
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from pollect.testing.waiting import wait_until
 from tests.fleet.devices import read_log
 from tests.fleet.judge import Verdict, judge
 from tests.fleet.network import Network, network
-from tests.fleet.processes import Engine, Process, daemon, devices, wait_until
+from tests.fleet.processes import Engine, Process, daemon, devices
 from tests.simulators.daemons import free_port
 
 
@@ -70,7 +71,7 @@ class Fleet:
             return wanted <= {q.device for q in read_log(self._log) if q.at >= since}
 
         seconds = 30 + 3 * self.tick + len(self.names) / 100
-        wait_until(covered, "every device to be asked", seconds, pause=self.tick / 20)
+        wait_until(covered, "every device to be asked", limit_seconds=seconds)
 
     def settle(self) -> None:
         """Let a few ticks pass, so that what follows starts from a quiet fleet."""
@@ -96,15 +97,6 @@ class Fleet:
         """Judge what the devices saw since `start` (monotonic seconds)."""
         end = time.monotonic() if end is None else end
         return judge(read_log(self._log), self.names, tick=self.tick, start=start, end=end)
-
-    def asked_by(self, index: int, since: float) -> int:
-        """Return how often a member asked any device since a moment."""
-        address = self._address(index)
-        return sum(q.asker == address and q.at >= since for q in read_log(self._log))
-
-    def last_asked_by(self, index: int) -> float:
-        address = self._address(index)
-        return max((q.at for q in read_log(self._log) if q.asker == address), default=0.0)
 
     def member_namespace(self, index: int) -> str:
         return self.net.namespace(index) if self.net else ""

@@ -5,10 +5,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pollect.testing.waiting import wait_until
 from tests.simulators.daemons import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -145,17 +145,3 @@ def daemon(
 ) -> Process:
     command = [sys.executable, "-m", "pollect", "run", "-c", str(config)]
     return Process(command, namespace=namespace, log=log, environ=environ)
-
-
-def wait_until(
-    condition: Callable[[], object],
-    what: str,
-    seconds: float = READY_SECONDS,
-    *,
-    pause: float = 0.05,
-) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            raise AssertionError(f"waited {seconds:g} s in vain for {what}")
-        time.sleep(pause)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulators.tcp import wait_until
+from pollect.testing.waiting import wait_until
 
 START_SECONDS = 50.0
 _STOP_SECONDS = 10.0
@@ -56,7 +56,7 @@ def await_start(process: "subprocess.Popen[bytes]", ready: Callable[[], object],
         return bool(ready())
 
     try:
-        wait_until(is_up, START_SECONDS)
+        wait_until(is_up, "its start", limit_seconds=START_SECONDS)
     except AssertionError as error:
         printed = log.read_text(errors="replace")[-2000:]
         raise AssertionError(f"{process.args!r}: {error}; it printed: {printed}") from None

@@ -4,7 +4,6 @@ import contextlib
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -160,11 +159,3 @@ def full_backlog() -> Iterator[int]:
             client.setblocking(False)
             client.connect_ex(address)
         yield address[1]
-
-
-def wait_until(condition: Callable[[], bool], limit_seconds: float = 30.0) -> None:
-    """Wait until `condition` holds; fails after `limit_seconds`."""
-    end = time.monotonic() + limit_seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.01)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pollect.testing.waiting import wait_until
 from tests.simulators.daemons import find_program, free_port, run_daemon
-from tests.simulators.tcp import LOOPBACK, wait_until
+from tests.simulators.tcp import LOOPBACK
 
 
 @dataclass(frozen=True)

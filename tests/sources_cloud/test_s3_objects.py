@@ -160,7 +160,7 @@ ANSWERS = {
     "page": (HttpResponse("<html>"), "expected XML"),
     "other XML": (HttpResponse("<html></html>"), "expected a listing of a bucket"),
     "bomb": (HttpResponse('<!DOCTYPE x [<!ENTITY a "a">]><ListBucketResult/>'), "document type"),
-    "no end": (HttpResponse(page("a", token="t")), "in a circle"),
+    "no end": (HttpResponse(page("a", token="t")), "repeats itself"),
     "no token": (
         HttpResponse(page("a").replace("false", "true")),
         "names no next page",

@@ -216,8 +216,8 @@ def test_a_cloud_that_is_away_at_the_start_is_found_later(home_of, cloud) -> Non
     [
         ({}, "names no host"),
         ({"urlREST": 5}, "names no host"),
-        ({"urlREST": "http://evil.example.org"}, "leads nowhere: expected an https URL"),
-        ({"urlREST": "ftp://x"}, "leads nowhere"),
+        ({"urlREST": "http://evil.example.org"}, "gave an unusable answer: expected an https URL"),
+        ({"urlREST": "ftp://x"}, "gave an unusable answer"),
     ],
 )
 def test_a_lookup_that_lies_gets_no_token(reply, words, home_of, cloud) -> None:

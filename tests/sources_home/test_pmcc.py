@@ -237,7 +237,7 @@ def test_a_charger_that_was_never_there_is_unavailable() -> None:
 
 def test_the_first_request_may_be_dropped(charger: Charger, probed: Probed) -> None:
     charger.drops = 1
-    assert "hung up before it answered" in probed.reason()
+    assert "closed the connection before it answered" in probed.reason()
     probed.wait_for(ALL)
 
 

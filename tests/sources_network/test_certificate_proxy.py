@@ -130,7 +130,7 @@ def test_forbidden_and_absent_servers_are_told_apart(
     with run_tinyproxy(tmp_path) as running, closed_port() as port:
         proxy = f"http://{running.address}"
         assert probe(build(host="127.0.0.1", port=port, proxy=proxy)) == {"success": 0}
-    assert f"has no way to 127.0.0.1:{port}: '500 Unable to connect'" in caplog.text
+    assert f"cannot reach 127.0.0.1:{port}: '500 Unable to connect'" in caplog.text
 
 
 def test_environment_is_not_asked_for_a_proxy(
@@ -152,8 +152,8 @@ def test_environment_is_not_asked_for_a_proxy(
         (trickle(b"HTTP/1.1 200 OK\r\nX: "), "timed out"),
         (half_answer(b"HTTP/1.1 200 OK\r\n"), "timed out"),
         (half_answer(b"HTTP/1.1 200 OK\r\n\r\n"), "timed out"),
-        (rubbish, "expected an answer of HTTP"),
-        (say(b"HTTP/1.1 OK\r\n\r\n"), "expected an answer of HTTP"),
+        (rubbish, "expected an HTTP answer"),
+        (say(b"HTTP/1.1 OK\r\n\r\n"), "expected an HTTP answer"),
         (say(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 2000), "the answer does not end"),
         (say(b"HTTP/1.1 200 OK\r\n\r\n<html>"), ""),
         (say(b""), "closed"),

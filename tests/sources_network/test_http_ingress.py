@@ -649,7 +649,7 @@ def test_load_of_wrk_is_counted_to_the_last_push(tmp_path: Path, connection: str
 
 def test_open_port_without_a_token_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     with listening(bind=None):
-        assert "takes values from everybody" in caplog.text
+        assert "accepts values from anyone" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,13 @@ from pollect.delivery.outbox import Outbox
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import PROBE_GRACE_SECONDS, Engine
 from pollect.testing import FakeClock, build_writer
+from pollect.testing.waiting import wait_until
 from pollect_writers.mqtt import session
 from tests.core.engine.rig import (
     Gate,
     RecordingWriter,
     plan_of,
     scripted,
-    wait_until,
 )
 from tests.writers.backends import (
     BACKENDS,
@@ -111,14 +111,14 @@ class Delivery:
             status = self.pass_a_second()
             return status.up and status.buffered_samples == 0
 
-        wait_until(delivered, 20)
+        wait_until(delivered)
 
     def pass_a_second(self) -> WriterStatus:
         self.clock.advance(1.0)
         return self.status
 
     def wait_for_failure(self) -> None:
-        wait_until(lambda: self.status.reason, 10)
+        wait_until(lambda: self.status.reason)
 
     def begin_stop(self) -> None:
         """Say it to the writer and the outbox, as the engine does."""
@@ -216,7 +216,7 @@ def test_outage_beyond_the_buffer_costs_the_oldest_and_counts_them(
     delivery.tick()
     delivery.wait_for_failure()
     delivery.tick(39)
-    wait_until(lambda: delivery.status.buffered_samples <= 12, 10)
+    wait_until(lambda: delivery.status.buffered_samples <= 12)
     delivery.backend.come_up()
     delivery.drain()
     arrived = delivery.backend.arrived()
@@ -236,7 +236,7 @@ def test_samples_beyond_their_age_are_not_sent_any_more(delivery: Delivery) -> N
     delivery.wait_for_failure()
     delivery.clock.advance(100_010)
     delivery.tick(5)
-    wait_until(lambda: delivery.pass_a_second().lost_samples == 5, 30)
+    wait_until(lambda: delivery.pass_a_second().lost_samples == 5, limit_seconds=30)
     delivery.backend.come_up()
     delivery.drain()
     assert delivery.backend.arrived() == list(range(5, 10))
@@ -438,7 +438,7 @@ def test_present_outage_beyond_the_buffer_costs_the_sources_heard_longest_ago(
     for second in range(3):
         for number in range(40):
             delivery.outbox.deliver([numbered(SourceId("pollect", f"S{number}"), second)])
-    wait_until(lambda: delivery.pass_a_second().buffered_samples <= 12, 10)
+    wait_until(lambda: delivery.pass_a_second().buffered_samples <= 12)
     broker.come_up()
     delivery.drain()
     arrived = {number for number in range(40) if broker.payloads(f"pollect.s{number}/value")}
@@ -456,7 +456,7 @@ def test_present_value_beyond_its_age_is_not_sent_any_more(delivery: Delivery) -
     delivery.wait_for_failure()
     delivery.clock.advance(200)
     delivery.tick(5)
-    wait_until(lambda: delivery.pass_a_second().lost_samples == 2, 10)
+    wait_until(lambda: delivery.pass_a_second().lost_samples == 2)
     broker.come_up()
     delivery.drain()
     assert broker.payloads("pollect.silent/value/of/left") == []
@@ -493,7 +493,7 @@ def test_present_order_outlives_a_broker_that_hangs_and_dies(delivery: Delivery)
     for _ in range(2):
         broker.hang()
         delivery.tick()
-        wait_until(lambda: not delivery.pass_a_second().up, 10)
+        wait_until(lambda: not delivery.pass_a_second().up)
         broker.kill()
         delivery.tick()
         broker.recover()
@@ -511,7 +511,7 @@ def test_present_refused_credentials_lose_nothing_and_are_told_once(
     broker.come_up()
     delivery.start()
     delivery.tick(10)
-    wait_until(lambda: "refused" in delivery.pass_a_second().reason, 10)
+    wait_until(lambda: "refused" in delivery.pass_a_second().reason)
     delivery.tick(10)
     assert broker.arrived() == []
     broker.admit()
@@ -612,7 +612,7 @@ def test_target_that_hangs_delays_no_probe(delivery: Delivery, tmp_path: Path) -
     delivery.backend.come_up()
     delivery.backend.hang()
     with real_time(delivery, tmp_path, shutdown_timeout=10) as engine:
-        wait_until(lambda: engine.writer_statuses()[0].reason, 10)
+        wait_until(lambda: engine.writer_statuses()[0].reason)
         before = min(probes(engine))
         # The hang ends below only, so probes that waited for it would never get there.
         wait_until(lambda: min(probes(engine)) >= before + 10)

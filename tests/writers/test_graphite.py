@@ -9,8 +9,8 @@ import pytest
 from pollect.api import Batch, Metric, Retryable, SourceId, Writer
 from pollect.engine.clock import SystemClock
 from pollect.testing import build_writer
+from pollect.testing.waiting import wait_until
 from pollect_writers.graphite import GraphiteWriter, build_paths, format_lines
-from tests.core.engine.rig import wait_until
 from tests.simulators.tcp import Peer, serve_tcp
 from tests.writers.samples import NOW, VALUE, numbered, values
 from tests.writers.servers import Carbon, VictoriaMetrics
@@ -32,7 +32,7 @@ def test_real_carbon_stores_every_second(carbon: Carbon, source: SourceId) -> No
             carbon.values(f"lab/pollect/Test/{source.name}/value.wsp", now - 1, now + 9)
             == list(range(10))
         ),
-        10,
+        limit_seconds=10,
     )
 
 
@@ -43,10 +43,10 @@ def test_real_carbon_takes_labels_as_tags_and_as_levels(carbon: Carbon, source: 
     graphite(carbon.port).write([batch])
     graphite(carbon.port, tags=False).write([batch])
     levels = f"pollect/Test/{source.name}/value/of/_a_b_c.wsp"
-    wait_until(lambda: carbon.values(levels, now - 1, now) == [1.5], 10)
+    wait_until(lambda: carbon.values(levels, now - 1, now) == [1.5], limit_seconds=10)
     # A slash in the value makes a folder.
     tagged = f"_tagged/*/*/*{source.name}*of=/a_b_c.wsp"
-    wait_until(lambda: carbon.values(tagged, now - 1, now) == [1.5], 10)
+    wait_until(lambda: carbon.values(tagged, now - 1, now) == [1.5], limit_seconds=10)
 
 
 @pytest.mark.integration
@@ -55,7 +55,7 @@ def test_victoria_metrics_turns_tags_into_labels(
 ) -> None:
     graphite(victoria_metrics.graphite_port).write([values(source, {"a": 1, "b": -2.5})])
     selector = f'{{__name__="pollect.Test.{source.name}.value"}}'
-    wait_until(lambda: len(victoria_metrics.export(selector)) == 2, 10)
+    wait_until(lambda: len(victoria_metrics.export(selector)) == 2, limit_seconds=10)
     rows = victoria_metrics.export(selector)
     assert {row["metric"]["of"]: row["values"] for row in rows} == {"a": [1], "b": [-2.5]}
 

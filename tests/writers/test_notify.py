@@ -185,7 +185,7 @@ def test_a_state_that_is_broken_is_said_and_begun_afresh(
     phone.restart()
     phone.free(4e9)
 
-    assert "alerts begin afresh" in caplog.text
+    assert "alerts start over" in caplog.text
     assert len(ntfy.messages) == 1
 
 

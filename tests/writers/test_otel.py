@@ -13,9 +13,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 
 from pollect.api import Batch, ConfigError, Metric, Rejected, Retryable, SourceId, Writer
 from pollect.testing import build_writer
+from pollect.testing.waiting import wait_until
 from pollect_writers.otel.payload import otel_name
 from pollect_writers.otel.writer import OtelWriter
-from tests.core.engine.rig import wait_until
 from tests.simulators import web
 from tests.simulators.web import WebServer, serve_http
 from tests.writers.samples import NOW, counted, values
@@ -251,7 +251,7 @@ def test_real_collector_takes_gauges_and_sums(rotel: Rotel, source: SourceId) ->
     writer = build_writer({"endpoint": rotel.endpoint}, OtelWriter)
     send(writer, values(source, {"a": 1.5}), counted(source, 7))
     name = source.dotted.lower()
-    wait_until(lambda: f"{name}_bytes_sent" in rotel.output(), 10)
+    wait_until(lambda: f"{name}_bytes_sent" in rotel.output(), limit_seconds=10)
     output = rotel.output()
     assert re.search(rf"Name: {name}_value\b", output), output[-3000:]
     assert "service.instance.id" in output

@@ -197,12 +197,12 @@ NO_KEY = (
     ("option", "content", "problem"),
     [
         ("cert", None, "cannot read {}: No such file or directory"),
-        ("cert", "nonsense", "{} holds no certificate as PEM"),
-        ("cert", "", "{} holds no certificate as PEM"),
+        ("cert", "nonsense", "{} contains no PEM certificate"),
+        ("cert", "", "{} contains no PEM certificate"),
         ("key", None, "cannot read {}: No such file or directory"),
         ("key", "nonsense", NO_KEY),
         ("clientCa", None, "cannot read {}: No such file or directory"),
-        ("clientCa", "nonsense", "{} holds no certificate as PEM"),
+        ("clientCa", "nonsense", "{} contains no PEM certificate"),
     ],
 )
 def test_a_file_that_is_no_good_is_named(

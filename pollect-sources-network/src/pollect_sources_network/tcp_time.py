@@ -355,7 +355,7 @@ def _check_combination(config: TcpTimeConfig) -> None:
             "`send` is required for UDP: a server answers only to what it receives", key="send"
         )
     if config.protocol == "udp" and config.tls:
-        raise ConfigError("expected `protocol: tcp`, TLS does not go by UDP", key="tls")
+        raise ConfigError("expected `protocol: tcp`, TLS does not work over UDP", key="tls")
     if config.read_timeout is not None and config.read_timeout > config.timeout:
         raise ConfigError(
             f"expected at most `timeout`, {config.timeout:g} seconds", key="readTimeout"

@@ -168,9 +168,9 @@ def test_merge_keys_work_and_their_places_are_those_of_the_anchor(tmp_path: Path
     ("name", "text", "message"),
     [
         ("c.yml", "a: 1\nb:\n  x: 1\n  y: 2\n  x: 3\n",
-         "c.yml:5:3: b.x: is here a second time, first in line 3 (the last one counts)"),
+         "c.yml:5:3: b.x: is defined twice, first in line 3 (the last one counts)"),
         ("c.json", '{"a": 1,\n "b": 2, "a": 3}',
-         "c.json:2:10: a: is here a second time, first in line 1 (the last one counts)"),
+         "c.json:2:10: a: is defined twice, first in line 1 (the last one counts)"),
     ],
 )  # fmt: skip
 def test_key_written_twice_is_reported_and_the_last_one_counts(
@@ -203,7 +203,7 @@ def test_key_written_twice_is_reported_and_the_last_one_counts(
         ("a: 'geheim\nb: 1\n", "1:4: a quote that never ends"),
         ("x: 1\na: [1, 2\nb: 3\n",
          "3:2: no ',' and no closing bracket (the bracket opens in line 2)"),
-        ("a: 1\n---\nb: 2\n", "2:1: a second document begins here (a file holds one config)"),
+        ("a: 1\n---\nb: 2\n", "2:1: a second document starts here (a file contains one config)"),
         ("a: &x 1\nb: &x 2\n",
          "2:4: an anchor of this name is there already (give it another name)"),
         ("a: &x [1, *x]\n", "1:4: an anchor that contains itself"),
@@ -222,7 +222,7 @@ def test_key_written_twice_is_reported_and_the_last_one_counts(
          "1:10: this does not belong to the lines above (check indentation and quotes)"),
         ("ab: c\ngeheim\nd: e\n", "3:1: a key without ':' (or a text not indented enough)"),
         ("a: |geheim\n",
-         "1:5: a block of text begins here (a text that begins with | or > needs quotes)"),
+         "1:5: a block of text starts here (a text that begins with | or > needs quotes)"),
         ("a: & b\n", "1:5: an anchor without a name (a text that begins with & or * needs quotes)"),
     ],
 )  # fmt: skip

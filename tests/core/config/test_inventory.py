@@ -42,8 +42,8 @@ def test_host_and_port_of_a_target(text: str, address: Address) -> None:
     ("text", "problem"),
     [
         ("", "an empty text"),
-        ("a b", "a blank"),
-        ("a\nb", "a blank"),
+        ("a b", "a space"),
+        ("a\nb", "a space"),
         ("http://a\\@b/", "a backslash"),
         ("http://user:hunter2@a/", "put credentials into the section"),
         ("hunter2@a", "put credentials into the section"),

@@ -284,8 +284,7 @@ executors:
 """,
     )
     assert described(config.warnings) == [
-        "config.yml:1:24: writer.type: is here a second time, first in line 1 "
-        "(the last one counts)",
+        "config.yml:1:24: writer.type: is defined twice, first in line 1 (the last one counts)",
         "config.yml:2:1: threds: unknown option (did you mean 'threads'?)",
         "config.yml:6:32: executors[0].sources[0].description: unknown option "
         "(known here: details, dropLabels, enabled, exclusive, fleet, host, keepStale, label, "
@@ -494,7 +493,7 @@ def test_an_integer_that_python_will_not_show_is_no_number(tmp_path: Path, digit
 
 
 def test_json_with_an_integer_that_python_will_not_read_is_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="holds a number of too many digits"):
+    with pytest.raises(ConfigError, match="contains a number with too many digits"):
         load(tmp_path, '{"tickTime": %s}' % ("9" * 5_000), "config.json")
 
 

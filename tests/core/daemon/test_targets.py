@@ -143,7 +143,7 @@ def test_what_a_source_refuses_costs_itself_and_is_said_once(house, caplog) -> N
     file = house.targets_file
     assert sorted(texts) == [
         f"net/TcpTime: left out: {file}:1:22: [0].targets[1].port: expected a port",
-        f"net/TcpTime: left out: {file}:1:40: [0].targets[3]: is here a second time, first as "
+        f"net/TcpTime: left out: {file}:1:40: [0].targets[3]: is listed twice, first as "
         "[0].targets[0] (the first one counts)",
     ]
     (batch,) = [house.targets.batch(0.0)]

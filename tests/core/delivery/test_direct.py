@@ -9,7 +9,8 @@ import pytest
 from pollect.api import Batch, Metric, SourceId
 from pollect.delivery.direct import HUNG_SECONDS, PATIENCE_SECONDS, DirectPort
 from pollect.testing import FakeClock, build_writer
-from tests.core.engine.rig import Gate, RecordingWriter, wait_until
+from pollect.testing.waiting import wait_until
+from tests.core.engine.rig import Gate, RecordingWriter
 
 VALUE = Metric("value")
 SOURCE = SourceId("a", "b")

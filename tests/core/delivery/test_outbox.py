@@ -26,7 +26,8 @@ from pollect.delivery.memory import LatestBuffer
 from pollect.delivery.outbox import Outbox
 from pollect.engine.clock import SystemClock
 from pollect.testing import FakeClock, build_writer
-from tests.core.engine.rig import Gate, wait_until
+from pollect.testing.waiting import wait_until
+from tests.core.engine.rig import Gate
 
 NUMBER = Metric("number", help="Counts up.")
 

@@ -27,7 +27,7 @@ from pollect.delivery.spool.buffer import SpoolBuffer
 from pollect.delivery.spool.folder import SPOOL_BYTES, SpoolFolder
 from pollect.engine.clock import SystemClock
 from pollect.testing import FakeClock, build_writer
-from tests.core.engine.rig import wait_until
+from pollect.testing.waiting import wait_until
 
 log = logging.getLogger("spool")
 NUMBER = Metric("number", help="Counts up.")

@@ -27,7 +27,8 @@ from pollect.delivery.spool.files import spool_folder
 from pollect.delivery.spool.folder import SpoolFolder
 from pollect.engine.clock import SystemClock
 from pollect.testing import FakeClock, build_writer
-from tests.core.engine.rig import Gate, wait_until
+from pollect.testing.waiting import wait_until
+from tests.core.engine.rig import Gate
 
 log = logging.getLogger("spool")
 NUMBER = Metric("number", help="Counts up.")

@@ -1,7 +1,6 @@
 """Sources and writers that do what a test tells them, and an engine around them."""
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -101,14 +100,6 @@ def plan_of(
     plans = [SourcePlan(source=source, interval=interval) for source in sources]
     collection = ExecutorPlan(name="test", sources=plans, writers=writers, threads=threads)
     return Plan(executors=[collection], **options)
-
-
-def wait_until(true: Callable[[], object], seconds: float = 30.0) -> None:
-    """Return as soon as `true()` is; fail after `seconds`."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.002)
 
 
 def pool_threads() -> int:

@@ -31,6 +31,7 @@ from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
 from pollect.errors import EngineError
 from pollect.testing import FakeClock, build_source, build_writer
 from pollect.testing.clock import GLANCE_SECONDS
+from pollect.testing.waiting import wait_until
 from tests.core.engine.rig import (
     VALUE,
     Gate,
@@ -41,7 +42,6 @@ from tests.core.engine.rig import (
     pool_threads,
     recording,
     scripted,
-    wait_until,
 )
 
 Run = Callable[..., Engine]

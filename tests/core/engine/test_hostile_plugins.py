@@ -26,6 +26,7 @@ from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
 from pollect.engine.runner import Runner
 from pollect.errors import EngineError
 from pollect.testing import FakeClock
+from pollect.testing.waiting import wait_until
 from tests.core.engine.rig import (
     VALUE,
     Gate,
@@ -35,7 +36,6 @@ from tests.core.engine.rig import (
     pool_threads,
     recording,
     scripted,
-    wait_until,
 )
 
 Run = Callable[..., Engine]
@@ -526,14 +526,14 @@ def test_a_shortage_of_threads_ends_nothing(run: Run, monkeypatch, caplog) -> No
     monkeypatch.setattr("pollect.engine.workers.THREAD_RETRY_SECONDS", 0.05)
     source, other = scripted(timeout=0.2), scripted(name="other")
     engine = run(plan_of([source, other], [recording()], interval=0.05))
-    wait_until(lambda: "no thread to be had" in caplog.text)
+    wait_until(lambda: "cannot start a thread" in caplog.text)
     wait_until(lambda: engine.source_statuses()[0].outcome is Outcome.TIMED_OUT)
     assert not engine.source_statuses()[0].up
     assert "waited 0.2 s for a free thread of executor 'test'" in engine.source_statuses()[0].reason
     shortage.clear()
     goes_on(source)
     goes_on(other)
-    assert caplog.text.count("no thread to be had") == 1
+    assert caplog.text.count("cannot start a thread") == 1
     assert caplog.text.count("there are threads again") == 1
 
 

@@ -13,6 +13,7 @@ from pollect.engine import workers
 from pollect.engine.engine import Engine
 from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
 from pollect.testing import FakeClock
+from pollect.testing.waiting import wait_until
 from tests.core.engine.rig import (
     Gate,
     MergingWriter,
@@ -21,7 +22,6 @@ from tests.core.engine.rig import (
     pool_threads,
     recording,
     scripted,
-    wait_until,
 )
 
 Run = Callable[..., Engine]
@@ -104,7 +104,8 @@ def test_who_waits_keeps_the_place_in_the_queue(run: Run, gate: Gate, monkeypatc
     wait_until(lambda: all(len(source.starts) >= 2 for source in slow))
     before = [len(source.starts) for source in slow]
     wait_until(
-        lambda: all(len(s.starts) >= n + 3 for s, n in zip(slow, before, strict=True)), seconds=20
+        lambda: all(len(s.starts) >= n + 3 for s, n in zip(slow, before, strict=True)),
+        limit_seconds=20,
     )
     counts = [len(s.starts) - n for s, n in zip(slow, before, strict=True)]
     assert max(counts) <= min(counts) + 2, "served in turn, not the first ones again and again"

@@ -10,13 +10,13 @@ import pytest
 from pollect.api import Batch, NoData, Outcome, ProbeError
 from pollect.engine.engine import Engine
 from pollect.engine.guard import MOST_PAUSES
+from pollect.testing.waiting import wait_until
 from tests.core.engine.rig import (
     MergingWriter,
     RecordingWriter,
     plan_of,
     recording,
     scripted,
-    wait_until,
 )
 
 Run = Callable[..., Engine]

@@ -6,7 +6,8 @@ from pollect.api import Outcome, SourceId
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
 from pollect.engine.plan import Plan
-from tests.core.engine.rig import Gate, plan_of, recording, scripted, wait_until
+from pollect.testing.waiting import wait_until
+from tests.core.engine.rig import Gate, plan_of, recording, scripted
 
 
 class Owned:

@@ -11,6 +11,7 @@ from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
 from pollect.engine.scheduler import RepeatingTimer, Scheduler
 from pollect.errors import EngineError
 from pollect.testing import FakeClock
+from pollect.testing.waiting import wait_until
 from tests.core.engine.rig import (
     Gate,
     MergingWriter,
@@ -19,7 +20,6 @@ from tests.core.engine.rig import (
     plan_of,
     recording,
     scripted,
-    wait_until,
 )
 
 Run = Callable[..., Engine]
@@ -275,7 +275,7 @@ def test_all_of_many_sources_that_go_withdraw_their_values(run: Run, monkeypatch
     sources = [scripted(name=str(number)) for number in range(160)]
     writer = recording()
     engine = run(plan([section(source, 3600) for source in sources], [writer]))
-    wait_until(lambda: len(writer.batches) == len(sources), 30)
+    wait_until(lambda: len(writer.batches) == len(sources), limit_seconds=30)
     for source in sources:
         source.close = lambda: time.sleep(0.03)  # type: ignore[method-assign]
     engine.replace(plan([], [writer]))

@@ -8,7 +8,8 @@ import pytest
 from pollect.api import Outcome, ProbeError, TargetUnavailable
 from pollect.engine.engine import Engine
 from pollect.testing import FakeClock
-from tests.core.engine.rig import ScriptedSource, plan_of, scripted, wait_until
+from pollect.testing.waiting import wait_until
+from tests.core.engine.rig import ScriptedSource, plan_of, scripted
 
 Run = Callable[..., Engine]
 START = 1000.0

@@ -162,7 +162,7 @@ def test_what_is_beyond_the_limit_is_left_out_counted_and_named_once(
     assert "size with the labels {'disk': 'disk 3', 'room': 'b'}" in warning
     assert normalizer.clean(flood[:3]) == flood[:3]
     assert normalizer.clean(flood[:2]) == flood[:2]
-    assert caplog.messages[1:] == ["no more than 3 series again"]
+    assert caplog.messages[1:] == ["back to at most 3 series"]
 
 
 def test_no_limit_is_no_limit() -> None:

@@ -14,6 +14,7 @@ from pollect.engine.plan import SourcePlan
 from pollect.engine.selfmetrics import describe_sources
 from pollect.model import SourceId, SourceStatus, log_of
 from pollect.testing import FakeClock
+from pollect.testing.waiting import wait_until
 from pollect.troubles import MOST_KINDS, Troubles
 from tests.core.engine.rig import (
     VALUE,
@@ -21,7 +22,6 @@ from tests.core.engine.rig import (
     plan_of,
     recording,
     scripted,
-    wait_until,
 )
 
 Run = Callable[..., Engine]

@@ -8,7 +8,8 @@ import pytest
 from pollect.engine.clock import SystemClock
 from pollect.engine.scheduler import Scheduler
 from pollect.engine.workers import WorkerCall, Workers
-from tests.core.engine.rig import Gate, wait_until
+from pollect.testing.waiting import wait_until
+from tests.core.engine.rig import Gate
 
 
 def threads_of_pool() -> int:

@@ -152,7 +152,7 @@ def test_secrets_that_everybody_can_read_are_noted(
     monkeypatch.delenv("MOSS_IS_UNSET", raising=False)
     note, problem = machine.check_secrets(survey(file))
     assert note == Finding(
-        State.NOTE, "secrets", f"{secret}: everybody can read it", f"chmod 600 {secret}"
+        State.NOTE, "secrets", f"{secret}: anyone can read it", f"chmod 600 {secret}"
     )
     assert problem.what == "variable MOSS_IS_UNSET is not set"
 

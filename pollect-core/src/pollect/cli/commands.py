@@ -81,7 +81,7 @@ def pollect(
     if ctx.invoked_subcommand is not None:
         refuse_old_distribution()
         if config_name or dry_run or dependencies:
-            raise click.UsageError(f"options of {ctx.invoked_subcommand} stand behind its name")
+            raise click.UsageError(f"options of {ctx.invoked_subcommand} go after its name")
         return None
     refuse_old_distribution()
     if dependencies:

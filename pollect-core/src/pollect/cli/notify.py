@@ -38,7 +38,7 @@ def notify(session: Session, config_name: str, test: bool) -> int:
     writers = {id(writer): writer for part in plan.executors for writer in part.writers}
     notifiers = [(w.context.name, w) for w in writers.values() if isinstance(w, Notifier)]
     if not notifiers:
-        raise ConfigError("no writer that tells people something", hint="add one of type Notify")
+        raise ConfigError("no writer that sends messages to people", hint="add one of type Notify")
     failed = False
     for name, notifier in notifiers:
         try:

@@ -36,7 +36,7 @@ def split_target(text: str) -> Address:
             f"a target of {len(text):,} characters, at most {LONGEST_TARGET:,} are taken"
         )
     if _FORBIDDEN.search(text):
-        raise ValueError("a target holds a blank, a backslash or a control character")
+        raise ValueError("a target contains a space, a backslash or a control character")
     scheme = _SCHEME.match(text)
     if scheme is not None:
         if scheme[1].lower() == "file":
@@ -60,7 +60,7 @@ def split_target(text: str) -> Address:
     if port and not 0 < int(port) < 65536:
         raise ValueError(f"expected a port from 1 to 65535, got {port}")
     if _climbs(rest):
-        raise ValueError("a target holds '..' as part of a path")
+        raise ValueError("a target contains '..' as part of a path")
     return Address(match[1] or match[3], port)
 
 

@@ -112,7 +112,7 @@ class Reader:
             first = self._places[path].line
             self._duplicates.append(
                 ConfigError(
-                    f"is here a second time, first in line {first}",
+                    f"is defined twice, first in line {first}",
                     key=path,
                     hint="the last one counts",
                     file=self._file,

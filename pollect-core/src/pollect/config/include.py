@@ -58,7 +58,7 @@ class _Merger:
             path = "include" if index is None else join_path("include", index)
             if isinstance(entry, str):
                 for file in self._found(entry, path):
-                    self._add_file(file, path)
+                    self._add_file(file)
         return msgspec.structs.replace(
             self._document,
             data=self._data,
@@ -100,7 +100,7 @@ class _Merger:
             hint = "a pattern such as conf.d/*.yml may match nothing"
             self._refuse(path, f"no file or folder {entry}", hint)
 
-    def _add_file(self, file: Path, path: str) -> None:
+    def _add_file(self, file: Path) -> None:
         main = self._document.file
         if main is not None and file.resolve() == main.resolve():
             return  # `include: "*.yml"` beside the config

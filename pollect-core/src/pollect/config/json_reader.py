@@ -20,7 +20,7 @@ class JsonReader(Reader):
             problem = f"is not valid JSON: {error.msg[:1].lower()}{error.msg[1:]}"
             raise self._error(problem, Place(error.lineno, error.colno)) from error
         except ValueError as error:
-            raise ConfigError("holds a number of too many digits", file=self._file) from error
+            raise ConfigError("contains a number with too many digits", file=self._file) from error
         except RecursionError as error:
             raise self._too_deep() from error
         self._symbols = _SYMBOL.finditer(self._text)

@@ -77,7 +77,7 @@ def _check_class(found: type[Any]) -> None:
     except (KeyboardInterrupt, PluginLoadError):
         raise
     except BaseException as error:
-        raise PluginLoadError(f"its class cannot be looked at: {describe(error)}") from error
+        raise PluginLoadError(f"its class cannot be inspected: {describe(error)}") from error
     try:
         struct_type(config_type)
     except PluginLoadError as error:

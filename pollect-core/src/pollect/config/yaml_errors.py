@@ -25,7 +25,7 @@ _AT: Mapping[str, _Words] = {
 }
 _NO_KEY: _Words = ("a key without ':'", "or a text not indented enough")
 _ANCHOR: _Words = ("an anchor without a name", "a text that begins with & or * needs quotes")
-_BLOCK: _Words = ("a block of text begins here", "a text that begins with | or > needs quotes")
+_BLOCK: _Words = ("a block of text starts here", "a text that begins with | or > needs quotes")
 _WITHIN: Mapping[str, _Words] = {
     "&": _ANCHOR,
     "*": _ANCHOR,
@@ -39,7 +39,7 @@ _ESCAPE: _Words = (r"a backslash that means nothing", r"write \\, or use single 
 _NO_VALUE: _Words = ("a value is missing here", "a value with a special character needs quotes")
 _NO_ITEM: _Words = ("this does not belong to the list above", "check the indentation")
 _STRAY: _Words = ("this does not belong to the lines above", "check indentation and quotes")
-_SECOND: _Words = ("a second document begins here", "a file holds one config")
+_SECOND: _Words = ("a second document starts here", "a file contains one config")
 
 
 def is_too_deep(text: str, error: yaml.MarkedYAMLError) -> bool:

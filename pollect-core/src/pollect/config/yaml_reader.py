@@ -98,7 +98,7 @@ class YamlReader(Reader):
         following = next_event()
         if not isinstance(following, yaml.StreamEndEvent):
             place = _place_of_mark(following.start_mark)
-            raise self._error("a second document begins here", place, "a file holds one config")
+            raise self._error("a second document starts here", place, "a file contains one config")
         return root
 
     def _node(self, event: Any, depth: int) -> _Node:

@@ -68,7 +68,7 @@ class Control:
         for number, place in enumerate(socket_places(self._folder, self._environ)):
             try:
                 place.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
-                if self._lock is None and not self._take_lock(place, config):
+                if self._lock is None and not self._take_lock(place):
                     return
                 self._listen(place)
             except OSError as error:
@@ -108,7 +108,7 @@ class Control:
         if lock is not None:
             os.close(lock)
 
-    def _take_lock(self, place: Path, config: Path) -> bool:
+    def _take_lock(self, place: Path) -> bool:
         """Return whether this daemon is the only one with its state; warn if it is not.
 
         The lock is in the state folder; where that is read-only it is beside the socket.

@@ -229,7 +229,7 @@ class Expansion:
                     )
                 earlier = first.setdefault((entry.target.address, visible), entry)
                 if earlier is not entry:
-                    problem = f"is here a second time, first as {earlier.path}"
+                    problem = f"is listed twice, first as {earlier.path}"
                     if earlier.listed.name != listed.name:
                         problem += f" of {earlier.listed.name}"
                     self._refuse(entry, ConfigError(problem, hint="the first one counts"))

@@ -122,7 +122,7 @@ class Engine:
         """
         with self._changing:
             if self._stopped:
-                raise EngineError("stopping: the config is not changed any more")
+                raise EngineError("stopping: the config is no longer changed")
             unused = self._ports.unused_by(_writers(plan.executors))
             self._exchange_ports(plan, unused)
             self._plan = plan

@@ -156,7 +156,7 @@ def _started(run: Any, name: str) -> threading.Thread | None:
     try:
         thread.start()
     except (RuntimeError, MemoryError) as error:
-        log.error("%s: no thread to be had: %s", name, error)
+        log.error("%s: cannot start a thread: %s", name, error)
         return None
     return thread
 

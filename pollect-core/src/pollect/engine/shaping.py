@@ -199,7 +199,7 @@ class SeriesLimit:
         if beyond <= 0:
             if self._exceeded:
                 self._exceeded = False
-                self._log.info("no more than %d series again", self._limit)
+                self._log.info("back to at most %d series", self._limit)
             return samples
         self.dropped += beyond
         if not self._exceeded:

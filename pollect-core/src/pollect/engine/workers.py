@@ -194,7 +194,7 @@ class Workers:
                 ).start()
             except (RuntimeError, MemoryError) as error:
                 if not self._refused:
-                    log.error("%s: no thread to be had, trying again: %s", self._name, error)
+                    log.error("%s: cannot start a thread, trying again: %s", self._name, error)
                 self._refused = True
                 again = self._clock.monotonic() + THREAD_RETRY_SECONDS
                 self._scheduler.call_at(again, self._staff_again)

@@ -131,7 +131,7 @@ class FleetMember:
                 try:
                     work()
                 except Exception:
-                    log.exception("the fleet stumbled; going on")
+                    log.exception("an unexpected error in the fleet; continuing")
                     self._stopping.wait(1.0)
 
         run.__name__ = work.__name__

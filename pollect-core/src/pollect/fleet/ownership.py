@@ -135,10 +135,6 @@ class LeasedOwnership:
         return self.shards.sources_in(self._claims)
 
     @property
-    def valid_until(self) -> float:
-        return self._valid_until
-
-    @property
     def remaining_seconds(self) -> float:
         """Seconds for which the lease is proven to hold; 0 when fenced."""
         return max(0.0, self._valid_until - self._now())

@@ -45,7 +45,7 @@ def check_secrets(survey: Survey) -> Iterator[Finding]:
             cure = f"chown it, see `ls -l {file}`"
             yield Finding(State.PROBLEM, "secrets", f"{file}: cannot be read by this user", cure)
         elif mode & stat.S_IROTH:
-            what = f"{file}: everybody can read it"
+            what = f"{file}: anyone can read it"
             yield Finding(State.NOTE, "secrets", what, f"chmod 600 {file}")
     for name in survey.variables:
         if name not in os.environ:

@@ -52,7 +52,7 @@ def _open_version_4(
     sock: socket.socket, proxy: Proxy, host: str, address: _Address, port: int, deadline: Deadline
 ) -> None:
     if address is not None and address.version != 4:
-        raise TargetUnavailable(f"{proxy}: SOCKS 4 has no way to an address of IPv6")
+        raise TargetUnavailable(f"{proxy}: SOCKS 4 cannot reach IPv6 addresses")
     # An address that cannot be says that the name follows.
     packed = b"\0\0\0\1" if address is None else address.packed
     name = b"" if address is not None else host.encode("ascii") + b"\0"
@@ -60,11 +60,11 @@ def _open_version_4(
     deadline.send(sock, request)
     reply = read_exactly(sock, 8, deadline, proxy)
     if reply[0] != 0:
-        raise BadResponse(f"{proxy}: expected an answer of SOCKS 4, got {reply!r}")
+        raise BadResponse(f"{proxy}: expected a SOCKS 4 answer, got {reply!r}")
     if reply[1] in _REFUSED_USER_BY_4:
         raise AuthenticationFailed(f"{proxy} refuses this user")
     if reply[1] != _GRANTED_BY_4:
-        raise TargetUnavailable(f"{proxy} has no way to {authority(host, port)}")
+        raise TargetUnavailable(f"{proxy} cannot reach {authority(host, port)}")
 
 
 def _open_version_5(
@@ -74,7 +74,7 @@ def _open_version_5(
     deadline.send(sock, bytes([5, len(methods), *methods]))
     version, method = read_exactly(sock, 2, deadline, proxy)
     if version != 5:
-        raise BadResponse(f"{proxy}: expected an answer of SOCKS 5, got version {version}")
+        raise BadResponse(f"{proxy}: expected a SOCKS 5 answer, got version {version}")
     if method == _USER_AND_PASSWORD and proxy.user:
         user, password = proxy.user.encode()[:255], proxy.password.encode()[:255]
         deadline.send(sock, b"\1" + bytes([len(user)]) + user + bytes([len(password)]) + password)
@@ -94,7 +94,7 @@ def _open_version_5(
     _, reply, _, kind = read_exactly(sock, 4, deadline, proxy)
     if reply:
         reason = _REPLIES.get(reply, f"reply {reply}")
-        raise TargetUnavailable(f"{proxy} has no way to {authority(host, port)}: {reason}")
+        raise TargetUnavailable(f"{proxy} cannot reach {authority(host, port)}: {reason}")
     lengths = {_IPV4: 4, _IPV6: 16}
     length = read_exactly(sock, 1, deadline, proxy)[0] if kind == _NAME else lengths.get(kind, 0)
     read_exactly(sock, length + 2, deadline, proxy)

@@ -7,7 +7,7 @@ is gone; the defaults that sources declare come last.
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
@@ -319,10 +319,3 @@ def _seconds(text: _Text, key: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise ConfigError(str(error), key=key) from error
-
-
-def hints_of(metrics: Iterable[Metric]) -> Iterator[tuple[Metric, Alert]]:
-    """Yield every hint of an alert with its metric."""
-    for metric in metrics:
-        for hint in metric.alerts:
-            yield metric, hint

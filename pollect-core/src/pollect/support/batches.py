@@ -166,7 +166,9 @@ def _unfold(data: bytes) -> bytes:
     unfold = zlib.decompressobj(_GZIP_WBITS)
     text = unfold.decompress(data, MOST_BYTES)
     if unfold.unconsumed_tail or not unfold.eof:
-        raise NotABatch(f"compressed data that is cut off, or unfolds to over {MOST_BYTES} bytes")
+        raise NotABatch(
+            f"truncated compressed data, or more than {MOST_BYTES} bytes once decompressed"
+        )
     return text
 
 

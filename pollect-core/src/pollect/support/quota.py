@@ -306,7 +306,7 @@ class Budget:
             if not self._warned:
                 self._warned = True
                 log.warning(
-                    "%s: cannot keep the number of calls made, a restart begins at 0: %s",
+                    "%s: cannot keep the number of calls made, a restart counts from 0: %s",
                     self._file,
                     error.strerror or error,
                 )

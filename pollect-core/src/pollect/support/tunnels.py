@@ -70,10 +70,10 @@ def _connect_by_http(sock: socket.socket, proxy: Proxy, target: str, deadline: D
         if len(head) > _MAX_HEAD_BYTES:
             raise BadResponse(f"{proxy}: the answer does not end")
         if not b"HTTP/1.".startswith(head[:7]):
-            raise BadResponse(f"{proxy}: expected an answer of HTTP, got {head[:80]!r}")
+            raise BadResponse(f"{proxy}: expected an HTTP answer, got {head[:80]!r}")
     _, _, status = head.split(b"\n", 1)[0].decode("latin-1").strip().partition(" ")
     if not status[:3].isdecimal():
-        raise BadResponse(f"{proxy}: expected an answer of HTTP, got {head[:80]!r}")
+        raise BadResponse(f"{proxy}: expected an HTTP answer, got {head[:80]!r}")
     code = int(status[:3])
     if code // 100 != 2:
         raise _refusal(proxy, target, code, status)
@@ -85,4 +85,4 @@ def _refusal(proxy: Proxy, target: str, code: int, status: str) -> ProbeError:
         return AuthenticationFailed(f"{proxy} {wrong}, with status {code}")
     if code == _FORBIDDEN:
         return TargetUnavailable(f"{proxy} forbids {target}, with status {code}")
-    return TargetUnavailable(f"{proxy} has no way to {target}: {status[:80]!r}")
+    return TargetUnavailable(f"{proxy} cannot reach {target}: {status[:80]!r}")

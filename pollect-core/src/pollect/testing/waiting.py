@@ -6,7 +6,7 @@ from typing import TypeVar
 
 ResultT = TypeVar("ResultT")
 
-PAUSE_SECONDS = 0.005
+PAUSE_SECONDS = 0.002
 
 
 def wait_until(

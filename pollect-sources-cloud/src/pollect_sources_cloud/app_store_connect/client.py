@@ -78,7 +78,7 @@ class SalesReports:
             answer = self._get(day)
         if answer.status == 400 and (version := _wanted_version(answer)):
             if version == self._version:
-                raise BadResponse(f"{self._url}: version {version} is asked for and refused")
+                raise BadResponse(f"{self._url}: version {version} was requested and refused")
             self._version = version
             answer = self._get(day)
         detail = " ".join(error["detail"] for error in _errors(answer))

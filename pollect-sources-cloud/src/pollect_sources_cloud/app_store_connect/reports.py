@@ -105,7 +105,7 @@ def parse_report(table: bytes) -> Report:
         for name in NEEDED:
             if name not in columns:
                 found = ", ".join(repr(known[:40]) for known in list(columns)[:30])
-                raise BadResponse(f"the column {name!r} is missing, there are {found}")
+                raise BadResponse(f"the column {name!r} is missing, found {found}")
         for line in lines:
             if not line:
                 continue

@@ -215,7 +215,7 @@ class AppStoreConnectSource(Source[AppStoreConnectConfig]):
             try:
                 report = parse_report(table)
             except ProbeError as error:
-                self.log.warning("%s: %s; the report is got again", self._file.path, error)
+                self.log.warning("%s: %s; fetching the report again", self._file.path, error)
         if report is None and not state.no_sales:
             state = State(gone=state.gone)
         elif report is not None and state.day is None:  # 1.x left no state

@@ -75,7 +75,7 @@ class Storage:
         facts = answer.json()
         generation = facts.get("generation") if isinstance(facts, dict) else None
         if not isinstance(generation, str | int) or isinstance(generation, bool):
-            raise BadResponse(f"{name}: the answer names no generation")
+            raise BadResponse(f"{name}: the answer has no generation")
         return str(generation)
 
     def content(self, name: str) -> bytes | None:
@@ -161,7 +161,7 @@ class Storage:
             raise failure(answer, "", self._budget)
         token = answer.json()
         if not isinstance(token, dict) or not isinstance(token.get("access_token"), str):
-            raise BadResponse(f"{redact_url(answer.url)}: the answer holds no access token")
+            raise BadResponse(f"{redact_url(answer.url)}: the answer contains no access token")
         lifetime = token.get("expires_in")
         if not isinstance(lifetime, int | float) or isinstance(lifetime, bool):
             lifetime = DEFAULT_TOKEN_SECONDS

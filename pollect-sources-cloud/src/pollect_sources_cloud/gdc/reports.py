@@ -123,7 +123,7 @@ def parse_report(content: bytes, kind: ReportKind) -> Report:
         for name in (*kind.keys, *kind.columns):
             if name not in columns:
                 found = ", ".join(repr(normalise(text)[:40]) for text in header[:20])
-                raise BadResponse(f"the column {name!r} is missing, there are {found}")
+                raise BadResponse(f"the column {name!r} is missing, found {found}")
         rows, reasons = [], []
         for line in lines:
             if not line:

@@ -210,7 +210,7 @@ class S3ObjectsSource(Source[S3ObjectsConfig]):
             if page.token is None:
                 return tally
             if query.get("continuation-token") == page.token:
-                raise BadResponse("the listing goes round in a circle")
+                raise BadResponse("the listing repeats itself")
             query["continuation-token"] = page.token
 
     def _get(self, http: HttpClient, query: dict[str, str]) -> bytes:

@@ -193,7 +193,7 @@ class Portal:
             if urlsplit(url).path == CALLBACK and url.startswith(f"{self._portal}/"):
                 if not cookies.get(SESSION_COOKIE):
                     raise AuthenticationFailed(
-                        f"{redact_url(url)}: the portal gives no session (status {answer.status})"
+                        f"{redact_url(url)}: the portal opened no session (status {answer.status})"
                     )
                 return None
             if answer.status not in (301, 302, 303, 307, 308):

@@ -30,8 +30,6 @@ from pollect_sources_home.cloud import (
 
 #: Of the maker's app; the service wants it in the digest that names the client.
 _SALT = "jiLpVitHvWnIGD1yo7MA"
-#: The state of a large home has half a megabyte.
-MAX_STATE_BYTES = 20 * 1024 * 1024
 #: The host that a look-up gave may die for good.
 FAILURES_UNTIL_LOOKUP = 3
 
@@ -155,7 +153,9 @@ class HomematicIpClient:
         try:
             self._host = check_cloud_url(host, "lookupUrl")
         except ConfigError as error:
-            raise BadResponse(f"HomematicIp: the look-up leads nowhere: {error.problem}") from error
+            raise BadResponse(
+                f"HomematicIp: the look-up gave an unusable answer: {error.problem}"
+            ) from error
         return self._host
 
     def _error(self, response: Response) -> ProbeError:

@@ -29,9 +29,6 @@ Channel: TypeAlias = Mapping[str, Any]
 THERMOSTATS = frozenset(
     {"WALL_MOUNTED_THERMOSTAT_PRO_CHANNEL", "WALL_MOUNTED_THERMOSTAT_WITH_CARBON_CHANNEL"}
 )
-HEATING = "HEATING_THERMOSTAT_CHANNEL"
-#: The channel of the device itself, by its index: its type has many names.
-BASE_INDEX = "0"
 
 _PANELS = {
     **dict.fromkeys(("raining", "storm", "sunny", "window_open"), YES_NO),

@@ -266,10 +266,12 @@ class PmccSource(BackgroundSource[PmccConfig]):
             raise TargetUnavailable(f"{place}: no answer within {CONNECT_SECONDS:g} s") from error
         except InvalidHandshake as error:
             if isinstance(error.__cause__, EOFError | OSError):
-                raise TargetUnavailable(f"{place}: hung up before it answered") from error
+                raise TargetUnavailable(
+                    f"{place}: closed the connection before it answered"
+                ) from error
             raise BadResponse(f"{place}: no websocket at /ws: {error!s:.80}") from error
         except (OSError, EOFError, WebSocketException) as error:
-            raise TargetUnavailable(f"{place}: hung up before it answered") from error
+            raise TargetUnavailable(f"{place}: closed the connection before it answered") from error
 
     def _wrap(self, plain: socket.socket) -> ssl.SSLSocket:
         """Return the socket with TLS on top, before any handshake: from now on it owns it."""
@@ -296,7 +298,7 @@ class PmccSource(BackgroundSource[PmccConfig]):
         except TimeoutError as error:
             raise TargetUnavailable(f"{place}: no answer within {CONNECT_SECONDS:g} s") from error
         except ssl.SSLEOFError as error:
-            raise TargetUnavailable(f"{place}: hung up before it answered") from error
+            raise TargetUnavailable(f"{place}: closed the connection before it answered") from error
         except ssl.SSLError as error:
             raise BadResponse(f"{place}: no TLS here: {error.reason}") from error
         except OSError as error:

@@ -88,7 +88,7 @@ def _ldap(talk: Dialogue) -> None:
     expect(operation, bytes([_LDAP_EXTENDED_RESPONSE]))
     if operation[2:5] != _LDAP_SUCCESS:
         code = int.from_bytes(operation[4:5], "big")
-        raise BadResponse(f"{NO_TLS}: it refuses StartTLS with code {code}")
+        raise BadResponse(f"{NO_TLS}: it rejected StartTLS with code {code}")
 
 
 def _postgres(talk: Dialogue) -> None:
@@ -102,7 +102,7 @@ def _mysql(talk: Dialogue) -> None:
         raise BadResponse(f"expected a greeting of MySQL, got one of {length} bytes")
     greeting = talk.receive_exactly(length)
     if greeting[0] == _MYSQL_ERROR:
-        raise BadResponse(f"the server turns us away: {greeting[3:83]!r}")
+        raise BadResponse(f"the server rejects the connection: {greeting[3:83]!r}")
     _, end, rest = greeting.partition(b"\0")
     capabilities = rest[_MYSQL_GAP_BYTES : _MYSQL_GAP_BYTES + 2]
     if greeting[0] != _MYSQL_PROTOCOL or not end or len(capabilities) < 2:

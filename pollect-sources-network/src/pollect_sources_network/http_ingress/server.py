@@ -193,7 +193,7 @@ class IngressServer:
             case "" | "identity":
                 return request.body
             case encoding:
-                raise Refused(f"content-encoding {encoding[:20]} is not known, gzip is")
+                raise Refused(f"content-encoding {encoding[:20]} is not supported, gzip is")
 
     def _refuse(self, status: HTTPStatus, reason: str) -> Response:
         challenges = self._access.challenges if status is HTTPStatus.UNAUTHORIZED else ()

@@ -208,8 +208,8 @@ class HttpIngressSource(Source[HttpIngressConfig]):
         access = self._read_access()
         if not access.challenges and config.bind is None:
             self.log.warning(
-                "port %d takes values from everybody: set `token` or `basicAuth`, "
-                "or `bind` to say so on purpose",
+                "port %d accepts values from anyone: set `token` or `basicAuth`, "
+                "or set `bind` if that is intended",
                 config.port,
             )
         self._load()

@@ -252,7 +252,7 @@ class SmartCtlSource(Source[SmartCtlConfig]):
         for drive in drives:
             left = until - self.context.clock.monotonic()
             if left <= 0:
-                self.log.debug("%s: no time left, its turn is earlier the next time", drive.label)
+                self.log.debug("%s: no time left, it comes first next time", drive.label)
                 break
             try:
                 samples += self._read_drive(drive, min(left, DRIVE_TIMEOUT_SECONDS))

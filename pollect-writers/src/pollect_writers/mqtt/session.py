@@ -169,7 +169,7 @@ class Session:
                 if not self._connected:
                     raise self._away()
                 if self._connections != connection:
-                    raise Retryable(f"{self.place}: connection lost meanwhile")
+                    raise Retryable(f"{self.place}: the connection was lost")
                 if time.monotonic() > until:
                     raise Retryable(f"{self.place}: messages not taken in {_PUBLISH_SECONDS:g} s")
                 try:

@@ -43,7 +43,7 @@ def read_state(file: Path, *, now: float, wall: float, log: logging.Logger) -> K
     except FileNotFoundError:
         return Kept()
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        log.warning("%s: cannot be read, alerts begin afresh: %s", file, error)
+        log.warning("%s: cannot be read, alerts start over: %s", file, error)
         return Kept()
     # A clock that was set back makes nothing younger than it is.
     away = max(0.0, wall - stored.saved)

@@ -174,7 +174,7 @@ class NotifyWriter(Writer[NotifyConfig]):
         self.log.info("%s", title)
         if len(self._messages) > MOST_MESSAGES:
             lost = self._messages.pop(0)
-            self.log.error("too many messages wait: given up on %r", lost.title)
+            self.log.error("too many messages are waiting: gave up on %r", lost.title)
 
     def _send(self) -> None:
         """Send each target what it was not sent yet, in order."""

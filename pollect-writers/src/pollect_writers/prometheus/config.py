@@ -46,7 +46,7 @@ class EndpointConfig(WriterConfig, frozen=True, kw_only=True):
     ] = "0.0.0.0"
     tls: Annotated[TlsConfig | None, Meta(description="Serve HTTPS instead of HTTP.")] = None
     auth: Annotated[
-        AuthConfig | None, Meta(description="Who may see the metrics; default: everybody.")
+        AuthConfig | None, Meta(description="Who may see the metrics; default: anyone.")
     ] = None
     allowed_hosts: HostPatterns = ()
     read_only: Annotated[

@@ -119,7 +119,7 @@ def _load_certificates(context: "SSLContext", file: Path, option: str) -> None:
     try:
         context.load_verify_locations(file)
     except ssl.SSLError as error:
-        raise UnusableFile(f"{file} holds no certificate as PEM", option=option) from error
+        raise UnusableFile(f"{file} contains no PEM certificate", option=option) from error
     except OSError as error:
         raise _unreadable(error, file, option) from error
 

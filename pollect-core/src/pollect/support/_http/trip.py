@@ -103,7 +103,7 @@ class Trip:
         try:
             url = urljoin(self.url, location.strip())
             if urlsplit(url).scheme not in DEFAULT_PORTS:
-                raise BadMessage("redirected to something else than HTTP")
+                raise BadMessage("redirected to something other than HTTP")
             self.place = locate(url)
         except ValueError as error:
             where = redact_url(location)[:_QUOTED_CHARACTERS]
@@ -126,7 +126,7 @@ class Trip:
 def check_field(name: str, value: str) -> None:
     """Raise `BadMessage` for a header that would bring another one along."""
     if _LINE_BREAK.search(name) or _LINE_BREAK.search(value):
-        raise BadMessage(f"the header {name!r} holds a line break")
+        raise BadMessage(f"the header {name!r} contains a line break")
 
 
 def merge_fields(fields: Fields, *more: Mapping[str, str] | None) -> Fields:
