@@ -251,6 +251,23 @@ def test_a_filter_that_returns_a_batch_of_nonsense_is_skipped(
     assert all(not batch.static_labels for batch in writer.batches)
 
 
+def test_a_batch_that_cannot_be_remembered_is_named_once_and_costs_no_other(
+    run: Run, caplog
+) -> None:
+    spoilt, good = scripted(name="spoilt"), scripted(name="good")
+
+    def spoil(batch: Batch) -> Batch:
+        is_good = batch.source.name == "good"
+        return batch if is_good else msgspec.structs.replace(batch, time="soon")
+
+    engine = run(plan_of([spoilt, good], interval=0.005, history=100, filters=[spoil]))
+    wait_until(lambda: "are not remembered" in caplog.text)
+    goes_on(good, 30)
+    goes_on(spoilt, 30)
+    assert len(engine.history.past(good.context.id).times) > 30
+    assert caplog.text.count("Scripted/spoilt are not remembered: TypeError") == 1
+
+
 def test_a_filter_that_hangs_is_a_probe_that_hangs(run: Run, gate: Gate) -> None:
     writer, caught, other = recording(), scripted(name="caught", timeout=0.1), scripted()
 

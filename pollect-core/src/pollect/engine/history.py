@@ -9,10 +9,12 @@ more time, until the ring covers the hour.
 import math
 import threading
 from array import array
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from pollect.errors import describe
 from pollect.model import (
     Batch,
     Kind,
@@ -38,6 +40,9 @@ CLOCK_SET_SECONDS = 10.0
 #: Cells of a strip of good and bad times, and the seconds that each covers at least.
 CELLS = 60
 CELL_SECONDS = 60.0
+#: Batches, and samples in them, that wait at most: taken one after the other, while the processor
+#: has the code for it at hand, they cost half.
+MOST_WAITING, MOST_WAITING_SAMPLES = 20, 200
 #: Seconds between two looks at the writers.
 WRITER_LOOK_SECONDS = 10.0
 
@@ -297,6 +302,10 @@ class History:
         #: Series that are kept now.
         self._series = 0
         self._lock = threading.Lock()
+        self._waiting: deque[Batch] = deque()
+        self._waiting_samples = 0
+        #: Of the first batch that could not be remembered: its source, and why.
+        self.failure: tuple[SourceId, str] | None = None
         self._rings: dict[SourceId, _Ring] = {}
         self._strips: dict[SourceId, Strip] = {}
         self._writers: dict[str, Strip] = {}
@@ -305,6 +314,7 @@ class History:
     def follow(self, intervals: Mapping[SourceId, float], limit: int) -> None:
         """Remember these sources, given the seconds between their probes, and no others."""
         with self._lock:
+            self._catch_up()
             if limit < self._limit:
                 self._rings.clear()
             self._limit = limit
@@ -322,16 +332,10 @@ class History:
         if not self._limit:
             return
         with self._lock:
-            if batch.source not in self._strips:
-                return  # a reload has taken it away
-            ring = self._rings.get(batch.source)
-            if ring is None:
-                ring = self._rings[batch.source] = _Ring()
-            before = len(ring)
-            try:
-                ring.put(batch, self._limit - self._series)
-            finally:
-                self._series += len(ring) - before
+            self._waiting.append(batch)
+            self._waiting_samples += len(batch.samples)
+            if len(self._waiting) >= MOST_WAITING or self._waiting_samples >= MOST_WAITING_SAMPLES:
+                self._catch_up()
 
     def note(self, result: ProbeResult) -> None:
         """Take note of the end of a probe."""
@@ -362,6 +366,7 @@ class History:
     def past(self, source: SourceId) -> Past:
         """Return what is remembered of a source."""
         with self._lock:
+            self._catch_up()
             ring = self._rings.get(source)
             return Past() if ring is None else ring.past()
 
@@ -374,6 +379,28 @@ class History:
         """Return the cells of a writer up to now, and how many seconds each covers."""
         with self._lock:
             return _cells(self._writers.get(writer), time)
+
+    def _catch_up(self) -> None:
+        """Take the batches that wait; holds the lock."""
+        self._waiting_samples = 0
+        while self._waiting:
+            batch = self._waiting.popleft()
+            try:
+                self._take(batch)
+            except Exception as error:  # noqa: BLE001 - what a plugin's filter made of the batch
+                self.failure = self.failure or (batch.source, describe(error))
+
+    def _take(self, batch: Batch) -> None:
+        if batch.source not in self._strips:
+            return  # a reload has taken it away
+        ring = self._rings.get(batch.source)
+        if ring is None:
+            ring = self._rings[batch.source] = _Ring()
+        before = len(ring)
+        try:
+            ring.put(batch, self._limit - self._series)
+        finally:
+            self._series += len(ring) - before
 
 
 def _cells(strip: Strip | None, time: float) -> tuple[bytes, float]:

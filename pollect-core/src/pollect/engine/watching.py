@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Sequence
 
 from pollect.engine.history import History
-from pollect.errors import describe
 from pollect.model import Batch, ProbeResult, SourceId, WriterStatus
 
 log = logging.getLogger(__name__)
@@ -25,12 +24,11 @@ class Watching:
 
     def record(self, batch: Batch) -> None:
         """Take the values that the writers get."""
-        try:
-            self._history.record(batch)
-        except Exception as error:  # noqa: BLE001 - what a plugin's filter made of the batch
-            if not self._failed:
-                self._failed = True
-                log.error("values of %s are not remembered: %s", batch.source, describe(error))
+        self._history.record(batch)
+        failure = self._history.failure
+        if failure is not None and not self._failed:
+            self._failed = True
+            log.error("values of %s are not remembered: %s", *failure)
 
     def note(self, result: ProbeResult) -> None:
         """Take note of the end of a probe."""
