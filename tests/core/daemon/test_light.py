@@ -38,6 +38,7 @@ WAITING = {
     "pollect.delivery.memory": "a remote writer",
     "pollect.delivery.outbox": "a remote writer",
     "pollect.delivery.spool.folder": "a spool",
+    "pollect.discovery.catalogue": "a type that is not installed",
     "pollect.engine.observing": "a plugin that observes",
     "pollect.engine.relaying": "a source that consumes a broker",
     "pollect_writers.prometheus.client_registry": "a plugin that counts with prometheus-client",

@@ -4,15 +4,14 @@ A type is known by its spec; the class behind it is imported only when somebody 
 name. What is wrong with which plugin is in `problems`; the others go on.
 """
 
+import functools
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pollect.discovery.catalogue import Catalogue
 from pollect.discovery.entry import KINDS, Entry, Kind
-from pollect.discovery.guess import SHORTEST_WORD, closest
 from pollect.discovery.plugins import CORE, Found, Plugin, Plugins, Problem, find_plugins
 from pollect.errors import (
     DuplicatePlugin,
@@ -25,6 +24,8 @@ from pollect.plugin import Source, SourceSpec, Writer, WriterSpec
 
 if TYPE_CHECKING:
     import click
+
+    from pollect.discovery.catalogue import Catalogue
 
 _SPECS: Mapping[Kind, type[SourceSpec | WriterSpec]] = {
     "source": SourceSpec,
@@ -50,7 +51,6 @@ class Registry:
     ) -> None:
         self.extension_paths = tuple(extension_paths)
         self.plugins = Plugins(find_plugins() if found is None else found)
-        self.catalogue = Catalogue()
         #: Kind and word of a config -> everybody who claims it; aliases included.
         self._claims: dict[tuple[Kind, str], list[Entry]] = {}
         for kind in KINDS:
@@ -59,6 +59,13 @@ class Registry:
                     self._claims.setdefault((kind, word), []).append(entry)
         self._note_duplicates()
         self._loaded: dict[tuple[Kind, str], Any] = {}
+
+    @functools.cached_property
+    def catalogue(self) -> "Catalogue":
+        """The types of all distributions of pollect, for those that are not installed."""
+        from pollect.discovery.catalogue import Catalogue
+
+        return Catalogue()
 
     @property
     def sources(self) -> Mapping[str, Entry]:
@@ -249,6 +256,8 @@ class Registry:
 
     def _guess(self, kind: Kind, type_name: str) -> str | None:
         """Return the type that was probably meant: by its name, else by what it is for."""
+        from pollect.discovery.guess import SHORTEST_WORD, closest
+
         guess = closest(type_name, [*self.words(kind), *self.catalogue.words(kind)])
         if guess is None and len(type_name) >= SHORTEST_WORD:
             found = self.search(type_name, available=True)
