@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
+
 from pollect.api import Outcome
 from pollect.engine.engine import Engine
 from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
@@ -23,6 +25,10 @@ from tests.core.engine.rig import (
 )
 
 Run = Callable[..., Engine]
+
+
+class Remote(RecordingWriter):
+    in_process = False
 
 
 def pending(engine: Engine) -> int:
@@ -133,6 +139,22 @@ def test_a_callback_that_fails_does_not_end_its_ticks(caplog) -> None:
         scheduler.run_due()
         clock.advance(10)
     assert len(calls) == 3
+
+
+@pytest.mark.parametrize("kind", [RecordingWriter, Remote])
+@pytest.mark.parametrize("news", [0, 1])
+def test_a_writer_that_the_config_has_no_more_is_closed_once(
+    run: Run, kind: type[RecordingWriter], news: int
+) -> None:
+    source, stays, goes = section(scripted()), recording(), recording(kind)
+    engine = run(plan([source], [stays, goes]))
+    wait_until(lambda: goes.batches)
+    engine.replace(plan([source], [stays, *(recording() for _ in range(news))]))
+    assert goes.closed == 1
+    assert len(engine.writer_statuses()) == 1 + news
+    seen = len(stays.batches)
+    wait_until(lambda: len(stays.batches) > seen + 1)
+    assert (goes.closed, stays.closed) == (1, 0)
 
 
 def test_another_merging_writer_gets_what_waits_in_the_running_tick(run: Run, gate: Gate) -> None:

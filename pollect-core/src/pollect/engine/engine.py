@@ -124,12 +124,13 @@ class Engine:
             if self._stopped:
                 raise EngineError("stopping: the config is no longer changed")
             unused = self._ports.unused_by(_writers(plan.executors))
-            self._exchange_ports(plan, unused)
+            closed = self._exchange_ports(plan, unused)
             self._plan = plan
             self._schedule_self_metrics()
             self._follow_history()
             retired = self._exchange_executors(plan)
-            self._ports.close([port for port in unused if is_outbox(port)], plan.shutdown_timeout)
+            left = [port for port in unused if port not in closed]
+            self._ports.close(left, plan.shutdown_timeout)
             for executor in retired:
                 executor.flush()
             plan.ready.set()
@@ -230,8 +231,10 @@ class Engine:
         self._observers.notify("pollect_stopped")
         self._observers.stop(OBSERVER_SECONDS)
 
-    def _exchange_ports(self, plan: Plan, unused: Sequence[Port]) -> None:
+    def _exchange_ports(self, plan: Plan, unused: Sequence[Port]) -> Sequence[Port]:
         """Open the new writers of `plan` after closing those that may stand in their way.
+
+        Returns those of `unused` that are closed; the others still take what is on its way.
 
         A new in-process one may well listen where the old one did, and a new one with other options
         goes on with the spool of the old one.
@@ -239,7 +242,7 @@ class Engine:
         new = [writer for writer in _writers(plan.executors) if not self._ports.has(writer)]
         if not new:
             self._ports.forget(unused)
-            return
+            return ()
         closed = [port for port in unused if not is_outbox(port) or port.writer.config.spool]
         self._ports.forget(closed)
         self._ports.close(closed, plan.shutdown_timeout)
@@ -253,6 +256,7 @@ class Engine:
                 executor.routes = self._routes(section)
             raise
         self._ports.forget(unused)
+        return closed
 
     def _exchange_executors(self, plan: Plan) -> list[Executor]:
         """Run the executors of `plan`; return those it has no place for, stopped."""
