@@ -244,6 +244,7 @@ def test_files_of_a_writer_that_goes_on_are_not_looked_at_again(plan_of, keyed) 
             r"expected addresses and ports, got \('a', 'b'\)",
         ),
         ("listens_on = lambda self: None", "Odd fails to start: TypeError"),
+        ("listens_on = lambda self: iter(lambda: ('a', 1), None)", "yields more than 10,000"),
         (
             "def __init__(self, *given): super().__init__(*given); self.context = {}",
             "Odd fails to start: TypeError: self.context is pollect's",

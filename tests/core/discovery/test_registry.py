@@ -118,6 +118,12 @@ BROKEN_MODULES = {
         "fails in pollect_sources: ZeroDivisionError: division by zero",
         "pip install --upgrade pollect-broken",
     ),
+    "yields without end": (
+        "import itertools\nfrom pollect.api import hookimpl\n"
+        "@hookimpl\ndef pollect_sources(): return itertools.repeat(None)\n",
+        "fails in pollect_sources: ValueError: it yields more than 10,000 items",
+        "pip install --upgrade pollect-broken",
+    ),
     "a type that is a number": (
         OFFER.format("SourceSpec(5, 'x:Y')"),
         "returns SourceSpec(5) from pollect_sources, expected text as its type, got 5",

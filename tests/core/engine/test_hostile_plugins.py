@@ -396,7 +396,14 @@ def broken_generator() -> Iterator[Batch]:
 
 @pytest.mark.parametrize(
     "answer",
-    [raising(ValueError("x")), broken_generator, lambda: [None], lambda: 5, lambda: None],
+    [
+        raising(ValueError("x")),
+        broken_generator,
+        lambda: [None],
+        lambda: 5,
+        lambda: None,
+        lambda: itertools.repeat(Batch(SourceId("extra", "a"), (), 1.0)),
+    ],
 )
 def test_self_samples_that_fail_leave_the_others(run: Run, answer: Any, caplog) -> None:
     engine = run(plan_of([scripted()]), hooks=hooks_of(pollect_self_samples=answer))

@@ -22,6 +22,7 @@ from pollect.errors import ConfigError, MissingDependency, describe
 from pollect.operate.doctor import Me, lacks_privilege
 from pollect.operate.survey import part_of
 from pollect.plugin import Roots, Suggestion
+from pollect.plugin.taken import taken
 
 DEFAULT_FILE = "config.yml"
 #: Stands for standard output.
@@ -93,7 +94,9 @@ def find_suggestions(registry: Registry, roots: Roots) -> Iterator[Suggestion]:
         "pollect_suggestions", roots=roots
     ):
         try:
-            suggestions = [_with_readiness(registry, roots, item) for item in implementation()]
+            suggestions = [
+                _with_readiness(registry, roots, item) for item in taken(implementation())
+            ]
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - code of a plugin

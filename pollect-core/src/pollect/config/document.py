@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from pollect.errors import ConfigError
+from pollect.errors import ConfigError, describe
 
 Key: TypeAlias = str | int
 
@@ -67,7 +67,7 @@ class Document(msgspec.Struct, frozen=True):
         key = join_path(path, error.key) if error.key else path
         place = self.place_of(key)
         found = ConfigError(
-            error.problem,
+            error.problem or describe(error),
             key=key,
             hint=error.hint,
             file=(place and place.file) or self.file,

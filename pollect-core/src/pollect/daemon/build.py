@@ -30,6 +30,7 @@ from pollect.plugin import (
     SourceSpec,
     Writer,
 )
+from pollect.plugin.taken import taken
 
 if TYPE_CHECKING:
     from pollect.config.targets import Blueprint, TargetedSection
@@ -353,7 +354,7 @@ def _filters(config: Config, registry: Registry) -> Sequence[Callable[[Batch], B
         "pollect_batch_filters", config=config.data
     ):
         try:
-            filters += implementation()
+            filters += taken(implementation())
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - code of a plugin

@@ -29,6 +29,7 @@ from pollect.plugin import (
     WriterContext,
 )
 from pollect.plugin.given import Given
+from pollect.plugin.taken import taken
 
 if TYPE_CHECKING:
     from pollect.daemon.refusals import Refusals
@@ -144,7 +145,7 @@ def whole(build: Callable[..., Built]) -> Callable[..., Built]:
 
 
 def _addresses(plugin: Source[Any] | Writer[Any]) -> list[tuple[str, int]]:
-    addresses = list(plugin.listens_on())
+    addresses = taken(plugin.listens_on())
     for address in addresses:
         if not isinstance(address, tuple) or list(map(type, address)) != [str, int]:
             raise TypeError(f"listens_on(): expected addresses and ports, got {address!r:.80}")
@@ -165,7 +166,7 @@ def _certain(plugin: Source[Any] | Writer[Any], put_back: Sequence[str]) -> list
 
 
 def _warnings(source: Source[Any]) -> list[ConfigError]:
-    warnings = list(getattr(source, "config_warnings", ()))
+    warnings = taken(getattr(source, "config_warnings", ()))
     for warning in warnings:
         if not isinstance(warning, ConfigError):
             raise TypeError(f"config_warnings: expected ConfigErrors, got {warning!r:.80}")
@@ -196,9 +197,9 @@ def reporting_all(
 
 
 def _in_words(problem: object) -> ConfigError:
-    """Return what a plugin raised as a mistake that says something."""
+    """Return what a plugin listed as a mistake, whatever it is."""
     if isinstance(problem, ConfigError):
-        return problem if problem.problem else _caused_by(problem)
+        return problem
     return ConfigError(f"expected a ConfigError, got {type(problem).__name__}")
 
 

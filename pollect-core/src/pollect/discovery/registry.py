@@ -21,6 +21,7 @@ from pollect.errors import (
 )
 from pollect.needs import Needs
 from pollect.plugin import Source, SourceSpec, Writer, WriterSpec
+from pollect.plugin.taken import taken
 
 if TYPE_CHECKING:
     import click
@@ -159,7 +160,7 @@ class Registry:
             if plugin.distribution == CORE:
                 continue
             try:
-                commands = list(implementation())
+                commands = taken(implementation())
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # noqa: BLE001 - code of a plugin
@@ -201,7 +202,7 @@ class Registry:
         hook = f"pollect_{kind}s"
         for plugin, implementation in self.plugins.implementations(hook):
             try:
-                offered = list(implementation())
+                offered = taken(implementation())
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # noqa: BLE001 - code of a plugin

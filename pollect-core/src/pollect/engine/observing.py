@@ -10,6 +10,7 @@ from pollect.engine.samples import Normalizer
 from pollect.errors import describe
 from pollect.model import Batch
 from pollect.plugin import Clock, MetricFilter
+from pollect.plugin.taken import taken
 
 log = logging.getLogger(__name__)
 
@@ -138,8 +139,7 @@ class Asker:
 
     def _call(self) -> Sequence[Batch]:
         try:
-            found = list(self._implementation.function())
-            return [self._clean(batch) for batch in found]
+            return [self._clean(batch) for batch in taken(self._implementation.function())]
         except BaseException as error:  # noqa: BLE001 - code of a plugin
             _log_failure(self._failed, self._implementation, "pollect_self_samples", error)
             return ()
