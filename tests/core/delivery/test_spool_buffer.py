@@ -320,7 +320,7 @@ def test_damaged_state_repeats_rather_than_loses(
     with opened(copy) as spool:
         assert values_of(spool.peek(9)) == [1, 2]
         assert spool.unreadable == 0
-    assert "may be delivered twice" in caplog.text
+    assert "may arrive twice" in caplog.text
 
 
 def test_bit_that_flips_while_the_process_runs_is_never_delivered(folder: Path) -> None:

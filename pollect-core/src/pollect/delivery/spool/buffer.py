@@ -29,13 +29,7 @@ class SpoolBuffer(MemoryBuffer):
     """See `MemoryBuffer`. No failure of the disk leaves this class."""
 
     def __init__(
-        self,
-        folder: SpoolFolder,
-        *,
-        samples: int,
-        age: float,
-        clock: Clock,
-        log: logging.Logger,
+        self, folder: SpoolFolder, *, samples: int, age: float, clock: Clock, log: logging.Logger
     ) -> None:
         super().__init__(samples=samples, age=age, clock=clock)
         self._folder = folder
@@ -150,9 +144,7 @@ class SpoolBuffer(MemoryBuffer):
         if self.unreadable:
             self._log.error("%d samples are lost: %s is damaged", self.unreadable, folder)
         if repeats:
-            self._log.warning(
-                "%s/state is damaged: samples may be delivered twice, or lost", folder
-            )
+            self._log.warning("%s/state is damaged: samples may arrive twice or be lost", folder)
         if waiting:
             self._log.info("%d samples wait in %s", self._waiting, folder)
         return True
