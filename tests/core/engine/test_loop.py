@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from pollect.engine.loop import EventLoopThread
+from pollect.engine.loop import MOST_REASONS, EventLoopThread
 
 LIMIT_SECONDS = 30.0
 
@@ -72,18 +72,33 @@ async def _set(event: asyncio.Event) -> None:
 def test_a_callback_that_raises_system_exit_ends_nothing_and_is_logged_once(
     loop: EventLoopThread, caplog
 ) -> None:
-    def leave() -> None:
-        raise SystemExit(3)
+    _raise_in_callbacks(loop, ["3", "3", "3"])
+    assert _failed_callbacks(caplog) == [
+        "a callback on the event loop failed (logged once): SystemExit: 3"
+    ]
 
-    for number in range(3):
+
+def test_callbacks_that_fail_for_reasons_of_all_kinds_do_not_flood_the_log(
+    loop: EventLoopThread, caplog
+) -> None:
+    _raise_in_callbacks(loop, [f"reason {number}" for number in range(MOST_REASONS + 20)])
+    assert len(_failed_callbacks(caplog)) == MOST_REASONS
+
+
+def _raise_in_callbacks(loop: EventLoopThread, reasons: list[str]) -> None:
+    def leave(reason: str) -> None:
+        raise SystemExit(reason)
+
+    for number, reason in enumerate(reasons):
         ended = threading.Event()
 
-        async def work(ended: threading.Event = ended) -> None:
-            asyncio.get_running_loop().call_soon(leave)
+        async def work(reason: str = reason, ended: threading.Event = ended) -> None:
+            asyncio.get_running_loop().call_soon(leave, reason)
             asyncio.get_running_loop().call_later(0.001, ended.set)
 
         loop.start([(number, work)])
         assert ended.wait(LIMIT_SECONDS)
-    assert [each for each in caplog.messages if "callback" in each] == [
-        "a callback on the event loop failed (logged once): SystemExit: 3"
-    ]
+
+
+def _failed_callbacks(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each for each in caplog.messages if "callback" in each]

@@ -11,6 +11,9 @@ from typing import Any
 
 from pollect.errors import describe
 
+#: Reasons of failed callbacks that are logged, and remembered as such: a plugin may invent more.
+MOST_REASONS = 100
+
 log = logging.getLogger(__name__)
 
 Work = Callable[[], Coroutine[Any, Any, None]]
@@ -63,8 +66,10 @@ class EventLoopThread:
             except BaseException as error:
                 # A callback of a library that raised SystemExit: the other sources go on.
                 reason = describe(error)
-                level = logging.DEBUG if reason in self._failures else logging.ERROR
-                self._failures.add(reason)
+                new = reason not in self._failures and len(self._failures) < MOST_REASONS
+                if new:
+                    self._failures.add(reason)
+                level = logging.ERROR if new else logging.DEBUG
                 text = "a callback on the event loop failed (logged once): %s"
                 log.log(level, text, reason, exc_info=error)
 
