@@ -13,6 +13,8 @@ from tests.bench.table import OLD, OURS, Row
 
 CPU_SECONDS = 20.0
 STARTS = 5
+#: Daemons whose median counts: where the kernel puts their memory alone makes 1 % of it.
+DAEMONS = 3
 #: A start has settled after that: 5 s after it there is one long garbage collection.
 WARM_UP_SECONDS = 8.0
 
@@ -69,7 +71,9 @@ def ours(config: str = CONFIG) -> Iterator[Daemon]:
         file = Path(folder, "config.yml")
         file.write_text(config.format(port=port))
         pollect = str(Path(sys.executable).with_name("pollect"))
-        with daemon([pollect, "run", "-c", str(file)], port) as running:
+        # A spool that another daemon of this user left would be looked into.
+        state = {"STATE_DIRECTORY": folder}
+        with daemon([pollect, "run", "-c", str(file)], port, env=state) as running:
             yield running
 
 
@@ -134,12 +138,9 @@ def run() -> list[Row]:
                     if name == OURS and b"pollect_LoadAvg{" not in running.first_answer:
                         notes[name] = " (empty!)"
             start[name] = statistics.median(firsts)
-            with program() as running:
-                running.cpu_percent(WARM_UP_SECONDS)
-                cpu[name] = running.cpu_percent(CPU_SECONDS)
-                scrape[name] = running.scrape_ms()
-                memory[name] = running.resident_mb()
-                stop[name] = running.stop_seconds()
+            measured = [_measure(program) for _ in range(DAEMONS)]
+            medians = map(statistics.median, zip(*measured, strict=True))
+            cpu[name], scrape[name], memory[name], stop[name] = medians
         except RuntimeError as error:
             print(f"not measured: {error}", file=sys.stderr)
     return [
@@ -149,3 +150,15 @@ def run() -> list[Row]:
         Row("scrape", "ms", scrape, goal=0.4),
         Row("SIGTERM to exit", "s", stop, goal=0.1),
     ]
+
+
+def _measure(program: Start) -> tuple[float, float, float, float]:
+    """Return CPU in percent, a scrape in ms, memory in MB and the stop in seconds."""
+    with program() as running:
+        running.cpu_percent(WARM_UP_SECONDS)
+        return (
+            running.cpu_percent(CPU_SECONDS),
+            running.scrape_ms(),
+            running.resident_mb(),
+            running.stop_seconds(),
+        )
