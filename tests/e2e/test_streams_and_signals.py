@@ -218,9 +218,9 @@ def test_process_1_of_a_container_reaps_orphans_and_passes_signals_on(tmp_path: 
         daemon.wait_for("pollect 2")
         first = children_of(daemon.process.pid)
         (process_1,) = first
-        (pollect,) = wait_until(lambda: children_of(process_1), "the daemon")
-        assert (tmp_path / "orphan").exists()
-        wait_until(lambda: children_of(process_1) == [pollect], "the end of all zombies")
+        # The daemon, which has printed something; orphans come and go beside it.
+        wait_until((tmp_path / "orphan").exists, "an orphan")
+        wait_until(lambda: len(children_of(process_1)) == 1, "the end of all zombies")
         os.kill(process_1, signal.SIGHUP)
         daemon.wait_for("reloaded: ")
         os.kill(process_1, signal.SIGTERM)
