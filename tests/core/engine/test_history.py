@@ -1,7 +1,10 @@
 """What is remembered of the last hour, and what it costs."""
 
 import math
+import threading
 import tracemalloc
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -179,6 +182,44 @@ def test_writers_have_a_strip_and_lose_it_with_the_writer() -> None:
     assert history.writer_strip("Sql", 100.0)[0][-1] == UP
     history.note_writers([WriterStatus("Sql")], 110.0)
     assert set(history.writer_strip("Mqtt", 110.0)[0]) == {NOTHING}
+
+
+class _Held(list[Any]):
+    """Samples that keep the thread that takes them."""
+
+    def __init__(self, samples: Sequence[Any]) -> None:
+        super().__init__(samples)
+        self.reached, self.released = threading.Event(), threading.Event()
+
+    def __getitem__(self, index: Any) -> Any:
+        self.reached.set()
+        self.released.wait(30)
+        return super().__getitem__(index)
+
+
+def test_no_probe_waits_for_a_thread_that_takes_the_batches_of_others() -> None:
+    history = history_of()
+    history.note(ProbeResult(HOME, Outcome.OK, time=0.0))
+    held = _Held(batch(0.0, hall=0).samples)
+    history.record(Batch(HOME, held, 0.0))
+    taker = threading.Thread(target=history.past, args=[HOME])
+    taker.start()
+    assert held.reached.wait(30)
+
+    def probe() -> None:
+        for number in range(1, 50):
+            history.record(batch(10.0 * number, hall=number))
+            history.note(ProbeResult(HOME, Outcome.OK, time=number / 10))
+
+    other = threading.Thread(target=probe)
+    other.start()
+    other.join(20)
+    waited = other.is_alive()
+    held.released.set()
+    taker.join(30)
+    other.join(30)
+    assert not waited
+    assert points(history.past(HOME), "hall") == list(range(50))
 
 
 def test_a_point_of_a_series_takes_eight_bytes() -> None:

@@ -96,6 +96,11 @@ class Strip:
         self._cells = bytearray(CELLS)
         self._last: int | None = None
 
+    def shows(self, time: float, state: int) -> bool:
+        """Whether to note this would change nothing."""
+        number = int(time // self.seconds)
+        return number == self._last and self._cells[number % CELLS] >= state
+
     def note(self, time: float, state: int) -> None:
         number = self._advance(time)
         if state > self._cells[number]:
@@ -331,11 +336,17 @@ class History:
         """Take the values of a source; an empty batch means that it has none any more."""
         if not self._limit:
             return
-        with self._lock:
-            self._waiting.append(batch)
-            self._waiting_samples += len(batch.samples)
-            if len(self._waiting) >= MOST_WAITING or self._waiting_samples >= MOST_WAITING_SAMPLES:
+        self._waiting.append(batch)
+        # Now and then two threads count as one here: then a few more wait.
+        self._waiting_samples += len(batch.samples)
+        enough = len(self._waiting) >= MOST_WAITING or self._waiting_samples >= MOST_WAITING_SAMPLES
+        # Who has the lock takes this batch too. Threads that waited for it would change places at
+        # every batch from then on, as each gets the lock long before the interpreter.
+        if enough and self._lock.acquire(blocking=False):
+            try:
                 self._catch_up()
+            finally:
+                self._lock.release()
 
     def note(self, result: ProbeResult) -> None:
         """Take note of the end of a probe."""
@@ -343,9 +354,9 @@ class History:
             return
         outcome = result.outcome
         state = UP if outcome.healthy else TROUBLED if outcome is Outcome.TROUBLED else DOWN
-        with self._lock:
-            strip = self._strips.get(result.source)
-            if strip is not None:
+        strip = self._strips.get(result.source)
+        if strip is not None and not strip.shows(result.time, state):
+            with self._lock:
                 strip.note(result.time, state)
 
     def wants_writers(self, time: float) -> bool:
