@@ -119,3 +119,91 @@ def test_an_extension_of_1x_gives_the_same_series_and_values(tmp_path: Path) -> 
     with start("run", "-c", new_file, folder=tmp_path, environ=environ) as daemon:
         assert lines_of(new_port) == expected, daemon.output
         assert daemon.stop() == 0
+
+
+SELF_NAMED = """
+from pollect.core.ValueSet import Value, ValueSet
+from pollect.sources.Source import Source
+
+
+class {name}Source(Source):
+{lines}
+
+    def _probe(self):
+        found = ValueSet(['site'])
+        found.add(Value(1, ['x'], 'level'))
+        found.add(Value(2, ['y'], 'level'))
+        return found
+"""
+WAYS = {
+    "Suffix": """
+    def _get_suffix(self):
+        return 'wallbox'
+""",
+    "Named": """
+    def __init__(self, data):
+        super().__init__(data)
+        self.config, self.context, self.data = data, object(), {}
+        self.name = self.config.get('host')
+""",
+    "Typed": """
+    def __init__(self, data):
+        super().__init__(data)
+        self.type = 'Short'
+""",
+    "Labelled": """
+    def __init__(self, data):
+        super().__init__(data)
+        self.labels = {'device': data.get('host'), **self.labels}
+""",
+    "Late": """
+    def setup_source(self, conf):
+        self.name = 'late'
+        self.labels['device'] = 'd'
+""",
+    "Bare": """
+    def __init__(self, data):
+        self.type = data['type']
+""",
+    "Sets": """
+    def probe(self):
+        found = super().probe()
+        for each in found:
+            each.name += '.more'
+        return found
+""",
+}
+SOURCES = """\
+tickTime: 1
+writer: {{type: Prometheus, port: {port}}}
+executors:
+  - collection: the.house
+    sources:
+"""
+
+
+def test_extensions_that_name_themselves_are_called_as_under_1x(tmp_path: Path) -> None:
+    (tmp_path / "extensions").mkdir()
+    config = SOURCES
+    for name, lines in WAYS.items():
+        file = tmp_path / "extensions" / f"{name}Source.py"
+        file.write_text(SELF_NAMED.format(name=name, lines=lines))
+        config += f"      - {{{{type: extensions.{name}, host: nas.local}}}}\n"
+    ports = free_port(), free_port()
+    for port in ports:
+        (tmp_path / f"{port}.yml").write_text(config.format(port=port))
+    names = {"wallbox", "Short", "nas_local", "late", "more", "extensions_Bare", "device"}
+
+    def complete(port: int) -> set[str]:
+        lines = lines_of(port)
+        text = "\n".join(lines)
+        return lines if all(name in text for name in names) else set()
+
+    def expected(port: int) -> set[str]:
+        return wait_until(lambda: complete(port), "all series", limit_seconds=LIMIT_SECONDS)
+
+    with old_pollect(tmp_path / f"{ports[0]}.yml"):
+        series = expected(ports[0])
+    with start("run", "-c", tmp_path / f"{ports[1]}.yml", folder=tmp_path) as daemon:
+        assert expected(ports[1]) == series, daemon.output
+        assert daemon.stop() == 0

@@ -248,6 +248,92 @@ def test_a_class_that_replaces_probe_itself_is_asked_by_it() -> None:
         assert [sample.metric.name for sample in running.probe()] == ["whole"]
 
 
+class Renamed(Source):
+    """Says itself what it is called."""
+
+    def __init__(self, data):
+        super().__init__(data)
+        for attribute, value in data["sets"].items():
+            setattr(self, attribute, value)
+
+    def _probe(self):
+        return [value_set(Value(1, ["x"], "n"), Value(2, ["y"]), labels=["site"])]
+
+
+@pytest.mark.parametrize(
+    ("named", "sets", "written"),
+    [
+        (None, {}, "extensions.Old"),
+        ("n", {}, "extensions.Old.n"),
+        (None, {"name": "nas.local"}, "extensions.Old.nas.local"),
+        ("n", {"name": None}, "extensions.Old"),
+        ("n", {"name": "m"}, "extensions.Old.m"),
+        (None, {"type": "Tide"}, "Tide"),
+        ("n", {"type": "Tide"}, "Tide.n"),
+        (None, {"_get_suffix": lambda: "wallbox"}, "wallbox"),
+        (None, {"type": "extensions.Older"}, "extensions.Older"),
+    ],
+)
+def test_an_extension_that_renames_itself_is_called_so(named, sets, written) -> None:
+    source = built(Renamed, {"name": named, "sets": sets})
+    with Running(source) as running:
+        assert [sample.metric.name for sample in running.probe()] == ["n", None]
+        collection = source.context.id.collection
+        called = SourcePlan(source=source, interval=10.0).written_id
+        assert called.dotted == f"{collection}.{written}"
+
+
+def test_labels_that_an_extension_sets_itself_are_on_its_values() -> None:
+    sets = {"labels": {"site": "lost", "room": "attic", "floor": 2, "own": "o"}}
+    source = built(Renamed, {"labels": {"room": "cellar", "own": "o"}, "sets": sets})
+    with Running(source) as running:
+        first, second = running.probe()
+    assert first.metric.labels == second.metric.labels == ("site", "room", "floor")
+    assert list(map(str, first.label_values)) == ["x", "attic", "2"]
+    assert list(map(str, second.label_values)) == ["y", "attic", "2"]
+
+
+def test_sets_that_a_replaced_probe_names_keep_their_names() -> None:
+    class Whole(Source):
+        parts: ClassVar[tuple[str, ...]] = ()
+
+        def probe(self):
+            found = super().probe()
+            for part, of_part in zip(self.parts, found, strict=True):
+                of_part.name = part
+            return found
+
+        def _probe(self):
+            return [value_set(Value(1, name="n")), value_set(Value(2))]
+
+    def names(*parts: str) -> tuple[str, list[str | None]]:
+        Whole.parts = parts
+        source = built(Whole)
+        with Running(source) as running:
+            found = [sample.metric.name for sample in running.probe()]
+        plan = SourcePlan(source=source, interval=10.0)
+        return plan.written_id.dotted.removeprefix(f"{plan.id.collection}."), found
+
+    assert names("extensions.Old", "extensions.Old.b") == ("extensions.Old", ["n", "b"])
+    assert names("house.a", "house.b.c") == ("house", ["a_n", "b.c"])
+    assert names("house", "house") == ("house", ["n", None])
+    assert names("", "") == ("extensions.Old", ["n", None])
+    assert names("one", "other") == ("extensions.Old", ["n", None])
+
+
+def test_an_extension_need_not_call_the_constructor_of_its_base() -> None:
+    class Bare(Source):
+        def __init__(self, data):
+            self.type = data["type"]
+
+        def _probe(self):
+            return 1
+
+    with Running(built(Bare)) as running:
+        assert [sample.value for sample in running.probe()] == [1]
+    assert [found.name for found in Bare({"type": "t"}).probe()] == ["t"]
+
+
 def test_the_adapter_of_a_class_is_always_the_same() -> None:
     old = old_source(1)
     assert adapt_source(old) is adapt_source(old)

@@ -237,7 +237,7 @@ def _print_tables(results: Sequence[tuple[SourcePlan, ProbeResult]]) -> None:
     for plan, result in results:
         rows += [
             (
-                metric_name(plan.id, sample.metric.name),
+                metric_name(plan.written_id, sample.metric.name),
                 ", ".join(f"{name}={value}" for name, value in labels),
                 _quantity(sample),
             )
@@ -272,7 +272,7 @@ def _as_json(plan: SourcePlan, result: ProbeResult) -> Mapping[str, Any]:
         "duration_seconds": round(result.duration_seconds, 6),
         "samples": [
             {
-                "name": metric_name(plan.id, sample.metric.name),
+                "name": metric_name(plan.written_id, sample.metric.name),
                 "labels": dict(labels),
                 "value": sample.value,
                 "unit": sample.metric.unit or None,

@@ -112,13 +112,13 @@ def _explain(overview: Overview, wanted: str) -> Explanation:
         plans = [
             plan
             for plan in overview.plans()
-            if name == metric_name(plan.id, None)
-            or name.startswith(metric_name(plan.id, None) + "_")
+            if name == metric_name(plan.written_id, None)
+            or name.startswith(metric_name(plan.written_id, None) + "_")
         ]
         if not plans:
             known = [metric for plan in overview.plans() for metric in overview.metrics_of(plan)]
             raise PollectError(f"no source has a metric {name!r}; {_meant(name, sorted(known))}")
-        plan = max(plans, key=lambda plan: len(plan.id.dotted))
+        plan = max(plans, key=lambda plan: len(plan.written_id.dotted))
     detail = _one(overview, str(plan.id))
     path, line = _place(overview, plan)
     names = overview.writers_of(plan)

@@ -98,7 +98,7 @@ class Overview:
     def metrics_of(self, plan: SourcePlan) -> set[str]:
         """Return the names, as in Prometheus, of what a source reports."""
         lines = self.engine.history.past(plan.id).lines
-        return {metric_name(plan.id, line.metric.name) for line in lines}
+        return {metric_name(plan.written_id, line.metric.name) for line in lines}
 
     def writers_of(self, plan: SourcePlan) -> set[str]:
         """Return the names of the writers that get the values of a source."""

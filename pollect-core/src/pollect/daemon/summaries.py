@@ -12,7 +12,7 @@ from pollect.daemon.options import describe_options
 from pollect.engine.history import DOWN, NOTHING, POINTS, TROUBLED, UP, Line, Past
 from pollect.engine.plan import SourcePlan
 from pollect.human import is_moment, rate_unit
-from pollect.model import Kind, Outcome, SourceStatus, WriterStatus
+from pollect.model import Kind, Outcome, SourceId, SourceStatus, WriterStatus
 from pollect.status import (
     Cell,
     Counts,
@@ -164,7 +164,7 @@ def _detail(overview: "Overview", status: SourceStatus, plan: SourcePlan) -> Sou
         last_error=status.last_error,
         plugin=overview.plugin_of(status.source.type),
         options=describe_options(plan.source.config),
-        values=[_value(status, line, past, since) for line in past.lines],
+        values=[_value(plan.written_id, line, past, since) for line in past.lines],
         values_left_out=past.left_out,
     )
 
@@ -206,7 +206,7 @@ def curve_of(line: Line, past: Past, since: float, most: int = POINTS) -> Curve:
     return Curve(times=ends, values=means)
 
 
-def _value(status: SourceStatus, line: Line, past: Past, since: float) -> Value:
+def _value(source: SourceId, line: Line, past: Past, since: float) -> Value:
     metric = line.metric
     unit = unit_of(metric, line.label_values)
     # How a date moves over an hour says nothing.
@@ -218,7 +218,7 @@ def _value(status: SourceStatus, line: Line, past: Past, since: float) -> Value:
         labels.setdefault(name, value)
     counter = metric.kind is Kind.COUNTER
     return Value(
-        metric=metric_name(status.source, metric.name),
+        metric=metric_name(source, metric.name),
         name=metric.name or "",
         labels=labels,
         help=metric.help,

@@ -21,6 +21,7 @@ from pollect.plugin import Clock
 
 if TYPE_CHECKING:
     from pollect.engine.loop import EventLoopThread
+    from pollect.engine.renaming import Renaming
 
 log = logging.getLogger(__name__)
 
@@ -164,8 +165,17 @@ class Executor:
     def filtered(self, batch: Batch) -> Batch | None:
         return self.routes.filtered(batch)
 
-    def put(self, batch: Batch, tick: MergedTick | None = None) -> None:
+    def put(
+        self,
+        batch: Batch,
+        tick: MergedTick | None = None,
+        renaming: "Renaming | None" = None,
+    ) -> None:
         self._record(batch)
+        if renaming is not None:
+            *former, batch = renaming.renamed(batch)
+            for withdrawn in former:
+                self.routes.put(withdrawn, None)
         self.routes.put(batch, tick)
 
     def finished(self, runner: Runner, result: ProbeResult | None) -> None:
@@ -243,6 +253,10 @@ class Executor:
                     scheduler=self._scheduler,
                     ownership=self._ownership,
                 )
+                if plan.names_itself:
+                    from pollect.engine.renaming import Renaming  # for extensions of 1.x only
+
+                    runner.renaming = Renaming(plan, self._foreign)
                 self._connect(runner, plan)
                 runners[id(plan.source)] = runner
             except BaseException as error:  # noqa: BLE001 - code of a plugin

@@ -14,6 +14,7 @@ from pollect.engine.shaping import LabelRules
 from pollect.errors import ConfigError
 from pollect.model import Batch, SourceId, log_of
 from pollect.plugin import MAX_SERIES, MetricFilter, Source, Writer
+from pollect.plugin.self_named import SelfNamed
 
 
 class Ownership(Protocol):
@@ -59,6 +60,17 @@ class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def id(self) -> SourceId:
         return self.source.context.id
+
+    @property
+    def written_id(self) -> SourceId:
+        """What the writers know it as, which only a source that names itself decides on."""
+        source: Any = self.source
+        return (source.written_as if self.names_itself else None) or self.id
+
+    @property
+    def names_itself(self) -> bool:
+        """Whether the source may choose another name; runs no code of the source."""
+        return issubclass(type(self.source), SelfNamed)
 
     @property
     def log(self) -> logging.Logger:

@@ -9,6 +9,7 @@ from pollect.model import Batch, ProbeResult
 
 if TYPE_CHECKING:
     from pollect.delivery.routing import MergedTick
+    from pollect.engine.renaming import Renaming
     from pollect.engine.runner import Runner
 
 
@@ -47,7 +48,12 @@ class Executing(Protocol):
     def filtered(self, batch: Batch) -> Batch | None:
         """Return what the filters of plugins leave of a batch. Runs code of plugins."""
 
-    def put(self, batch: Batch, tick: "MergedTick | None" = None) -> None:
+    def put(
+        self,
+        batch: Batch,
+        tick: "MergedTick | None" = None,
+        renaming: "Renaming | None" = None,
+    ) -> None:
         """Hand a batch over to the writers, to be written by `settle`."""
 
     def finished(self, runner: "Runner", result: ProbeResult | None) -> None:

@@ -19,6 +19,7 @@ from pollect.plugin import Clock
 if TYPE_CHECKING:
     from pollect.delivery.routing import MergedTick
     from pollect.engine.relaying import RelayCarrier
+    from pollect.engine.renaming import Renaming
 
 #: A value stays true for this many intervals without a new probe that works.
 FRESH_INTERVALS = 2.5
@@ -47,7 +48,8 @@ class Runner:
         "_clock", "_closing", "_deadline_watch", "_disowned", "_executor", "_health",
         "_left_behind", "_lock", "_log", "_next_due", "_order", "_ownership", "_rank", "_retry",
         "_run", "_scheduler", "_series", "_skipped", "_skips_logged", "_slow_seconds", "_stopped",
-        "_tick", "carrier", "fresh_until", "guard", "id", "key", "plan", "spread_hash", "suspect",
+        "_tick", "carrier", "fresh_until", "guard", "id", "key", "plan", "renaming", "spread_hash",
+        "suspect",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +65,8 @@ class Runner:
         self.id = plan.id
         #: Of a source that relays batches of other daemons.
         self.carrier: RelayCarrier | None = None
+        #: Of a source that may choose its name while it runs.
+        self.renaming: Renaming | None = None
         self.guard = Guard(plan, clock)
         self._rank = Rank.NEW
         #: It took long the last time, so that its next probe must not keep others waiting.
@@ -424,7 +428,7 @@ class Runner:
         before, self._tick = self._tick, tick
         if before is not None and before is not tick and not before.over:
             before.close()
-        self._executor.put(batch, tick)
+        self._executor.put(batch, tick, self.renaming)
 
     @property
     def _lifetime(self) -> float:

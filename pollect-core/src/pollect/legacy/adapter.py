@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, Struct, field, structs
 
 from pollect.errors import NoData, PollectError, Retryable, TargetUnavailable
 from pollect.legacy.config import ConfigContainer
+from pollect.legacy.naming import common_name, labels_beside, suffix_of, value_name
 from pollect.legacy.source import Source as OldSource
 from pollect.legacy.source import value_sets
 from pollect.legacy.values import Value, ValueSet
@@ -26,6 +27,7 @@ from pollect.plugin import (
     WriterConfig,
     WriterContext,
 )
+from pollect.plugin.self_named import SelfNamed
 
 #: What a probe gets at least, as with a new-style source that sets no `timeout`.
 DEADLINE_SECONDS = 10.0
@@ -84,7 +86,7 @@ def _derive(base: type[Any], old_class: type[Any]) -> type[Any]:
     return type(old_class.__name__, (base,), {**facts, "__module__": old_class.__module__})
 
 
-class AdaptedSource(Source[OldSourceConfig]):
+class AdaptedSource(SelfNamed[OldSourceConfig]):
     """A source of pollect 1.x.
 
     Its constructor may connect to something, so it runs in `open()` and is tried again.
@@ -111,7 +113,7 @@ class AdaptedSource(Source[OldSourceConfig]):
 
     def probe(self) -> Iterable[Sample]:
         sets = self._call(lambda: value_sets(self._read()))
-        samples = [self._sample(found, value) for found in sets for value in found.values]
+        samples: list[Sample] = self._call(lambda: self._samples(sets))
         if not samples:
             # A set without values means that the series are gone, nothing at all that it is
             # unknown how they fare.
@@ -126,12 +128,32 @@ class AdaptedSource(Source[OldSourceConfig]):
     def deadline_seconds(self) -> float:
         return max(self.context.interval, DEADLINE_SECONDS)
 
-    def _sample(self, found: ValueSet, value: Value) -> Sample:
-        key = value.name, tuple(found.labels)
-        metric = self._metrics.get(key)
+    def _samples(self, sets: Sequence[ValueSet]) -> list[Sample]:
+        old = self._old
+        if old is None or not sets:
+            return []
+        replaced = self._read == old.probe
+        # The `probe` of 1.x itself would put both into the sets.
+        own = {} if replaced else labels_beside(old.labels, self.config.labels)
+        suffix = suffix_of(self.context.id) if replaced else str(old._get_suffix())
+        suffixes = [(replaced and found.name) or suffix for found in sets]
+        self.written_as = common_name(self.context.id, suffixes)
+        source = self.written_as or self.context.id
+        samples = []
+        for found, suffix in zip(sets, suffixes, strict=True):
+            more = {name: text for name, text in own.items() if name not in found.labels}
+            labels = (*found.labels, *more)
+            for value in found.values:
+                metric = self._metric(value_name(source, suffix, value.name), labels)
+                texts = (*value.label_values, *more.values())
+                samples.append(Sample(metric, value.value, texts))
+        return samples
+
+    def _metric(self, name: str | None, labels: tuple[str, ...]) -> Metric:
+        metric = self._metrics.get((name, labels))
         if metric is None:
-            metric = self._metrics[key] = Metric(value.name, labels=key[1])
-        return Sample(metric, value.value, tuple(value.label_values))
+            metric = self._metrics[name, labels] = Metric(name, labels=labels)
+        return metric
 
     def _call(self, action: Callable[[], Any]) -> Any:
         """Run code of 1.x, which knows no `ProbeError`: for it an `OSError` is the usual one."""

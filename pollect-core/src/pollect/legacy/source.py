@@ -22,12 +22,17 @@ class Source(Log, ABC):
     takes `type`, `name` and `labels` from it.
     """
 
+    # For extensions that do not call the constructor.
+    type: str = ""
+    name: str | None = None
+    labels: Mapping[str, str] = {}
+    global_conf: Any = None
+
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self.type: str = config["type"]
+        self.type = config["type"]
         super().__init__(self.type)
-        self.name: str | None = config.get("name")
-        self.labels: Mapping[str, str] = config.get("labels") or {}
-        self.global_conf: Any = None
+        self.name = config.get("name")
+        self.labels = config.get("labels") or {}
 
     def setup_source(self, global_conf: Any) -> None:
         """Prepare for the first probe; called once."""
