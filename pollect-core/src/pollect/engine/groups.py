@@ -31,8 +31,9 @@ SPREAD_FROM = 50
 SPREAD_SHARE = 0.8
 SHORTEST_SLOT = 0.02
 #: So many sources share a slot on average: threads that wake up for a few, their code and data long
-#: gone from the processor's caches, cost more than the probes.
-SOURCES_OF_A_SLOT = 100
+#: gone from the processor's caches, cost more than the probes. How many threads wake up matters
+#: little beside that.
+SOURCES_OF_A_SLOT = 250
 #: A source whose slot comes within this time, or half an interval, is not probed before.
 SOON_SECONDS = 5.0
 #: How far two daemons whose clocks agree may be apart at a slot: a slot so close after the moment
