@@ -9,7 +9,7 @@ import pytest
 
 from pollect.discovery.registry import Registry
 from pollect.operate import machine, network
-from pollect.operate.doctor import Me, examine, lacks_privilege
+from pollect.operate.doctor import Me, check_written, examine, lacks_privilege
 from pollect.operate.findings import Finding, State
 from pollect.operate.survey import Listening, part_of, survey
 from pollect.plugin import Roots
@@ -167,6 +167,26 @@ def test_a_state_folder_that_others_may_write_to_is_a_problem(tmp_path: Path) ->
     assert found["free space"].state is State.FINE
 
 
+def test_a_folder_that_cannot_be_made_is_not_cured_by_giving_its_parent_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    assert check_written(tmp_path / "file" / "state") == (
+        f"{tmp_path}/file is not a folder",
+        "name another path in the config",
+    )
+    assert check_written(tmp_path / "a" / "b") is None
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)  # root may write everywhere
+    assert check_written(tmp_path / "a" / "b") == (
+        f"cannot be made by this user, who may not write to {tmp_path}",
+        "make it and chown it, or name another one in the config",
+    )
+    assert check_written(tmp_path) == (
+        "cannot be written by this user",
+        f"chown it, see `ls -ld {tmp_path}`",
+    )
+
+
 def test_the_command_prints_a_table_and_json_and_says_it_with_its_exit_code(tmp_path: Path) -> None:
     good = {"writer": {"type": "DryRun"}, "executors": [{"collection": "box", "sources": []}]}
     good["executors"][0]["sources"].append({"type": "LoadAvg"})  # type: ignore[index]
@@ -193,6 +213,6 @@ def test_it_looks_with_the_eyes_of_another_user(tmp_path: Path) -> None:
     assert done.returncode == 1, (
         "that user has no state folder, and may be unable to read this Python"
     )
-    assert "nobody cannot read" in done.stdout or "cannot be written by this user" in done.stdout
+    assert "nobody cannot read" in done.stdout or "by this user" in done.stdout
     done = call("doctor", "-c", "config.yml", "--user", "no-such-user", folder=tmp_path)
     assert done.stderr == "pollect: there is no user 'no-such-user'\n"

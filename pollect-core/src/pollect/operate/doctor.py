@@ -232,8 +232,15 @@ def check_written(path: Path) -> tuple[str, str] | None:
     existing = path
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
+    if existing != path and not existing.is_dir():
+        return f"{existing} is not a folder", "name another path in the config"
     mode = os.W_OK | (os.X_OK if existing.is_dir() else 0)
     if not os.access(existing, mode, effective_ids=True):
+        if existing != path:
+            return (
+                f"cannot be made by this user, who may not write to {existing}",
+                "make it and chown it, or name another one in the config",
+            )
         return "cannot be written by this user", f"chown it, see `ls -ld {existing}`"
     return None
 
