@@ -146,6 +146,44 @@ def test_dry_run_ends_silently_with_its_reader(tmp_path: Path, shell: str) -> No
     assert re.fullmatch(r"I .* \[pollect\] pollect \S+ runs .*\n", done.stderr)
 
 
+@pytest.mark.parametrize("shell", ["{} schema | head -1", "{} plugins list | true"])
+def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path, shell: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {shell.format(POLLECT)}"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+BREAKING = """
+import click, os, sys
+from pollect.api import hookimpl
+
+@click.command()
+def breaking():
+    reader, writer = os.pipe()
+    os.close(reader)
+    os.write(writer, b"x")
+
+@click.command()
+def leaving():
+    sys.exit(5)
+
+@hookimpl
+def pollect_commands():
+    return [breaking, leaving]
+"""
+
+
+def test_a_broken_pipe_of_a_plugin_is_not_taken_for_that_of_the_output(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    write_distribution(site, "breaking", modules={"breaking.py": BREAKING}, plugin="breaking")
+    environ = {"PYTHONPATH": str(site)}
+    assert call("leaving", folder=tmp_path, environ=environ).returncode == 5
+    done = call("breaking", folder=tmp_path, environ=environ)
+    assert (done.returncode, done.stderr) == (1, "pollect: Broken pipe\n")
+
+
 @pytest.mark.parametrize("command", ["check", "--version", "--help", "schema"])
 def test_output_that_takes_nothing_is_a_failure_in_one_line(tmp_path: Path, command: str) -> None:
     write_config(tmp_path)

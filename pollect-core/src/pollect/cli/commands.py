@@ -1,6 +1,9 @@
 """The command `pollect` as click sees it: its options, and the sub-commands."""
 
+import errno
 import logging
+import os
+import sys
 from collections.abc import Sequence
 
 import click
@@ -102,6 +105,7 @@ def run_command_line(arguments: Sequence[str], session: Session) -> int:
 
     Raises what a command raises, but explains a mistake in the command line itself.
     """
+    streams = sys.stdout, sys.stderr
     try:
         result = pollect.main(
             list(arguments), prog_name="pollect", obj=session, standalone_mode=False
@@ -112,3 +116,9 @@ def run_command_line(arguments: Sequence[str], session: Session) -> int:
         return error.exit_code
     except click.Abort:
         return exit_codes.INTERRUPTED
+    except SystemExit:
+        if sys.stdout is streams[0]:
+            raise  # of a plugin's command
+        # What click makes of a broken pipe, without saying which. It also covers the streams.
+        sys.stdout, sys.stderr = streams
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None

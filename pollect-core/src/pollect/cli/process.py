@@ -76,10 +76,22 @@ def call(arguments: Sequence[str]) -> int:
 
         return run(arguments)
     except OSError as error:
-        from pollect.cli.exit_codes import FAILURE
+        if isinstance(error, BrokenPipeError) and not _is_output_unread():
+            from pollect.cli.calling import complain
+            from pollect.cli.exit_codes import FAILURE
 
-        _drop_output(error)
-        return FAILURE
+            complain(f"pollect: {error.strerror}")
+            return FAILURE
+        return _drop_output(error)
+
+
+def _is_output_unread() -> bool:
+    """Whether standard output leads to a pipe whose reader is gone; a plugin has pipes, too."""
+    import select
+
+    poll = select.poll()
+    poll.register(1, 0)  # these two events come unasked
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _leave_if_threads_last(code: int) -> None:

@@ -264,8 +264,8 @@ def ask(folder: Path, command: str, **request: object) -> Any:
             answer = msgspec.json.decode(_read_line(connection, most=None))
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise TargetUnavailable(
-                f"no pollect runs with the state folder {folder}: start it, or name its config "
-                "with -c"
+                f"no pollect runs with the state folder {folder}: start it, or name the config "
+                "of the one that runs"
             ) from error
         except PermissionError as error:
             raise TargetUnavailable(
