@@ -2,8 +2,9 @@
 
 import re
 
-#: Stands for what is not text, as in Unicode.
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+#: Stands for what is not text: Unicode's replacement character, by its number, as Ctrl-C while
+#: Python loads the table of names would look like a mistake in this line.
+REPLACEMENT = "\ufffd"
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]+")
 #: What moves the cursor of a terminal, ends a line for some programs or turns text around.
 _UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")

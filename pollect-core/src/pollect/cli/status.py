@@ -14,7 +14,7 @@ from pollect.cli.table import format_table, terminal_width
 from pollect.daemon.control import ask
 from pollect.human import format_number, format_span
 from pollect.status import FleetStatus, SourceSummary, Status
-from pollect.text import visible_text
+from pollect.text import REPLACEMENT, visible_text
 
 #: Back to the top left, and clear what is below.
 _HOME = "\x1b[H\x1b[J"
@@ -139,4 +139,4 @@ def _texts(source: SourceSummary) -> Iterator[str]:
 
 def _printable(text: str) -> str:
     """Return text without what a terminal would obey."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(c if c.isprintable() else REPLACEMENT for c in text)

@@ -320,8 +320,8 @@ def is_whole(text: str) -> bool:
 class DistinctTexts:
     """Makes text valid, and keeps apart what differs only in bytes that are no text.
 
-    The first gets `caf\N{REPLACEMENT CHARACTER}`, one that would look the same the bytes behind it:
-    `caf\N{REPLACEMENT CHARACTER}_e8`. What a text became it stays.
+    The first gets `caf\ufffd`, one that would look the same the bytes behind it: `caf\ufffd_e8`.
+    What a text became it stays.
     """
 
     # Every source has two of them, and hardly one has text that is not valid.
