@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pollect.engine.history import DOWN, NOTHING, POINTS, TROUBLED, UP, History, Past, _Ring, rates
+from pollect.engine.history import POINTS, History, Past, _Ring, rates
+from pollect.engine.strip import DOWN, NOTHING, TROUBLED, UP
 from pollect.model import Batch, Kind, Metric, Outcome, ProbeResult, SourceId, WriterStatus
 
 HOME = SourceId("home", "Thermometer")

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from pollect.engine.strip import CELL_SECONDS, CELLS, DOWN, TROUBLED, UP, Strip
 from pollect.errors import describe
 from pollect.model import (
     Batch,
@@ -37,17 +38,11 @@ COVERED_SECONDS = 3500.0
 POINT_JITTER = 0.05
 #: A clock that goes back by more seconds was set.
 CLOCK_SET_SECONDS = 10.0
-#: Cells of a strip of good and bad times, and the seconds that each covers at least.
-CELLS = 60
-CELL_SECONDS = 60.0
 #: Batches, and samples in them, that wait at most: taken one after the other, while the processor
 #: has the code for it at hand, they cost half.
 MOST_WAITING, MOST_WAITING_SAMPLES = 20, 200
 #: Seconds between two looks at the writers.
 WRITER_LOOK_SECONDS = 10.0
-
-#: In a strip: the worst of what happened in the time of a cell.
-NOTHING, UP, TROUBLED, DOWN = range(4)
 
 _Key = tuple[Metric, tuple[str, ...]]
 _NOTHING_KNOWN = array("d", [math.nan]) * POINTS
@@ -83,48 +78,6 @@ class Past(NamedTuple):
     lines: Sequence[Line] = ()
     #: Series beyond the limit, of which nothing is kept.
     left_out: int = 0
-
-
-class Strip:
-    """The worst state of each minute, or of each interval if that is longer, of the last 60."""
-
-    __slots__ = ("_cells", "_last", "seconds")
-
-    def __init__(self, seconds: float) -> None:
-        #: Seconds that one cell covers.
-        self.seconds = max(CELL_SECONDS, seconds)
-        self._cells = bytearray(CELLS)
-        self._last: int | None = None
-
-    def shows(self, time: float, state: int) -> bool:
-        """Whether to note this would change nothing."""
-        number = int(time // self.seconds)
-        return number == self._last and self._cells[number % CELLS] >= state
-
-    def note(self, time: float, state: int) -> None:
-        number = self._advance(time)
-        if state > self._cells[number]:
-            self._cells[number] = state
-
-    def cells(self, time: float) -> bytes:
-        """Return the states of the cells up to `time`, the oldest first."""
-        if self._last is None:
-            return bytes(CELLS)
-        now = int(time // self.seconds)
-        gone = min(max(now - self._last, 0), CELLS)
-        split = self._last % CELLS + 1
-        return bytes(self._cells[split:] + self._cells[:split])[gone:] + bytes(gone)
-
-    def _advance(self, time: float) -> int:
-        number = int(time // self.seconds)
-        if self._last is None or abs(number - self._last) >= CELLS:
-            self._cells = bytearray(CELLS)
-            self._last = number
-        while self._last < number:
-            self._last += 1
-            self._cells[self._last % CELLS] = NOTHING
-        # A clock that was set back goes on in the latest cell.
-        return self._last % CELLS
 
 
 class _Ring:
