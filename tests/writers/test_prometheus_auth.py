@@ -86,6 +86,7 @@ def test_guesses_beyond_a_short_queue_are_refused_at_once_and_a_token_still_ente
         for answer in refused.values():
             assert answer.startswith(b"HTTP/1.1 503 ")
             assert b"Retry-After: 1\r\n" in answer
+        wait_until(lambda: hashing.made, "the first hash")
         assert len(hashing.made) == 1, "one hash at a time"
         assert request(endpoint, headers=TOKEN).text.endswith(LINE)
         assert threading.active_count() <= threads + Limits().threads + 1

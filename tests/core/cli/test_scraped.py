@@ -20,7 +20,7 @@ from tests.simulators.daemons import find_program, free_port
 
 QUICKSTART = Path(__file__).parents[3] / "examples" / "quickstart.yml"
 #: Prometheus needs two scrapes for a rate, and the daemon two probes for one of its own.
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 #: Series of a fleet and of values left out: neither daemon has any.
 ABSENT_HERE = re.compile("pollect_fleet_.*|pollect_source_dropped_samples_total")
 
