@@ -53,7 +53,7 @@ class Overview:
         return status_of(self, writer)
 
     def detail(self, source: str, writer: str | None = None) -> "SourceDetail | None":
-        """Return everything about one source; None if there is none of this id."""
+        """Return everything about one source; None if no source has this id."""
         from pollect.daemon.summaries import detail_of
 
         return detail_of(self, source, writer)

@@ -81,7 +81,7 @@ def status_of(overview: "Overview", writer: str | None) -> Status:
 
 
 def detail_of(overview: "Overview", source: str, writer: str | None) -> SourceDetail | None:
-    """Return everything about one source; None if there is none of this id."""
+    """Return everything about one source; None if no source has this id."""
     for status in overview.engine.source_statuses():
         if str(status.source) == source:
             plan = overview.plans_of(writer).get(status.source)

@@ -1,4 +1,4 @@
-"""What sources of other daemons are called here."""
+"""Ids for sources that do not go by the one of this config: of other daemons, or of 1.x."""
 
 import threading
 from collections.abc import Iterable
@@ -6,12 +6,12 @@ from typing import TypeAlias
 
 from pollect.model import SourceId
 
-#: Which daemon a source is of, and its id there.
+#: Which daemon a source is of, or which source names itself, and its id there.
 Origin: TypeAlias = tuple[str, SourceId]
 
 
 class Foreign:
-    """What sources of other daemons are called here.
+    """Hands out ids that no other source has.
 
     Writers keep one set of series for each id. Two hosts with the same config have equal ids, told
     apart by labels only, so that each gets an instance of its own, which no name shows.
@@ -31,7 +31,7 @@ class Foreign:
         return name not in self._local
 
     def name(self, origin: Origin) -> SourceId:
-        """Return an id for a source of another daemon that no other has: its own if possible."""
+        """Return an id for such a source that no other has: its own if possible."""
         wanted = origin[1]
         with self._lock:
             while wanted in self._local or self._taken.get(wanted, origin) != origin:

@@ -20,7 +20,7 @@ class Strip:
         self._last: int | None = None
 
     def shows(self, time: float, state: int) -> bool:
-        """Whether to note this would change nothing."""
+        """Whether noting this would change nothing."""
         number = int(time // self.seconds)
         return number == self._last and self._cells[number % CELLS] >= state
 

@@ -36,7 +36,7 @@ class TokenFormat(Protocol):
     """How a token looks in its file: a JSON object."""
 
     def read(self, data: Mapping[str, Any]) -> Token:
-        """Return the token in a file; raises `BadResponse` when there is none in it."""
+        """Return the token in a file; raises `BadResponse` if it contains none."""
 
     def write(self, token: Token) -> Mapping[str, Any]:
         """Return what the file is to hold."""
