@@ -44,7 +44,7 @@ def patience_for(error: type[ProbeError]) -> float:
     Short where only that ends the probe. What answers has to be understood, and on a busy machine
     it may take a while.
     """
-    return 0.3 if error is TargetUnavailable else 10.0
+    return 0.3 if error is TargetUnavailable else 30.0
 
 
 @contextmanager
