@@ -103,11 +103,26 @@ def test_check_names_every_bad_entry_and_asks_no_url(tmp_path: Path) -> None:
     assert done.returncode == 2
     folder = tmp_path / "sd"
     assert done.stderr.splitlines() == [
+        f"{config}:7:9: executors[0].sources[0].targets: {folder}/b.json: is not valid JSON: "
+        "expecting property name enclosed in double quotes in line 1",
         f"{folder}/a.json:1:22: [0].targets[1]: expected text, got 5",
         f"{folder}/a.json:1:40: [1].targets[0].port: expected a port",
-        f"executors[0].sources[0].targets: {folder}/b.json: is not valid JSON: expecting "
-        "property name enclosed in double quotes in line 1",
     ]
     write(tmp_path / "sd" / "a.json", [{"targets": ["a:1"]}])
     (folder / "b.json").unlink()
     assert call("check", config, folder=tmp_path).returncode == 0
+
+
+def test_an_inventory_is_checked_beside_another_mistake(tmp_path: Path) -> None:
+    config = tmp_path / "config.yml"
+    sources = (
+        "{type: Ping, targets: {file: gone.json}}",
+        "{type: Process, name: web, procRegex: '('}",
+    )
+    config.write_text(
+        "writer: {type: DryRun}\nexecutors:\n- collection: net\n  sources:\n"
+        + "".join(f"  - {source}\n" for source in sources)
+    )
+    done = call("check", config, folder=tmp_path)
+    places = [line.partition(" ")[0] for line in done.stderr.splitlines()]
+    assert places == [f"{config}:5:18:", f"{config}:6:32:"], done.stderr

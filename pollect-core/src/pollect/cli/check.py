@@ -83,19 +83,20 @@ def _check(config_name: str) -> tuple[str, Sequence[ConfigError]]:
         except InvalidConfig as error:
             found += error.problems
         clock, stopping = SystemClock(), threading.Event()
-        ports = Ports()
+        ports, targets = Ports(), None
         try:
             targets = find_targets(config, quiet=True)
             plan = assemble(
                 config, registry, clock=clock, stopping=stopping, targets=targets, ports=ports
             )
-            if targets is not None:
-                inventories = targets.problems()
             summary = describe_plan(plan, file)
             warnings = [*plan.warnings, *_idle_rules(config, plan, problems)]
         except InvalidConfig as error:
             found += [problem for problem in error.problems if problem not in error.warnings]
             warnings = error.warnings
+        if targets is not None:
+            inventories = targets.problems()
+            found += (problems.located(*each) for each in targets.troubles())
         found += refusals_of_doubtful(config, registry, clock=clock, stopping=stopping, ports=ports)
     if found or inventories:
         sorted_problems = problems.sort([*found, *warnings])

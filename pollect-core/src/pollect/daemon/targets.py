@@ -324,13 +324,14 @@ class TargetSet:
             expansion.finish()
 
     def problems(self) -> list[ConfigError]:
-        """Return what is wrong with files and their entries, for `check`."""
-        found: list[ConfigError] = []
+        """Return what is wrong with entries of inventories, for `check`."""
+        return [each for expansion in self.expansions.values() for each in expansion.problems()]
+
+    def troubles(self) -> Iterator[tuple[str, ConfigError]]:
+        """Yield why an inventory cannot be read, with the path of the `targets` that name it."""
         for path, expansion in self.expansions.items():
-            found += expansion.problems()
-            where = f"{path}.targets"
-            found += [ConfigError(text, key=where) for text in expansion.inventory.troubles]
-        return found
+            for text in expansion.inventory.troubles:
+                yield f"{path}.targets", ConfigError(text)
 
     def groups(self, collections: Collection[str]) -> list[TargetGroup]:
         """Return the targets that have a source in one of these collections, by their labels."""
