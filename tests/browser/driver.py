@@ -19,7 +19,8 @@ from tests.simulators.daemons import free_port
 CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 #: Where screenshots of a test run are kept; not part of the repository.
 ARTEFACTS = Path(__file__).parents[2] / ".artefacts"
-LIMIT_SECONDS = 60.0
+#: A browser on a busy machine takes its time.
+LIMIT_SECONDS = 150.0
 #: The key of a WebDriver response that names an element.
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
@@ -149,7 +150,7 @@ def _ask(method: str, url: str, body: object = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=50) as answer:
+        with urllib.request.urlopen(request, timeout=LIMIT_SECONDS) as answer:
             return json.load(answer)["value"]
     except urllib.error.HTTPError as error:
         with error:

@@ -15,6 +15,8 @@ from tests.simulators.daemons import free_port
 from tests.writers.page_status import detail, source, status, value, writer
 from tests.writers.prometheus_scraper import build_prometheus, serving
 
+pytestmark = pytest.mark.timeout(600)
+
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 
 

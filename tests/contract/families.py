@@ -130,7 +130,7 @@ DEVICE = {
     f"{OBJECTS['entPhySensorType']}.1": (INTEGER, 8),
     f"{OBJECTS['entPhySensorScale']}.1": (INTEGER, 9),
 }
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 30
 
 Peer = Callable[[Path], AbstractContextManager[Mapping[str, Any]]]
 

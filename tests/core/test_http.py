@@ -156,13 +156,13 @@ def test_address_that_swallows_everything_leaves_time_for_the_next(
     ids=["reset", "rubbish", "nothing", "short body", "broken gzip", "strange redirect"],
 )
 def test_broken_peers_give_the_right_error(peer, error, words) -> None:
-    with serve_tcp(peer) as server, HttpClient(timeout=5) as client:
+    with serve_tcp(peer) as server, HttpClient(timeout=30) as client:
         with pytest.raises(error, match=words):
             client.get(f"http://{server.address}/")
 
 
 def test_refused_connection_and_unknown_host_are_unavailable() -> None:
-    with closed_port() as port, HttpClient(timeout=5) as client:
+    with closed_port() as port, HttpClient(timeout=30) as client:
         with pytest.raises(TargetUnavailable, match="Connection refused"):
             client.get(f"http://127.0.0.1:{port}/")
         with pytest.raises(TargetUnavailable, match=r"nowhere\.invalid"):
@@ -343,7 +343,7 @@ def test_wrong_host_and_expired_certificates_are_named(authority: Authority) -> 
 
 
 def test_plain_text_where_tls_is_expected_is_unavailable() -> None:
-    with serve_tcp(say(b"220 hello\r\n")) as server, HttpClient(timeout=5) as client:
+    with serve_tcp(say(b"220 hello\r\n")) as server, HttpClient(timeout=30) as client:
         with pytest.raises(TargetUnavailable, match="TLS failed: wrong version number"):
             client.get(f"https://{server.address}/")
 

@@ -197,4 +197,4 @@ def test_what_is_left_of_a_quota_is_a_metric_of_the_daemon(tmp_path: Path) -> No
     with start("run", "-c", "config.yml", folder=tmp_path) as daemon:
         daemon.wait_for("listening on")
         left = 'pollect_quota_remaining{account="1",service="Gulls",window="86400"} 999.0'
-        wait_until(lambda: left in scrape(port).splitlines(), limit_seconds=30)
+        wait_until(lambda: left in scrape(port).splitlines(), limit_seconds=60)

@@ -51,7 +51,7 @@ def test_targets_of_an_inventory_are_shared_one_by_one_also_when_it_changes(tmp_
     with running_fleet(tmp_path, targets=TARGETS, tick=TICK, ttl=TTL, inventory=True) as fleet:
         fleet.settle()
         start, before = time.monotonic(), fleet.names
-        wait_until(lambda: fleet.askers(start).keys() == set(before), limit_seconds=30)
+        wait_until(lambda: fleet.askers(start).keys() == set(before), limit_seconds=60)
         owners = fleet.askers(start)
         fleet.list_targets([*before[4:], *(f"new{number}" for number in range(8))])
         fleet.wait_covered()
@@ -61,7 +61,7 @@ def test_targets_of_an_inventory_are_shared_one_by_one_also_when_it_changes(tmp_
             limit_seconds=30,
         )
         now = time.monotonic()
-        wait_until(lambda: fleet.askers(now).keys() == set(fleet.names), limit_seconds=30)
+        wait_until(lambda: fleet.askers(now).keys() == set(fleet.names), limit_seconds=60)
         asked = fleet.askers(now)
         assert fleet.verdict(start).doubles == 0
     assert {len(askers) for askers in asked.values()} == {1}

@@ -235,10 +235,10 @@ def test_probes_that_wait_keep_no_scrape_waiting(tmp_path: Path) -> None:
         threads = [threading.Thread(target=hang) for _ in range(20)]
         for thread in threads:
             thread.start()
-        wait_until(lambda: 'running{module="hang"} 20.0' in scrape(port), limit_seconds=20)
+        wait_until(lambda: 'running{module="hang"} 20.0' in scrape(port), limit_seconds=60)
         assert any(thread.is_alive() for thread in threads)
     for thread in threads:
-        thread.join(20)
+        thread.join(30)
 
 
 def test_discovery_lists_the_targets_of_inventories(endpoint: int) -> None:
@@ -252,7 +252,7 @@ def test_discovery_lists_the_targets_of_inventories(endpoint: int) -> None:
     assert (status, json.loads(text)) == (200, [{"targets": ["a:1", "b:2"], "labels": labels}])
     url = f"http://127.0.0.1:{endpoint}/sd"
     request = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         assert answer.headers["Content-Type"] == "application/json"
         assert gzip.decompress(answer.read()).decode() == text
 
@@ -278,7 +278,7 @@ def test_without_probes_every_path_shows_the_metrics(tmp_path: Path) -> None:
     )
     with start("run", "-c", config, folder=tmp_path) as daemon:
         daemon.wait_for("listening")
-        wait_until(lambda: "a_Dummy 1.0\n" in scrape(port), limit_seconds=20)
+        wait_until(lambda: "a_Dummy 1.0\n" in scrape(port), limit_seconds=60)
         for path in ("/probe", "/sd"):
             assert "a_Dummy 1.0\n" in ask(port, path)[1]
 
@@ -353,7 +353,7 @@ def test_prometheus_probes_as_with_blackbox_and_snmp_exporter(tmp_path: Path) ->
                 return float(found[0]["value"][1]) if found else None
 
             def wait_for(series: str) -> None:
-                wait_until(lambda: value(series) is not None, series, limit_seconds=30)
+                wait_until(lambda: value(series) is not None, series, limit_seconds=60)
 
             for series, expected in {
                 f'probe_success{{job="blackbox",instance="{web.address}"}}': 1,

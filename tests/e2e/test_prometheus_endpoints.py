@@ -61,7 +61,7 @@ def scrape_over_tls(port: int, context: ssl.SSLContext) -> str:
 
 def served_certificate(port: int, context: ssl.SSLContext) -> bytes | None:
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
     ):
         return connection.getpeercert(binary_form=True)
@@ -79,7 +79,7 @@ def test_endpoints_show_what_their_executors_read_and_no_silent_client_stops_the
         daemon.wait_for(f"https://127.0.0.1:{secure}/")
         wait_until(lambda: len(values(scrape(plain))) == 2, "both collections")
         for port in [plain, secure] * SILENT_CLIENTS:
-            silent.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+            silent.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
         began = time.monotonic()
         assert values(scrape(plain)) == {"house_Dummy": 1.0, "cellar_Dummy": 3.0}
         assert values(scrape_over_tls(secure, client)) == {

@@ -40,7 +40,7 @@ def value(port: int, name: str) -> float:
 
 
 def wait_for(port: int, *wanted: str) -> None:
-    wait_until(lambda: targets_shown(port) == set(wanted), f"{wanted}", limit_seconds=30)
+    wait_until(lambda: targets_shown(port) == set(wanted), f"{wanted}", limit_seconds=60)
 
 
 def test_targets_are_taken_up_and_withdrawn_without_a_restart(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_targets_are_taken_up_and_withdrawn_without_a_restart(tmp_path: Path) ->
             wait_for(port, one.address)
             write(file, "[")
             wait_until(lambda: value(port, "pollect_targets_last_refresh_successful") == 0,
-                       "the trouble", limit_seconds=30)  # fmt: skip
+                       "the trouble", limit_seconds=60)  # fmt: skip
             inventory.routes = {"/sd": HttpResponse("", status=500)}
             assert targets_shown(port) == {one.address}
 

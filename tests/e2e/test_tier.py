@@ -12,7 +12,6 @@ from tests.outages.tier import Result, Tier, play
 from tests.outages.transports import NatsTransport
 
 
-@pytest.mark.timeout(180)
 def test_killed_broker_and_killed_collector_lose_nothing(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(NatsTransport, "source", {"ackWait": 1})
     monkeypatch.setattr("tests.outages.tier.PAUSE_SECONDS", 0.5)

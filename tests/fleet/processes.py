@@ -12,7 +12,7 @@ from pollect.testing.waiting import wait_until
 from tests.simulators.daemons import free_port
 
 ROOT = Path(__file__).parents[2]
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 
 
 class Process:

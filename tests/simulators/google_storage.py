@@ -168,7 +168,7 @@ class Emulator:
     def _post(self, path: str, body: bytes) -> None:
         kind = "application/json" if body.startswith(b"{") else "text/csv"
         request = urllib.request.Request(self.url + path, body, {"Content-Type": kind})
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             assert answer.status == 200
 
 

@@ -18,7 +18,7 @@ DEMO = Path(".bench/homematicip/homematicip_demo").absolute()
 ACCESS_POINT = "3014F711A000000BAD0C0DED"
 TOKEN = "8A45BAA53BE37E3FCA58E9976EFA4C497DAFE55DB997DB9FD685236E5E63ED7DE"
 STATE = "/hmip/home/getCurrentState"
-START_SECONDS = 10.0
+START_SECONDS = 30.0
 
 #: Status and JSON to answer with instead of the cloud; None lets the cloud answer.
 Instead = Callable[[str], tuple[int, Any, Mapping[str, str]] | None]

@@ -121,8 +121,8 @@ class Listener:
 
     def close(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
-        self._thread.join(10)
+        self._process.wait(30)
+        self._thread.join(30)
         if self._process.stdout is not None:
             self._process.stdout.close()
 

@@ -55,7 +55,7 @@ def run_named(
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
 
 
 def ask(port: int, name: str, kind: int = 1, *, tcp: bool = False) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from pollect.testing.http import HttpRequest, HttpResponse
 
 CLIENT_ID = "client-of-the-test"
-FOLLOW = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=10).read()"
+FOLLOW = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=30).read()"
 
 
 def browser_command() -> str:

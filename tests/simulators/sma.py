@@ -132,7 +132,7 @@ def served_by_pymodbus(units: Units) -> Iterator[int]:
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(30)
         yield port
     finally:
         loop.call_soon_threadsafe(over.set)

@@ -54,7 +54,7 @@ def run_snmpd(folder: Path, settings: str = "", *, port: int | None = None) -> I
             raise AssertionError(f"{failure}: {_log(folder)}") from None
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(30)
     raise AssertionError(f"snmpd ended {START_TRIES} times: {_log(folder)}")
 
 

@@ -276,23 +276,25 @@ def test_two_sources_of_one_device_never_ask_at_once() -> None:
 
 
 def test_a_source_that_waits_for_its_turn_in_vain_says_so() -> None:
-    with serve_http({"/json": Misbehaviour.SILENT}) as device:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slowly(_: HttpRequest) -> HttpResponse:
+        asked.set()
+        go_on.wait(60)
+        return HttpResponse({"main": READING})
+
+    with serve_http({"/json": slowly}) as device:
         section = {"host": device.host, "port": device.port}
         with (
-            opened({**section, "timeout": 1.5}, AiOnTheEdgeSource) as slow,
+            opened({**section, "timeout": 60}, AiOnTheEdgeSource) as slow,
             opened({**section, "timeout": 0.1}, AiOnTheEdgeSource) as hasty,
         ):
-
-            def wait_in_vain() -> None:
-                with pytest.raises(TargetUnavailable):
-                    slow.series()
-
-            thread = threading.Thread(target=wait_in_vain)
+            thread = threading.Thread(target=slow.series)
             thread.start()
-            while not device.requests:
-                time.sleep(0.01)
+            assert asked.wait(60)
             with pytest.raises(TargetUnavailable, match="another source is still waiting"):
                 hasty.series()
+            go_on.set()
             thread.join()
 
 

@@ -313,7 +313,7 @@ def test_init_suggests_a_meter_that_is_heard() -> None:
     # The group's interface is the system's choice here: by unicast it is the same socket.
     with Sender(port, group=LOOPBACK) as sender:
         sender.keep_sending([DISCOVERY, datagram()[:50], datagram(serial=B)])
-        (suggestion,) = suggest_energy_meter(port=port, listen_seconds=5)
+        (suggestion,) = suggest_energy_meter(port=port, listen_seconds=60)
     assert suggestion.section == {"type": "SmaEnergyMeter", "serial": B}
 
 
@@ -356,7 +356,7 @@ class Lan:
 
     def __exit__(self, *_: object) -> None:
         self._sender.kill()
-        self._sender.wait(10)
+        self._sender.wait(30)
         for name in (self.host, self.meter):
             ip("netns", "del", name)
 

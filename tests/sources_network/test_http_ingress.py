@@ -39,7 +39,7 @@ class Client:
     def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.http: http.client.HTTPConnection
         if tls is None:
-            self.http = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            self.http = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         else:
             self.http = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=tls)
 

@@ -79,12 +79,12 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return "Listening" in log.read_text()
 
     try:
-        wait_until(is_listening, "snmpsim", limit_seconds=20)
+        wait_until(is_listening, "snmpsim", limit_seconds=60)
         await_agent(("127.0.0.1", port))
         yield address
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
 
 
 def probe(host: str, user: str, protocol: str, **more: Any) -> dict[str, float]:

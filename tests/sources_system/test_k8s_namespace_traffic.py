@@ -139,7 +139,7 @@ class Node:
 
     def __exit__(self, *_: object) -> None:
         self._server.terminate()
-        self._server.wait(10)
+        self._server.wait(30)
         assert self._server.stdout is not None
         self._server.stdout.close()
         for name in (self.pod, self.router, self.server):

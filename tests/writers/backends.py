@@ -34,7 +34,11 @@ from tests.simulators.kafka import KafkaBroker
 from tests.simulators.mosquitto import Broker, Listener
 from tests.simulators.nats import NatsServer
 
-REQUEST_SECONDS = 0.2
+#: For a request to a target that works, on a busy machine, too: one that was given up too early
+#: arrives twice.
+PATIENT_SECONDS = 30.0
+#: For one to a target that hangs.
+HASTY_SECONDS = 1.0
 _LISTEN_POLL_SECONDS = 0.01
 _LOCK_SECONDS = 0.05
 _SLOW_SECONDS = 0.05
@@ -54,6 +58,8 @@ class Backend:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.slow_seconds = 0.0
+        #: The time limit of a writer that is started from now on.
+        self.timeout_seconds = PATIENT_SECONDS
 
     @property
     def section(self) -> Mapping[str, Any]:
@@ -134,7 +140,7 @@ class NetworkBackend(Backend):
     def serve(self) -> bool:
         """Hang or be slow; return whether to go on."""
         hung = not self._free.is_set()
-        self._free.wait(20)
+        self._free.wait(30)
         time.sleep(self.slow_seconds)
         return not hung
 
@@ -211,7 +217,7 @@ class OtlpBackend(HttpBackend):
     @property
     def section(self) -> Mapping[str, Any]:
         endpoint = f"http://127.0.0.1:{self.port}/v1/metrics"
-        return {"endpoint": endpoint, "timeout": REQUEST_SECONDS}
+        return {"endpoint": endpoint, "timeout": self.timeout_seconds}
 
     def decode(self, body: bytes) -> list[int]:
         request = ExportMetricsServiceRequest.FromString(body)
@@ -236,7 +242,7 @@ class InfluxBackend(HttpBackend):
     @property
     def section(self) -> Mapping[str, Any]:
         url = f"http://127.0.0.1:{self.port}"
-        return {"url": url, "bucket": "b", "timeout": REQUEST_SECONDS}
+        return {"url": url, "bucket": "b", "timeout": self.timeout_seconds}
 
     def decode(self, body: bytes) -> list[int]:
         return [int(float(line.split()[1].split("=")[1])) for line in body.decode().splitlines()]
@@ -252,7 +258,7 @@ class RemoteWriteBackend(HttpBackend):
     @property
     def section(self) -> Mapping[str, Any]:
         url = f"http://127.0.0.1:{self.port}/api/v1/write"
-        return {"url": url, "timeout": REQUEST_SECONDS}
+        return {"url": url, "timeout": self.timeout_seconds}
 
     def decode(self, body: bytes) -> list[int]:
         request = WriteRequest.FromString(bytes(cramjam.snappy.decompress_raw(body)))
@@ -269,7 +275,7 @@ class GraphiteBackend(NetworkBackend):
 
     @property
     def section(self) -> Mapping[str, Any]:
-        return {"host": "127.0.0.1", "port": self.port, "timeout": REQUEST_SECONDS}
+        return {"host": "127.0.0.1", "port": self.port, "timeout": self.timeout_seconds}
 
     def build_server(self) -> socketserver.BaseServer:
         backend = self
@@ -541,7 +547,7 @@ class NatsBackend(BrokerBackend):
 
     @property
     def section(self) -> Mapping[str, Any]:
-        return {"servers": [self.broker.url], "timeout": 5 * REQUEST_SECONDS}
+        return {"servers": [self.broker.url], "timeout": self.timeout_seconds}
 
     def _left_by(self, numbers: list[int]) -> list[int]:
         return []
@@ -566,7 +572,7 @@ class KafkaBackend(BrokerBackend):
 
     @property
     def section(self) -> Mapping[str, Any]:
-        return {"servers": [self.broker.address], "timeout": 10 * REQUEST_SECONDS}
+        return {"servers": [self.broker.address], "timeout": self.timeout_seconds}
 
     def _left_by(self, numbers: list[int]) -> list[int]:
         return numbers

@@ -59,7 +59,7 @@ def request(
     method: str = "GET",
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    connection = http.client.HTTPConnection("127.0.0.1", writer.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", writer.port, timeout=30)
     try:
         connection.request(method, path, headers=dict(headers or {}))
         return Answer(connection.getresponse())

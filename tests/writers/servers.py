@@ -24,14 +24,14 @@ import pytest
 
 from tests.simulators.daemons import answers, await_start, find_program, free_port
 
-STOP_SECONDS = 10.0
+STOP_SECONDS = 30.0
 
 
 def fetch(url: str, *, data: Mapping[str, str] | None = None) -> Any:
     """Return the JSON of an answer; None when there is no server or no JSON."""
     body = urllib.parse.urlencode(data).encode() if data is not None else None
     try:
-        with urllib.request.urlopen(url, body, timeout=10) as answer:
+        with urllib.request.urlopen(url, body, timeout=30) as answer:
             text = answer.read()
     except (OSError, urllib.error.URLError):
         return None
@@ -212,7 +212,7 @@ class VictoriaMetrics(Prometheus):
         """Return whole series, each with `metric`, `values` and `timestamps` in milliseconds."""
         fetch(f"{self.url}/internal/force_flush")
         arguments = urllib.parse.urlencode({"match[]": selector})
-        with urllib.request.urlopen(f"{self.url}/api/v1/export?{arguments}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.url}/api/v1/export?{arguments}", timeout=30) as answer:
             return [json.loads(line) for line in answer]
 
 

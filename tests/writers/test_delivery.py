@@ -33,7 +33,8 @@ from tests.core.engine.rig import (
 )
 from tests.writers.backends import (
     BACKENDS,
-    REQUEST_SECONDS,
+    HASTY_SECONDS,
+    PATIENT_SECONDS,
     Backend,
     BrokerBackend,
     FileBackend,
@@ -126,7 +127,7 @@ class Delivery:
         self._writer.context.stopping.set()
         self.outbox.stop()
 
-    def stop(self, seconds: float = 10.0) -> None:
+    def stop(self, seconds: float = 30.0) -> None:
         if self._outbox is not None:
             self.begin_stop()
             self._outbox.join(seconds)
@@ -143,24 +144,30 @@ def kinds(*kind: type[Backend]) -> list[ParameterSet]:
 
 
 @pytest.fixture
-def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `Mqtt`, whose waits are no options, wait no longer than the others."""
-    monkeypatch.setattr(session, "_RECONNECT_SECONDS", (0.02, REQUEST_SECONDS))
-    monkeypatch.setattr(session, "_FIRST_PATIENCE", REQUEST_SECONDS)
-    monkeypatch.setattr(session, "_PATIENCE", 5 * REQUEST_SECONDS)
-    monkeypatch.setattr(session, "_PUBLISH_SECONDS", REQUEST_SECONDS)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `Mqtt`, whose waits are no options, wait as the others do."""
+    monkeypatch.setattr(session, "_RECONNECT_SECONDS", (0.02, 0.2))
+    monkeypatch.setattr(session, "_FIRST_PATIENCE", PATIENT_SECONDS)
+    monkeypatch.setattr(session, "_PATIENCE", HASTY_SECONDS)
+    monkeypatch.setattr(session, "_PUBLISH_SECONDS", PATIENT_SECONDS)
 
 
 @pytest.fixture(params=kinds(Backend))
-def delivery(
-    request: pytest.FixtureRequest, tmp_path: Path, short_patience: None
-) -> Iterator[Delivery]:
+def delivery(request: pytest.FixtureRequest, tmp_path: Path, patience: None) -> Iterator[Delivery]:
     backend = BACKENDS[request.param](tmp_path)
     found = Delivery(backend, tmp_path)
     yield found
     backend.recover()
     found.stop()
     backend.close()
+
+
+@pytest.fixture
+def hasty(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the writer notice soon that its target hangs."""
+    delivery.backend.timeout_seconds = HASTY_SECONDS
+    monkeypatch.setattr(session, "_FIRST_PATIENCE", HASTY_SECONDS)
+    monkeypatch.setattr(session, "_PUBLISH_SECONDS", HASTY_SECONDS)
 
 
 def over(*kind: type[Backend]) -> pytest.MarkDecorator:
@@ -236,7 +243,7 @@ def test_samples_beyond_their_age_are_not_sent_any_more(delivery: Delivery) -> N
     delivery.wait_for_failure()
     delivery.clock.advance(100_010)
     delivery.tick(5)
-    wait_until(lambda: delivery.pass_a_second().lost_samples == 5, limit_seconds=30)
+    wait_until(lambda: delivery.pass_a_second().lost_samples == 5, limit_seconds=60)
     delivery.backend.come_up()
     delivery.drain()
     assert delivery.backend.arrived() == list(range(5, 10))
@@ -244,7 +251,7 @@ def test_samples_beyond_their_age_are_not_sent_any_more(delivery: Delivery) -> N
 
 
 @over(NetworkBackend, SqliteBackend, MosquittoBackend, NatsBackend)
-def test_target_that_hangs_holds_up_nobody(delivery: Delivery) -> None:
+def test_target_that_hangs_holds_up_nobody(delivery: Delivery, hasty: None) -> None:
     delivery.backend.come_up()
     delivery.start()
     delivery.tick(3)
@@ -361,12 +368,12 @@ def test_permanent_error_costs_what_was_refused_and_no_more(
 def test_partial_refusal_is_counted_as_the_server_says(delivery: Delivery) -> None:
     backend = http(delivery)
     status, body = backend.partial_answer(2)
-    delivery.backend.hang()
+    backend.go_down()
     delivery.start()
     delivery.tick(6)
     delivery.wait_for_failure()
     backend.errors = [(status, {}, body)]
-    delivery.backend.recover()
+    backend.come_up()
     wait_until(lambda: delivery.pass_a_second().lost_samples)
     assert (delivery.status.written_samples, delivery.status.lost_samples) == (4, 2)
 
@@ -483,7 +490,9 @@ def test_present_withdrawal_is_never_too_old(delivery: Delivery) -> None:
 
 
 @present
-def test_present_order_outlives_a_broker_that_hangs_and_dies(delivery: Delivery) -> None:
+def test_present_order_outlives_a_broker_that_hangs_and_dies(
+    delivery: Delivery, hasty: None
+) -> None:
     """What it never acknowledged is not said again behind what is newer."""
     broker = mosquitto(delivery)
     broker.come_up()
@@ -608,10 +617,10 @@ def test_writer_that_hangs_for_ever_delays_no_probe(monkeypatch: pytest.MonkeyPa
 
 
 @over(NetworkBackend, MosquittoBackend, NatsBackend)
-def test_target_that_hangs_delays_no_probe(delivery: Delivery, tmp_path: Path) -> None:
+def test_target_that_hangs_delays_no_probe(delivery: Delivery, hasty: None, tmp_path: Path) -> None:
     delivery.backend.come_up()
     delivery.backend.hang()
-    with real_time(delivery, tmp_path, shutdown_timeout=10) as engine:
+    with real_time(delivery, tmp_path, shutdown_timeout=30) as engine:
         wait_until(lambda: engine.writer_statuses()[0].reason)
         before = min(probes(engine))
         # The hang ends below only, so probes that waited for it would never get there.

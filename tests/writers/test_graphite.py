@@ -43,10 +43,10 @@ def test_real_carbon_takes_labels_as_tags_and_as_levels(carbon: Carbon, source: 
     graphite(carbon.port).write([batch])
     graphite(carbon.port, tags=False).write([batch])
     levels = f"pollect/Test/{source.name}/value/of/_a_b_c.wsp"
-    wait_until(lambda: carbon.values(levels, now - 1, now) == [1.5], limit_seconds=10)
+    wait_until(lambda: carbon.values(levels, now - 1, now) == [1.5], limit_seconds=60)
     # A slash in the value makes a folder.
     tagged = f"_tagged/*/*/*{source.name}*of=/a_b_c.wsp"
-    wait_until(lambda: carbon.values(tagged, now - 1, now) == [1.5], limit_seconds=10)
+    wait_until(lambda: carbon.values(tagged, now - 1, now) == [1.5], limit_seconds=60)
 
 
 @pytest.mark.integration
@@ -55,7 +55,7 @@ def test_victoria_metrics_turns_tags_into_labels(
 ) -> None:
     graphite(victoria_metrics.graphite_port).write([values(source, {"a": 1, "b": -2.5})])
     selector = f'{{__name__="pollect.Test.{source.name}.value"}}'
-    wait_until(lambda: len(victoria_metrics.export(selector)) == 2, limit_seconds=10)
+    wait_until(lambda: len(victoria_metrics.export(selector)) == 2, limit_seconds=60)
     rows = victoria_metrics.export(selector)
     assert {row["metric"]["of"]: row["values"] for row in rows} == {"a": [1], "b": [-2.5]}
 
@@ -85,7 +85,7 @@ def test_server_that_breaks_off_has_not_taken_the_data() -> None:
 
 
 def say_nothing(connection: socket.socket, peer: Peer) -> None:
-    peer.over.wait(10)
+    peer.over.wait(30)
 
 
 @pytest.mark.parametrize("samples", [1, 300_000])

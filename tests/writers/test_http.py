@@ -90,7 +90,7 @@ def test_server_that_is_away_means_try_again() -> None:
 
 
 def hang(connection: socket.socket, peer: Peer) -> None:
-    peer.over.wait(10)
+    peer.over.wait(30)
 
 
 def talk_rubbish(connection: socket.socket, peer: Peer) -> None:

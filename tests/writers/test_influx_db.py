@@ -190,7 +190,7 @@ def test_whole_numbers_are_written_as_floats() -> None:
 def web_request(url: str, body: str) -> int:
     import urllib.request
 
-    with urllib.request.urlopen(url, body.encode(), timeout=5) as answer:
+    with urllib.request.urlopen(url, body.encode(), timeout=30) as answer:
         return int(answer.status)
 
 

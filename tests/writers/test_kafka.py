@@ -97,7 +97,7 @@ def test_empty_batch_says_that_a_source_has_no_values(broker, build) -> None:
 
 def test_broker_that_was_killed_is_found_again(tmp_path: Path, build) -> None:
     with running(KafkaBroker(tmp_path)) as broker:
-        writer = build(broker, timeout=2)
+        writer = build(broker, timeout=30)
         writer.write([numbered(METER, 1)])
         broker.kill()
         with pytest.raises(Retryable, match=f"127.0.0.1:{broker.port}: "):
@@ -116,7 +116,7 @@ def test_who_may_not_sign_in_waits_and_shows_no_password(tmp_path, build, caplog
     section = {"user": "me", "password": "hush-password"} if way == "user" else {}
     with running(KafkaBroker(tmp_path, "--authentication")) as broker:
         with pytest.raises(Retryable) as refused:
-            build(broker, timeout=2, **section)
+            build(broker, timeout=30, **section)
     assert "hush" not in str(refused.value) + caplog.text
 
 
@@ -152,9 +152,9 @@ def test_tls_checks_the_broker_and_shows_our_certificate(tmp_path, build) -> Non
             tls = {"ca": str(authority.ca_file), **own}
             build(broker, **address, tls=tls).write([numbered(METER, 1)])
             with pytest.raises(Retryable, match=r"(?i)certificate"):
-                build(broker, **address, tls=own, timeout=2)
+                build(broker, **address, tls=own, timeout=5)
             with pytest.raises(Retryable):
-                build(broker, **address, tls={"ca": tls["ca"]}, timeout=2)
+                build(broker, **address, tls={"ca": tls["ca"]}, timeout=5)
 
 
 def test_file_of_tls_that_is_missing_is_named(broker, build, tmp_path: Path) -> None:

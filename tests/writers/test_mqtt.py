@@ -450,4 +450,4 @@ def test_label_that_makes_brokers_hang_up_costs_nothing(broker: Broker) -> None:
         outbox.deliver([batch])
         found = wait_retained(broker.port, "pollect.poles/warmth/place/6_pole", "6")
         assert found["pollect.poles/warmth/place/0_pole"] == "0"
-        wait_until(lambda: outbox.status().written_samples == 7, "all of them", limit_seconds=10)
+        wait_until(lambda: outbox.status().written_samples == 7, "all of them", limit_seconds=60)

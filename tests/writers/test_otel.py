@@ -251,7 +251,7 @@ def test_real_collector_takes_gauges_and_sums(rotel: Rotel, source: SourceId) ->
     writer = build_writer({"endpoint": rotel.endpoint}, OtelWriter)
     send(writer, values(source, {"a": 1.5}), counted(source, 7))
     name = source.dotted.lower()
-    wait_until(lambda: f"{name}_bytes_sent" in rotel.output(), limit_seconds=10)
+    wait_until(lambda: f"{name}_bytes_sent" in rotel.output(), limit_seconds=60)
     output = rotel.output()
     assert re.search(rf"Name: {name}_value\b", output), output[-3000:]
     assert "service.instance.id" in output

@@ -37,7 +37,7 @@ class Hashing:
 
         def wait_and_apply(known: PasswordHash, password: bytes) -> bytes:
             self.made.append((known.log2_n, password))
-            self.go_on.wait(10)
+            self.go_on.wait(30)
             return apply(known, password)
 
         monkeypatch.setattr(PasswordHash, "apply", wait_and_apply)
@@ -62,7 +62,7 @@ def basic(user: str, password: str) -> dict[str, str]:
 
 
 def guess(writer: PrometheusWriter, password: str) -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", writer.port), timeout=10)
+    client = socket.create_connection(("127.0.0.1", writer.port), timeout=30)
     header = basic("ann", password)["Authorization"]
     client.sendall(f"GET / HTTP/1.1\r\nAuthorization: {header}\r\n\r\n".encode())
     return client

@@ -145,7 +145,7 @@ def test_bind_to_all_takes_both_families(host: str) -> None:
         pytest.skip("no IPv6 here")
     with serving(build_prometheus(bind="::")) as writer:
         try:
-            connection = socket.create_connection((host, writer.port), timeout=5)
+            connection = socket.create_connection((host, writer.port), timeout=30)
         except OSError as error:
             pytest.skip(f"no {host} here: {error}")
         connection.close()
@@ -159,7 +159,7 @@ def test_it_opens_again_after_close_with_its_values(endpoint) -> None:
 
 
 def test_a_connection_serves_many_scrapes(endpoint) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=30)
     with contextlib.closing(connection):
         local = set()
         for _ in range(3):
@@ -170,7 +170,7 @@ def test_a_connection_serves_many_scrapes(endpoint) -> None:
 
 
 def test_http_1_0_without_any_header_is_answered_and_closed(endpoint) -> None:
-    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) as client:
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=30) as client:
         client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
         received = b"".join(iter(lambda: client.recv(4096), b""))
     assert received.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -178,7 +178,7 @@ def test_http_1_0_without_any_header_is_answered_and_closed(endpoint) -> None:
 
 
 def test_requests_in_one_packet_are_answered_one_by_one(endpoint) -> None:
-    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) as client:
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=30) as client:
         client.sendall(
             b"GET /-/healthy HTTP/1.1\r\n\r\nGET /-/healthy HTTP/1.1\r\nConnection: close\r\n\r\n"
         )
@@ -191,7 +191,7 @@ def test_silent_clients_hold_nobody_up(endpoint) -> None:
     threads = threading.active_count()
     with contextlib.ExitStack() as silent:
         for _ in range(Limits().connections + 10):
-            silent.enter_context(socket.create_connection(("127.0.0.1", endpoint.port), timeout=5))
+            silent.enter_context(socket.create_connection(("127.0.0.1", endpoint.port), timeout=30))
         started = time.monotonic()
         assert request(endpoint).text.endswith(LINE)
         assert time.monotonic() - started < IN_TIME_SECONDS
@@ -204,7 +204,7 @@ def test_a_client_that_does_not_read_holds_nobody_up() -> None:
     samples = [metric.sample(1, f"{'x' * 1000}{n}") for n in range(10_000)]
     with serving(writer):
         writer.write([Batch(BATCH.source, samples, 0.0)])
-        with socket.create_connection(("127.0.0.1", writer.port), timeout=5) as deaf:
+        with socket.create_connection(("127.0.0.1", writer.port), timeout=30) as deaf:
             deaf.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
             assert request(writer, "/-/healthy").status == 200
 
@@ -260,7 +260,7 @@ def test_close_ends_open_connections_and_leaves_no_thread() -> None:
     writer = build_prometheus()
     before = set(threading.enumerate())
     writer.open()
-    with socket.create_connection(("127.0.0.1", writer.port), timeout=5) as idle:
+    with socket.create_connection(("127.0.0.1", writer.port), timeout=30) as idle:
         assert request(writer).status == 200
         writer.close()
         assert idle.recv(1) == b""

@@ -23,7 +23,7 @@ from tests.writers.test_prometheus_text import log
 
 pytestmark = pytest.mark.integration
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 PASSWORD = "of the test"
 
 
@@ -36,7 +36,7 @@ class Scraped(NamedTuple):
 
     def get(self, path: str, **query: str) -> Any:
         url = f"{self.address}{path}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             return json.load(answer)["data"]
 
     def wait_for(self, expression: str) -> list[tuple[dict[str, str], float]]:

@@ -72,7 +72,7 @@ def request_tls(
 
 def serial_of(writer: PrometheusWriter, context: ssl.SSLContext) -> str:
     with (
-        socket.create_connection(("127.0.0.1", writer.port), timeout=5) as plain,
+        socket.create_connection(("127.0.0.1", writer.port), timeout=30) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
     ):
         certificate = connection.getpeercert()
@@ -168,7 +168,7 @@ def test_other_authorities_of_clients_are_taken_up_without_a_restart(
 def test_silent_and_plain_clients_hold_nobody_up(endpoint, files: Files) -> None:
     with contextlib.ExitStack() as others:
         for number in range(80):
-            client = socket.create_connection(("127.0.0.1", endpoint.port), timeout=5)
+            client = socket.create_connection(("127.0.0.1", endpoint.port), timeout=30)
             others.enter_context(client)
             if number % 2:
                 client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
@@ -181,7 +181,7 @@ def test_close_ends_handshakes_and_leaves_no_thread(files: Files) -> None:
     before = set(threading.enumerate())
     writer = build_prometheus(PrometheusSslWriter, **files.section)
     writer.open()
-    with socket.create_connection(("127.0.0.1", writer.port), timeout=5):
+    with socket.create_connection(("127.0.0.1", writer.port), timeout=30):
         assert request_tls(writer, files.client()).status == 200
         writer.close()
     assert set(threading.enumerate()) == before

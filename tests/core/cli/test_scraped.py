@@ -52,7 +52,7 @@ class Prometheus:
 
     def _ask(self, path: str) -> dict[str, Any]:
         try:
-            with urllib.request.urlopen(f"{self._url}/{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"{self._url}/{path}", timeout=30) as answer:
                 data: dict[str, Any] = json.load(answer)["data"]
         except OSError:
             return {}

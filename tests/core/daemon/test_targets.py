@@ -337,13 +337,13 @@ def test_an_answer_in_use_is_touched_though_it_stays_the_same(tmp_path) -> None:
     with serve_http({"/sd": groups("a:1")}) as server:
         first = options(tmp_path, tmp_path, http=f"{server.url}/sd")
         first.start(lambda: None)
-        wait_until(lambda: list(tmp_path.glob("targets-*.json")), limit_seconds=30)
+        wait_until(lambda: list(tmp_path.glob("targets-*.json")), limit_seconds=60)
         first.stop()
         (kept,) = first.answers()
         os.utime(kept, (0, 0))
         again = options(tmp_path, tmp_path, http=f"{server.url}/sd")
         again.start(lambda: None)
-        wait_until(lambda: kept.stat().st_mtime > 0, limit_seconds=30)
+        wait_until(lambda: kept.stat().st_mtime > 0, limit_seconds=60)
         again.stop()
 
 
@@ -457,7 +457,7 @@ def test_a_thread_looks_for_changes_until_it_is_stopped(tmp_path) -> None:
     assert addresses(inventory) == ["b:1"]
     inventory.stop()
     (thread,) = (one for one in threading.enumerate() if one.name == "pollect-targets")
-    wait_until(lambda: not thread.is_alive(), "the end of the thread", limit_seconds=30)
+    wait_until(lambda: not thread.is_alive(), "the end of the thread", limit_seconds=60)
 
 
 def test_the_log_of_a_target_is_not_kept_after_it(house) -> None:

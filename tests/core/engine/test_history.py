@@ -214,7 +214,7 @@ def test_no_probe_waits_for_a_thread_that_takes_the_batches_of_others() -> None:
 
     other = threading.Thread(target=probe)
     other.start()
-    other.join(20)
+    other.join(30)
     waited = other.is_alive()
     held.released.set()
     taker.join(30)

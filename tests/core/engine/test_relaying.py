@@ -38,7 +38,7 @@ class RelayingSource(Source[SourceConfig]):
     def settle(self, *tokens: object) -> None:
         """Wait until exactly these were accepted, in any order."""
         expected = Counter(tokens)
-        wait_until(lambda: self._look() == expected, f"{tokens} accepted", limit_seconds=30)
+        wait_until(lambda: self._look() == expected, f"{tokens} accepted", limit_seconds=60)
 
     def _look(self) -> Counter[object]:
         self.relay.acknowledge()
@@ -260,7 +260,7 @@ def test_values_end_when_their_daemon_is_gone() -> None:
         clock.advance(24)
         assert all(len(batch) for batch in relayed(shown))
         clock.advance(2)
-        wait_until(lambda: not all(len(b) for b in relayed(shown)), "the end", limit_seconds=30)
+        wait_until(lambda: not all(len(b) for b in relayed(shown)), "the end", limit_seconds=60)
         (end,) = [batch for batch in relayed(shown) if not len(batch)]
         assert (end.source, end.static_labels) == (METER, (("host", "pi"),))
         clock.advance(1000)
@@ -299,7 +299,7 @@ def test_flood_of_new_sources_takes_bounded_memory(engines, monkeypatch) -> None
     source = start(engines, shown)
     for number in range(20):
         source.put(batch_at(1, source=SourceId("home", "Meter", str(number))))
-    wait_until(lambda: sum(not len(b) for b in relayed(shown)) == 15, "ends", limit_seconds=30)
+    wait_until(lambda: sum(not len(b) for b in relayed(shown)) == 15, "ends", limit_seconds=60)
 
 
 def test_filters_of_plugins_see_relayed_batches(engines) -> None:
@@ -369,7 +369,7 @@ def test_hanging_in_process_writer_keeps_only_the_thread_of_the_relay(engines) -
     source = start(engines, build_writer({}, Hanging), other)
     thread = threading.Thread(target=source.put, args=(batch_at(1), "hangs"))
     thread.start()
-    wait_until(lambda: other.of(METER), "the other writer", limit_seconds=30)
+    wait_until(lambda: other.of(METER), "the other writer", limit_seconds=60)
     assert not source.relay.acknowledge(0.02)
     gate.set()
     thread.join(30)

@@ -297,7 +297,7 @@ def test_all_of_many_sources_that_go_withdraw_their_values(run: Run, monkeypatch
     sources = [scripted(name=str(number)) for number in range(160)]
     writer = recording()
     engine = run(plan([section(source, 3600) for source in sources], [writer]))
-    wait_until(lambda: len(writer.batches) == len(sources), limit_seconds=30)
+    wait_until(lambda: len(writer.batches) == len(sources), limit_seconds=60)
     for source in sources:
         source.close = lambda: time.sleep(0.03)  # type: ignore[method-assign]
     engine.replace(plan([], [writer]))

@@ -187,7 +187,7 @@ def test_what_a_crashed_member_had_is_taken_over_when_its_lease_ends(join) -> No
     wait_until(lambda: len(owned(a)) == len(owned(b)) == SHARDS // 2)
     with Referee([a, b]):
         crash(b)
-        wait_until(lambda: len(owned(a)) == SHARDS, limit_seconds=10)
+        wait_until(lambda: len(owned(a)) == SHARDS, limit_seconds=60)
         assert owned(b) == set(), "the lease ended, so it must not probe"
 
 
@@ -198,7 +198,7 @@ def test_a_member_whose_clock_runs_ten_percent_slow_fences_itself_before_others_
     wait_until(lambda: len(owned(a)) == len(owned(slow)) == SHARDS // 2)
     with Referee([a, slow]):
         crash(slow)
-        wait_until(lambda: len(owned(a)) == SHARDS, limit_seconds=10)
+        wait_until(lambda: len(owned(a)) == SHARDS, limit_seconds=60)
 
 
 def test_while_the_engine_is_away_exclusive_sources_stop_and_the_others_go_on(etcd, join) -> None:
@@ -207,11 +207,11 @@ def test_while_the_engine_is_away_exclusive_sources_stop_and_the_others_go_on(et
     mine = relaxed(a)
     with Referee([a, b]):
         etcd.kill()
-        wait_until(lambda: not owned(a) and not owned(b), limit_seconds=10)
+        wait_until(lambda: not owned(a) and not owned(b), limit_seconds=60)
         wait_until(lambda: a.ownership.fenced_total == 1)
         assert relaxed(a) == mine
         etcd.start()
-        wait_until(lambda: len(owned(a)) == len(owned(b)) == SHARDS // 2, limit_seconds=20)
+        wait_until(lambda: len(owned(a)) == len(owned(b)) == SHARDS // 2, limit_seconds=60)
     assert owned(a) == mine, "nothing moved"
 
 
@@ -240,7 +240,7 @@ def test_a_newcomer_at_an_engine_that_lost_its_data_waits_for_members_from_befor
         etcd.start()
         b = join("b")
         referee.members.append(b)
-        wait_until(lambda: len(owned(b)) == SHARDS, limit_seconds=20)
+        wait_until(lambda: len(owned(b)) == SHARDS, limit_seconds=60)
         assert owned(a) == set()
 
 
@@ -253,7 +253,7 @@ def test_a_second_member_of_the_same_name_owns_nothing_until_the_first_is_gone(
     wait_until(lambda: "another daemon is in the fleet as 'a'" in caplog.text)
     assert owned(second) == set()
     first.stop()
-    wait_until(lambda: len(owned(second)) == SHARDS, limit_seconds=15)
+    wait_until(lambda: len(owned(second)) == SHARDS, limit_seconds=60)
 
 
 def test_members_with_different_configs_are_pointed_out_once(join, caplog) -> None:
@@ -269,4 +269,4 @@ def test_without_an_engine_at_the_start_nothing_is_owned_until_it_comes(etcd, jo
     member = join("a")
     assert owned(member) == relaxed(member) == set()
     etcd.start()
-    wait_until(lambda: len(owned(member)) == SHARDS, limit_seconds=20)
+    wait_until(lambda: len(owned(member)) == SHARDS, limit_seconds=60)

@@ -69,7 +69,7 @@ def test_a_pause_is_seconds_or_a_date() -> None:
 )
 def test_a_number_without_end_in_a_header_is_passed_over(field: str) -> None:
     answer = f"HTTP/1.1 200 OK\r\n{field}\r\n\r\nfine".encode()
-    with serve_tcp(say(answer)) as server, HttpClient(timeout=5) as client:
+    with serve_tcp(say(answer)) as server, HttpClient(timeout=30) as client:
         assert client.get_text(f"http://{server.address}/") == "fine"
 
 

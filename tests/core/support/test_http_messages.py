@@ -17,7 +17,7 @@ HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\nX-Hint:
 
 
 def get(answer: bytes, **options: object) -> Response:
-    with serve_tcp(say(answer)) as server, HttpClient(timeout=5) as client:
+    with serve_tcp(say(answer)) as server, HttpClient(timeout=30) as client:
         method = str(options.pop("method", "GET"))
         return client.request(method, f"http://{server.address}/", **options)  # type: ignore[arg-type]
 
@@ -67,7 +67,7 @@ def test_endless_headers_are_cut_off() -> None:
         while not peer.over.is_set():
             connection.sendall(b"X-More: " + b"x" * 1000 + b"\r\n")
 
-    with serve_tcp(endless) as server, HttpClient(timeout=10) as client:
+    with serve_tcp(endless) as server, HttpClient(timeout=30) as client:
         with pytest.raises(BadResponse, match="the headers are larger than"):
             client.get(f"http://{server.address}/")
 
@@ -154,7 +154,7 @@ def test_kept_connection_that_the_server_closed_is_made_again() -> None:
         connection.recv(4096)
         connection.sendall(OK + b"Content-Length: 2\r\n\r\nhi")
 
-    with serve_tcp(once) as server, HttpClient(timeout=5) as client:
+    with serve_tcp(once) as server, HttpClient(timeout=30) as client:
         for _ in range(3):
             assert client.get_text(f"http://{server.address}/") == "hi"
 
@@ -187,7 +187,7 @@ def test_target_is_encoded_but_never_twice(url: str, target: str) -> None:
         seen.append(connection.recv(4096))
         connection.sendall(OK + b"Content-Length: 0\r\n\r\n")
 
-    with serve_tcp(note) as server, HttpClient(timeout=5) as client:
+    with serve_tcp(note) as server, HttpClient(timeout=30) as client:
         client.get(f"http://{server.address}{url}")
     assert seen[0].startswith(f"GET {target} HTTP/1.1\r\nHost: {server.address}\r\n".encode())
 
@@ -208,7 +208,7 @@ def test_what_is_no_text_is_sent_as_a_question_mark() -> None:
         seen.append(connection.recv(4096))
         connection.sendall(OK + b"Content-Length: 0\r\n\r\n")
 
-    with serve_tcp(note) as server, HttpClient(timeout=5) as client:
+    with serve_tcp(note) as server, HttpClient(timeout=30) as client:
         client.post(
             f"http://{server.address}/\ud800",
             params={"a": "\ud800"},

@@ -82,14 +82,14 @@ def test_socks_carries_plain_requests_and_tls(
         serve_http({"/": "secret"}, tls=tls) as secret,
     ):
         proxy = f"{scheme}://me:hunter2@127.0.0.1:{port}"
-        with HttpClient(proxy=proxy, ca_file=authority.ca_file, timeout=5) as client:
+        with HttpClient(proxy=proxy, ca_file=authority.ca_file, timeout=30) as client:
             assert client.get_text(plain.url) == "plain"
             assert client.get_text(f"http://localhost:{plain.port}/") == "plain"
             assert client.get_text(secret.url) == "secret"
             with closed_port() as closed, pytest.raises(TargetUnavailable, match="refused"):
                 client.get(f"http://127.0.0.1:{closed}/")
         for wrong in ("me:hunter3@", ""):
-            with HttpClient(proxy=f"{scheme}://{wrong}127.0.0.1:{port}", timeout=5) as client:
+            with HttpClient(proxy=f"{scheme}://{wrong}127.0.0.1:{port}", timeout=30) as client:
                 with pytest.raises(AuthenticationFailed, match="credentials") as caught:
                     client.get(plain.url)
                 assert "hunter" not in str(caught.value)
@@ -98,11 +98,11 @@ def test_socks_carries_plain_requests_and_tls(
 @pytest.mark.parametrize("scheme", ["socks4", "socks4a", "socks5", "socks5h", "https", "http"])
 def test_proxy_that_is_none_or_away_is_named(scheme: str) -> None:
     with closed_port() as port:
-        with HttpClient(proxy=f"{scheme}://127.0.0.1:{port}", timeout=5) as client:
+        with HttpClient(proxy=f"{scheme}://127.0.0.1:{port}", timeout=30) as client:
             with pytest.raises(TargetUnavailable, match=r"the proxy 127\.0\.0\.1.*refused"):
                 client.get("http://127.0.0.1:9/")
     with serve_tcp(rubbish) as peer:
-        with HttpClient(proxy=f"{scheme}://{peer.address}", timeout=5) as client:
+        with HttpClient(proxy=f"{scheme}://{peer.address}", timeout=30) as client:
             with pytest.raises(Exception, match="http") as caught:
                 client.get("https://127.0.0.1:9/")
     assert type(caught.value).__name__ in ("BadResponse", "TargetUnavailable")
@@ -114,13 +114,13 @@ def test_proxy_behind_tls_carries_plain_requests_and_tls_within_tls(authority: A
         serve_tls_proxy(authority.server("127.0.0.1")) as proxy,
         serve_http({"/": "plain"}) as plain,
         serve_http({"/": "x" * 300_000}, tls=tls) as secret,
-        HttpClient(proxy=proxy.url, ca_file=authority.ca_file, timeout=5) as client,
+        HttpClient(proxy=proxy.url, ca_file=authority.ca_file, timeout=30) as client,
     ):
         assert client.get_text(plain.url) == "plain"
         answer = client.get(secret.url)
         assert len(answer.body) == 300_000
         assert answer.exchanges[0].certificates
         assert client.get(secret.url).exchanges[0].connect_seconds == 0, "the tunnel is kept"
-        with HttpClient(proxy=proxy.url, timeout=5) as stranger:
+        with HttpClient(proxy=proxy.url, timeout=30) as stranger:
             with pytest.raises(TargetUnavailable, match="TLS failed"):
                 stranger.get(secret.url)

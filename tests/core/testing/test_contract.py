@@ -363,7 +363,7 @@ def test_promises_have_names_and_texts() -> None:
     ("own", "of_target", "given"),
     [
         ({}, {}, {}),
-        ({"timeout": 0.3}, {}, {"timeout": 10.0}),
+        ({"timeout": 0.3}, {}, {"timeout": 30.0}),
         ({"timeout": 30}, {}, {}),
         ({"timeout": 0.3}, {"timeout": 0.5}, {"timeout": 0.5}),
     ],

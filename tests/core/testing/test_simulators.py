@@ -38,7 +38,7 @@ def fetch(url: str, **options):
 
 
 def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=5)
+    return socket.create_connection(("127.0.0.1", port), timeout=30)
 
 
 def test_http_routes_answer_text_data_and_functions() -> None:
@@ -53,7 +53,7 @@ def test_http_routes_answer_text_data_and_functions() -> None:
         assert json.loads(fetch(f"{server.url}/data")) == {"power": 5}
         assert json.loads(fetch(f"{server.url}/echo?a=1&b=")) == {"a": "1", "b": ""}
         request = urllib.request.Request(f"{server.url}/data", data=b'{"a": 1}', method="POST")
-        with urllib.request.urlopen(request, timeout=5) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             assert (response.status, json.load(response)) == (201, {"a": 1})
         with pytest.raises(urllib.error.HTTPError, match="404") as refused:
             fetch(f"{server.url}/nowhere")
@@ -64,7 +64,7 @@ def test_http_routes_answer_text_data_and_functions() -> None:
 
 def test_http_keeps_a_connection_and_stop_ends_it() -> None:
     with no_leaks(), serve_http({"/": "hello"}) as server:
-        client = http.client.HTTPConnection(server.host, server.port, timeout=5)
+        client = http.client.HTTPConnection(server.host, server.port, timeout=30)
         for _ in range(3):
             client.request("GET", "/")
             assert client.getresponse().read() == b"hello"

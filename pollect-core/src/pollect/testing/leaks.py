@@ -14,7 +14,7 @@ _OPEN_FILES = Path("/dev/fd")
 
 
 @contextmanager
-def no_leaks(*, limit_seconds: float = 10.0) -> Iterator[None]:
+def no_leaks(*, limit_seconds: float = 30.0) -> Iterator[None]:
     """Fail with `AssertionError` when the block leaves threads or sockets that it found not there.
 
     What is about to end gets `limit_seconds` for it.

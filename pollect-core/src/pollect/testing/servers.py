@@ -17,7 +17,7 @@ from typing import Self, TypeAlias
 
 LOOPBACK = "127.0.0.1"
 #: How long the threads of a server may take to end; they end at once unless a simulator hangs.
-STOP_SECONDS = 5.0
+STOP_SECONDS = 30.0
 #: What no protocol begins with: an escape sequence, bytes that are not UTF-8, a lone NUL.
 RUBBISH = b"\x1b[0m\xff\xfe\x00 pardon?\r\n\r\n"
 

@@ -10,7 +10,7 @@ PAUSE_SECONDS = 0.002
 
 
 def wait_until(
-    condition: Callable[[], ResultT], what: str = "", *, limit_seconds: float = 30.0
+    condition: Callable[[], ResultT], what: str = "", *, limit_seconds: float = 60.0
 ) -> ResultT:
     """Call `condition` until it returns something true, and return that.
 

@@ -9,7 +9,7 @@ from unittest import SkipTest
 from pollect.testing.contract.targets import Protocol
 
 #: Real seconds for a target that answers.
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 
 Options: TypeAlias = Mapping[str, Any]
 

@@ -26,7 +26,7 @@ from pollect.testing.contract.targets import absent, rubbish, silent
 from pollect.testing.leaks import no_leaks
 
 #: Real seconds a writer may take to find out that its target does not answer.
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 30.0
 
 _TIME = 1_700_000_000.0
 _POWER = Metric("power_watts", help="Power of an outlet.", unit="watts", labels=("outlet",))
