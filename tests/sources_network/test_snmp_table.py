@@ -328,7 +328,7 @@ def test_a_column_that_goes_round_in_circles_leaves_the_others_alone() -> None:
 
 def test_a_lost_datagram_does_not_lose_rows(switch: SimulatedAgent) -> None:
     switch.drop = 1
-    assert len(series(switch, **PORTS, timeout=0.1)) == 3
+    assert len(series(switch, **PORTS, timeout=0.5)) == 3
 
 
 @pytest.mark.parametrize(

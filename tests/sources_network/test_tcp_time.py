@@ -26,11 +26,13 @@ from tests.simulators.tcp import (
 )
 from tests.sources_network.samples import probe
 
-SHORT_SECONDS = 0.4
+SHORT_SECONDS, PATIENT_SECONDS = 0.4, 30.0
 
 
 def check(**section: object) -> dict[str, float]:
-    return probe(build_source({"timeout": 5, "details": True, **section}, TcpTimeSource))
+    return probe(
+        build_source({"timeout": PATIENT_SECONDS, "details": True, **section}, TcpTimeSource)
+    )
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -38,7 +40,7 @@ def test_time_to_connect_is_in_milliseconds(host: str) -> None:
     with serve_tcp(silent, host=host) as server:
         found = probe(build_source({"host": host, "port": server.port}, TcpTimeSource))
     assert found.keys() == {"", "success"}
-    assert 0 < found[""] < 5000
+    assert 0 < found[""] < 30_000
     assert found["success"] == 1
 
 
@@ -46,22 +48,22 @@ def test_peer_that_resets_at_once_keeps_its_value() -> None:
     with serve_tcp(hang_up) as server:
         found = check(host="127.0.0.1", port=server.port)
     assert found["success"] == 1
-    assert found[""] < 5000
+    assert found[""] < 30_000
 
 
 def test_refused_and_unknown_are_the_time_limit() -> None:
     with closed_port() as port:
         found = check(host="127.0.0.1", port=port)
-    assert (found[""], found["success"], found["result_code"]) == (5000, 0, 2)
+    assert (found[""], found["success"], found["result_code"]) == (30_000, 0, 2)
     found = check(host="nowhere.invalid", port=1)
-    assert (found[""], found["success"], found["result_code"]) == (5000, 0, 5)
+    assert (found[""], found["success"], found["result_code"]) == (30_000, 0, 5)
 
 
 def test_reason_of_a_failure_is_told_once_and_its_end_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     port = free_port()
-    source = build_source({"host": "127.0.0.1", "port": port, "timeout": 5}, TcpTimeSource)
+    source = build_source({"host": "127.0.0.1", "port": port}, TcpTimeSource)
     for _ in range(2):
         probe(source)
     with socket.create_server(("127.0.0.1", port)):
@@ -77,12 +79,15 @@ def test_reasons_name_what_is_wrong(caplog: pytest.LogCaptureFixture) -> None:
 
     with serve_tcp(say(b"220 hunter2")) as other, serve_tcp(silent) as quiet:
         with serve_tcp(close) as closing:
-            hosts = [f"127.0.0.1:{each.port}" for each in (other, quiet, closing)]
-            section = {"hosts": [*hosts, "nowhere.invalid:1"], "send": "x", "expect": "^250"}
-            source = build_source({**section, "timeout": SHORT_SECONDS}, TcpTimeSource)
-            for _ in range(2):
-                probe(source)
-    mismatch, timed_out, closed, unknown = [text.split(": ", 1)[1] for text in caplog.messages]
+            hosts = [f"127.0.0.1:{each.port}" for each in (other, closing)]
+            for section in (
+                {"hosts": [*hosts, "nowhere.invalid:1"]},
+                {"host": "127.0.0.1", "port": quiet.port, "timeout": SHORT_SECONDS},
+            ):
+                source = build_source({**section, "send": "x", "expect": "^250"}, TcpTimeSource)
+                for _ in range(2):
+                    probe(source)
+    mismatch, closed, unknown, timed_out = [text.split(": ", 1)[1] for text in caplog.messages]
     assert mismatch == "the answer is not as `expect` asks for"
     assert timed_out == "no answer in time"
     assert closed == "it closed the connection without an answer"
@@ -120,9 +125,9 @@ def test_address_that_swallows_everything_leaves_time_for_the_next(
         found = [(*stream, ("127.0.0.1", port)) for port in (dead, server.port)]
         with monkeypatch.context() as patch:
             patch.setattr(socket, "getaddrinfo", lambda *_: found)
-            answer = check(host="two.example", port=1, timeout=SHORT_SECONDS)
+            answer = check(host="two.example", port=1, timeout=3)
     assert answer["success"] == 1
-    assert 200 <= answer[""] < 400
+    assert 1500 <= answer[""] < 3000
 
 
 def test_several_hosts_are_told_apart() -> None:
@@ -143,10 +148,14 @@ def test_answer_is_awaited_and_matched() -> None:
 
 
 def test_answer_that_never_comes_ends_in_time() -> None:
-    for peer, code in ((silent, 1), (trickle(b"."), 1), (hang_up, 3)):
+    for peer, code, seconds in (
+        (silent, 1, SHORT_SECONDS),
+        (trickle(b"."), 1, SHORT_SECONDS),
+        (hang_up, 3, PATIENT_SECONDS),
+    ):
         with serve_tcp(peer) as server:
-            found = check(host="127.0.0.1", port=server.port, expect="x", timeout=SHORT_SECONDS)
-        assert (found["success"], found["result_code"], found[""]) == (0, code, 400)
+            found = check(host="127.0.0.1", port=server.port, expect="x", timeout=seconds)
+        assert (found["success"], found["result_code"], found[""]) == (0, code, seconds * 1000)
 
 
 def test_tls_is_a_phase_of_its_own(tmp_path) -> None:
@@ -189,7 +198,7 @@ def test_datagram_comes_from_the_address_it_is_told(host: str, source: str) -> N
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as server:
         server.bind((host, 0))
-        server.settimeout(5)
+        server.settimeout(30)
         section = {"host": host, "port": server.getsockname()[1], "sourceAddress": source}
         check(**section, protocol="udp", send="x", readTimeout=0.1)
         assert server.recvfrom(100)[1][0] == source
@@ -199,7 +208,7 @@ def test_datagram_comes_from_the_address_it_is_told(host: str, source: str) -> N
 def test_address_of_another_host_is_no_connection(protocol: str) -> None:
     section = {"host": "127.0.0.1", "port": 1, "protocol": protocol, "send": "x"}
     found = check(**section, sourceAddress="192.0.2.1")
-    assert (found["success"], found["result_code"], found[""]) == (0, 2, 5000)
+    assert (found["success"], found["result_code"], found[""]) == (0, 2, 30_000)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -208,12 +217,12 @@ def test_any_answer_by_udp_counts_unless_it_must_match(host: str) -> None:
         section = {"host": host, "port": server.port, "protocol": "udp", "send": "hello"}
         found = check(**section)
         assert (found["success"], found["result_code"]) == (1, 0)
-        assert 0 < found[""] < 5000
+        assert 0 < found[""] < 30_000
         assert 0 < found["phase_seconds{phase=response}"] * 1000 <= found[""]
         assert "phase_seconds{phase=connect}" not in found
         assert check(**section, expect="^pong hello$")["success"] == 1
         found = check(**section, expect="^PONG")
-        assert (found["success"], found["result_code"], found[""]) == (0, 4, 5000)
+        assert (found["success"], found["result_code"], found[""]) == (0, 4, 30_000)
 
 
 def test_silence_by_udp_ends_in_time() -> None:
@@ -230,7 +239,7 @@ def test_refusal_by_udp_is_told_at_once() -> None:
     begin = time.monotonic()
     port = free_port(socket.SOCK_DGRAM)
     found = check(host="127.0.0.1", port=port, protocol="udp", send="x")
-    assert (found["success"], found["result_code"], found[""]) == (0, 2, 5000)
+    assert (found["success"], found["result_code"], found[""]) == (0, 2, 30_000)
     assert time.monotonic() - begin < IN_TIME_SECONDS
     found = check(host="nowhere.invalid", port=1, protocol="udp", send="x")
     assert (found["success"], found["result_code"]) == (0, 5)
