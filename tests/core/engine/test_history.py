@@ -1,6 +1,7 @@
 """What is remembered of the last hour, and what it costs."""
 
 import math
+import random
 import threading
 import tracemalloc
 from collections.abc import Sequence
@@ -243,9 +244,9 @@ def test_room_is_looked_for_once_however_many_series_are_left_out(
     looks: list[_Ring] = []
     make_room = _Ring._make_room
 
-    def counted(ring: _Ring) -> int:
+    def counted(ring: _Ring, needed: set[int | None]) -> int:
         looks.append(ring)
-        return make_room(ring)
+        return make_room(ring, needed)
 
     monkeypatch.setattr(_Ring, "_make_room", counted)
     history = history_of(limit=2)
@@ -288,3 +289,51 @@ def test_series_left_out_are_kept_when_others_of_the_source_went_away() -> None:
     past = history.past(HOME)
     assert past.left_out == 0
     assert points(past, "cellar")[-1] == -3
+
+
+def test_series_that_come_and_go_keep_their_own_values_until_their_last_point_is_gone() -> None:
+    chance = random.Random(7)
+    history = history_of(limit=10_000)
+    expected: list[dict[str, float]] = []
+    series = [f"room{number}" for number in range(5)]
+    for number in range(3 * POINTS):
+        event = number % 10
+        if event == 3:
+            series = chance.sample([f"room{other}" for other in range(number // 10 + 5)], 5)
+        elif event == 6:
+            chance.shuffle(series)
+        elif event == 9:
+            series.pop()
+        expected = [*expected[-POINTS + 1 :], {room: chance.random() for room in series}]
+        history.record(batch(10.0 * number, **expected[-1]))
+    past = history.past(HOME)
+    shown = {line.label_values[0]: line for line in past.lines}
+    assert set(shown) >= {room for values in expected for room in values}
+    for room, line in shown.items():
+        wanted = [values.get(room, math.nan) for values in expected]
+        assert list(map(repr, line.values)) == list(map(repr, wanted))
+        assert repr(line.last) == repr(wanted[-1])
+
+
+def test_a_series_that_is_gone_does_not_show_what_it_was_an_hour_ago() -> None:
+    history = history_of()
+    for number in range(POINTS + 10):
+        samples = batch(10.0 * number, hall=number, attic=number).samples
+        # The same series twice, so that their number alone does not show that one is gone.
+        history.record(Batch(HOME, [samples[0]] * 2 if number > 5 else samples, 10.0 * number))
+    assert not [value for value in points(history.past(HOME), "attic") if value > 5]
+
+
+def test_a_flood_of_series_takes_no_memory_an_hour_later() -> None:
+    history = history_of(limit=5000)
+    history.record(batch(0.0, hall=0))
+    tracemalloc.start()
+    try:
+        history.record(batch(10.0, **{f"room{number}": 1.0 for number in range(3000)}))
+        for number in range(2, 2 * POINTS + 2):
+            history.record(batch(10.0 * number, hall=number))
+        history.past(HOME)
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken < 1_000_000

@@ -29,8 +29,8 @@ from pollect.model import (
 
 #: Points of one series.
 POINTS = 360
-#: Points that there is room for at first; doubled when they are full. Many series that grow side by
-#: side, a little at each probe, would tear holes into the memory.
+#: Points that there is room for at first; doubled when they are full. Many sources that grow side
+#: by side, a little at each probe, would tear holes into the memory.
 FIRST_ROOM = 45
 #: Seconds that a full ring covers at least, but for the last probe.
 COVERED_SECONDS = 3500.0
@@ -45,7 +45,7 @@ MOST_WAITING, MOST_WAITING_SAMPLES = 20, 200
 WRITER_LOOK_SECONDS = 10.0
 
 _Key = tuple[Metric, tuple[str, ...]]
-_NOTHING_KNOWN = array("d", [math.nan]) * POINTS
+_NOTHING_KNOWN = array("d", [math.nan])
 
 
 class Line(NamedTuple):
@@ -81,24 +81,17 @@ class Past(NamedTuple):
 
 
 class _Ring:
-    """The points of one source; not safe to use from several threads."""
+    """The points of one source; not safe to use from several threads.
+
+    They stand one after the other in one array, each with a column for every series: so what a
+    batch brings is copied at once.
+    """
 
     __slots__ = (
-        "_begun",
-        "_count",
-        "_head",
-        "_in_order",
-        "_labels",
-        "_metrics",
-        "_room",
-        "_rows",
-        "_size",
-        "_spacing",
-        "_times",
-        "left_out",
-        "static_labels",
+        "_begun", "_columns", "_head", "_is_in_order", "_labels", "_latest", "_metrics", "_placed",
+        "_points", "_room", "_size", "_spacing", "_times", "_width", "left_out", "static_labels",
         "time",
-    )
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.time: float | None = None
@@ -110,86 +103,101 @@ class _Ring:
         self._spacing = 0.0
         self._head = -1
         self._times = array("d")
-        #: Points that each row has room for.
+        #: NaN where there was no value; room for so many points of so many columns.
+        self._points = array("d")
         self._room = FIRST_ROOM
-        self._rows: dict[_Key, _Row] = {}
-        #: The series of the last batch and their rows, in its order, without those at the end that
-        #: are left out, and how many series it had: nearly every batch has the same.
-        self._size = 0
+        self._width = 0
+        self._columns: dict[_Key, int] = {}
+        #: Of the last batch, in its order, without the series at the end that are left out: nearly
+        #: every batch has the same ones. How many series it had, left out ones included, and
+        #: whether its first one is in the first column, its second in the second and so on.
         self._metrics: list[Metric] = []
         self._labels: list[tuple[str, ...]] = []
-        self._in_order: list[_Row | None] = []
-        self._count = 0
+        self._placed: list[int | None] = []
+        self._latest: list[float] = []
+        self._size = 0
+        self._is_in_order = True
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._columns)
 
     def put(self, batch: Batch, room: int) -> None:
         """Take a batch; at most `room` series may be new."""
-        time = batch.time
+        time, samples = batch.time, batch.samples
         if self.time is not None and time < self.time - CLOCK_SET_SECONDS:
             self._forget_points()  # the clock was set back
-        is_new = bool(batch.samples) and time - self._begun >= self._spacing * (1 - POINT_JITTER)
-        if is_new:
+        if samples and time - self._begun >= self._spacing * (1 - POINT_JITTER):
             self._advance(time)
-        elif batch.samples:
+        elif samples:
             self._times[self._head] = time
         self.time, self.static_labels = time, batch.static_labels
-        self._count += 1
-        count, head = self._count, self._head
-        rows = self._rows_of(batch.samples, room)
-        for row, sample in zip(rows, batch.samples, strict=False):
-            if row is not None:
-                row.last = row.points[head] = sample[1]
-                row.count = count
-        if len(batch.samples) - self.left_out < len(self._rows):
-            for row in self._rows.values():
-                if row.count != count:
-                    row.last = math.nan
-                    if is_new:
-                        row.points[head] = math.nan
-
-    def _rows_of(self, samples: Sequence[Sample], room: int) -> Sequence["_Row | None"]:
-        """Return the rows of a batch in its order; at most `room` may be new."""
-        first = samples[: len(self._in_order)]
-        known = (
-            len(samples) == self._size
-            and [sample[0] for sample in first] == self._metrics
-            and [sample[2] for sample in first] == self._labels
-        )
-        has_gone = len(samples) - self.left_out < len(self._rows)
-        if known and (not self.left_out or (room <= 0 and not has_gone)):
-            return self._in_order
-        found: list[_Row | None] = []
-        full = False
-        for sample in samples:
-            key = sample[0], sample[2]
-            row = self._rows.get(key)
-            if row is None and not full:
-                room = room if room > 0 else self._make_room()
-                full = room <= 0
-                if not full:
-                    room -= 1
-                    row = self._rows[key] = _Row(self._room)
-            if row is not None:
-                row.count = self._count
-            found.append(row)
-        self.left_out = found.count(None)
-        while found and found[-1] is None:
-            found.pop()
-        self._in_order, self._size = found, len(samples)
-        self._metrics = [sample[0] for sample in samples[: len(found)]]
-        self._labels = [sample[2] for sample in samples[: len(found)]]
-        return found
+        if not self._knows(samples, room):
+            self._place(samples, room)
+        values = self._latest = [sample[1] for sample in samples[: len(self._placed)]]
+        start = self._head * self._width
+        if self._is_in_order:
+            self._points[start : start + len(values)] = array("d", values)
+            return
+        for column, value in zip(self._placed, values, strict=True):
+            if column is not None:
+                self._points[start + column] = value
 
     def past(self) -> Past:
-        split, end = self._head + 1, len(self._times)
-        times = self._times[split:] + self._times[:split]
-        lines = [
-            Line(metric, label_values, row.last, row.points[split:end] + row.points[:split])
-            for (metric, label_values), row in self._rows.items()
-        ]
+        width, end = self._width, len(self._times)
+        split = (self._head + 1) * width
+        latest = dict(zip(self._placed, self._latest, strict=True))
+        lines = []
+        for (metric, label_values), column in self._columns.items():
+            values = self._points[split + column : end * width : width]
+            values += self._points[column:split:width]
+            lines.append(Line(metric, label_values, latest.get(column, math.nan), values))
+        times = self._times[self._head + 1 :] + self._times[: self._head + 1]
         return Past(times, self.time, self.static_labels, lines, self.left_out)
+
+    def _knows(self, samples: Sequence[Sample], room: int) -> bool:
+        """Whether a batch has the series of the last one, and none left out would find room."""
+        if len(samples) != self._size:
+            return False
+        if self.left_out and (room > 0 or set(self._columns.values()) - set(self._placed)):
+            return False
+        first = samples[: len(self._placed)]
+        metrics, labels = [sample[0] for sample in first], [sample[2] for sample in first]
+        return metrics == self._metrics and labels == self._labels
+
+    def _place(self, samples: Sequence[Sample], room: int) -> None:
+        """Find the columns for a batch; at most `room` series may be new."""
+        keys = [(sample[0], sample[2]) for sample in samples]
+        new = [key for key in dict.fromkeys(keys) if key not in self._columns]
+        if len(new) > room:
+            room += self._make_room({self._columns.get(key) for key in keys})
+        del new[max(room, 0) :]
+        if new:
+            self._columns.update(zip(new, self._free_columns(len(new)), strict=False))
+        placed = list(map(self._columns.get, keys))
+        self.left_out = placed.count(None)
+        while placed and placed[-1] is None:
+            placed.pop()
+        self._placed, self._size = placed, len(samples)
+        self._is_in_order = placed == list(range(len(placed)))
+        self._metrics = [metric for metric, _ in keys[: len(placed)]]
+        self._labels = [label_values for _, label_values in keys[: len(placed)]]
+
+    def _free_columns(self, count: int) -> list[int]:
+        """Return at least so many columns that no series has."""
+        free = sorted(set(range(self._width)) - set(self._columns.values()))
+        if count > len(free):
+            # Series that come one by one must not move all points each time.
+            width = self._width + max(count - len(free), self._width // 8)
+            free += range(self._width, width)
+            self._arrange(range(self._width), width)
+        return free
+
+    def _arrange(self, columns: Sequence[int], width: int) -> None:
+        """Give each point `width` columns: first these, in this order, then new ones."""
+        points = _NOTHING_KNOWN * (self._room * width)
+        for column, old in enumerate(columns):
+            points[column::width] = self._points[old :: self._width]
+        self._points, self._width = points, width
 
     def _advance(self, time: float) -> None:
         if (
@@ -199,57 +207,57 @@ class _Ring:
             self._thin_out(span)
         self._begun = time
         self._head = head = (self._head + 1) % POINTS
-        if head < len(self._times):
-            self._times[head] = time
-            if head == 0:
-                self._forget_gone()
-        else:
+        width = self._width
+        if head == len(self._times):
             self._times.append(time)
             if head == self._room:
+                self._points += _NOTHING_KNOWN * (self._room * width)
                 self._room *= 2
-                for row in self._rows.values():
-                    row.points = row.points + _NOTHING_KNOWN[:head]
+            return
+        self._times[head] = time
+        self._points[head * width : (head + 1) * width] = _NOTHING_KNOWN * width
+        if head == 0:
+            self._forget_gone()
 
     def _thin_out(self, span: float) -> None:
         """Leave out every second point of a ring that was never full before."""
         self._times = self._times[1::2]
-        half = len(self._times)
-        for row in self._rows.values():
-            row.points[:half] = row.points[1::2]
-            row.points[half:] = _NOTHING_KNOWN[half:]
-        self._head = len(self._times) - 1
+        half, width = len(self._times), self._width
+        for column in range(width):
+            self._points[column : half * width : width] = self._points[width + column :: 2 * width]
+        self._points[half * width :] = _NOTHING_KNOWN * ((self._room - half) * width)
+        self._head = half - 1
         self._spacing = 2 * span / (POINTS - 1)
 
     def _forget_points(self) -> None:
         self._begun, self._spacing, self._head = -math.inf, 0.0, -1
         self._times = array("d")
-        for row in self._rows.values():
-            row.points[:] = _NOTHING_KNOWN[: self._room]
+        self._points = _NOTHING_KNOWN * (self._room * self._width)
 
     def _forget_gone(self) -> None:
-        """Leave out series of which no point is left."""
-        gone = [key for key, row in self._rows.items() if all(map(math.isnan, row.points))]
-        for key in gone:
-            del self._rows[key]
-        if gone:
-            self._size = -1
+        """Leave out series of which no point is left, and columns without a series."""
+        kept = {
+            key: column
+            for key, column in self._columns.items()
+            if not all(map(math.isnan, self._points[column :: self._width]))
+        }
+        if len(kept) < self._width:
+            self._arrange(list(kept.values()), len(kept))
+            self._columns = dict(zip(kept, range(len(kept)), strict=True))
+            moved = dict(zip(kept.values(), range(len(kept)), strict=True))
+            self._placed = [moved.get(column) for column in self._placed if column is not None]
+            self._size = -1  # the next batch is placed again
 
-    def _make_room(self) -> int:
-        """Leave out series that the source no longer reports; return how many there were."""
-        gone = [key for key, row in self._rows.items() if row.count < self._count - 1]
+    def _make_room(self, needed: set[int | None]) -> int:
+        """Leave out series that the source no longer reports; return how many there were.
+
+        Those of the last batch stay, and those in the columns `needed`.
+        """
+        stay = needed.union(self._placed)
+        gone = [key for key, column in self._columns.items() if column not in stay]
         for key in gone:
-            del self._rows[key]
+            self._points[self._columns.pop(key) :: self._width] = _NOTHING_KNOWN * self._room
         return len(gone)
-
-
-class _Row:
-    __slots__ = ("count", "last", "points")
-
-    def __init__(self, room: int) -> None:
-        self.last = math.nan
-        self.points = _NOTHING_KNOWN[:room]
-        #: Of the batch that had a value for it.
-        self.count = 0
 
 
 class History:
