@@ -12,7 +12,7 @@ from tests.core.engine.rig import RecordingWriter, plan_of
 
 ENERGY = Metric("energy", help="So far.", unit="joules", kind=Kind.COUNTER, labels=("room",))
 METER = SourceId("home", "Meter", "attic")
-LIMIT = 30.0
+LIMIT = 60.0
 
 
 class RemoteWriter(RecordingWriter):

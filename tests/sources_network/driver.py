@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from pollect.api import Clock, ProbeError, Sample, Source, TargetUnavailable
+from pollect.support.connect import SharedLimit
 from pollect.testing import build_source
 from pollect.testing.contract.running import Running
 from pollect.testing.waiting import wait_until
@@ -45,6 +46,14 @@ def patience_for(error: type[ProbeError]) -> float:
     it may take a while.
     """
     return 0.3 if error is TargetUnavailable else 30.0
+
+
+def limit_answers(limit: SharedLimit, seconds: float) -> None:
+    """Change the time for one answer of a source that has connected at leisure.
+
+    With a short time from the start it would depend on the machine whether a working peer answers.
+    """
+    limit._answer_seconds = seconds
 
 
 @contextmanager

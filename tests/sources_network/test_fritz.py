@@ -24,7 +24,7 @@ from tests.e2e.command import call
 from tests.simulators.certificates import Authority
 from tests.simulators.fritz_box import PASSWORD, USER, FritzBox, soap_fault, wlan
 from tests.simulators.tcp import Handler, hang_up, rubbish, serve_tcp, silent, trickle
-from tests.sources_network.driver import opened, patience_for, series_of
+from tests.sources_network.driver import limit_answers, opened, patience_for, series_of
 
 TRAFFIC = "WANCommonIFC1"
 #: For what answers, on a busy machine, too.
@@ -389,13 +389,10 @@ def test_a_broken_box_fails_in_time_and_is_read_again_when_it_is_well(
 
 
 def set_timeout(source: Any, seconds: float) -> None:
-    """Change what the section says of a source that may be connected already.
-
-    Connecting is 40 requests: with a short timeout it succeeds or fails as the machine is busy.
-    """
+    """Change the `timeout` of a source, which may be connected already: that is 40 requests."""
     source._timeout_seconds = seconds
     if source._client is not None:
-        source._client._limit._answer_seconds = seconds
+        limit_answers(source._client._limit, seconds)
 
 
 @pytest.mark.parametrize(("how", "error", "words"), BROKEN_BOXES[:-1], ids=BROKEN_IDS[:-1])

@@ -211,7 +211,7 @@ def test_stream_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
 def test_probe_by_itself_consumes_nothing(current) -> None:
     """`pollect probe` has no writers, and must not empty the consumer of a daemon."""
     current.publish("pollect.home.Meter.attic", *map(message, range(3)))
-    with Running(build(current)) as source:
+    with Running(build(current, interval=30.0)) as source:
 
         def waiting() -> bool:
             values = {sample.metric.name: sample.value for sample in source.probe()}
