@@ -260,7 +260,7 @@ def test_the_test_message_says_which_target_it_did_not_reach(tmp_path: Path) -> 
         ({"line": "{hosts}"}, "line", "unknown placeholder {hosts}"),
         ({"text": " "}, "text", "expected a text, got nothing"),
         ({"rules": "default"}, "rules", "the word defaults, got 'default'"),
-        ({"rules": [{"metric": "a"}]}, "rules[0]", "asks nothing"),
+        ({"rules": [{"metric": "a"}]}, "rules[0]", "no condition"),
     ],
 )
 def test_what_makes_no_message_is_refused(

@@ -161,6 +161,12 @@ def test_an_entry_that_cannot_be_looked_for_is_a_mistake_at_its_place(
     assert problem in mistake
 
 
+@pytest.mark.parametrize("entry", ["5", "1.5", "yes"])
+def test_an_entry_that_is_not_text_is_a_mistake_at_its_place(tmp_path: Path, entry: str) -> None:
+    (mistake,) = mistakes(tmp_path, {}, MAIN.replace("conf.d/*.yml", f"[conf.d/*.yml, {entry}]"))
+    assert mistake.startswith("config.yml:2:25: include[1]: expected a path, got ")
+
+
 def test_files_that_are_not_ours_to_look_at_are_no_part_of_a_pattern(tmp_path: Path) -> None:
     if not os.access("/proc/1/cwd", os.F_OK):
         assert load(tmp_path, {}, MAIN.replace("conf.d/*.yml", "/proc/1/cw*"))

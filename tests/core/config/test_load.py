@@ -296,7 +296,7 @@ executors:
         "executors[0].sources[0] (their values overwrite each other; give one another name)",
         "config.yml:9:10: executors[0].sources[3].type: "
         "Broken: cannot load broken:BrokenSource: ImportError: no",
-        "config.yml:11:21: executors[1].sources: an empty list",
+        "config.yml:11:21: executors[1].sources: expected at least one source, got an empty list",
     ]
     assert [source.config.name for source in config.executors[0].sources] == [
         None, None, None, "other",

@@ -72,7 +72,7 @@ def problems(folder: Path, probes: str) -> list[str]:
         ("{a: 1}", "probes.a: expected a mapping, got 1"),
         ("{a.b: {type: Ping, allow: x}}", "expected a name of letters"),
         ("{a: {type: Ping}}", "probes.a.allow: required option missing"),
-        ("{a: {type: Ping, allow: []}}", "probes.a.allow: expected 1 or more in the list"),
+        ("{a: {type: Ping, allow: []}}", "probes.a.allow: expected at least 1 in the list"),
         ("{a: {type: Ping, allow: 10.0.0.*}}", "probes.a.allow: expected a network such as"),
         ("{a: {type: Ping, allow: x, concurrency: 0}}", "probes.a.concurrency: expected"),
         ("{a: {type: Ping, allow: x, counts: 3}}", "probes.a.counts: unknown option"),

@@ -38,6 +38,7 @@ class GaugeConfig(SourceConfig, frozen=True, kw_only=True):
     host: Annotated[str, Meta(description="Host, with port if not 80. It may be a name.")]
     port: Annotated[Annotated[int, Meta(ge=1, le=65535)], Meta(description="TCP port.")] = 80
     ratio: float | None = None
+    share: Annotated[float, Meta(gt=0, le=1)] = 1.0
     password: Secret | None = None
     keys: list[Secret] = msgspec.field(default_factory=list)
     verify: bool | str = True
@@ -173,9 +174,10 @@ def test_option_left_empty_counts_as_not_given(option: str) -> None:
          "registers[1].name: required option missing"),
         ({"registers": ["a"]}, "registers[0]: expected a mapping, got text"),
         ({"registers": {"name": "a"}}, "registers: expected a list of mappings, got a mapping"),
-        ({"registers": [{"name": "a"}] * 4}, "registers: expected 3 or fewer in the list, got 4"),
+        ({"registers": [{"name": "a"}] * 4}, "registers: expected at most 3 in the list, got 4"),
         ({"byName": {"x": {"name": "a", "scaleFactor": 0}}},
          "byName.x.scaleFactor: expected a number above 0, got 0"),
+        ({"share": 0}, "share: expected a number above 0 and at most 1, got 0"),
         ({"span": [1]}, "span: expected a list of 2 values, got a list of 1"),
         ({"curve": {"kind": "bent"}}, "curve.kind: expected one of ramp, flat, got 'bent'"),
         ({"code": "A1"}, "code: expected text like ^[a-z]+$, got 'A1'"),

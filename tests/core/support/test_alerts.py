@@ -67,7 +67,7 @@ def test_durations_are_those_of_prometheus() -> None:
 @pytest.mark.parametrize(
     ("options", "key", "problem"),
     [
-        ({"metric": "a"}, "rules[0]", "asks nothing"),
+        ({"metric": "a"}, "rules[0]", "no condition"),
         ({"above": 1}, "rules[0].metric", "required option missing"),
         ({"state": "down", "metric": "a"}, "rules[0].state", "takes no metric"),
         ({"metric": "a", "above": 1, "for": "soon"}, "rules[0].for", "expected a duration"),

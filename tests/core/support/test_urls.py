@@ -17,6 +17,14 @@ def test_incomplete_urls_are_config_errors(url: str) -> None:
     assert caught.value.key == "urls[1]"
 
 
+def test_many_schemes_are_a_list_in_the_message() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_url("mail.lan", schemes=("https", "smtp", "imap", "ldap"))
+    assert caught.value.problem == (
+        "expected a URL with one of the schemes https, smtp, imap, ldap, got 'mail.lan'"
+    )
+
+
 @pytest.mark.parametrize(
     ("url", "base"),
     [

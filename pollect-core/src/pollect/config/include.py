@@ -59,6 +59,9 @@ class _Merger:
             if isinstance(entry, str):
                 for file in self._found(entry, path):
                     self._add_file(file)
+            elif isinstance(entry, int | float):  # which an option of texts takes as one
+                problem = f"expected a path, got {describe_value(entry)}"
+                self._refuse(path, problem, "put the name of a file in quotes")
         return msgspec.structs.replace(
             self._document,
             data=self._data,

@@ -149,7 +149,10 @@ class _FrameReader:
             self._source(section, where) for where, section in self._entries(entry, "sources", path)
         ]
         if entry.get("sources") == []:
-            self._problems.warn(join_path(path, "sources"), ConfigError("an empty list"))
+            self._problems.warn(
+                join_path(path, "sources"),
+                ConfigError("expected at least one source, got an empty list"),
+            )
         if own.threads is not None:
             check_threads(self._problems, join_path(path, "threads"), own.threads)
         ticks = own.tick_time or 0.0

@@ -314,8 +314,8 @@ def _length_limits(kind: Type, length: int) -> str:
     """Return the limit of a list that `length` breaks, in words; empty if it breaks none."""
     shortest, longest = getattr(kind, "min_length", None), getattr(kind, "max_length", None)
     if shortest is not None and length < shortest:
-        return f"{shortest} or more"
-    return f"{longest} or fewer" if longest is not None and length > longest else ""
+        return f"at least {shortest}"
+    return f"at most {longest}" if longest is not None and length > longest else ""
 
 
 def _takes_mapping(kind: Type, value: Mapping[Any, Any]) -> bool:

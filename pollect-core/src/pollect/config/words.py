@@ -174,4 +174,5 @@ def _range(kind: Type) -> str:
         ("below", kind.lt),
         ("of at most", kind.le),
     )
-    return " and ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)
+    found = [f"{word} {limit:g}" for word, limit in limits if limit is not None]
+    return " and ".join([*found[:1], *(words.removeprefix("of ") for words in found[1:])])

@@ -17,25 +17,25 @@ _LOOK_AHEAD = 1024
 #: A problem and a hint.
 _Words = tuple[str, str]
 
-_START: _Words = ("a value cannot begin with this character", "put it in quotes")
+_START: _Words = ("a value cannot start with this character", "put it in quotes")
 _AT: Mapping[str, _Words] = {
-    ":": ("a ':' where none can be", "check the indentation and quotes"),
-    "-": ("a list cannot begin in this line", "begin it in the next one"),
-    "?": ("a '?' where none can be", "put it in quotes"),
+    ":": ("an unexpected ':'", "check the indentation and quotes"),
+    "-": ("a list cannot start on this line", "start it on the next one"),
+    "?": ("an unexpected '?'", "put it in quotes"),
 }
 _NO_KEY: _Words = ("a key without ':'", "or a text not indented enough")
-_ANCHOR: _Words = ("an anchor without a name", "a text that begins with & or * needs quotes")
-_BLOCK: _Words = ("a block of text starts here", "a text that begins with | or > needs quotes")
+_ANCHOR: _Words = ("an anchor without a name", "a text that starts with & or * needs quotes")
+_BLOCK: _Words = ("a block of text starts here", "a text that starts with | or > needs quotes")
 _WITHIN: Mapping[str, _Words] = {
     "&": _ANCHOR,
     "*": _ANCHOR,
     "|": _BLOCK,
     ">": _BLOCK,
-    "!": ("an unknown tag", "a text that begins with ! needs quotes"),
-    "%": ("a line cannot begin with %", "put it in quotes"),
+    "!": ("an unknown tag", "a text that starts with ! needs quotes"),
+    "%": ("a line cannot start with %", "put it in quotes"),
 }
-_QUOTE: _Words = ("a quote that never ends", "")
-_ESCAPE: _Words = (r"a backslash that means nothing", r"write \\, or use single quotes")
+_QUOTE: _Words = ("a quote that is not closed", "")
+_ESCAPE: _Words = (r"an unknown escape after a backslash", r"write \\, or use single quotes")
 _NO_VALUE: _Words = ("a value is missing here", "a value with a special character needs quotes")
 _NO_ITEM: _Words = ("this does not belong to the list above", "check the indentation")
 _STRAY: _Words = ("this does not belong to the lines above", "check indentation and quotes")
@@ -54,7 +54,7 @@ def explain(text: str, error: yaml.MarkedYAMLError) -> tuple[str, str, yaml.Mark
     at, mark, begin = _offset(error), error.problem_mark or error.context_mark, error.context_mark
     opener = "" if begin is None else text[begin.index : begin.index + 1]
     if text[at : at + 1] == "\t":
-        return "a tab where YAML wants spaces", "", mark
+        return "a tab where YAML needs spaces", "", mark
     if text[max(0, at - 1) : at + 1] == "${":
         return "${...} without quotes between brackets", 'write "${NAME}"', mark
     if isinstance(error, yaml.scanner.ScannerError):
@@ -66,8 +66,8 @@ def explain(text: str, error: yaml.MarkedYAMLError) -> tuple[str, str, yaml.Mark
     if begin.index == at:
         return *_NO_VALUE, mark
     if opener in ("[", "{") and _open_brackets(text[begin.index : at]) > 0:
-        hint = f"the bracket opens in line {begin.line + 1}"
-        return "no ',' and no closing bracket", hint, mark
+        hint = f"the bracket was opened in line {begin.line + 1}"
+        return "a missing ',' or closing bracket", hint, mark
     return *(_NO_ITEM if opener == "-" else _STRAY), mark
 
 

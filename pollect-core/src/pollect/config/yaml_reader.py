@@ -121,8 +121,8 @@ class YamlReader(Reader):
         if name in self._open_anchors:
             raise self._error("an anchor that contains itself", self._open_anchors[name])
         if name not in self._anchors:
-            problem = "* names an anchor that is not there"
-            raise self._error(problem, place, "a text with * needs quotes")
+            problem = "no anchor of the name after *"
+            raise self._error(problem, place, "a text that starts with * needs quotes")
         return self._anchors[name]
 
     def _new_node(self, event: Any, place: Place, depth: int) -> _Node:
@@ -246,7 +246,7 @@ class YamlReader(Reader):
         raise self._unknown_tag(node.place)
 
     def _unknown_tag(self, place: Place) -> ConfigError:
-        return self._error("an unknown tag", place, "a text that begins with ! needs quotes")
+        return self._error("an unknown tag", place, "a text that starts with ! needs quotes")
 
 
 def _place_of_mark(mark: Any) -> Place:

@@ -254,7 +254,7 @@ def _compile(rule: Rule, position: int, place: str) -> CompiledRule:
         raise ConfigError("required option missing", key=f"{place}.metric", hint="of which metric?")
     if rule.state is None and not any(asks) and not rule.mute:
         hint = "one of state, above, below, grows, absent and mute"
-        raise ConfigError("asks nothing", key=place, hint=hint)
+        raise ConfigError("no condition", key=place, hint=hint)
     if rule.mute and (rule.state is not None or any(asks)):
         raise ConfigError("takes no condition beside it", key=f"{place}.mute")
     if rule.absent and sum(asks) > 1:

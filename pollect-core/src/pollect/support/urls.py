@@ -9,6 +9,8 @@ from pollect.errors import ConfigError
 _SCHEME_AND_REST = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)?(.*)", re.DOTALL)
 _IPV6_HOST = re.compile(r"\A\[[0-9A-Fa-f:.]+\](:[0-9]+)?(?=[/?#])")
 _AFTER_HOST = re.compile("[/?#]")
+#: Schemes that a message shows by example; more are listed.
+_MOST_EXAMPLES = 3
 
 
 def redact_url(url: str) -> str:
@@ -42,14 +44,16 @@ def check_url(
     Raises `ConfigError` with `key` when scheme or host is missing, the port is not a number, or
     there is user information although `credentials` is false.
     """
-    expected = " or ".join(f"{scheme}://..." for scheme in schemes)
+    expected = "like " + " or ".join(f"{scheme}://..." for scheme in schemes)
+    if len(schemes) > _MOST_EXAMPLES:
+        expected = f"with one of the schemes {', '.join(schemes)}"
     try:
         parts = urlsplit(url)
         usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable or any(character.isspace() for character in url.strip()):
-        raise ConfigError(f"expected a URL like {expected}, got {redact_url(url)!r}", key=key)
+        raise ConfigError(f"expected a URL {expected}, got {redact_url(url)!r}", key=key)
     if not credentials and "@" in parts.netloc:
         raise ConfigError(
             f"do not put credentials in the URL {redact_url(url)!r}",

@@ -99,7 +99,7 @@ def compile_pattern(text: str, key: str) -> re.Pattern[str]:
     try:
         return re.compile(text)
     except re.error as error:
-        raise ConfigError(f"not a regular expression: {error}", key=key) from error
+        raise ConfigError(f"expected a regular expression: {error}", key=key) from error
 
 
 def part_of(text: str, pattern: re.Pattern[str] | None, *, otherwise: str | None = None) -> str:

@@ -237,6 +237,6 @@ def _compile(patterns: Sequence[str], key: str) -> list[re.Pattern[str]]:
             compiled.append(re.compile(pattern))
         except re.error as error:
             raise ConfigError(
-                f"not a regular expression: {error}", key=f"{key}[{index}]"
+                f"expected a regular expression: {error}", key=f"{key}[{index}]"
             ) from error
     return compiled
