@@ -48,9 +48,9 @@ def locks() -> Iterator[str]:
     """Yield every class of the daemon that has a lock, but for those of one module."""
     for part in ("engine", "delivery", "daemon", "fleet"):
         for file in sorted((CORE / part).rglob("*.py")):
-            for found in ast.parse(file.read_text(encoding="utf-8")).body:
-                public = isinstance(found, ast.ClassDef) and not found.name.startswith("_")
-                if public and LOCK.search(ast.unparse(found)):
+            body = ast.parse(file.read_text(encoding="utf-8")).body
+            for found in (each for each in body if isinstance(each, ast.ClassDef)):
+                if not found.name.startswith("_") and LOCK.search(ast.unparse(found)):
                     yield found.name
 
 
