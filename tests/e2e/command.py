@@ -16,7 +16,7 @@ POLLECT = str(Path(sys.executable).with_name("pollect"))
 LIMIT_SECONDS = 150.0
 #: At once on such a machine, and less than what a mistake would wait for: 30 s for a reload that
 #: hangs, and without end for a source.
-PROMPT_SECONDS = 20.0
+PROMPT_SECONDS = 40.0
 
 
 def call(

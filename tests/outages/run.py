@@ -23,7 +23,7 @@ from tests.simulators.daemons import free_port
 
 #: Between two looks at the daemon's own metrics.
 GLANCE_SECONDS = 0.2
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 
 #: Gives every sample a number of its own and notes each probe with its time; counts on when the
 #: daemon is started again.

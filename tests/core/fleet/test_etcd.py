@@ -23,7 +23,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def etcd(server):
-    client = Etcd([server.endpoint], timeout=2.0)
+    client = Etcd([server.endpoint], timeout=20.0)
     yield client
     client.close()
 
@@ -136,7 +136,7 @@ class TestRealEtcd:
             )
         with pytest.raises(EtcdRefused):
             etcd.range("/f/")
-        user = Etcd([server.endpoint], timeout=2.0, user="root", password="secret")
+        user = Etcd([server.endpoint], timeout=20.0, user="root", password="secret")
         assert user.create({"/f/a": "1"}) is not None
         changes = user.another().watch("/f/", 1, quiet=5.0)
         assert next(changes)
@@ -145,7 +145,7 @@ class TestRealEtcd:
         server.start()
         assert user.range("/f/").entries[0].value == "1"
         user.close()
-        wrong = Etcd([server.endpoint], timeout=2.0, user="root", password="wrong")
+        wrong = Etcd([server.endpoint], timeout=20.0, user="root", password="wrong")
         with pytest.raises(EtcdRefused, match="authentication failed") as refused:
             wrong.range("/f/")
         assert "wrong" not in str(refused.value)
@@ -161,10 +161,10 @@ def test_tls_is_spoken_and_a_foreign_authority_is_not_trusted(tmp_path) -> None:
     server.start()
     try:
         trusting = ssl.create_default_context(cafile=str(authority.ca_file))
-        client = Etcd([server.endpoint], timeout=2.0, tls=trusting)
+        client = Etcd([server.endpoint], timeout=20.0, tls=trusting)
         assert client.create({"/f/a": "1"}) is not None
         client.close()
-        stranger = Etcd([server.endpoint], timeout=2.0, tls=ssl.create_default_context())
+        stranger = Etcd([server.endpoint], timeout=20.0, tls=ssl.create_default_context())
         with pytest.raises(EtcdUnavailable, match="certificate verify failed"):
             stranger.range("/f/")
         stranger.close()
@@ -184,7 +184,7 @@ def test_a_peer_that_is_no_etcd_is_unavailable_and_named(talk) -> None:
 @pytest.mark.parametrize("body", ["[]", "nonsense", "{}", '{"header": {}}', '{"kvs": 5}'])
 def test_an_answer_of_another_shape_is_unavailable(body) -> None:
     with serve_http({"*": body}) as server:
-        client = Etcd([Endpoint(server.host, server.port)], timeout=1.0)
+        client = Etcd([Endpoint(server.host, server.port)], timeout=20.0)
         with pytest.raises(EtcdUnavailable):
             client.range("/f/")
         client.close()
