@@ -102,11 +102,14 @@ def test_each_core_is_reported_on_request(option: str) -> None:
 
 def test_work_of_this_process_shows_up() -> None:
     source = open_source()
+    began, started = time.monotonic(), time.process_time()
     read(source)
-    started = time.process_time()
     while time.process_time() - started < 0.2:
         pass
-    assert 0.1 < read(source)["usage_ratio", "all"] <= 1.0
+    found = read(source)["usage_ratio", "all"]
+    # All cores of the machine count, however little this process got of them.
+    least = (0.2 - 0.05) / (time.monotonic() - began) / (os.cpu_count() or 1)
+    assert least < found <= 1.0
 
 
 @pytest.mark.integration

@@ -278,7 +278,7 @@ def test_real_file_that_is_mounted_is_no_disk(tmp_path: Path) -> None:
 
 
 def test_file_system_without_a_size_is_left_out() -> None:
-    assert probe(disks=["/", "/proc"]) == pytest.approx(probe(disks=["/"]), abs=DRIFT_BYTES)
+    assert probe(disks=["/", "/proc"]).keys() == probe(disks=["/"]).keys()
 
 
 def test_hanging_path_is_asked_once_and_does_not_hold_up_the_others() -> None:
