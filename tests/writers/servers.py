@@ -219,7 +219,8 @@ class VictoriaMetrics(Prometheus):
 @contextlib.contextmanager
 def victoria_metrics(folder: Path) -> Iterator[VictoriaMetrics]:
     program = find_program("victoria-metrics", "victoria-metrics")
-    address, graphite_port = f"127.0.0.1:{free_port()}", free_port()
+    port, graphite_port = free_port(), free_port()
+    address = f"127.0.0.1:{port}"
     command = [
         program,
         f"-storageDataPath={folder / 'data'}",
@@ -228,7 +229,7 @@ def victoria_metrics(folder: Path) -> Iterator[VictoriaMetrics]:
         f"-graphiteListenAddr=127.0.0.1:{graphite_port}",
     ]
     log = folder / "victoria.log"
-    with running(Program(command, lambda: answers(graphite_port), log=log)):
+    with running(Program(command, lambda: answers(port) and answers(graphite_port), log=log)):
         yield VictoriaMetrics(f"http://{address}", graphite_port)
 
 

@@ -65,7 +65,7 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
         config = folder / "prometheus.yml"
         config.write_text(
             f"""
-global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}
+global: {{scrape_interval: 1s, scrape_timeout: 1s}}
 scrape_configs:
 - job_name: plain
   static_configs: [{{targets: ["127.0.0.1:{plain.port}"]}}]
