@@ -63,11 +63,11 @@ def ask(port: int, name: str, kind: int = 1, *, tcp: bool = False) -> None:
     labels = b"".join(bytes((len(label),)) + label.encode() for label in name.split("."))
     query = bytes.fromhex("1234 0100 0001 0000 0000 0000") + labels + b"\0" + bytes((0, kind, 0, 1))
     if tcp:
-        with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        with socket.create_connection(("127.0.0.1", port), 30) as connection:
             connection.sendall(len(query).to_bytes(2, "big") + query)
             connection.recv(4096)
         return
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
-        asker.settimeout(5)
+        asker.settimeout(30)
         asker.sendto(query, ("127.0.0.1", port))
         asker.recv(4096)
