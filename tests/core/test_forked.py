@@ -27,7 +27,7 @@ def run(code: str) -> Any:
         [sys.executable, "-W", "error", "-c", SCRIPT + code],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         check=True,
     )
     assert done.stderr == ""

@@ -95,7 +95,7 @@ def test_what_python_imports_before_ctrl_c_is_handled_is_next_to_nothing() -> No
         "print(*sorted(set(sys.modules) - before))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=50
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=150
     )
     own = {"pollect", "pollect.version", "pollect.cli", "pollect.cli.main"}
     assert set(done.stdout.split()) == own

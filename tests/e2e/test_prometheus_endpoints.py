@@ -54,7 +54,7 @@ def values(text: str) -> dict[str, float]:
 
 def scrape_over_tls(port: int, context: ssl.SSLContext) -> str:
     address = f"https://127.0.0.1:{port}/metrics"
-    with urllib.request.urlopen(address, timeout=5, context=context) as answer:
+    with urllib.request.urlopen(address, timeout=30, context=context) as answer:
         text: str = answer.read().decode()
         return text
 

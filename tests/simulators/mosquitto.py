@@ -107,7 +107,7 @@ class Listener:
         """Let `mosquitto_pub` say something to the broker."""
         # A message of the highest quality overtakes none of those before it.
         command = [*self._publish, "-q", "2", "-t", topic, "-m", payload]
-        subprocess.run(command, check=False, timeout=10, stderr=subprocess.DEVNULL)
+        subprocess.run(command, check=False, timeout=150, stderr=subprocess.DEVNULL)
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -128,7 +128,7 @@ def test_store_of_openssl_is_read(
     program = find_program("openssl", "openssl")
     file = tmp_path / "server.p12"
     command = [program, "pkcs12", "-export", "-in", str(pem), "-out", str(file)]
-    subprocess.run([*command, "-passout", f"pass:{password}", *options], check=True, timeout=20)
+    subprocess.run([*command, "-passout", f"pass:{password}", *options], check=True, timeout=150)
     assert probe(build(file, filePassword=password)) == GOOD
 
 

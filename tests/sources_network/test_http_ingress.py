@@ -41,7 +41,7 @@ class Client:
         if tls is None:
             self.http = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         else:
-            self.http = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=tls)
+            self.http = http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=tls)
 
     def send(
         self, method: str, body: bytes | str = b"", headers: dict[str, str] = JSON, path: str = "/"

@@ -389,7 +389,7 @@ def test_mount_whose_server_hangs_does_not_hold_up_the_root() -> None:
         ["unshare", "--mount", sys.executable, "-c", STUCK_MOUNT],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=150,
         check=False,
     )
     if "cannot mount" in done.stderr or "unshare:" in done.stderr:

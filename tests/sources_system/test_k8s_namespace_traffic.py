@@ -154,7 +154,7 @@ class Node:
         script = 'echo $$ > "$1/cgroup.procs"; exec ip netns exec "$2" "$3" -c "$4" "$5"'
         words = [str(cgroup), self.pod, sys.executable, CLIENT, address]
         command = ["sh", "-c", script, "sh", *words]
-        done = subprocess.run(command, check=True, timeout=30, capture_output=True, text=True)
+        done = subprocess.run(command, check=True, timeout=150, capture_output=True, text=True)
         assert int(done.stdout) >= SENT_BYTES
         return int(done.stdout) + DATAGRAM_BYTES
 
@@ -297,7 +297,7 @@ except Exception as error:
         command = ["setpriv", "--no-new-privs"]
         command += [f"{name}=-all{capabilities}" for name in ("--inh-caps", "--bounding-set")]
         answer = subprocess.run(
-            [*command, sys.executable, "-c", script], capture_output=True, text=True, timeout=30
+            [*command, sys.executable, "-c", script], capture_output=True, text=True, timeout=150
         )
         return answer.stdout + answer.stderr
 

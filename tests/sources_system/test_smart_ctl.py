@@ -337,7 +337,7 @@ class RealTime(FakeClock):
 def test_hanging_drive_is_killed_and_asked_last_the_next_time(drives: FakeDrives) -> None:
     drives.add("sda", "hangs")
     drives.add("sdb", ata(("A", "1")))
-    section = {"devices": ["sd"], "timeout": 1}
+    section = {"devices": ["sd"], "timeout": 2}
     roots = Roots(dev=drives.dev)
     source = build_source(section, SmartCtlSource, roots=roots, clock=RealTime())
     with pytest.raises(TargetUnavailable, match=r"sda: .*no answer within .* s, killed"):

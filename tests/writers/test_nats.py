@@ -31,7 +31,7 @@ def build() -> Iterator[Build]:
     writers: list[Writer[Any]] = []
 
     def build(server: NatsServer, **section: Any) -> Writer[Any]:
-        options = {"type": "Nats", "servers": [server.url], "origin": "pi-1", "timeout": 5}
+        options = {"type": "Nats", "servers": [server.url], "origin": "pi-1", "timeout": 30}
         writer = build_writer(options | section)
         writers.append(writer)
         writer.open()

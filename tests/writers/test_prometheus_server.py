@@ -139,7 +139,7 @@ def promtool(text: str) -> tuple[int, str]:
         input=text,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=150,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr

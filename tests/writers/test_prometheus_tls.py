@@ -65,7 +65,7 @@ def endpoint(files: Files) -> Iterator[PrometheusWriter]:
 def request_tls(
     writer: PrometheusWriter, context: ssl.SSLContext, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    connection = http.client.HTTPSConnection("127.0.0.1", writer.port, timeout=10, context=context)
+    connection = http.client.HTTPSConnection("127.0.0.1", writer.port, timeout=30, context=context)
     with contextlib.closing(connection):
         connection.request("GET", "/metrics", headers=dict(headers or {}))
         return Answer(connection.getresponse())

@@ -47,7 +47,7 @@ OWN_RULES = """
 def promtool(*arguments: str | Path) -> str:
     program = find_program("promtool", "prometheus")
     done = subprocess.run(
-        [program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=55
+        [program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=150
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -53,7 +53,7 @@ def read_apart(name: Path) -> str:
         capture_output=True,
         check=True,
         text=True,
-        timeout=50,
+        timeout=150,
     )
     assert done.stderr == ""
     return done.stdout.strip()

@@ -27,7 +27,7 @@ def test_check_reports_every_kind_of_mistake_at_once_and_no_secret() -> None:
         capture_output=True,
         text=True,
         env={**environ, "PASSWORD": "s3cret"},
-        timeout=50,
+        timeout=150,
         check=False,
     )
     assert (result.returncode, result.stdout) == (2, "")

@@ -38,7 +38,7 @@ def run_search(site: Path, code: str) -> Any:
         env={**os.environ, "PYTHONPATH": str(site)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=150,
         check=True,
     )
     assert done.stderr == ""

@@ -26,7 +26,7 @@ TTL = 2.0
 def etcd(tmp_path) -> Iterator[EtcdServer]:
     """An engine that has been in use for long, so that shards are claimed at once."""
     with running_etcd(tmp_path / "etcd") as server:
-        client = Etcd([server.endpoint], timeout=5.0)
+        client = Etcd([server.endpoint], timeout=20.0)
         client.create({generation_key(prefix_of("test")): "1"})
         client.close()
         yield server

@@ -240,7 +240,7 @@ def test_a_name_that_is_no_file_name_is_refused(tmp_path: Path, name: str) -> No
     unit_of(tmp_path, {"type": "LoadAvg"})
     command = [sys.executable, "-m", "pollect", "unit", "-c", str(tmp_path / "config.yml")]
     done = subprocess.run(
-        [*command, "--name", name], check=False, capture_output=True, text=True, timeout=30
+        [*command, "--name", name], check=False, capture_output=True, text=True, timeout=150
     )
     assert done.returncode == 2
     assert "expected letters, digits" in done.stderr

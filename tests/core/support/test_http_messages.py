@@ -161,12 +161,12 @@ def test_kept_connection_that_the_server_closed_is_made_again() -> None:
 
 def test_longer_body_can_be_cut() -> None:
     with serve_tcp(say(OK + b"\r\n" + b"x" * 5000)) as server:
-        with HttpClient(timeout=5, max_body_bytes=100, cut_body=True) as client:
+        with HttpClient(timeout=30, max_body_bytes=100, cut_body=True) as client:
             assert client.get_text(f"http://{server.address}/") == "x" * 100
     noise = random.Random(0).randbytes(5000)
     zipped = OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(noise)
     with serve_tcp(say(zipped)) as server:
-        with HttpClient(timeout=5, max_body_bytes=1000, cut_body=True) as client:
+        with HttpClient(timeout=30, max_body_bytes=1000, cut_body=True) as client:
             assert noise.startswith(client.get(f"http://{server.address}/").body)
 
 

@@ -33,7 +33,7 @@ PATIENCE_SECONDS = 0.2
 
 
 def fetch(url: str, **options):
-    with urllib.request.urlopen(url, timeout=5, **options) as response:
+    with urllib.request.urlopen(url, timeout=30, **options) as response:
         return response.read()
 
 
