@@ -8,7 +8,10 @@ import click
 @click.command("hash-password")
 @click.option("--password", help="The password; asked for, or read from a pipe, when not given.")
 def hash_password(password: str | None) -> None:
-    """Print the hash of a password, for `auth.users` of a Prometheus writer."""
+    """Print the hash of a password for the endpoint.
+
+    It goes into `auth.users` of a Prometheus writer.
+    """
     from pollect_writers.prometheus.auth import PasswordHash
 
     if password is None:

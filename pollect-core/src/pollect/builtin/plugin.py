@@ -52,35 +52,38 @@ def pollect_writers() -> list[WriterSpec]:
 
 @hookimpl
 def pollect_commands() -> "list[click.Command]":
-    """Return pollect's own commands; the module of each is imported when it runs."""
+    """Return pollect's own commands in the order of their use.
+
+    The module of each is imported when it runs.
+    """
     from pollect.cli.lazy import LazyCommand
 
     return [
+        LazyCommand("init", "pollect.cli.init:init", "Write a config that suits this host."),
+        LazyCommand("check", "pollect.cli.check:check", "Find the mistakes of a config."),
+        LazyCommand("deps", "pollect.cli.deps:deps", "Print what to install for a config."),
+        LazyCommand("doctor", "pollect.cli.doctor:doctor", "Check what this machine lacks."),
         LazyCommand("run", "pollect.cli.run:run", "Collect until stopped."),
-        LazyCommand("status", "pollect.cli.status:status", "Show how a running pollect fares."),
-        LazyCommand("explain", "pollect.cli.explain:explain", "Say where a metric comes from."),
+        LazyCommand("status", "pollect.cli.status:status", "Show the state of a running pollect."),
+        LazyCommand("explain", "pollect.cli.explain:explain", "Show where a metric comes from."),
         LazyCommand(
             "reload", "pollect.cli.reload:reload", "Reload the config of a running pollect."
         ),
-        LazyCommand("check", "pollect.cli.check:check", "Find the mistakes of a config."),
+        LazyCommand("probe", "pollect.cli.probe:probe", "Probe a source once and show its values."),
         LazyCommand("auth", "pollect.cli.auth:auth", "Sign in to the account of a source."),
-        LazyCommand("probe", "pollect.cli.probe:probe", "Show what a source brings now."),
         LazyCommand("plugins", "pollect.cli.plugins:plugins", "List and explain plugins."),
         LazyCommand("schema", "pollect.cli.schema:schema", "Print the JSON Schema of a config."),
-        LazyCommand("init", "pollect.cli.init:init", "Write a config that suits this host."),
+        LazyCommand("rules", "pollect.cli.rules:rules", "Print alert rules for Prometheus."),
+        LazyCommand(
+            "dashboard", "pollect.cli.dashboard:dashboard", "Print a dashboard for Grafana."
+        ),
+        LazyCommand("notify", "pollect.cli.notify:notify", "Send a test message."),
+        LazyCommand("unit", "pollect.cli.unit:unit", "Print a systemd unit for a config."),
+        LazyCommand("compose", "pollect.cli.compose:compose", "Print a compose file for a config."),
         LazyCommand("fleet", "pollect.cli.fleet:fleet", "Show who owns what in a fleet."),
         LazyCommand(
             "completion",
             "pollect.cli.completion:completion",
             "Print the completion script of a shell.",
         ),
-        LazyCommand("rules", "pollect.cli.rules:rules", "Print alert rules for Prometheus."),
-        LazyCommand(
-            "dashboard", "pollect.cli.dashboard:dashboard", "Print a dashboard for Grafana."
-        ),
-        LazyCommand("notify", "pollect.cli.notify:notify", "Send a test message."),
-        LazyCommand("deps", "pollect.cli.deps:deps", "Say what to install for a config."),
-        LazyCommand("compose", "pollect.cli.compose:compose", "Print a compose file for a config."),
-        LazyCommand("doctor", "pollect.cli.doctor:doctor", "Check what this machine lacks."),
-        LazyCommand("unit", "pollect.cli.unit:unit", "Print a systemd unit for a config."),
     ]

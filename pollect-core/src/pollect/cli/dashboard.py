@@ -14,9 +14,9 @@ from pollect.cli.session import Session, config_file, log_options
 @log_options
 @click.pass_obj
 def dashboard(session: Session, config_name: str, title: str) -> None:
-    """Print a dashboard for Grafana, to be imported there.
+    """Print a dashboard to import in Grafana.
 
-    Made of the config and of what its sources declare; nothing is asked of a device. A new import
+    Made from the config and from what its sources declare; no device is asked. A new import
     replaces the one before.
     """
     from pollect.derived.dashboard import dashboard_of

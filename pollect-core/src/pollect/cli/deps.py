@@ -24,11 +24,11 @@ from pollect.errors import ConfigError, EngineError
 @click.command()
 @config_file
 @click.option("--missing", is_flag=True, help="Leave out what is installed.")
-@click.option("--expand", is_flag=True, help="Add what the distributions require themselves.")
+@click.option("--expand", is_flag=True, help="Add the third-party packages behind them.")
 @click.option("--system", is_flag=True, help="Print only the Debian packages of programs.")
 @click.option("--install", is_flag=True, help="Install what is missing with pip, after asking.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.option("--check", is_flag=True, help="Find out whether all of it fits together.")
+@click.option("--check", is_flag=True, help="Find out whether all of it can be installed together.")
 @log_options
 @click.pass_obj
 def deps(
@@ -41,7 +41,7 @@ def deps(
     yes: bool,
     check: bool,
 ) -> int:
-    """Say what to install for a config, as lines for pip.
+    """Print what to install for a config, as lines for pip.
 
     Works before anything is installed: pip install -r <(pollect deps config.yml). External
     programs follow as comments. An unknown type makes the exit code 3.

@@ -25,7 +25,7 @@ MOST_NAMES = 10
 @log_options
 @click.pass_obj
 def explain(session: Session, metric: str, config_name: str | None, as_json: bool) -> int:
-    """Say where a METRIC comes from, when it was read, and what its writers did with it.
+    """Show where a METRIC comes from, when it was read, and what its writers did with it.
 
     METRIC is a name as in Prometheus: pollect_DiskUsage or home_Http_web_success.
     """

@@ -86,11 +86,11 @@ def _fill(text: str, names: Names) -> str:
     "--into",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(),
-    help="Folder in which the new one is made; default: the working directory.",
+    help="Folder to create it in; default: the working directory.",
 )
-@click.option("--writer", is_flag=True, help="Begin a writer instead of a source.")
+@click.option("--writer", is_flag=True, help="Create a writer instead of a source.")
 def new(name: str, into: Path, writer: bool) -> None:
-    """Begin a plugin: a complete distribution with a source, its tests and a CI example."""
+    """Create a plugin: a complete distribution with a source, its tests and a CI example."""
     try:
         names = Names.of(name)
     except ValueError as error:

@@ -29,7 +29,7 @@ class Notifier(Protocol):
 @log_options
 @click.pass_obj
 def notify(session: Session, config_name: str, test: bool) -> int:
-    """Try the writers that tell people something.
+    """Try the writers that send messages, such as Notify.
 
     The exit code is 1 if a target did not take the message.
     """

@@ -133,7 +133,7 @@ def _meant(registry: Registry, word: str) -> list[Entry]:
     return found
 
 
-plugins.add_command(LazyCommand("new", "pollect.cli.new:new", "Begin a plugin of your own."))
+plugins.add_command(LazyCommand("new", "pollect.cli.new:new", "Create a plugin of your own."))
 
 
 def _show_absent(registry: Registry, type_name: str) -> int:

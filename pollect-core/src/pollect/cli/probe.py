@@ -61,13 +61,13 @@ SECTION = "executors[0].sources[0]"
     type=click.FloatRange(min=0),
     metavar="SECONDS",
     help="Probe a second time after this pause and show that: for rates, and for devices that "
-    "speak up by themselves. Without it there is a second probe after 1 s only if the first "
-    "brought nothing.",
+    "send values on their own. Without it there is a second probe after 1 s only if the first "
+    "returned nothing.",
 )
 @click.option(
     "--now",
     is_flag=True,
-    help="Let the running pollect probe SOURCE out of its turn, instead of probing it here.",
+    help="Make the running pollect probe SOURCE out of its turn, instead of probing it here.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @log_options

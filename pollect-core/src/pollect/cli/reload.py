@@ -17,7 +17,7 @@ from pollect.text import visible_text
 @log_options
 @click.pass_obj
 def reload(session: Session, config_name: str | None) -> int:
-    """Let a running pollect read its config, wait, and say what changed or why nothing did.
+    """Make a running pollect read its config again; print what changed, or why nothing did.
 
     Only what changed is restarted. With mistakes in the config the old one goes on, and the exit
     code is 2.

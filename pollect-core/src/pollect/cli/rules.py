@@ -28,9 +28,9 @@ LINE_WIDTH = 10_000
 @log_options
 @click.pass_obj
 def rules(session: Session, config_name: str, test: bool, rules_file: str) -> None:
-    """Print alert rules for Prometheus: those of Notify, or what ships.
+    """Print alert rules for Prometheus: those of Notify, or the default ones.
 
-    Made of the config and of what its sources declare; nothing is asked of a device.
+    Made from the config and from what its sources declare; no device is asked.
     """
     import yaml
 

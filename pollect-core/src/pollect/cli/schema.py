@@ -17,7 +17,7 @@ from pollect.errors import PluginError
 @log_options
 @click.pass_obj
 def schema(session: Session) -> None:
-    """Print the JSON Schema of a config, made of the plugins that are installed.
+    """Print the JSON Schema of a config, made from the plugins that are installed.
 
     With the first line `# yaml-language-server: $schema=pollect.schema.json` in a config, editors
     complete and check it against the file you save this in.

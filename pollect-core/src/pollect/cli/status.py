@@ -29,13 +29,13 @@ _HOME = "\x1b[H\x1b[J"
     is_flag=False,
     flag_value=2.0,
     metavar="[SECONDS]",
-    help="Show it again and again, every 2 seconds or as given.",
+    help="Refresh it every 2 seconds, or as often as given.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what /status.json of the page says.")
 @log_options
 @click.pass_obj
 def status(session: Session, config_name: str | None, watch: float | None, as_json: bool) -> int:
-    """Show how a running pollect fares: its sources, the worst first, and its writers.
+    """Show the state of a running pollect: its sources, the worst first, and its writers.
 
     The exit code is 1 if a source or a writer is down, or if no pollect runs.
     """

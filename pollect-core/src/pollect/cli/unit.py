@@ -44,7 +44,7 @@ def _check_name(context: click.Context, option: click.Parameter, value: str) -> 
 @click.option(
     "--name", default="pollect", show_default=True, callback=_check_name, help="Name of the unit."
 )
-@click.option("--executable", help="The command pollect, as systemd shall start it.")
+@click.option("--executable", help="The pollect command that systemd starts; default: this one.")
 @log_options
 @click.pass_obj
 def unit(
