@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import msgspec
 
@@ -120,11 +120,14 @@ class Guard:
         try:
             if not self.opened:
                 self.open()
-            return self._values(started, cast(ProbeValue, self._source.probe()))
+            # What `is_async` says of it; a `cast` would cost a call at every probe.
+            value: ProbeValue = self._source.probe()  # type: ignore[assignment]
+            return self._values(started, value)
         except BaseException as error:  # noqa: BLE001 - any failure is the source's alone
             return self._failure(started, error)
         finally:
-            self._end_copy(process)
+            if os.getpid() != process:
+                self._end_copy()
 
     async def probe_async(self) -> ProbeResult:
         """Do what `probe` does with a source whose `probe` is a coroutine function."""
@@ -144,7 +147,8 @@ class Guard:
         except BaseException as error:  # noqa: BLE001 - closing goes on with the next source
             return self._close_failed(error)
         finally:
-            self._end_copy(process)
+            if os.getpid() != process:
+                self._end_copy()
         return None
 
     async def close_async(self) -> BaseException | None:
@@ -156,16 +160,15 @@ class Guard:
             return self._close_failed(error)
         return None
 
-    def _end_copy(self, process: int) -> None:
-        """End the process if the source forked it and came back here in the copy.
+    def _end_copy(self) -> NoReturn:
+        """End this process: the source forked, and came back here in the copy.
 
         That would go on as a second daemon, with the ports and files of the first.
         """
-        if os.getpid() != process:
-            # Any lock may be held for good in a copy, that of the log too.
-            with suppress(OSError):
-                os.write(2, f"pollect: {self._id} forked and returned: the copy ends\n".encode())
-            os._exit(COPY_EXIT_CODE)
+        # Any lock may be held for good in a copy, that of the log too.
+        with suppress(OSError):
+            os.write(2, f"pollect: {self._id} forked and returned: the copy ends\n".encode())
+        os._exit(COPY_EXIT_CODE)
 
     def _close_failed(self, error: BaseException) -> BaseException:
         self._log.warning("close failed: %s", describe(error))
@@ -182,8 +185,10 @@ class Guard:
 
     def _values(self, started: float, value: ProbeValue) -> ProbeResult:
         samples = self._normalizer.clean(value)
-        outcome = _OK if samples else _NO_DATA
-        return self._answered(ProbeResult(self._id, outcome, samples, *self._times(started)))
+        outcome, clock = _OK if samples else _NO_DATA, self._clock
+        return self._answered(
+            ProbeResult(self._id, outcome, samples, clock.time(), clock.monotonic() - started)
+        )
 
     def _answered(self, result: ProbeResult) -> ProbeResult:
         """Return the result of a source that works, with the troubles it has with its parts."""
