@@ -3,7 +3,7 @@
 import pytest
 
 from pollect.daemon.glances import glance, telling
-from pollect.engine.history import Line, Past
+from pollect.engine.ring import Line, Past
 from pollect.hints import Headline
 from pollect.model import Kind, Metric
 

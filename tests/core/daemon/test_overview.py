@@ -12,8 +12,8 @@ from pollect.daemon.overview import Overview
 from pollect.daemon.summaries import curve_of
 from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
-from pollect.engine.history import Line, Past
 from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
+from pollect.engine.ring import Line, Past
 from pollect.model import SourceId
 from pollect.plugin import SourceContext, Writer, WriterConfig, WriterContext
 from pollect.testing.waiting import wait_until

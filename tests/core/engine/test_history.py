@@ -4,12 +4,14 @@ import math
 import random
 import threading
 import tracemalloc
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from pollect.engine.history import POINTS, History, Past, _Ring, rates
+from pollect.engine.history import History
+from pollect.engine.ring import POINTS, Past, Ring, rates
 from pollect.engine.strip import DOWN, NOTHING, TROUBLED, UP
 from pollect.model import Batch, Kind, Metric, Outcome, ProbeResult, SourceId, WriterStatus
 
@@ -166,6 +168,31 @@ def test_a_strip_shows_the_worst_of_each_minute() -> None:
     assert set(history.strip(HOME, 310.0 + 7200)[0]) == {NOTHING}
 
 
+def test_values_tell_that_a_source_works_unless_something_worse_is_noted() -> None:
+    history = history_of()
+    for time in (0.0, 61.0, 70.0):
+        history.record(batch(time, hall=1))
+    history.note(ProbeResult(HOME, Outcome.FAILED, time=80.0))
+    history.record(Batch(HOME, (), 130.0))
+    history.record(batch(310.0, hall=1))
+    assert list(history.strip(HOME, 310.0)[0][-6:]) == [UP, DOWN, NOTHING, NOTHING, NOTHING, UP]
+    history.follow({HOME: 10.0}, 1)  # fewer series
+    assert list(history.strip(HOME, 310.0)[0][-6:]) == [UP, DOWN, NOTHING, NOTHING, NOTHING, UP]
+
+
+def test_a_failure_that_waits_keeps_nothing_of_the_error_alive() -> None:
+    class OwnError(ValueError):
+        """An error of a plugin."""
+
+    history = history_of()
+    error = OwnError()
+    known = weakref.ref(error)
+    history.note(ProbeResult(HOME, Outcome.BUG, time=0.0, error=error))
+    del error
+    assert known() is None
+    assert history.strip(HOME, 0.0)[0][-1] == DOWN
+
+
 def test_a_cell_of_a_slow_source_is_its_interval() -> None:
     history = history_of(interval=3600.0)
     for hour in range(5):
@@ -193,10 +220,10 @@ class _Held(list[Any]):
         super().__init__(samples)
         self.reached, self.released = threading.Event(), threading.Event()
 
-    def __getitem__(self, index: Any) -> Any:
+    def __iter__(self) -> Iterator[Any]:
         self.reached.set()
         self.released.wait(30)
-        return super().__getitem__(index)
+        return super().__iter__()
 
 
 def test_no_probe_waits_for_a_thread_that_takes_the_batches_of_others() -> None:
@@ -211,7 +238,7 @@ def test_no_probe_waits_for_a_thread_that_takes_the_batches_of_others() -> None:
     def probe() -> None:
         for number in range(1, 50):
             history.record(batch(10.0 * number, hall=number))
-            history.note(ProbeResult(HOME, Outcome.OK, time=number / 10))
+            history.note(ProbeResult(HOME, Outcome.NO_DATA, time=number / 10))
 
     other = threading.Thread(target=probe)
     other.start()
@@ -241,14 +268,14 @@ def test_a_point_of_a_series_takes_eight_bytes() -> None:
 def test_room_is_looked_for_once_however_many_series_are_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    looks: list[_Ring] = []
-    make_room = _Ring._make_room
+    looks: list[Ring] = []
+    make_room = Ring._make_room
 
-    def counted(ring: _Ring, needed: set[int | None]) -> int:
+    def counted(ring: Ring, needed: set[int | None]) -> int:
         looks.append(ring)
         return make_room(ring, needed)
 
-    monkeypatch.setattr(_Ring, "_make_room", counted)
+    monkeypatch.setattr(Ring, "_make_room", counted)
     history = history_of(limit=2)
     for number in range(5):
         history.record(batch(10.0 * number, **{f"room{n}": n for n in range(100)}))

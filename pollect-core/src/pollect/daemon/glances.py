@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from pollect.engine.history import Line, Past
+from pollect.engine.ring import Line, Past
 from pollect.hints import Headline
 from pollect.human import format_quantity, format_value, rate_unit
 from pollect.model import Kind, Metric

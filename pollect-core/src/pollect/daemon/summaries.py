@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from pollect import __version__
 from pollect.daemon.glances import glance, telling, text_of, total_of
 from pollect.daemon.options import describe_options
-from pollect.engine.history import POINTS, Line, Past
 from pollect.engine.plan import SourcePlan
+from pollect.engine.ring import POINTS, Line, Past
 from pollect.engine.strip import DOWN, NOTHING, TROUBLED, UP
 from pollect.human import is_moment, rate_unit
 from pollect.model import Kind, Outcome, SourceId, SourceStatus, WriterStatus

@@ -96,7 +96,7 @@ class Routes:
         #: Those that show the present, and those that only show.
         self.present = frozenset(port for port in ports if has_trait(port.writer, "latest_only"))
         self.shown = frozenset(port for port in ports if has_trait(port.writer, "only_shows"))
-        self._filters = filters
+        self.filters = filters
         self._failing: set[object] = set()
 
     @property
@@ -111,7 +111,7 @@ class Routes:
     def filtered(self, batch: Batch) -> Batch | None:
         """Return what the plugins' filters leave of a batch; runs their code."""
         result: Batch | None = batch
-        for accept in self._filters:
+        for accept in self.filters:
             try:
                 result = accept(batch)
                 if result is not None and not isinstance(result, Batch):
@@ -128,7 +128,8 @@ class Routes:
 
     def put(self, batch: Batch, tick: MergedTick | None = None) -> None:
         """Hand a batch to those who take it at once, and to its tick for the others."""
-        _put(self.partial, (batch,))
+        if self.partial:
+            _put(self.partial, (batch,))
         if tick is not None:
             tick.end(batch if self.full else None)
         else:

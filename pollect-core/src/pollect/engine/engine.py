@@ -301,7 +301,7 @@ class Engine:
             event_loop=self._event_loop,
             errand=self._errand,
             finished=self._probe_finished,
-            record=self._watching.record,
+            history=self.history,
             foreign=self._foreign,
             ownership=self._ownership,
         )

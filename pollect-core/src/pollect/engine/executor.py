@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pollect.delivery.routing import MergedTick, Routes
 from pollect.engine.foreign import Foreign
 from pollect.engine.groups import TickGroup
+from pollect.engine.history import History
 from pollect.engine.plan import ExecutorPlan, Ownership, SourcePlan
 from pollect.engine.probe_run import ProbeRun
 from pollect.engine.runner import Runner
@@ -45,18 +46,19 @@ class Executor:
         event_loop: "Callable[[], EventLoopThread]",
         errand: Callable[[Callable[[], None]], None],
         finished: Callable[[Runner, ProbeResult | None], None],
-        record: Callable[[Batch], None],
+        history: History,
         foreign: Foreign,
         ownership: Ownership | None = None,
     ) -> None:
         self.name = plan.name
         self.routes = routes
         self.errand = errand
+        self.finished = finished
+        self.record = history.record
+        self.note = history.note
         self._clock = clock
         self._scheduler = scheduler
         self._event_loop = event_loop
-        self._finished = finished
-        self._record = record
         self._foreign = foreign
         self._ownership = ownership
         self._spread = plan.spread
@@ -163,7 +165,8 @@ class Executor:
     # What runners ask for, see `Executing`.
 
     def filtered(self, batch: Batch) -> Batch | None:
-        return self.routes.filtered(batch)
+        routes = self.routes
+        return routes.filtered(batch) if routes.filters else batch
 
     def put(
         self,
@@ -171,15 +174,11 @@ class Executor:
         tick: MergedTick | None = None,
         renaming: "Renaming | None" = None,
     ) -> None:
-        self._record(batch)
         if renaming is not None:
             *former, batch = renaming.renamed(batch)
             for withdrawn in former:
                 self.routes.put(withdrawn, None)
         self.routes.put(batch, tick)
-
-    def finished(self, runner: Runner, result: ProbeResult | None) -> None:
-        self._finished(runner, result)
 
     def settle(self) -> None:
         self.routes.drain()

@@ -56,6 +56,12 @@ class Executing(Protocol):
     ) -> None:
         """Hand a batch over to the writers, to be written by `settle`."""
 
+    def record(self, batch: Batch) -> None:
+        """Remember the values that the writers get."""
+
+    def note(self, result: ProbeResult) -> None:
+        """Remember how a probe ended, if its values do not tell."""
+
     def finished(self, runner: "Runner", result: ProbeResult | None) -> None:
         """Pass a result on; None for a source that another daemon probes.
 

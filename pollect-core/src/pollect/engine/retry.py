@@ -24,18 +24,20 @@ class Retry:
     are monotonic seconds.
     """
 
-    __slots__ = ("_failures", "_open_at", "_opening", "_timer", "_when")
+    __slots__ = ("_open_at", "_opening", "_when", "failures", "timer")
 
     def __init__(self) -> None:
-        self._failures = 0
+        #: In a row.
+        self.failures = 0
         #: Since `open()` fails.
         self._opening: Backoff | None = None
         self._open_at = 0.0
-        self._timer: Timer | None = None
+        #: Of the try that is booked.
+        self.timer: Timer | None = None
         self._when = 0.0
 
     def worked(self) -> None:
-        self._failures = 0
+        self.failures = 0
 
     def failed(
         self, now: float, error: BaseException | None, pauses: Sequence[float], *, opened: bool
@@ -47,10 +49,10 @@ class Retry:
         """
         if not opened:
             self._open_at = now + self._pause_before_opening()
-        self._failures += 1
+        self.failures += 1
         pause = _wish_of(error)
         if pause is None and pauses:
-            pause = pauses[min(self._failures, len(pauses)) - 1]
+            pause = pauses[min(self.failures, len(pauses)) - 1]
         if not isinstance(pause, int | float) or not 0 <= pause < math.inf:
             return None
         return max(pause, SHORTEST_RETRY)
@@ -67,20 +69,20 @@ class Retry:
         """Note that `timer` tries again then, whatever pause there is."""
         self.cancel()
         self._open_at = min(self._open_at, when)
-        self._timer, self._when = timer, when
+        self.timer, self._when = timer, when
 
     def cancel(self) -> None:
         """Forget the try that was booked, if any."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def due(self) -> float | None:
         """Return when the source is tried again before its next tick; None if it is not."""
-        return None if self._timer is None else self._when
+        return None if self.timer is None else self._when
 
     def _pause_before_opening(self) -> float:
-        if self._opening is None or not self._failures:
+        if self._opening is None or not self.failures:
             from pollect.support.backoff import Backoff  # random numbers, for those who fail
 
             self._opening = Backoff(FIRST_OPEN_PAUSE, LONGEST_OPEN_PAUSE)

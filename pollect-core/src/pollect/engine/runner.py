@@ -31,6 +31,7 @@ STILL_BUSY = "still busy with the last probe"
 STILL_WAITS = "the last probe still waits for a free thread"
 # Compared at every probe, and on Python 3.11 the name of a member costs a call.
 _QUICK = Rank.QUICK
+_OK = Outcome.OK
 
 
 class Runner:
@@ -128,11 +129,13 @@ class Runner:
                 if not retry:
                     self._skip(self._run)
                 return None
-            self._retry.cancel()
+            if self._retry.timer is not None:
+                self._retry.cancel()
             if not self.guard.opened and not self._retry.may_open(now):
                 return None
             run = self._run = ProbeRun(self, tick, now, epoch)
-            self._watch_deadline(now)
+            if self._deadline_watch is None:
+                self._watch_deadline(now)
         return run
 
     def probe(self, run: ProbeRun) -> None:
@@ -153,7 +156,7 @@ class Runner:
                 ended, run.over = run.over, True
                 if self._run is run:
                     self._run = None
-                unwanted = ended or self._stopped or not self._is_owned_in(run.epoch)
+                unwanted = ended or self._stopped or self._is_lost_since(run.epoch)
             if ended:
                 self._report_missed(run)
             elif not unwanted:
@@ -220,8 +223,9 @@ class Runner:
             return None
         return self._clock.time() + due - self._clock.monotonic()
 
-    def _is_owned_in(self, epoch: object) -> bool:
-        return self._ownership is None or self._epoch(self._ownership) == epoch
+    def _is_lost_since(self, epoch: object) -> bool:
+        """Whether the source is another daemon's, or was in between."""
+        return self._ownership is not None and self._epoch(self._ownership) != epoch
 
     def _epoch(self, ownership: Ownership) -> object | None:
         try:
@@ -266,7 +270,7 @@ class Runner:
     def _start(self, run: ProbeRun) -> bool:
         """Note that a run got its thread; return False if it is not wanted any more."""
         # It may have waited for its thread for longer than it was ours.
-        if run.over or self._stopped or not self._is_owned_in(run.epoch):
+        if run.over or self._stopped or self._is_lost_since(run.epoch):
             with self._lock:
                 if self._run is run:
                     self._run = None
@@ -294,11 +298,12 @@ class Runner:
 
     def _take(self, result: ProbeResult, batch: Batch | None, run: ProbeRun) -> None:
         """Update the state and put what is to be written; holds `_order`."""
-        self._rate(result)
-        if result.outcome.up:
-            self._retry.worked()
-        else:
+        if self._rank is not _QUICK or result.duration_seconds > self._slow_seconds:
+            self._rate(result)
+        if not result.outcome.up:
             self._plan_next(result)
+        elif self._retry.failures:
+            self._retry.worked()
         tick = None if run.reported else run.tick
         if result.samples:
             self._series = len(result.samples)
@@ -313,6 +318,8 @@ class Runner:
             self._put(batch, tick)
         elif tick is not None:
             tick.end()
+        if batch is None or not batch.samples or result.outcome is not _OK:
+            self._executor.note(result)
         # Last, so that who sees the status also sees what follows from it.
         self._health.take(result)
 
@@ -404,6 +411,7 @@ class Runner:
         result = ProbeResult(self.id, Outcome.TIMED_OUT, (), now, seconds, error)
         if not self._stopped:
             self._plan_next(result)
+            self._executor.note(result)
             self._health.take(result)
             self._executor.finished(self, result)
 
@@ -428,6 +436,7 @@ class Runner:
         before, self._tick = self._tick, tick
         if before is not None and before is not tick and not before.over:
             before.close()
+        self._executor.record(batch)
         self._executor.put(batch, tick, self.renaming)
 
     @property

@@ -1,5 +1,7 @@
 """When something was well and when not, as a row of cells: what a page shows as a strip."""
 
+from collections.abc import Iterable
+
 #: Cells of a strip, and the seconds that each covers at least.
 CELLS = 60
 CELL_SECONDS = 60.0
@@ -19,24 +21,29 @@ class Strip:
         self._cells = bytearray(CELLS)
         self._last: int | None = None
 
-    def shows(self, time: float, state: int) -> bool:
-        """Whether noting this would change nothing."""
-        number = int(time // self.seconds)
-        return number == self._last and self._cells[number % CELLS] >= state
-
     def note(self, time: float, state: int) -> None:
         number = self._advance(time)
         if state > self._cells[number]:
             self._cells[number] = state
 
-    def cells(self, time: float) -> bytes:
-        """Return the states of the cells up to `time`, the oldest first."""
-        if self._last is None:
-            return bytes(CELLS)
+    def cells(self, time: float, good: Iterable[float] = ()) -> bytes:
+        """Return the states of the cells up to `time`, the oldest first.
+
+        `good`: moments, in Unix time, at which it was well as far as nothing worse was noted.
+        """
         now = int(time // self.seconds)
-        gone = min(max(now - self._last, 0), CELLS)
-        split = self._last % CELLS + 1
-        return bytes(self._cells[split:] + self._cells[:split])[gone:] + bytes(gone)
+        cells = bytearray(CELLS)
+        if self._last is not None:
+            # A clock that was set back goes on in the latest cell.
+            now = max(now, self._last)
+            split, gone = self._last % CELLS + 1, min(now - self._last, CELLS)
+            cells = (self._cells[split:] + self._cells[:split])[gone:] + bytes(gone)
+        oldest = now - CELLS + 1
+        for moment in good:
+            number = int(moment // self.seconds) - oldest
+            if 0 <= number < CELLS and cells[number] == NOTHING:
+                cells[number] = UP
+        return bytes(cells)
 
     def _advance(self, time: float) -> int:
         number = int(time // self.seconds)

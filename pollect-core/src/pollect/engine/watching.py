@@ -1,13 +1,10 @@
 """Who looks on inside of the engine: the history, and those who wait for the end of one probe."""
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 
 from pollect.engine.history import History
-from pollect.model import Batch, ProbeResult, SourceId, WriterStatus
-
-log = logging.getLogger(__name__)
+from pollect.model import ProbeResult, SourceId, WriterStatus
 
 Ended = Callable[[ProbeResult], None]
 
@@ -20,19 +17,9 @@ class Watching:
         self._writers = writers
         self._lock = threading.Lock()
         self._waiting: dict[SourceId, list[Ended]] = {}
-        self._failed = False
-
-    def record(self, batch: Batch) -> None:
-        """Take the values that the writers get."""
-        self._history.record(batch)
-        failure = self._history.failure
-        if failure is not None and not self._failed:
-            self._failed = True
-            log.error("values of %s are not remembered: %s", *failure)
 
     def note(self, result: ProbeResult) -> None:
         """Take note of the end of a probe."""
-        self._history.note(result)
         if self._history.wants_writers(result.time):
             self._history.note_writers(self._writers(), result.time)
         if self._waiting:
