@@ -42,12 +42,13 @@ def join(etcd) -> Iterator[Callable[..., FleetMember]]:
             now: Callable[[], float] = time.monotonic,
             digest: str = "same",
             changed: Callable[[bool], None] = lambda fresh: None,
+            ttl: float = TTL,
         ) -> FleetMember:
             member = FleetMember(
                 Etcd([etcd.endpoint], timeout=1.0),
                 group="test",
                 name=name,
-                ttl=TTL,
+                ttl=ttl,
                 profile=Profile(digest, "2.0", 2 * SHARDS),
                 ownership=LeasedOwnership(all_shards(), now=now),
                 now=now,
@@ -139,13 +140,11 @@ def test_members_share_evenly_and_a_planned_move_never_has_two_owners(join) -> N
 
 
 def test_what_a_member_that_leaves_had_is_taken_over_at_once(join) -> None:
-    a, b = join("a"), join("b")
+    a, b = join("a", ttl=100.0), join("b", ttl=100.0)
     wait_until(lambda: len(owned(a)) == len(owned(b)) == SHARDS // 2)
-    started = time.monotonic()
     with Referee([a, b]):
         b.stop()
-        wait_until(lambda: len(owned(a)) == SHARDS)
-    assert time.monotonic() - started < TTL, "it waited for the lease to end"
+        wait_until(lambda: len(owned(a)) == SHARDS, "it waits for the lease to end")
 
 
 def test_a_quiet_engine_is_asked_whether_anything_changed_and_not_for_everything(
@@ -224,7 +223,7 @@ def test_an_engine_that_lost_its_data_starts_new_epochs_that_are_later(etcd, joi
         etcd.start()
         before = a.handovers["claimed"]
         wait_until(
-            lambda: len(owned(a)) == SHARDS and a.handovers["claimed"] > before, limit_seconds=20
+            lambda: len(owned(a)) == SHARDS and a.handovers["claimed"] > before, limit_seconds=60
         )
 
 
