@@ -556,7 +556,7 @@ def test_both_emulators_are_read(world, emulator, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"apps": []}, "apps: expected 1 or more"),
+        ({"apps": []}, "apps: expected at least 1 in the list, got 0"),
         ({"apps": [{"package": "a/b"}]}, r"apps\[0\].package: expected a package name"),
         ({"bucketName": "gs://"}, "bucketName: expected a bucket"),
         ({"endpoint": "http://storage.example.org"}, "endpoint: expected https"),

@@ -301,7 +301,7 @@ def test_keys_of_pages_are_decoded_and_folders_left_out() -> None:
     [
         ({"accessKey": "a"}, "secretKey: expected accessKey and secretKey"),
         ({"bucket": "a/b"}, "bucket"),
-        ({"prefixes": []}, "prefixes: expected 1 or more"),
+        ({"prefixes": []}, "prefixes: expected at least 1 in the list, got 0"),
         ({"endpoint": "http://minio.example.org"}, "endpoint: expected https"),
     ],
 )
