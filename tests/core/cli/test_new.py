@@ -23,7 +23,7 @@ def test_every_form_of_a_name_gives_the_same_names(text) -> None:
 
 @pytest.mark.parametrize("text", ["", "3d", "class", "wärme", "a/b", "pollect-"])
 def test_what_makes_no_module_is_refused(text) -> None:
-    with pytest.raises(ValueError, match="makes no name of a module"):
+    with pytest.raises(ValueError, match="cannot be the name of a module"):
         Names.of(text)
 
 
@@ -55,7 +55,7 @@ def test_a_folder_that_is_there_is_not_touched(tmp_path) -> None:
 def test_a_wrong_name_is_told_with_an_example(tmp_path) -> None:
     done = call("plugins", "new", "3d", folder=tmp_path)
     assert done.returncode == 2
-    assert "'3d' makes no name of a module; try a word like 'rain-gauge'" in done.stderr
+    assert "'3d' cannot be the name of a module; use a word such as 'rain-gauge'" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -28,14 +28,16 @@ class Names:
     def of(cls, text: str) -> "Names":
         """Read `rain-gauge`, `rain_gauge`, `RainGauge` or `pollect-rain-gauge`.
 
-        Raises `ValueError` when it makes no name of a module.
+        Raises `ValueError` when it cannot be the name of a module.
         """
         spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", text)
         plain = re.sub(r"[\s_.-]+", "-", spaced).strip("-").lower().removeprefix(_PREFIX)
         module = plain.replace("-", "_")
         usable = module.isascii() and module.isidentifier() and not keyword.iskeyword(module)
         if not usable or module == "pollect":
-            raise ValueError(f"{text!r} makes no name of a module; try a word like 'rain-gauge'")
+            raise ValueError(
+                f"{text!r} cannot be the name of a module; use a word such as 'rain-gauge'"
+            )
         return cls(tuple(plain.split("-")))
 
     @property

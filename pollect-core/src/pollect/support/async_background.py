@@ -1,4 +1,4 @@
-"""Devices that speak by themselves, for libraries that need asyncio: a supervised task.
+"""Devices that send on their own, for libraries that need asyncio: a supervised task.
 
 The counterpart of `pollect.support.background`: same promises, on the event loop that all
 asynchronous sources share. `AsyncBackgroundSource` is a source made of one.
@@ -125,7 +125,7 @@ class AsyncBackground:
 
 
 class AsyncBackgroundSource(PushSource[SourceConfigT]):
-    """A source whose device speaks by itself, with a library that needs asyncio.
+    """A source whose device sends on its own, with a library that needs asyncio.
 
     See `AsyncBackground` and `PushSource` for what holds.
     """

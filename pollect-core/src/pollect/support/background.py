@@ -1,4 +1,4 @@
-"""Devices that speak by themselves: a supervised thread that listens between the probes.
+"""Devices that send on their own: a supervised thread that listens between the probes.
 
 A meter that multicasts, a websocket, a program that prints lines. `Background` runs some work in
 a thread of its own and starts it again, with growing pauses, whenever it ends. `BackgroundSource`
@@ -187,7 +187,7 @@ class Background:
 
 
 class BackgroundSource(PushSource[SourceConfigT]):
-    """A source whose device speaks by itself; see `Background` and `PushSource` for what holds."""
+    """A source whose device sends on its own; see `Background` and `PushSource` for what holds."""
 
     def __init__(self, config: SourceConfigT, context: SourceContext) -> None:
         super().__init__(config, context)

@@ -145,7 +145,7 @@ def ended_without_reason() -> TargetUnavailable:
 
 
 class PushSource(Source[SourceConfigT]):
-    """A source whose device speaks by itself, for `BackgroundSource` and `AsyncBackgroundSource`.
+    """A source whose device sends on its own, for `BackgroundSource` and `AsyncBackgroundSource`.
 
     While the device does not answer, `probe` raises the reason, and the engine keeps the last
     values as long as they are fresh. The first probe waits some seconds for the first answer.
