@@ -34,8 +34,8 @@ def check(folder: Path, rule: str) -> list[str]:
 @pytest.mark.parametrize(
     ("rule", "warning"),
     [
-        ("{source: home/Nope, state: down}", ".source: no source here fits 'home/Nope'"),
-        ("{source: home/Nope, mute: true}", ".source: no source here fits 'home/Nope'"),
+        ("{source: home/Nope, state: down}", ".source: no source here matches 'home/Nope'"),
+        ("{source: home/Nope, mute: true}", ".source: no source here matches 'home/Nope'"),
         (
             "{metric: home_LoadAverage, above: 5}",
             ".metric: no source here has a metric 'home_LoadAverage'",
@@ -51,7 +51,7 @@ def check(folder: Path, rule: str) -> list[str]:
         ),
         (
             "{metric: home_LoadAvg, source: home/Http, above: 1}",
-            ".source: no source that fits 'home/Http' has a metric 'home_LoadAvg'",
+            ".source: no source that matches 'home/Http' has a metric 'home_LoadAvg'",
         ),
         ("{metric: pollect_Cpu, below: 1}", ".metric: no source here has a metric 'pollect_Cpu'"),
     ],
@@ -60,6 +60,14 @@ def test_a_rule_that_nothing_can_meet_is_named(tmp_path: Path, rule: str, warnin
     (line,) = check(tmp_path, rule)
     assert line.startswith("warning: config.yml:6:")
     assert f"writers[0].rules[1]{warning}" in line
+
+
+def test_each_of_several_idle_rules_has_its_place(tmp_path: Path) -> None:
+    rules = "{source: home/Nope, state: down}\n      - {metric: home_Nope, above: 5}"
+    assert [line.partition(": no")[0] for line in check(tmp_path, rules)] == [
+        "warning: config.yml:6:10: writers[0].rules[1].source",
+        "warning: config.yml:7:10: writers[0].rules[2].metric",
+    ]
 
 
 @pytest.mark.parametrize(

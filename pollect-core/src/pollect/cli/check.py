@@ -115,9 +115,9 @@ def _idle_rules(config: Config, plan: Plan, problems: Problems) -> Iterator[Conf
 
     sections = [part for executor in config.executors for part in executor.writers]
     for writer, rules in notifiers_of(plan):
-        paths = (part.path for part in sections if part.config == writer.config)
+        path = next((part.path for part in sections if part.config == writer.config), "")
         for problem in idle_rules(plan, rules):
-            yield problems.located(next(paths, ""), problem)
+            yield problems.located(path, problem)
 
 
 def _print_json(

@@ -35,7 +35,7 @@ def idle_rules(plan: Plan, rules: str | Sequence[Rule | str]) -> Iterator[Config
     for position, rule in zip(places, compile_rules(rules).own, strict=True):
         key = f"rules[{position}]"
         if not any(rule.fits_source(source.id) for source in sources_of(plan)):
-            yield ConfigError(f"no source here fits {rule.source!r}", key=f"{key}.source")
+            yield ConfigError(f"no source here matches {rule.source!r}", key=f"{key}.source")
         elif rule.metric and not _may_be_met(rule, plan, contracts):
             yield _unknown(rule, key, contracts)
 
@@ -74,7 +74,7 @@ def _unknown(rule: CompiledRule, key: str, contracts: Sequence[Contract]) -> Con
     if not label:
         # Of the sources that have it, none is meant.
         return ConfigError(
-            f"no source that fits {rule.source!r} has a metric {rule.metric!r}",
+            f"no source that matches {rule.source!r} has a metric {rule.metric!r}",
             key=f"{key}.source",
         )
     hint = f"it has {', '.join(known[:_NAMES_IN_HINT])}" if known else "it has none"
