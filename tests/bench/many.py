@@ -105,7 +105,7 @@ def measure(sources: Sequence[Source[Any]]) -> tuple[Starts, int, float]:
     engine = Engine(Plan(executors=[executor]), clock=SystemClock(), hooks=starts.hooks())
     engine.start()
     time.sleep(TICK_SECONDS)
-    keep_what_lasts()  # as the daemon does
+    keep_what_lasts(len(sources))  # as the daemon does
     threads, cpu = 0, time.process_time()
     ends = time.monotonic() + MEASURED_SECONDS
     while time.monotonic() < ends:

@@ -9,6 +9,11 @@ import pytest
 from pollect.daemon.settling import SETTLE_SECONDS, Settling, collector_paused
 
 
+def few() -> int:
+    """Count the series of six sources."""
+    return 60
+
+
 class Node:
     """Part of a circle that only the garbage collector frees."""
 
@@ -19,8 +24,10 @@ class Node:
 @pytest.fixture(autouse=True)
 def thawed() -> Iterator[None]:
     """Begin with nothing frozen, and leave the other tests as they were: `tests/conftest.py`."""
+    thresholds = gc.get_threshold()
     gc.unfreeze()
     yield
+    gc.set_threshold(*thresholds)
     gc.unfreeze()
     gc.collect()
     gc.freeze()
@@ -30,14 +37,14 @@ def test_nothing_is_frozen_before_a_start_has_settled() -> None:
     settling = Settling()
     settling.changed(100.0)
     before = gc.get_freeze_count()
-    assert settling.settle(100.0 + SETTLE_SECONDS - 1) == pytest.approx(1.0)
+    assert settling.settle(100.0 + SETTLE_SECONDS - 1, few) == pytest.approx(1.0)
     assert gc.get_freeze_count() == before
 
 
 def test_what_lasts_is_left_out_of_collections() -> None:
     settling = Settling()
     settling.changed(100.0)
-    assert settling.settle(100.0 + SETTLE_SECONDS) is None
+    assert settling.settle(100.0 + SETTLE_SECONDS, few) is None
     assert gc.get_freeze_count() > 1000
 
 
@@ -45,21 +52,32 @@ def test_garbage_of_the_start_is_freed_and_not_kept() -> None:
     garbage = weakref.ref(Node())
     settling = Settling()
     settling.changed(0.0)
-    settling.settle(SETTLE_SECONDS)
+    settling.settle(SETTLE_SECONDS, few)
     assert garbage() is None
+
+
+def test_the_samples_of_a_round_are_not_searched_for_garbage_while_they_are_needed() -> None:
+    usual = gc.get_threshold()
+    settling = Settling()
+    settling.changed(0.0)
+    settling.settle(SETTLE_SECONDS, lambda: 20_000)
+    assert gc.get_threshold() == (20_000, *usual[1:])
+    settling.changed(100.0)
+    settling.settle(100.0 + SETTLE_SECONDS, few)
+    assert gc.get_threshold() == usual
 
 
 def test_what_a_reload_left_is_freed_when_it_has_settled() -> None:
     node = Node()
     settling = Settling()
     settling.changed(0.0)
-    settling.settle(SETTLE_SECONDS)
+    settling.settle(SETTLE_SECONDS, few)
     old = weakref.ref(node)
     del node
     gc.collect()
     assert old() is not None
     settling.changed(100.0)
-    settling.settle(100.0 + SETTLE_SECONDS)
+    settling.settle(100.0 + SETTLE_SECONDS, few)
     assert old() is None
 
 

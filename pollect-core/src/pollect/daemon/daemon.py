@@ -176,7 +176,7 @@ class Daemon:
             if watched and not _is_read(watched[0]):
                 return ""
             if reload is None:
-                signals.wait(settling.settle(self._clock.monotonic()), watched)
+                signals.wait(settling.settle(self._clock.monotonic(), self._series), watched)
             elif (left := begun + RELOAD_SECONDS - self._clock.monotonic()) > 0:
                 signals.wait(left, watched)
             else:
@@ -185,6 +185,9 @@ class Daemon:
         if reload is not None:
             reload.abandon()
         return signals.stopping.name
+
+    def _series(self) -> int:
+        return sum(status.series for status in self._engine.source_statuses())
 
     def _ownership_changed(self, probe_now: bool) -> None:
         self._engine.ownership_changed(probe_now=probe_now)
