@@ -124,6 +124,46 @@ def test_what_is_no_number_is_left_out_and_named_once(
     )
 
 
+def test_an_object_that_has_a_number_again_is_no_trouble_any_more(agent: SimulatedAgent) -> None:
+    agent.values[f"{IN_OCTETS}.2"] = (OCTETS, b"n/a")
+    with opened(section(agent, every_port(3)), SnmpGetSource) as source:
+        assert source.series() == {'octets{if="1"}': 1000, 'octets{if="3"}': 3000}
+        assert source.source.troubles
+        agent.values[f"{IN_OCTETS}.2"] = (COUNTER32, 2000)
+        assert source.series()['octets{if="2"}'] == 2000
+        assert not source.source.troubles
+
+
+def test_samples_come_in_the_order_of_the_config_however_their_values_are_made(
+    agent: SimulatedAgent,
+) -> None:
+    metrics = (
+        every_port(2),
+        one(f"{IN_OCTETS}.1", name="scaled", scale=0.5),
+        one(f"{IN_OCTETS}.2", name="labelled", oidLabels={"port": f"{IF_NAME}.2"}),
+        one(f"{IN_OCTETS}.3", name="plain"),
+    )
+    with opened(section(agent, *metrics), SnmpGetSource) as source:
+        found = source.samples()
+    assert [(sample.metric.name, sample.value, sample.label_values) for sample in found] == [
+        ("octets", 1000, ("1",)),
+        ("octets", 2000, ("2",)),
+        ("scaled", 500, ()),
+        ("labelled", 2000, ("port 2",)),
+        ("plain", 3000, ()),
+    ]
+
+
+@pytest.mark.parametrize("labels", [{}, {"port": f"{IF_NAME}.2"}])
+def test_a_counter_of_64_bits_loses_none_of_them(
+    agent: SimulatedAgent, labels: dict[str, str]
+) -> None:
+    agent.values["1.3.6.1.4.1.9.1"] = (COUNTER64, 2**63 + 1)
+    metric = one("1.3.6.1.4.1.9.1", oidLabels=labels)
+    with opened(section(agent, metric), SnmpGetSource) as source:
+        assert [sample.value for sample in source.samples()] == [2**63 + 1]
+
+
 @pytest.mark.parametrize(
     ("tagged", "label"),
     [

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import filterfalse
 from typing import Protocol
 
 from pollect.api import AuthenticationFailed, BadResponse, Clock, ProbeError, TargetUnavailable
@@ -185,7 +186,7 @@ class Agent:
         answer.add(values, self._clock.monotonic())
         if values:
             if not self._one_missing_spoils_all:
-                self._missing.update([oid for oid in oids if oid not in values])
+                self._missing.update(filterfalse(values.__contains__, oids))
         elif self._one_missing_spoils_all:
             await self._bisect(oids, answer)
         else:
@@ -209,7 +210,7 @@ class Agent:
         values = await self._tried(lambda: self._transport.get([SYS_UPTIME, *oids]))
         if SYS_UPTIME in values:
             answer.add(values, self._clock.monotonic())
-            self._missing.update(oid for oid in oids if oid not in values)
+            self._missing.update(filterfalse(values.__contains__, oids))
         elif len(oids) == 1:
             self._leave_out(oids[0])
         else:

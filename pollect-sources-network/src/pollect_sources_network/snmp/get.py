@@ -13,6 +13,8 @@ from collections.abc import (
     Sequence,
 )
 from dataclasses import dataclass
+from itertools import groupby, repeat
+from operator import attrgetter
 
 from pollect.api import (
     BadResponse,
@@ -81,6 +83,15 @@ class Reading:
     rate_keys: tuple[str, ...]
 
 
+@dataclass(slots=True)
+class PlainReadings:
+    """Consecutive series of one entry, taken as they are: ready to become samples."""
+
+    metric: Metric
+    oids: list[str]
+    labels: list[tuple[str, ...]]
+
+
 class SnmpGetSource(Source[SnmpGetConfig]):
     """Values of one SNMP agent; one request per 100 objects."""
 
@@ -97,6 +108,7 @@ class SnmpGetSource(Source[SnmpGetConfig]):
         self._shows_details = config.details or not config.metrics
         self._keyed_names: list[tuple[str, str]] = []
         self._readings = self._build_readings()
+        self._prepared: list[Reading | PlainReadings] = []
         self._oids: list[str] = []
         self._rates = Rates()
         self._agent: Agent | None = None
@@ -113,6 +125,7 @@ class SnmpGetSource(Source[SnmpGetConfig]):
         if self._shows_details or (has_rates and self.config.reboot_check):
             wanted.insert(0, SYS_UPTIME)
         self._oids = list(dict.fromkeys(wanted))
+        self._prepared = _prepared(self._readings)
         self._agent = build_agent(
             self.config, self._address, self._security, self.context, self.log
         )
@@ -252,31 +265,35 @@ class SnmpGetSource(Source[SnmpGetConfig]):
         return any(oid in answer.values for reading in self._readings for oid in reading.oids)
 
     def _samples(self, answer: Answer) -> list[Sample]:
-        samples = []
+        samples: list[Sample] = []
         values = answer.values
-        for reading in self._readings:
-            plan = reading.plan
-            if plan.is_plain:
-                oid = reading.oids[0]
-                value = values.get(oid)
-                number = value if type(value) is int else self._number(oid, value, number_of)
-            elif plan.entry.states:
+        for reading in self._prepared:
+            if isinstance(reading, PlainReadings):
+                samples += self._plain_samples(reading, values)
+            elif reading.plan.entry.states:
                 value = values.get(reading.oids[0])
                 if value is not None:
-                    labels = self._labels(reading, answer)
+                    plan, labels = reading.plan, self._labels(reading, answer)
                     samples += state_samples(
                         plan.metric, plan.entry.states, value, labels, plan.display
                     )
-                continue
-            else:
-                number = self._computed(reading, answer)
-            if number is None:
-                continue
-            labels = reading.range_label
-            if reading.label_oids:
-                labels = self._labels(reading, answer)
-            samples.append(Sample(plan.metric, number, labels))
+            elif (number := self._computed(reading, answer)) is not None:
+                samples.append(Sample(reading.plan.metric, number, self._labels(reading, answer)))
         return samples
+
+    def _plain_samples(
+        self, readings: PlainReadings, values: Mapping[str, Value]
+    ) -> Iterable[Sample]:
+        metric, labels = readings.metric, readings.labels
+        found = list(map(values.get, readings.oids))
+        if set(map(type, found)) == {int} and not self.troubles:
+            # Nearly always, and done in C.
+            return map(Sample._make, zip(repeat(metric), found, labels, repeat(None)))
+        numbers = (
+            self._number(*pair, number_of) for pair in zip(readings.oids, found, strict=True)
+        )
+        pairs = zip(numbers, labels, strict=True)
+        return [Sample(metric, number, texts) for number, texts in pairs if number is not None]
 
     def _labels(self, reading: Reading, answer: Answer) -> tuple[str, ...]:
         values = answer.values
@@ -290,6 +307,9 @@ class SnmpGetSource(Source[SnmpGetConfig]):
 
     def _computed(self, reading: Reading, answer: Answer) -> float | None:
         """Return the mapped, summed, scaled value or rate; None if a part of it is missing."""
+        if reading.plan.is_plain:
+            oid = reading.oids[0]
+            return self._number(oid, answer.values.get(oid), number_of)
         entry = reading.plan.entry
         total = 0.0
         complete = True
@@ -323,3 +343,17 @@ class SnmpGetSource(Source[SnmpGetConfig]):
         elif value is not None:
             self.troubles.failed(oid, f"expected a number, got {text_of(value)[:80]!r}")
         return number
+
+
+def _prepared(readings: Iterable[Reading]) -> list[Reading | PlainReadings]:
+    """Return the readings in their order, plain ones of one entry together."""
+    prepared: list[Reading | PlainReadings] = []
+    for plan, of_plan in groupby(readings, attrgetter("plan")):
+        if plan.is_plain and not plan.entry.oid_labels:
+            plain = list(of_plan)
+            oids = [reading.oids[0] for reading in plain]
+            labels = [reading.range_label for reading in plain]
+            prepared.append(PlainReadings(plan.metric, oids, labels))
+        else:
+            prepared += of_plan
+    return prepared

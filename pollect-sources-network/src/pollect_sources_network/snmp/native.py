@@ -2,7 +2,7 @@
 
 The library takes IP addresses only, has no retries, and answers a refused request with an empty
 mapping; `Agent` is built around that. Observed with 0.13: it ignores answers to other requests, and
-each of those restarts its own timer, hence the limit here.
+each of those restarts its own timer, hence the limit here, and no timer there.
 """
 
 import asyncio
@@ -114,7 +114,7 @@ class NativeTransport:
                 engine_id=self._security.engine_id or None,
                 user=self._build_user() if version == "v3" else None,
                 version=self._library.SnmpVersion[version],
-                timeout=self._timeout_seconds,
+                timeout=None,
                 max_repetitions=self._max_repetitions,
             )
         except OSError as error:
