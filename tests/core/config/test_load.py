@@ -292,7 +292,7 @@ executors:
         "type, user)",
         "config.yml:6:32: executors[0].sources[0].description: variable UNSET is not set "
         "(set it, or write ${UNSET:-default})",
-        "config.yml:7:9: executors[0].sources[1]: has the collection, type and name of "
+        "config.yml:7:9: executors[0].sources[1]: has the same collection, type and name as "
         "executors[0].sources[0] (their values overwrite each other; give one another name)",
         "config.yml:9:10: executors[0].sources[3].type: "
         "Broken: cannot load broken:BrokenSource: ImportError: no",

@@ -143,6 +143,6 @@ def warn_of_twins(problems: Problems, executors: Iterable[ExecutorSection]) -> N
             identity = (executor.collection, config.type, config.name)
             if not config.enabled or first.setdefault(identity, source.path) == source.path:
                 continue
-            problem = f"has the collection, type and name of {first[identity]}"
+            problem = f"has the same collection, type and name as {first[identity]}"
             hint = "their values overwrite each other; give one another name"
             problems.warn(source.path, ConfigError(problem, hint=hint))

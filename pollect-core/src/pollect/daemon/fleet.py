@@ -15,7 +15,7 @@ from pollect.config.config import Config
 from pollect.config.fleet import FleetOptions, ShardOptions
 from pollect.config.reading import read_document
 from pollect.engine.plan import Plan
-from pollect.errors import ConfigError, describe
+from pollect.errors import ConfigError
 from pollect.fleet.etcd import Etcd, parse_endpoints
 from pollect.fleet.fleet import LeasedFleet, StaticFleet
 from pollect.fleet.ownership import ALWAYS, Epoch, Member
@@ -154,5 +154,6 @@ def _ttl(text: str) -> float:
 def _tls(options: ClientTls, directory: Path) -> ssl.SSLContext:
     try:
         return build_ssl_context(**options.files(directory))
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"cannot use its files: {describe(error)}", key="fleet.tls") from error
+    except OSError as error:
+        problem = f"cannot use {error.filename or 'its files'}: {error.strerror or error}"
+        raise ConfigError(problem, key="fleet.tls") from error
