@@ -1,10 +1,18 @@
-"""Time zones: the values of some sources depend on where the host is."""
+"""What every test of these sources needs: a time zone, and time for signatures."""
 
 import os
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+
+from pollect_sources_cloud import signing
+
+
+@pytest.fixture(autouse=True)
+def patient_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that signs loads a library first, which takes a busy machine its time."""
+    monkeypatch.setattr(signing, "LIMIT_SECONDS", 200.0)
 
 
 @pytest.fixture(autouse=True)

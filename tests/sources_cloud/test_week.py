@@ -120,7 +120,7 @@ class Week:
         """Wait until so many probes more have ended, and count their requests."""
         self.probes["google"] += google
         self.probes["apple"] += apple
-        wait_until(self._is_settled, f"probes at {self.now}: {self.probes}")
+        wait_until(self._is_settled, f"probes at {self.now}: {self.probes}", limit_seconds=200)
         servers: dict[str, list[HttpRequest]] = {
             "google": self.bucket.requests,
             "apple": self.apple.requests,
@@ -174,6 +174,7 @@ CRASHES = f'crashes_{APP}{{versionCode="7",type="crash"}}'
 UNITS = 'units{sku="APP"}'
 
 
+@pytest.mark.timeout(900)
 def test_a_week_of_both_stores(week: Week) -> None:
     def day_until(day: int, last_hour: int) -> None:
         for hour in range(6, last_hour + 1, 6):

@@ -15,7 +15,7 @@ from pollect.errors import AuthenticationFailed, TargetUnavailable
 from pollect.plugin import AuthorizationCode, Secret
 from pollect.support.oauth import AuthorizationRequest
 
-_TIMEOUT_SECONDS = 10.0
+_TIMEOUT_SECONDS = 30.0
 
 
 class RehearsedSignIn:
