@@ -31,9 +31,23 @@ def test_a_lock_that_the_page_names_is_one_of_its_class(lock: str) -> None:
     assert re.search(rf"self\.{attribute} = threading\.(Lock|RLock|Condition)\(", body), lock
 
 
-@pytest.mark.parametrize("thread", sorted(set(re.findall(r"^\| `(pollect-\w+)` \|", PAGE, re.M))))
+NAMED_THREAD = re.compile(
+    r"(?:name=|name = |name: str = |InBackground\(.*, |_started\(.*, )f?\"(pollect-[a-z-]*)"
+)
+#: The names of threads in the code, without what is filled in.
+THREADS = {name.rstrip("-") for name in NAMED_THREAD.findall(SOURCES)} - {"pollect"} | {
+    f"pollect-{name}" for name in re.findall(r"Workers\(\"(\w+)\"", SOURCES)
+}
+
+
+@pytest.mark.parametrize("thread", sorted(THREADS))
+def test_a_thread_is_on_the_page(thread: str) -> None:
+    assert f"`{thread}" in PAGE
+
+
+@pytest.mark.parametrize("thread", sorted(set(re.findall(r"`(pollect-[a-z]+)", PAGE))))
 def test_a_thread_that_the_page_names_is_started(thread: str) -> None:
-    assert f'name="{thread}"' in SOURCES
+    assert thread in THREADS or any(name.startswith(f"{thread}-") for name in THREADS)
 
 
 def test_every_package_of_the_core_is_on_the_page() -> None:
