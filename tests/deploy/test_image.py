@@ -11,7 +11,7 @@ import pytest
 from tests.deploy.conftest import FULL, SLIM
 from tests.deploy.image import Podman, new_port, wait_for_metrics
 
-pytestmark = [pytest.mark.integration, pytest.mark.root, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.root, pytest.mark.timeout(900)]
 
 #: As strict as a runtime can be.
 STRICT = (
