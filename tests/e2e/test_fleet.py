@@ -2,16 +2,20 @@
 
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 
 from pollect.testing.waiting import wait_until
 from tests.fleet.fleet import running_fleet
 from tests.fleet.network import may_use_namespaces
-from tests.fleet.scenarios import SCENARIOS, play, problems
+from tests.fleet.scenarios import SCENARIOS, Scenario, play, problems
 
 #: The shortest that shows the difference between a lease that ends and a move that was planned.
 TTL, TICK, TARGETS = 3.0, 1.0, 24
+#: How much longer leases and ticks are at the next tries. What a busy machine needs on top of them
+#: does not grow with them.
+STRETCHES = (1, 3, 9)
 
 CHOSEN = (
     "kill -9, and it comes back",
@@ -22,7 +26,7 @@ CHOSEN = (
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed (make services)")
 @pytest.mark.parametrize("name", CHOSEN)
 def test_every_device_is_asked_by_one_daemon_at_a_time_and_none_is_forgotten(
@@ -31,17 +35,33 @@ def test_every_device_is_asked_by_one_daemon_at_a_time_and_none_is_forgotten(
     (scenario,) = (scenario for scenario in SCENARIOS if scenario.name == name)
     if scenario.namespaces and not may_use_namespaces:
         pytest.skip("needs root and ip")
-    with running_fleet(
-        tmp_path,
-        namespaces=scenario.namespaces,
-        targets=TARGETS,
-        tick=TICK,
-        ttl=TTL,
-        nodes=scenario.nodes,
-        exclusive=scenario.exclusive,
-    ) as fleet:
-        verdict = play(fleet, scenario)
-    assert problems(scenario, verdict, ttl=TTL, tick=TICK) == []
+    found: list[str] = []
+    for stretch in STRETCHES:
+        folder = tmp_path / str(stretch)
+        folder.mkdir()
+        found = disturb(folder, scenario, ttl=stretch * TTL, tick=stretch * TICK)
+        if not found:
+            return
+        assert not any("double" in problem for problem in found), found
+    pytest.fail(f"{found}, and more before")
+
+
+def disturb(folder: Path, scenario: Scenario, *, ttl: float, tick: float) -> list[str]:
+    """Return what does not hold when this happens to a fleet."""
+    try:
+        with running_fleet(
+            folder,
+            namespaces=scenario.namespaces,
+            targets=TARGETS,
+            tick=tick,
+            ttl=ttl,
+            nodes=scenario.nodes,
+            exclusive=scenario.exclusive,
+        ) as fleet:
+            verdict = play(fleet, scenario)
+    except AssertionError as error:
+        return [str(error)]
+    return problems(scenario, verdict, ttl=ttl, tick=tick)
 
 
 @pytest.mark.integration
@@ -58,7 +78,7 @@ def test_targets_of_an_inventory_are_shared_one_by_one_also_when_it_changes(tmp_
         gone = set(before[:4])
         wait_until(
             lambda: not gone & fleet.askers(time.monotonic() - 3 * TICK).keys(),
-            limit_seconds=30,
+            limit_seconds=60,
         )
         now = time.monotonic()
         wait_until(lambda: fleet.askers(now).keys() == set(fleet.names), limit_seconds=60)

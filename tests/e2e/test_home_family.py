@@ -112,5 +112,10 @@ def test_every_server_that_goes_away_costs_its_source_alone_and_comes_back(tmp_p
             wait_for_state(port, up)
             assert daemon.stop() == 0
             for kind in servers:
-                lines = [line for line in daemon.output.splitlines() if f"home/{kind}" in line]
+                lines = [
+                    line
+                    for line in daemon.output.splitlines()
+                    # On a busy machine a probe may last longer than a tick.
+                    if f"home/{kind}" in line and "this tick is skipped" not in line
+                ]
                 assert len(lines) == 2, f"one line as it goes, one as it is back: {lines}"

@@ -70,7 +70,7 @@ class Fleet:
             since = time.monotonic() - 2 * self.tick
             return wanted <= {q.device for q in read_log(self._log) if q.at >= since}
 
-        seconds = 30 + 3 * self.tick + len(self.names) / 100
+        seconds = 60 + 3 * self.tick + len(self.names) / 100
         wait_until(covered, "every device to be asked", limit_seconds=seconds)
 
     def settle(self) -> None:
