@@ -422,3 +422,28 @@ def test_config_from_a_pipe_is_read_once_and_its_places_are_known(tmp_path: Path
     assert done.returncode == 3
     assert done.stderr.startswith("config.yml:4:10: executors[0].sources[0].type: ")
     assert "owl-tools" in done.stderr
+
+
+def test_a_file_of_tls_that_cannot_be_read_is_a_warning_at_its_option(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.pem")  # must not be waited for
+    (tmp_path / "config.yml").write_text(
+        "writers:\n"
+        "  - {type: Mqtt, host: broker, tls: {ca: gone.pem, cert: fifo.pem}}\n"
+        "  - {type: InfluxDb, url: 'https://a', bucket: b, tls: {ca: .}}\n"
+        "executors:\n"
+        "  - collection: house\n"
+        "    sources:\n"
+        "      - {type: Http, url: 'https://a', clientKey: key.pem, clientCert: gone/cert.pem}\n"
+        "      - {type: Http, name: off, url: 'https://a', caFile: gone.pem, enabled: false}\n"
+        "  - {collection: garden, sources: [{type: LoadAvg}]}\n"
+    )
+    done = call("check", folder=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "warning: config.yml:2:38: writers[0].tls.ca: cannot read gone.pem: "
+        "No such file or directory",
+        "warning: config.yml:7:40: executors[0].sources[0].clientKey: cannot read key.pem: "
+        "No such file or directory",
+        "warning: config.yml:7:60: executors[0].sources[0].clientCert: cannot read gone/cert.pem: "
+        "No such file or directory",
+    ]

@@ -1,9 +1,11 @@
 """`pollect check`: every mistake of a config, without starting anything."""
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import click
 
@@ -23,8 +25,12 @@ from pollect.discovery.requirements import Installed, Readiness, State, judge
 from pollect.engine.clock import SystemClock
 from pollect.engine.plan import Plan
 from pollect.errors import ConfigError, InvalidConfig, MissingDependency, PluginError
-from pollect.plugin import SourceConfig
+from pollect.plugin import SourceConfig, WriterConfig
 from pollect.plugin.traits import has_trait
+from pollect.support.options import ClientTls
+
+#: Options that name a file of a client's TLS, beside those in an option `tls`.
+_TLS_FILES = frozenset({"ca_file", "client_cert", "client_key"})
 
 
 @click.command()
@@ -97,6 +103,7 @@ def _check(config_name: str) -> tuple[str, Sequence[ConfigError]]:
         if targets is not None:
             inventories = targets.problems()
             found += (problems.located(*each) for each in targets.troubles())
+        warnings = [*warnings, *(problems.located(*each) for each in _unreadable_files(config))]
         found += refusals_of_doubtful(config, registry, clock=clock, stopping=stopping, ports=ports)
     if found or inventories:
         sorted_problems = problems.sort([*found, *warnings])
@@ -170,6 +177,43 @@ def _sections(config: Config) -> Iterator[tuple[SourceConfig, str]]:
     for module in config.probes:
         if module.example is not None:
             yield module.example, module.blueprint.path
+
+
+def _unreadable_files(config: Config) -> Iterator[tuple[str, ConfigError]]:
+    """Yield sections, and which file of their TLS they could not use now.
+
+    That is just a warning: the file may come later, and the source or writer tries again.
+    """
+    sections: dict[str, SourceConfig | WriterConfig] = {
+        part.path: part.config for executor in config.executors for part in executor.writers
+    }
+    sections.update((path, source) for source, path in _sections(config) if source.enabled)
+    for path, section in sections.items():
+        for key, name in _tls_files(section):
+            problem = _why_unreadable(config.directory / name)
+            if problem:
+                yield path, ConfigError(f"cannot read {name}: {problem}", key=key)
+
+
+def _tls_files(section: SourceConfig | WriterConfig) -> Iterator[tuple[str, str]]:
+    """Yield the options of a section that name a file of a client's TLS, with that file."""
+    for field, key in zip(section.__struct_fields__, section.__struct_encode_fields__, strict=True):
+        value = getattr(section, field)
+        if field in _TLS_FILES and isinstance(value, str):
+            yield key, value
+        elif isinstance(value, ClientTls):
+            for part in ("ca", "cert", "key"):
+                file = getattr(value, part)
+                if file is not None:
+                    yield f"{key}.{part}", file
+
+
+def _why_unreadable(path: Path) -> str:
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return ""
 
 
 class _Readiness:
