@@ -447,3 +447,15 @@ def test_a_file_of_tls_that_cannot_be_read_is_a_warning_at_its_option(tmp_path: 
         "warning: config.yml:7:60: executors[0].sources[0].clientCert: cannot read gone/cert.pem: "
         "No such file or directory",
     ]
+
+
+def test_a_warning_beside_a_mistake_is_marked_as_one(tmp_path: Path) -> None:
+    (tmp_path / "config.yml").write_text(
+        "writer: {type: Mqtt, host: broker, tls: {ca: gone.pem}}\n"
+        "executors: [{collection: a, sources: [{type: Dummy, valeu: 1}]}]\n"
+    )
+    done = call("check", folder=tmp_path)
+    assert done.returncode == 2
+    warning, mistake = done.stderr.splitlines()
+    assert warning.startswith("warning: config.yml:1:42: writer.tls.ca: cannot read gone.pem")
+    assert mistake.startswith("config.yml:2:53: executors[0].sources[0].valeu: unknown option")

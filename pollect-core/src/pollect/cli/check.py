@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from pollect.cli.calling import complain
 from pollect.cli.exit_codes import exit_code
 from pollect.cli.session import Session, config_file, log_options
 from pollect.config.config import Config
@@ -28,6 +29,7 @@ from pollect.errors import ConfigError, InvalidConfig, MissingDependency, Plugin
 from pollect.plugin import SourceConfig, WriterConfig
 from pollect.plugin.traits import has_trait
 from pollect.support.options import ClientTls
+from pollect.text import visible_text
 
 #: Options that name a file of a client's TLS, beside those in an option `tls`.
 _TLS_FILES = frozenset({"ca_file", "client_cert", "client_key"})
@@ -50,11 +52,15 @@ def check(session: Session, config_name: str, as_json: bool) -> int:
         with collector_paused():
             summary, warnings = _check(config_name)
     except ConfigError as error:
-        if not as_json:
-            raise
         problems = error.problems if isinstance(error, InvalidConfig) else (error,)
         warnings = error.warnings if isinstance(error, InvalidConfig) else ()
-        _print_json(None, problems, warnings)
+        if as_json:
+            _print_json(None, problems, warnings)
+            return exit_code(error)
+        if not warnings:
+            raise
+        for problem in problems:
+            complain(visible_text(f"{'warning: ' if problem in warnings else ''}{problem}"))
         return exit_code(error)
     if as_json:
         _print_json(summary, warnings, warnings)
