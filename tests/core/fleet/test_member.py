@@ -139,7 +139,10 @@ def test_members_share_evenly_and_a_planned_move_never_has_two_owners(join) -> N
     assert a.handovers["released"] >= SHARDS // 2
 
 
-def test_what_a_member_that_leaves_had_is_taken_over_at_once(join) -> None:
+def test_what_a_member_that_leaves_had_is_taken_over_at_once(
+    join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pollect.fleet.member.LEAVE_SECONDS", 60.0)
     a, b = join("a", ttl=100.0), join("b", ttl=100.0)
     wait_until(lambda: len(owned(a)) == len(owned(b)) == SHARDS // 2)
     with Referee([a, b]):
