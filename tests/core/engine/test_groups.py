@@ -41,7 +41,7 @@ class Member:
 class Group:
     """A group under a clock of the test, whose probes end as soon as they begin."""
 
-    def __init__(self, members: int, *, spread: bool) -> None:
+    def __init__(self, members: int, *, spread: bool, interval: float = INTERVAL) -> None:
         self.clock = FakeClock(monotonic=0.0)
         self.scheduler = Scheduler(self.clock)
         self.members: list[Any] = [Member(number) for number in range(members)]
@@ -50,7 +50,7 @@ class Group:
         self.due: dict[int, list[float | None]] = {number: [] for number in range(members)}
         self.merged: list[tuple[float, int]] = []
         self.group = TickGroup(
-            INTERVAL,
+            interval,
             begin=self._begin,
             new_tick=lambda: MergedTick(self._flush),
             errand=lambda call: call(),
@@ -98,12 +98,15 @@ def test_spread_sources_begin_evenly_over_their_tick_each_in_its_slot() -> None:
         assert gaps == pytest.approx([INTERVAL] * len(gaps))
 
 
-def test_spread_sources_share_slots_so_that_threads_wake_up_seldom() -> None:
-    group = Group(1000, spread=True)
-    group.run(4 * INTERVAL)
+@pytest.mark.parametrize(("interval", "slots"), [(1.0, 4), (10.0, 20)])
+def test_spread_sources_share_slots_so_that_threads_wake_up_seldom(
+    interval: float, slots: int
+) -> None:
+    group = Group(1000, spread=True, interval=interval)
+    group.run(4 * interval)
     together = Counter(starts[2] for starts in group.starts.values())
-    assert len(together) == 1000 // SOURCES_OF_A_SLOT == 4
-    assert max(together.values()) < 3 * SOURCES_OF_A_SLOT, "no burst"
+    assert len(together) == slots
+    assert max(together.values()) < 3 * 1000 / slots, "no burst"
 
 
 def test_merging_writers_get_one_batch_of_each_tick_even_if_spread() -> None:

@@ -29,11 +29,11 @@ RAMP_SECONDS = 0.02
 SPREAD_FROM = 50
 #: The share of a tick that sources are spread over; the rest is for the last ones to answer in.
 SPREAD_SHARE = 0.8
-SHORTEST_SLOT = 0.02
-#: So many sources share a slot on average: threads that wake up for a few, their code and data long
-#: gone from the processor's caches, cost more than the probes. How many threads wake up matters
-#: little beside that.
-SOURCES_OF_A_SLOT = 250
+#: So many sources share a slot on average, more where slots were closer than these seconds: threads
+#: that wake up five times a second, their code and data gone from the processor's caches by then,
+#: cost as much as the probes. How many threads wake up matters little beside that.
+SOURCES_OF_A_SLOT = 50
+SHORTEST_SLOT = 0.2
 #: A source whose slot comes within this time, or half an interval, is not probed before.
 SOON_SECONDS = 5.0
 #: How far two daemons whose clocks agree may be apart at a slot: a slot so close after the moment
