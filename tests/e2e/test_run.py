@@ -244,8 +244,10 @@ def test_two_signals_in_one_breath_are_one(tmp_path: Path) -> None:
     config.write_text(config.read_text().replace("Dummy, value: 1", "SlowClose"))
     with start("run", folder=tmp_path, environ=install_odd_plugin(tmp_path)) as daemon:
         daemon.wait_for("listening on")
+        daemon.send(signal.SIGSTOP)  # however long it takes to send them, it gets both at once
         daemon.send(signal.SIGTERM)
         daemon.send(signal.SIGINT)
+        daemon.send(signal.SIGCONT)
         assert daemon.wait() == 0
 
 
