@@ -105,7 +105,7 @@ def test_who_waits_keeps_the_place_in_the_queue(run: Run, gate: Gate, monkeypatc
     before = [len(source.starts) for source in slow]
     wait_until(
         lambda: all(len(s.starts) >= n + 3 for s, n in zip(slow, before, strict=True)),
-        limit_seconds=20,
+        limit_seconds=60,
     )
     counts = [len(s.starts) - n for s, n in zip(slow, before, strict=True)]
     assert max(counts) <= min(counts) + 2, "served in turn, not the first ones again and again"
