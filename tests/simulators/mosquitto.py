@@ -120,8 +120,8 @@ class Listener:
             self.messages.append((retain == "1", int(qos), topic, payload))
 
     def close(self) -> None:
-        self._process.terminate()
-        self._process.wait(30)
+        self._process.kill()  # in the middle of an exchange it waits for the broker's next word
+        self._process.wait()
         self._thread.join(30)
         if self._process.stdout is not None:
             self._process.stdout.close()
@@ -130,7 +130,7 @@ class Listener:
         """Return the last payload by topic."""
         return {topic: payload for _, _, topic, payload in list(self.messages)}
 
-    def wait_for(self, topic: str, payload: str, *, seconds: float = 15.0) -> None:
+    def wait_for(self, topic: str, payload: str, *, seconds: float = 60.0) -> None:
         wait_until(
             lambda: self.latest().get(topic) == payload,
             f"{payload!r} at {topic}",

@@ -65,8 +65,8 @@ def scraping(folder: Path, instances: Sequence[str], rules: Sequence[str]) -> It
     config = {
         "global": {
             # On a busy machine an exposition of all sources takes more than a second.
-            "scrape_interval": "3s",
-            "evaluation_interval": "3s",
+            "scrape_interval": "4s",
+            "evaluation_interval": "4s",
         },
         "rule_files": ["rules-*.yml"],
         "scrape_configs": [{"job_name": "pollect", "static_configs": [{"targets": instances}]}],
@@ -103,7 +103,7 @@ def configs(tmp_path: Path) -> Iterator[Sequence[Path]]:
             config = {key: value for key, value in config.items() if key != "writer"}
             files.append(tmp_path / name / "config.json")
             files[-1].parent.mkdir()
-            files[-1].write_text(json.dumps({**config, "tickTime": 1, "writers": writers}))
+            files[-1].write_text(json.dumps({**config, "tickTime": 2, "writers": writers}))
         yield files
 
 
