@@ -51,12 +51,15 @@ class Daemon:
         """What it printed so far, errors included."""
         return self._log.read_text(encoding="utf-8")
 
-    def wait_for(self, text: str) -> None:
-        """Wait until it has printed `text`."""
+    def wait_for(self, text: str, *, after: str = "") -> None:
+        """Wait until it has printed `text`, somewhere behind the first `after`."""
+
+        def is_there() -> bool:
+            return text in self.output.partition(after)[2] if after else text in self.output
 
         def printed() -> bool:
-            assert text in self.output or self.process.poll() is None, self.output
-            return text in self.output
+            assert is_there() or self.process.poll() is None or is_there(), self.output
+            return is_there()
 
         wait_until(printed, f"{text!r} in the output", limit_seconds=LIMIT_SECONDS)
 

@@ -28,8 +28,9 @@ def test_spool_of_an_old_address_is_told_of_once(tmp_path: Path) -> None:
         config.write_text(CONFIG.format(port=port, bucket="new"))
         daemon.send(signal.SIGHUP)
         daemon.wait_for("reloaded")
-        assert daemon.output.count("no writer with a spool delivers to") == 1
+        daemon.wait_for("no writer with a spool delivers to")
         assert daemon.stop() == 0
+    assert daemon.output.count("no writer with a spool delivers to") == 1
     with start("run", "-c", config, folder=tmp_path) as daemon:
         daemon.wait_for("restore the old address to deliver them, or delete it")
         assert daemon.stop() == 0
