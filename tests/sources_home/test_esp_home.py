@@ -74,10 +74,16 @@ class Probed:
         return {(s.metric.name, *s.label_values): s.value for s in samples}
 
     def reason(self, kind: type[ProbeError] = TargetUnavailable) -> str:
-        with pytest.raises(kind) as raised:
-            self.running.probe()
-        assert type(raised.value) is kind
-        return str(raised.value)
+        """Return why there are no values, once connecting came to an end."""
+
+        def failure() -> Exception | None:
+            with pytest.raises((NoData, ProbeError)) as raised:
+                self.running.probe()
+            return None if "no answer yet" in str(raised.value) else raised.value
+
+        error = wait_until(failure)
+        assert type(error) is kind
+        return str(error)
 
     def is_up(self) -> bool:
         try:

@@ -72,10 +72,16 @@ class Probed:
         wait_until(lambda: self.latest() == expected, str(expected))
 
     def reason(self, kind: type[Exception] = TargetUnavailable) -> str:
-        with pytest.raises(kind) as raised:
-            self.running.probe()
-        assert type(raised.value) is kind
-        return str(raised.value)
+        """Return why there are no values, once connecting came to an end."""
+
+        def failure() -> Exception | None:
+            with pytest.raises((NoData, ProbeError)) as raised:
+                self.running.probe()
+            return None if "no answer yet" in str(raised.value) else raised.value
+
+        error = wait_until(failure)
+        assert type(error) is kind
+        return str(error)
 
     def is_asleep(self) -> bool:
         try:
