@@ -6,11 +6,11 @@ import threading
 import tracemalloc
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from pollect.engine.history import History
+from pollect.engine.history import MOST_WAITING, History
 from pollect.engine.ring import POINTS, Past, Ring, rates
 from pollect.engine.strip import DOWN, NOTHING, TROUBLED, UP
 from pollect.model import Batch, Kind, Metric, Outcome, ProbeResult, SourceId, WriterStatus
@@ -191,6 +191,25 @@ def test_a_failure_that_waits_keeps_nothing_of_the_error_alive() -> None:
     del error
     assert known() is None
     assert history.strip(HOME, 0.0)[0][-1] == DOWN
+
+
+def test_whatever_is_wrong_with_a_batch_costs_that_batch_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Odd(NamedTuple):
+        """Stands for the id of a source, as a filter of a plugin made it."""
+
+        name: str = "odd"
+
+        def __hash__(self) -> int:
+            raise SystemExit(3)
+
+    history = history_of()
+    history.record(Batch(Odd(), [TEMPERATURE.sample(1, "hall")], 0.0))  # type: ignore[arg-type]
+    for number in range(MOST_WAITING):
+        history.record(batch(10.0 * number, hall=number))
+    assert caplog.messages == ["values of Odd(name='odd') are not remembered: SystemExit: 3"]
+    assert points(history.past(HOME), "hall") == list(range(MOST_WAITING))
 
 
 def test_a_cell_of_a_slow_source_is_its_interval() -> None:

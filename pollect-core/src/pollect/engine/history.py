@@ -154,7 +154,7 @@ class History:
                     self._strips[item.source].note(item.time, item.state)
                 else:
                     self._series += ring.put(item, self._limit - self._series)
-            except Exception as error:  # noqa: BLE001 - what a plugin's filter made of the batch
+            except BaseException as error:  # noqa: BLE001 - what a filter of a plugin made of it
                 self._failure = self._failure or (item.source, describe(error))
                 self._count_series()
 
