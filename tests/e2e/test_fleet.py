@@ -8,6 +8,7 @@ import pytest
 
 from pollect.testing.waiting import wait_until
 from tests.fleet.fleet import running_fleet
+from tests.fleet.judge import Verdict
 from tests.fleet.network import may_use_namespaces
 from tests.fleet.scenarios import SCENARIOS, Scenario, play, problems
 
@@ -37,31 +38,29 @@ def test_every_device_is_asked_by_one_daemon_at_a_time_and_none_is_forgotten(
         pytest.skip("needs root and ip")
     found: list[str] = []
     for stretch in STRETCHES:
+        ttl, tick = stretch * TTL, stretch * TICK
         folder = tmp_path / str(stretch)
         folder.mkdir()
-        found = disturb(folder, scenario, ttl=stretch * TTL, tick=stretch * TICK)
-        if not found:
-            return
-        assert not any("double" in problem for problem in found), found
-    pytest.fail(f"{found}, and more before")
+        verdict = disturb(folder, scenario, ttl=ttl, tick=tick)
+        found = problems(scenario, verdict, ttl=ttl, tick=tick)
+        # Gaps are up to the machine as well; nothing excuses two daemons at one device.
+        if not found or (scenario.exclusive and verdict.doubles):
+            break
+    assert found == []
 
 
-def disturb(folder: Path, scenario: Scenario, *, ttl: float, tick: float) -> list[str]:
-    """Return what does not hold when this happens to a fleet."""
-    try:
-        with running_fleet(
-            folder,
-            namespaces=scenario.namespaces,
-            targets=TARGETS,
-            tick=tick,
-            ttl=ttl,
-            nodes=scenario.nodes,
-            exclusive=scenario.exclusive,
-        ) as fleet:
-            verdict = play(fleet, scenario)
-    except AssertionError as error:
-        return [str(error)]
-    return problems(scenario, verdict, ttl=ttl, tick=tick)
+def disturb(folder: Path, scenario: Scenario, *, ttl: float, tick: float) -> Verdict:
+    """Return what the devices of a fleet saw while this happened to it."""
+    with running_fleet(
+        folder,
+        namespaces=scenario.namespaces,
+        targets=TARGETS,
+        tick=tick,
+        ttl=ttl,
+        nodes=scenario.nodes,
+        exclusive=scenario.exclusive,
+    ) as fleet:
+        return play(fleet, scenario)
 
 
 @pytest.mark.integration
