@@ -39,6 +39,7 @@ from tests.simulators.esphome.device import (
     recorded_replies,
     running_firmware,
 )
+from tests.sources_network.driver import failure_at_last
 
 KEY = bytes(range(32))
 PSK = base64.b64encode(KEY).decode()
@@ -74,14 +75,7 @@ class Probed:
         return {(s.metric.name, *s.label_values): s.value for s in samples}
 
     def reason(self, kind: type[ProbeError] = TargetUnavailable) -> str:
-        """Return why there are no values, once connecting came to an end."""
-
-        def failure() -> Exception | None:
-            with pytest.raises((NoData, ProbeError)) as raised:
-                self.running.probe()
-            return None if "no answer yet" in str(raised.value) else raised.value
-
-        error = wait_until(failure)
+        error = failure_at_last(self.running)
         assert type(error) is kind
         return str(error)
 

@@ -27,6 +27,7 @@ from pollect.testing.waiting import wait_until
 from pollect_sources_home.pmcc.source import PmccSource
 from tests.simulators.certificates import Authority
 from tests.simulators.pmcc import CHARGING, Charger, Valve, power, session, total_energy
+from tests.sources_network.driver import failure_at_last
 
 Values = dict[tuple[str | None, ...], float]
 
@@ -72,14 +73,7 @@ class Probed:
         wait_until(lambda: self.latest() == expected, str(expected))
 
     def reason(self, kind: type[Exception] = TargetUnavailable) -> str:
-        """Return why there are no values, once connecting came to an end."""
-
-        def failure() -> Exception | None:
-            with pytest.raises((NoData, ProbeError)) as raised:
-                self.running.probe()
-            return None if "no answer yet" in str(raised.value) else raised.value
-
-        error = wait_until(failure)
+        error = failure_at_last(self.running)
         assert type(error) is kind
         return str(error)
 

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from pollect.api import Clock, ProbeError, Sample, Source, TargetUnavailable
+import pytest
+
+from pollect.api import Clock, NoData, ProbeError, Sample, Source, TargetUnavailable
 from pollect.support.connect import SharedLimit
 from pollect.testing import build_source
 from pollect.testing.contract.running import Running
@@ -37,6 +39,19 @@ class OpenSource:
             return {}
 
         return wait_until(answered, "an answer in time")
+
+
+def failure_at_last(running: Running) -> Exception:
+    """Return why a probe fails, once connecting came to an end; on a busy machine it takes time."""
+
+    def failure() -> Exception | None:
+        with pytest.raises((NoData, ProbeError)) as raised:
+            running.probe()
+        return None if "no answer yet" in str(raised.value) else raised.value
+
+    error = wait_until(failure, "the end of connecting")
+    assert error is not None
+    return error
 
 
 def patience_for(error: type[ProbeError]) -> float:
