@@ -24,7 +24,7 @@ def test_a_module_that_the_page_names_exists(module: str) -> None:
     assert (CORE / module).is_file() or (ROOT / module).is_file()
 
 
-@pytest.mark.parametrize("lock", sorted(set(re.findall(r"^\| `(\w+\._\w+)` \|", PAGE, re.M))))
+@pytest.mark.parametrize("lock", sorted(set(re.findall(r"^\| `(\w+\.\w+)` \|", PAGE, re.M))))
 def test_a_lock_that_the_page_names_is_one_of_its_class(lock: str) -> None:
     owner, _, attribute = lock.partition(".")
     body = SOURCES.partition(f"class {owner}(")[2] or SOURCES.partition(f"class {owner}:")[2]

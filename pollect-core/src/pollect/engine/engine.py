@@ -18,10 +18,11 @@ from pollect.engine.history import History
 from pollect.engine.observers import Observers
 from pollect.engine.plan import ExecutorPlan, Ownership, Plan
 from pollect.engine.ports import Ports
-from pollect.engine.runner import FRESH_INTERVALS, Runner
+from pollect.engine.runner import Runner
 from pollect.engine.samples import cleaning
 from pollect.engine.scheduler import RepeatingTimer, Scheduler
 from pollect.engine.selfmetrics import SourceMetrics, describe_writers
+from pollect.engine.values import FRESH_INTERVALS
 from pollect.engine.watching import Watching
 from pollect.engine.workers import WorkerCall, Workers
 from pollect.errors import EngineError

@@ -206,10 +206,11 @@ class Executor:
         now = self._clock.monotonic()
         earliest = math.inf
         for runner in self.runners:
-            if runner.fresh_until <= now:
-                self.errand(runner.expire)
-            elif runner.fresh_until < earliest:
-                earliest = runner.fresh_until
+            values = runner.values
+            if values.fresh_until <= now:
+                self.errand(values.expire)
+            elif values.fresh_until < earliest:
+                earliest = values.fresh_until
         self.watch_freshness(earliest)
 
     def abandon(self, run: ProbeRun) -> None:
@@ -255,7 +256,7 @@ class Executor:
                 if plan.names_itself:
                     from pollect.engine.renaming import Renaming  # for extensions of 1.x only
 
-                    runner.renaming = Renaming(plan, self._foreign)
+                    runner.values.renaming = Renaming(plan, self._foreign)
                 self._connect(runner, plan)
                 runners[id(plan.source)] = runner
             except BaseException as error:  # noqa: BLE001 - code of a plugin

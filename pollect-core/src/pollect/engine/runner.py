@@ -1,9 +1,8 @@
-"""One source at run time: is it busy, is it up, until when do its values hold."""
+"""One source at run time: is it busy, is it up, whose is it, when is it tried again."""
 
 import binascii
 import math
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pollect.engine.guard import Guard
@@ -12,6 +11,7 @@ from pollect.engine.plan import Ownership, SourcePlan
 from pollect.engine.probe_run import Executing, ProbeRun, Rank
 from pollect.engine.retry import Retry
 from pollect.engine.scheduler import Scheduler, Timer
+from pollect.engine.values import Values
 from pollect.errors import ProbeError, TargetUnavailable, describe
 from pollect.model import Batch, Outcome, ProbeResult, SourceId, SourceStatus
 from pollect.plugin import Clock
@@ -19,10 +19,7 @@ from pollect.plugin import Clock
 if TYPE_CHECKING:
     from pollect.delivery.routing import MergedTick
     from pollect.engine.relaying import RelayCarrier
-    from pollect.engine.renaming import Renaming
 
-#: A value stays true for this many intervals without a new probe that works.
-FRESH_INTERVALS = 2.5
 #: A probe is slow when it takes longer than this, or than this share of its interval.
 SLOW_SECONDS = 1.0
 SLOW_OF_INTERVAL = 0.1
@@ -38,19 +35,17 @@ class Runner:
     """The state of one source, and every decision about it.
 
     The scheduler's thread calls `begin` and the methods that look after deadline and freshness:
-    they hold `_lock` for a moment and run nothing of a plugin. Worker threads hold `_order` while
-    a result is decided on and put into the queues of the writers, so that no older batch overtakes
-    a newer one; the scheduler never takes it.
+    they hold `_lock` for a moment and run nothing of a plugin. Worker threads hold `values.order`
+    while a result is decided on and put into the queues of the writers.
     """
 
     # Python shares the names of at most 30 attributes: with a dict a runner took 2 KB more, and
     # missed the processor's cache at every probe.
     __slots__ = (
         "_clock", "_closing", "_deadline_watch", "_disowned", "_executor", "_health",
-        "_left_behind", "_lock", "_log", "_next_due", "_order", "_ownership", "_rank", "_retry",
-        "_run", "_scheduler", "_series", "_skipped", "_skips_logged", "_slow_seconds", "_stopped",
-        "_tick", "carrier", "fresh_until", "guard", "id", "key", "plan", "renaming", "spread_hash",
-        "suspect",
+        "_left_behind", "_lock", "_log", "_next_due", "_ownership", "_rank", "_retry", "_run",
+        "_scheduler", "_skipped", "_skips_logged", "_slow_seconds", "_stopped", "carrier", "guard",
+        "id", "key", "plan", "spread_hash", "suspect", "values",
     )  # fmt: skip
 
     def __init__(
@@ -66,9 +61,8 @@ class Runner:
         self.id = plan.id
         #: Of a source that relays batches of other daemons.
         self.carrier: RelayCarrier | None = None
-        #: Of a source that may choose its name while it runs.
-        self.renaming: Renaming | None = None
         self.guard = Guard(plan, clock)
+        self.values = Values(plan, self.guard, executor, clock=clock)
         self._rank = Rank.NEW
         #: It took long the last time, so that its next probe must not keep others waiting.
         self.suspect = False
@@ -83,18 +77,12 @@ class Runner:
         self._ownership = ownership
         self._log = plan.log
         self._lock = threading.Lock()
-        self._order = threading.Lock()
         self._run: ProbeRun | None = None
         self._stopped = False
         self._left_behind = False
         self._skipped = 0
         self._skips_logged: tuple[str, ...] = ()
         self._deadline_watch: Timer | None = None
-        #: Monotonic seconds until the values that were written are true; infinite without a limit.
-        self.fresh_until = math.inf
-        self._series = 0
-        #: Which tick its last values were put into, where they may still wait for slower sources.
-        self._tick: MergedTick | None = None
         self._health = Health(plan.id, self._log)
         self._retry = Retry()
         #: Monotonic seconds of the next regular probe; None if there is none to come.
@@ -150,8 +138,11 @@ class Runner:
 
     def finish(self, run: ProbeRun, result: ProbeResult) -> None:
         """Take the result of a run, unless it comes after the deadline."""
-        batch = self._batch(result, run.epoch) if result.samples or result.withdraw else None
-        with self._order:
+        batch = None
+        if result.samples or result.withdraw:
+            term = _term(run.epoch) if run.epoch is not None else None
+            batch = self.values.batch(result, term)
+        with self.values.order:
             with self._lock:
                 ended, run.over = run.over, True
                 if self._run is run:
@@ -179,7 +170,7 @@ class Runner:
 
     def farewell(self) -> None:
         """Withdraw for good what the source wrote; after `stop`."""
-        self._withdraw(lambda: not self._left_behind)
+        self.values.withdraw(lambda: not self._left_behind)
         if self.carrier is not None:
             self.carrier.close()
 
@@ -204,7 +195,7 @@ class Runner:
 
     def status(self) -> SourceStatus:
         return self._health.status(
-            series=self._series,
+            series=self.values.series,
             skipped=self._skipped,
             dropped=self.guard.dropped,
             next_probe=self._next_probe(),
@@ -242,8 +233,8 @@ class Runner:
             self._executor.errand(self._be_disowned)
 
     def _be_disowned(self) -> None:
-        self._withdraw(lambda: self._disowned)
-        with self._order:
+        self.values.withdraw(lambda: self._disowned)
+        with self.values.order:
             if self._disowned:
                 self._health.forget()
         self._executor.finished(self, None)
@@ -297,27 +288,14 @@ class Runner:
         self.suspect = rank is Rank.SLOW or rank is Rank.HUNG
 
     def _take(self, result: ProbeResult, batch: Batch | None, run: ProbeRun) -> None:
-        """Update the state and put what is to be written; holds `_order`."""
+        """Update the state and put what is to be written; holds `values.order`."""
         if self._rank is not _QUICK or result.duration_seconds > self._slow_seconds:
             self._rate(result)
         if not result.outcome.up:
             self._plan_next(result)
         elif self._retry.failures:
             self._retry.worked()
-        tick = None if run.reported else run.tick
-        if result.samples:
-            self._series = len(result.samples)
-            if not self.plan.keep_stale:
-                self.fresh_until = self._clock.monotonic() + self._lifetime
-                self._executor.watch_freshness(self.fresh_until)
-        elif result.withdraw:
-            batch = batch if self._series else None
-            self._series = 0
-            self.fresh_until = math.inf
-        if batch is not None:
-            self._put(batch, tick)
-        elif tick is not None:
-            tick.end()
+        self.values.take(result, batch, None if run.reported else run.tick)
         if batch is None or not batch.samples or result.outcome is not _OK:
             self._executor.note(result)
         # Last, so that who sees the status also sees what follows from it.
@@ -381,7 +359,7 @@ class Runner:
             f"({self._executor.describe_load()}): give sources that hang a shorter timeout, or an "
             "executor of their own"
         )
-        with self._order:
+        with self.values.order:
             if run.started is None:
                 self._count_timed_out(seconds, error)
         run.tick.end()
@@ -390,13 +368,13 @@ class Runner:
     def _time_out(self, run: ProbeRun) -> None:
         """Give up on a run and let its tick end without it; in a thread of the engine."""
         self._executor.abandon(run)
-        with self._order:
+        with self.values.order:
             self._report_missed(run)
         run.tick.end()
         self._executor.settle()
 
     def _report_missed(self, run: ProbeRun) -> None:
-        """Count a run that missed its deadline, once; holds `_order`.
+        """Count a run that missed its deadline, once; holds `values.order`.
 
         The call that returns late and the engine both come here: whichever is first, no result of a
         later run precedes it.
@@ -414,52 +392,6 @@ class Runner:
             self._executor.note(result)
             self._health.take(result)
             self._executor.finished(self, result)
-
-    def expire(self) -> None:
-        """Withdraw values that are too old; in a thread of the engine."""
-        self._withdraw(lambda: self.fresh_until <= self._clock.monotonic())
-
-    def _withdraw(self, still_wanted: Callable[[], bool]) -> None:
-        """Write that the source has no values any more, if there are some and that still holds."""
-        batch = self._batch(ProbeResult(self.id, Outcome.NO_DATA, (), self._clock.time()))
-        with self._order:
-            if not self._series or not still_wanted():
-                return
-            self._series = 0
-            self.fresh_until = math.inf
-            if batch is not None:
-                self._put(batch, None)
-        self._executor.settle()
-
-    def _put(self, batch: Batch, tick: "MergedTick | None") -> None:
-        """Hand a batch to the writers, after the one before it; holds `_order`."""
-        before, self._tick = self._tick, tick
-        if before is not None and before is not tick and not before.over:
-            before.close()
-        self._executor.record(batch)
-        self._executor.put(batch, tick, self.renaming)
-
-    @property
-    def _lifetime(self) -> float:
-        """Seconds for which values hold without a new probe that works."""
-        hold = self.guard.hold
-        return FRESH_INTERVALS * self.plan.interval if hold is None else hold
-
-    def _batch(self, result: ProbeResult, epoch: object = None) -> Batch | None:
-        """Return what the writers get for a result, None for nothing; runs the plugins' filters."""
-        fresh: float | None = None
-        if result.samples and not self.plan.keep_stale and (fresh := self._lifetime) == math.inf:
-            fresh = None
-        return self._executor.filtered(
-            Batch(
-                self.id,
-                result.samples,
-                result.time,
-                self.plan.static_labels,
-                fresh,
-                _term(epoch) if epoch is not None else None,
-            )
-        )
 
 
 def _term(epoch: object) -> tuple[int, int] | None:
