@@ -3,13 +3,10 @@
 import queue
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from pollect.engine.loops import EventLoops
 from pollect.engine.ports import InBackground
 from pollect.engine.runner import Runner
-
-if TYPE_CHECKING:
-    from pollect.engine.loop import EventLoopThread
 
 #: Seconds all sources together get to close, and how many close side by side.
 CLOSE_SECONDS = 2.0
@@ -22,7 +19,7 @@ _LOOK_SECONDS = 0.02
 
 def close_runners(
     runners: Sequence[Runner],
-    event_loop: "Callable[[], EventLoopThread]",
+    loops: EventLoops,
     *,
     is_stopping: Callable[[], bool],
 ) -> None:
@@ -48,7 +45,7 @@ def close_runners(
             if not is_stopping():
                 runner.farewell()
             if runner.guard.is_async:
-                event_loop().submit(runner.guard.close_async()).result()
+                loops.of(runner.plan.source).submit(runner.guard.close_async()).result()
             else:
                 runner.guard.close()
             left.discard(runner)

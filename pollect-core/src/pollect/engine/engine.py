@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,6 +15,7 @@ from pollect.engine.closing import close_runners
 from pollect.engine.executor import Executor
 from pollect.engine.foreign import Foreign
 from pollect.engine.history import History
+from pollect.engine.loops import EventLoops
 from pollect.engine.observers import Observers
 from pollect.engine.plan import ExecutorPlan, Ownership, Plan
 from pollect.engine.ports import Ports
@@ -28,9 +29,6 @@ from pollect.engine.workers import WorkerCall, Workers
 from pollect.errors import EngineError
 from pollect.model import Batch, ProbeResult, SourceId, SourceStatus, WriterStatus
 from pollect.plugin import Clock, Writer
-
-if TYPE_CHECKING:
-    from pollect.engine.loop import EventLoopThread
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +68,7 @@ class Engine:
         self._scheduler = Scheduler(clock)
         #: Calls that may take their time, on behalf of the scheduler.
         self._errands = Workers("engine", 1, 1.0, clock=clock, scheduler=self._scheduler)
-        self._loop: EventLoopThread | None = None
+        self._loops = EventLoops()
         self._ports = Ports(clock, self._batch_lost)
         self._executors: list[Executor] = []
         #: What sources of other daemons are called here.
@@ -227,8 +225,7 @@ class Engine:
             executor.flush(drain=False)
         self._ports.close(self._ports.all(), self._plan.shutdown_timeout)
         self._errands.stop()
-        if self._loop is not None:
-            self._loop.stop(PROBE_GRACE_SECONDS)
+        self._loops.stop(PROBE_GRACE_SECONDS)
         self._observers.notify("pollect_stopped")
         self._observers.stop(OBSERVER_SECONDS)
 
@@ -299,7 +296,7 @@ class Engine:
             self._routes(plan),
             clock=self._clock,
             scheduler=self._scheduler,
-            event_loop=self._event_loop,
+            loops=self._loops,
             errand=self._errand,
             finished=self._probe_finished,
             history=self.history,
@@ -311,15 +308,7 @@ class Engine:
         return Routes(self._ports.of(plan), [cleaning(accept) for accept in self._plan.filters])
 
     def _close(self, runners: Sequence[Runner]) -> None:
-        close_runners(runners, self._event_loop, is_stopping=lambda: self._stopped)
-
-    def _event_loop(self) -> "EventLoopThread":
-        if self._loop is None:
-            # Ten megabytes of asyncio, for those who have a source that needs it.
-            from pollect.engine.loop import EventLoopThread
-
-            self._loop = EventLoopThread()
-        return self._loop
+        close_runners(runners, self._loops, is_stopping=lambda: self._stopped)
 
     def _errand(self, call: Callable[[], None]) -> None:
         self._errands.submit([WorkerCall(call)])

@@ -4,13 +4,15 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pollect.delivery.routing import MergedTick, Routes
 from pollect.engine.foreign import Foreign
 from pollect.engine.groups import TickGroup
 from pollect.engine.history import History
+from pollect.engine.loops import EventLoops
 from pollect.engine.plan import ExecutorPlan, Ownership, SourcePlan
 from pollect.engine.probe_run import ProbeRun
 from pollect.engine.runner import Runner
@@ -18,19 +20,16 @@ from pollect.engine.scheduler import Scheduler, Timer
 from pollect.engine.workers import WorkerCall, Workers
 from pollect.errors import describe
 from pollect.model import Batch, Outcome, ProbeResult
-from pollect.plugin import Clock
+from pollect.plugin import Clock, Source
 
 if TYPE_CHECKING:
-    from pollect.engine.loop import EventLoopThread
+    from pollect.engine.async_probes import AsyncProbes
     from pollect.engine.renaming import Renaming
 
 log = logging.getLogger(__name__)
 
 #: Seconds that a source on the event loop gets to close when another daemon takes it over.
 CLOSE_SECONDS = 2.0
-#: Seconds in which the results of the event loop gather, while there are more to come: to wake a
-#: worker for each costs more than what it does with it.
-GATHER_SECONDS = 0.01
 
 
 class Executor:
@@ -43,7 +42,7 @@ class Executor:
         *,
         clock: Clock,
         scheduler: Scheduler,
-        event_loop: "Callable[[], EventLoopThread]",
+        loops: EventLoops,
         errand: Callable[[Callable[[], None]], None],
         finished: Callable[[Runner, ProbeResult | None], None],
         history: History,
@@ -58,18 +57,16 @@ class Executor:
         self.note = history.note
         self._clock = clock
         self._scheduler = scheduler
-        self._event_loop = event_loop
+        self._loops = loops
         self._foreign = foreign
         self._ownership = ownership
         self._spread = plan.spread
         shortest = min((source.interval for source in plan.sources), default=1.0)
         self.workers = Workers(plan.name, plan.threads, shortest, clock=clock, scheduler=scheduler)
+        #: By the type of the sources.
+        self._async_probes: dict[type[Source[Any]], AsyncProbes] = {}
         self.runners = list(self._new_runners(plan.sources).values())
         self._groups: dict[float, TickGroup] = {}
-        #: Probes that run on the event loop, and what is to be done with the results of others;
-        #: for its thread only.
-        self._on_loop = 0
-        self._ended: list[WorkerCall] = []
         #: When to look for values that are too old, in monotonic seconds; minus infinity: never.
         self._expiry_at = math.inf
         self._expiry: Timer | None = None
@@ -215,7 +212,7 @@ class Executor:
 
     def abandon(self, run: ProbeRun) -> None:
         if run.runner.guard.is_async:
-            self._event_loop().cancel(run)
+            self._async(run.runner).cancel(run)
         else:
             self.workers.write_off(run)
 
@@ -229,7 +226,8 @@ class Executor:
             runner.guard.close()
             return
         try:
-            self._event_loop().submit(runner.guard.close_async()).result(CLOSE_SECONDS)
+            loop = self._loops.of(runner.plan.source)
+            loop.submit(runner.guard.close_async()).result(CLOSE_SECONDS)
         except TimeoutError:
             runner.plan.log.warning("does not close in time; left behind")
 
@@ -238,8 +236,16 @@ class Executor:
         runner.hurry()
         self._scheduler.call_at(self._clock.monotonic(), lambda: self.again(runner))
 
-    def describe_load(self) -> str:
-        return self.workers.describe_load()
+    def describe_wait(self, run: ProbeRun) -> str:
+        if run.runner.guard.is_async:
+            return f"its event loop: {self.describe_block(run) or 'it is busy'}"
+        return (
+            f"a free thread of executor {self.name!r} ({self.workers.describe_load()}): give "
+            "sources that hang a shorter timeout, or an executor of their own"
+        )
+
+    def describe_block(self, run: ProbeRun) -> str:
+        return self._async(run.runner).describe_block(run) if run.runner.guard.is_async else ""
 
     def _new_runners(self, plans: Iterable[SourcePlan]) -> dict[int, Runner]:
         """Return a runner for each plan by the identity of its source, broken ones left out."""
@@ -258,12 +264,15 @@ class Executor:
 
                     runner.values.renaming = Renaming(plan, self._foreign)
                 self._connect(runner, plan)
+                if runner.guard.is_async:
+                    # asyncio takes its time to import; the scheduler has none. Without a thread
+                    # for the loop each tick tries again.
+                    with suppress(RuntimeError):
+                        self._async(runner)
                 runners[id(plan.source)] = runner
             except BaseException as error:  # noqa: BLE001 - code of a plugin
                 name = type(plan.source).__name__
                 log.error("%s: a %s is left out: %s", self.name, name, describe(error))
-        if any(runner.guard.is_async for runner in runners.values()):
-            self._event_loop()  # asyncio takes its time to import; the scheduler has none
         return runners
 
     def _connect(self, runner: Runner, plan: SourcePlan) -> None:
@@ -339,29 +348,25 @@ class Executor:
             self._begin_async(for_loop)
 
     def _begin_async(self, runs: Sequence[ProbeRun]) -> None:
-        try:
-            self._event_loop().start([(run, partial(self._probe_async, run)) for run in runs])
-        except RuntimeError as error:
-            # No thread for the loop, or it is closed.
-            now = self._clock.time()
-            for run in runs:
-                result = ProbeResult(run.runner.id, Outcome.FAILED, (), now, error=error)
-                self.errand(partial(run.runner.finish, run, result))
+        by_type: dict[type[Source[Any]], list[ProbeRun]] = {}
+        for run in runs:
+            by_type.setdefault(type(run.runner.plan.source), []).append(run)
+        for members in by_type.values():
+            try:
+                self._async(members[0].runner).begin(members)
+            except RuntimeError as error:
+                # No thread for the loop, or it is closed.
+                now = self._clock.time()
+                for run in members:
+                    result = ProbeResult(run.runner.id, Outcome.FAILED, (), now, error=error)
+                    self.errand(partial(run.runner.finish, run, result))
 
-    async def _probe_async(self, run: ProbeRun) -> None:
-        self._on_loop += 1
-        try:
-            result = await run.runner.probe_async(run)
-        finally:
-            self._on_loop -= 1
-        if result is not None:
-            # Filters and writers must not hold up the loop.
-            self._ended.append(WorkerCall(partial(run.runner.finish, run, result), brief=True))
-            if self._on_loop and len(self._ended) == 1:
-                self._event_loop().call_later(GATHER_SECONDS, self._finish_ended)
-        if not self._on_loop:
-            self._finish_ended()
+    def _async(self, runner: Runner) -> "AsyncProbes":
+        source = runner.plan.source
+        probes = self._async_probes.get(type(source))
+        if probes is None:
+            from pollect.engine.async_probes import AsyncProbes
 
-    def _finish_ended(self) -> None:
-        ended, self._ended = self._ended, []
-        self.workers.submit(ended)
+            probes = AsyncProbes(self._loops.of(source), self.workers)
+            probes = self._async_probes.setdefault(type(source), probes)
+        return probes

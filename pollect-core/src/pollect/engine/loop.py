@@ -1,8 +1,9 @@
-"""The one event loop that all asynchronous sources share, in a thread of its own."""
+"""An event loop in a thread of its own, for asynchronous sources."""
 
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -13,6 +14,10 @@ from pollect.errors import describe
 
 #: Reasons of failed callbacks that are logged, and remembered as such: a plugin may invent more.
 MOST_REASONS = 100
+#: A loop that does nothing else for this long is blocked.
+BLOCKED_SECONDS = 1.0
+#: Seconds between two looks at whether it goes on.
+_LOOK_SECONDS = 0.02
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +25,7 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class EventLoopThread:
-    """Started by the first coroutine; nothing of asyncio is imported before."""
+    """Runs coroutines; may be called from every thread, unless a method says otherwise."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -28,8 +33,15 @@ class EventLoopThread:
         self._failures: set[str] = set()
         #: The loop itself holds its tasks only weakly.
         self._tasks: dict[Hashable, asyncio.Task[None]] = {}
+        #: Monotonic seconds since when it has owed an answer to whoever asks what blocks it.
+        self._asked_at: float | None = None
+        self._loop.set_exception_handler(self._note_failure)
         self._thread = threading.Thread(target=self._run, name="pollect-eventloop", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._loop.close()
+            raise
 
     def submit(self, work: Coroutine[Any, Any, Any]) -> "Future[Any]":
         """Run `work` on the loop."""
@@ -45,16 +57,42 @@ class EventLoopThread:
     def cancel(self, key: Hashable) -> None:
         """Cancel what was started; it may have ended, and the loop too."""
         with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._end, key)
+            self._loop.call_soon_threadsafe(self._cancel, key)
+
+    def blocked_by(self) -> object | None:
+        """Return what keeps all else from running on the loop, None if nothing does.
+
+        What was started is named by its key, anything else by its name. Takes a second at most, for
+        all who ask at once.
+        """
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+            try:
+                self._loop.call_soon_threadsafe(self._answer)
+            except RuntimeError:
+                self._asked_at = None
+        while (asked_at := self._asked_at) is not None:
+            if time.monotonic() - asked_at >= BLOCKED_SECONDS:
+                return self._current()
+            time.sleep(_LOOK_SECONDS)
+        return None
 
     def call_later(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call something in the thread of the loop, which is the caller's."""
+        """Call something later; only for the thread of the loop."""
         self._loop.call_later(seconds, call)
 
     def stop(self, seconds: float) -> None:
         """Cancel everything that runs and end the thread, waiting `seconds` at most."""
+        self.end()
+        self.join(seconds)
+
+    def end(self) -> None:
+        """Cancel everything that runs, and let the thread end after it."""
         self._stopping = True
-        asyncio.run_coroutine_threadsafe(self._cancel_all(), self._loop)
+        self._loop.call_soon_threadsafe(self._begin, [(self, self._cancel_all)])
+
+    def join(self, seconds: float) -> None:
+        """Wait for the thread to end, `seconds` at most."""
         self._thread.join(seconds)
         if not self._thread.is_alive():
             self._loop.close()
@@ -63,15 +101,38 @@ class EventLoopThread:
         while not self._stopping:
             try:
                 self._loop.run_forever()
-            except BaseException as error:
-                # A callback of a library that raised SystemExit: the other sources go on.
-                reason = describe(error)
-                new = reason not in self._failures and len(self._failures) < MOST_REASONS
-                if new:
-                    self._failures.add(reason)
-                level = logging.ERROR if new else logging.DEBUG
-                text = "a callback on the event loop failed (logged once): %s"
-                log.log(level, text, reason, exc_info=error)
+            except BaseException as error:  # noqa: BLE001 - the other sources go on
+                # Such as SystemExit of a callback of a library.
+                self._log_failure(error)
+
+    def _note_failure(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Take note of a callback, or a task that no one awaits, which failed."""
+        if (error := context.get("exception")) is not None:
+            self._log_failure(error)
+        else:
+            log.debug("%s", context.get("message"))
+
+    def _log_failure(self, error: BaseException) -> None:
+        reason = describe(error)
+        new = reason not in self._failures and len(self._failures) < MOST_REASONS
+        if new:
+            self._failures.add(reason)
+        level = logging.ERROR if new else logging.DEBUG
+        text = "a callback on the event loop failed (logged once): %s"
+        log.log(level, text, reason, exc_info=error)
+
+    def _answer(self) -> None:
+        self._asked_at = None
+
+    def _current(self) -> object:
+        """Return what runs on the loop right now."""
+        task = asyncio.current_task(self._loop)
+        if task is None:
+            return "a callback"
+        for key, known in list(self._tasks.items()):
+            if known is task:
+                return key
+        return f"task {task.get_name()!r}"
 
     def _begin(self, works: "Sequence[tuple[Hashable, Work]]") -> None:
         for key, work in works:
@@ -81,7 +142,7 @@ class EventLoopThread:
     def _forget(self, key: Hashable, task: "asyncio.Task[None]") -> None:
         del self._tasks[key]
 
-    def _end(self, key: Hashable) -> None:
+    def _cancel(self, key: Hashable) -> None:
         if key in self._tasks:
             self._tasks[key].cancel()
 

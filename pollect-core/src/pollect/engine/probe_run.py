@@ -19,7 +19,7 @@ class ProbeRun(WorkerCall):
     It is the call that a worker thread makes; on the event loop, `started` is set there.
     """
 
-    __slots__ = ("created", "epoch", "missed", "over", "reported", "runner", "tick")
+    __slots__ = ("blocked", "created", "epoch", "missed", "over", "reported", "runner", "tick")
 
     def __init__(self, runner: "Runner", tick: "MergedTick", created: float, epoch: object) -> None:
         super().__init__(None, runner.key, suspect=runner.suspect)
@@ -35,6 +35,8 @@ class ProbeRun(WorkerCall):
         self.over = False
         #: Seconds of the deadline that it missed, until that is counted.
         self.missed: float | None = None
+        #: In words what kept it from going on, if that is known.
+        self.blocked = ""
 
     def run(self) -> None:
         self.runner.probe(self)
@@ -89,8 +91,11 @@ class Executing(Protocol):
     def errand(self, call: Callable[[], None]) -> None:
         """Run something that takes its time in a thread of the engine."""
 
-    def describe_load(self) -> str:
-        """Return in words what the worker threads do."""
+    def describe_wait(self, run: ProbeRun) -> str:
+        """Return in words what a run waits for that has not begun yet."""
+
+    def describe_block(self, run: ProbeRun) -> str:
+        """Return in words what keeps the event loop of a run, empty if nothing does."""
 
 
 class Rank(enum.Enum):

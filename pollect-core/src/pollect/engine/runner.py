@@ -26,6 +26,7 @@ SLOW_OF_INTERVAL = 0.1
 #: Why a tick is skipped.
 STILL_BUSY = "still busy with the last probe"
 STILL_WAITS = "the last probe still waits for a free thread"
+STILL_WAITS_ON_LOOP = "the last probe still waits for its event loop"
 # Compared at every probe, and on Python 3.11 the name of a member costs a call.
 _QUICK = Rank.QUICK
 _OK = Outcome.OK
@@ -253,7 +254,10 @@ class Runner:
 
     def _skip(self, run: ProbeRun) -> None:
         self._skipped += 1
-        text = STILL_WAITS if run.started is None else STILL_BUSY
+        if run.started is not None:
+            text = STILL_BUSY
+        else:
+            text = STILL_WAITS_ON_LOOP if self.guard.is_async else STILL_WAITS
         if text not in self._skips_logged:
             self._skips_logged += (text,)
             self._executor.errand(lambda: self._log.warning("%s: this tick is skipped", text))
@@ -353,12 +357,8 @@ class Runner:
                 self._executor.errand(lambda: self._report_wait(run, seconds))
 
     def _report_wait(self, run: ProbeRun, seconds: float) -> None:
-        """Say that a probe found no thread in time; it keeps its place in the queue."""
-        error = ProbeError(
-            f"waited {seconds:g} s for a free thread of executor {self._executor.name!r} "
-            f"({self._executor.describe_load()}): give sources that hang a shorter timeout, or an "
-            "executor of their own"
-        )
+        """Say that a probe did not begin in time; it keeps its place in the queue."""
+        error = ProbeError(f"waited {seconds:g} s for {self._executor.describe_wait(run)}")
         with self.values.order:
             if run.started is None:
                 self._count_timed_out(seconds, error)
@@ -368,6 +368,7 @@ class Runner:
     def _time_out(self, run: ProbeRun) -> None:
         """Give up on a run and let its tick end without it; in a thread of the engine."""
         self._executor.abandon(run)
+        run.blocked = self._executor.describe_block(run)
         with self.values.order:
             self._report_missed(run)
         run.tick.end()
@@ -382,7 +383,9 @@ class Runner:
         seconds, run.missed = run.missed, None
         if seconds is not None:
             self._set_rank(Rank.HUNG)
-            self._count_timed_out(seconds, TargetUnavailable(f"no answer within {seconds:g} s"))
+            reason = f": {run.blocked}" if run.blocked else ""
+            error = TargetUnavailable(f"no answer within {seconds:g} s{reason}")
+            self._count_timed_out(seconds, error)
 
     def _count_timed_out(self, seconds: float, error: ProbeError) -> None:
         now = self._clock.time()

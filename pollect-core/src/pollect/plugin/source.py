@@ -23,8 +23,8 @@ class Source(Generic[SourceConfigT]):
     The engine calls `open()` once before the first probe and again, with growing pauses, while it
     raises; then `probe()` at every tick, never twice at once; then `close()`. All may run in any
     thread, one at a time; only when the daemon stops does `close()` not wait for a probe that
-    hangs. If `probe` is a coroutine function, `open` and `close` may be too; such sources share
-    one event loop.
+    hangs. If `probe` is a coroutine function, `open` and `close` may be too; sources of
+    one type then share an event loop.
     """
 
     #: The model of this source's section in the config.

@@ -1,7 +1,7 @@
 """Devices that send on their own, for libraries that need asyncio: a supervised task.
 
 The counterpart of `pollect.support.background`: same promises, on the event loop that all
-asynchronous sources share. `AsyncBackgroundSource` is a source made of one.
+sources of its type share. `AsyncBackgroundSource` is a source made of one.
 """
 
 import asyncio

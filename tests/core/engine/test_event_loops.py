@@ -1,0 +1,140 @@
+"""What one asynchronous source does to its event loop costs no other type, and is named."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pollect.api import Outcome, Source, SourceConfig
+from pollect.engine.clock import SystemClock
+from pollect.engine.engine import Engine
+from pollect.engine.loop import EventLoopThread
+from pollect.engine.loops import EventLoops
+from pollect.testing import build_source
+from pollect.testing.waiting import wait_until
+from tests.core.engine.rig import VALUE, Gate, plan_of, recording
+
+Run = Callable[..., Engine]
+LIMIT_SECONDS = 30.0
+
+
+class Careful(Source[SourceConfig]):
+    metrics = (VALUE,)
+
+    async def probe(self) -> Any:
+        await asyncio.sleep(0)
+        return 1.0
+
+
+class Blocking(Careful):
+    """Calls something that blocks, where it should await."""
+
+    metrics = (VALUE,)
+    gate: Gate | None = None
+
+    async def probe(self) -> Any:
+        await asyncio.sleep(0)
+        return self.gate() if self.gate is not None else 1.0
+
+
+class BlockingTask(Blocking):
+    """A library of its own does so, in a task."""
+
+    async def probe(self) -> Any:
+        if self.gate is not None:
+            self.task = asyncio.create_task(asyncio.sleep(0), name="reader")
+            self.task.add_done_callback(lambda _: self.gate and self.gate())
+        return 1.0
+
+
+def built(kind: type[Careful], name: str, **section: Any) -> Any:
+    return build_source({"type": kind.__name__, "name": name, **section}, kind, clock=SystemClock())
+
+
+def blocking(gate: Gate, kind: type[Blocking] = Blocking) -> Any:
+    source = built(kind, "blocks", timeout=0.1)
+    source.gate = gate
+    return source
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pollect.engine.loop.BLOCKED_SECONDS", 0.2)
+
+
+def test_a_source_that_blocks_its_loop_costs_no_other_type(run: Run, gate: Gate) -> None:
+    writer = recording()
+    run(plan_of([blocking(gate), built(Careful, "goes on")], [writer], interval=0.05))
+    wait_until(lambda: [batch.source.name for batch in writer.batches].count("goes on") > 8)
+    assert not any(batch.source.name == "blocks" for batch in writer.batches)
+
+
+def test_who_blocks_a_loop_is_named_wherever_it_is_missed(run: Run, gate: Gate) -> None:
+    other = built(Blocking, "other", timeout=0.1)
+    engine = run(plan_of([blocking(gate), other], [recording()], interval=0.05))
+    wait_until(lambda: all(s.outcome is Outcome.TIMED_OUT for s in engine.source_statuses()))
+    reasons = [status.reason for status in engine.source_statuses()]
+    assert reasons[0] == (
+        "no answer within 0.1 s: it blocks the event loop of all Blocking sources: what takes long "
+        "must be awaited, or run in a thread"
+    )
+    # Both began in one turn of the loop or in two.
+    ending = "pollect/Blocking/blocks blocks the event loop of all Blocking sources"
+    assert reasons[1] in {
+        f"no answer within 0.1 s: {ending}",
+        f"waited 0.1 s for its event loop: {ending}",
+    }
+    gate.open()
+    wait_until(lambda: all(status.up for status in engine.source_statuses()))
+
+
+def test_a_callback_that_blocks_a_loop_is_told_apart_from_a_probe(run: Run, gate: Gate) -> None:
+    other = built(BlockingTask, "other", timeout=0.1)
+    engine = run(plan_of([blocking(gate, BlockingTask), other], [recording()], interval=0.05))
+    wait_until(lambda: "a callback blocks the event loop" in engine.source_statuses()[1].reason)
+    gate.open()
+    wait_until(lambda: all(status.up for status in engine.source_statuses()))
+
+
+def test_an_engine_stops_in_time_while_a_loop_is_blocked(run: Run, gate: Gate) -> None:
+    engine = run(plan_of([blocking(gate)], [recording()], interval=0.05))
+    wait_until(lambda: engine.source_statuses()[0].outcome is Outcome.TIMED_OUT)
+    stopping = threading.Thread(target=engine.stop)
+    stopping.start()
+    stopping.join(LIMIT_SECONDS)
+    assert not stopping.is_alive()
+
+
+def test_sources_of_one_type_share_a_loop() -> None:
+    loops = EventLoops()
+    first, second, other = built(Careful, "1"), built(Careful, "2"), built(Blocking, "3")
+    assert loops.of(first) is loops.of(second)
+    assert loops.of(first) is not loops.of(other)
+    loops.stop(LIMIT_SECONDS)
+
+
+def test_a_loop_that_turns_or_has_ended_is_blocked_by_nothing() -> None:
+    loop = EventLoopThread()
+    assert loop.blocked_by() is None
+    loop.stop(LIMIT_SECONDS)
+    assert loop.blocked_by() is None
+
+
+def test_a_loop_without_a_thread_is_tried_again_at_the_next_tick(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+    refused: list[threading.Thread] = []
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "pollect-eventloop" and len(refused) < 3:
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    engine = run(plan_of([built(Careful, "late")], [recording()], interval=0.05))
+    wait_until(lambda: engine.source_statuses()[0].up)
+    assert len(refused) == 3
