@@ -80,6 +80,44 @@ def test_no_number_of_reloads_hides_the_signal_to_stop(tmp_path: Path) -> None:
     assert daemon.output.count("reloaded: ") == 2, "300 reloads are one"
 
 
+#: Python imports it by itself before anything of a command. It sends SIGHUP at one moment.
+HANGING_UP = """
+import os, signal, sys
+
+word = os.environ["HANG_UP_AT"]
+
+def watch(event, arguments):
+    global word
+    if event == "import" and arguments[0] == word:
+        word = None
+        os.kill(os.getpid(), signal.SIGHUP)
+
+sys.addaudithook(watch)
+"""
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "pollect.cli.process",  # the first that `main` imports
+        "pollect.cli.start",
+        "pollect.daemon.loading",  # in the middle of reading the config
+    ],
+)
+@pytest.mark.parametrize("words", [["run"], ["run", "--strict"]])
+def test_a_reload_that_is_asked_for_during_the_start_ends_nothing(
+    tmp_path: Path, moment: str, words: list[str]
+) -> None:
+    write_config(tmp_path)
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(HANGING_UP)
+    environ = {"PYTHONPATH": str(site), "HANG_UP_AT": moment}
+    with start(*words, folder=tmp_path, environ=environ) as daemon:
+        daemon.wait_for("pollect 2")
+        assert daemon.stop() == 0
+
+
 SEIZING = """
 import signal
 from pollect.api import Source
