@@ -1,5 +1,6 @@
 """How long short commands take, as a user feels them."""
 
+import signal
 import statistics
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import time
 from pathlib import Path
 
 from tests.bench.daemons import old_pollect
-from tests.bench.process import daemon, free_port
+from tests.bench.process import POLL_SECONDS, Daemon, daemon, free_port
 from tests.bench.table import OLD, OURS, Row
 
 RUNS = 9
@@ -47,12 +48,13 @@ def _many_sources(pollect: str) -> list[Row]:
         config = Path(folder) / "config.yml"
         config.write_text(large_config("Http, url: http://127.0.0.1:9/", 0))
         checked = duration(pollect, "check", str(config), runs=RUNS_OF_MANY)
-        starts = []
+        starts, reloads = [], []
         for _ in range(RUNS_OF_MANY):
             port = free_port()
             config.write_text(large_config("Dummy, value: 1", port))
             with daemon([pollect, "run", "-c", str(config)], port) as running:
                 starts.append(running.first_answer_seconds)
+                reloads.append(removal(running, config))
     return [
         Row(f"pollect check, {MANY} sources", "s", {OURS: checked}, goal=1.0),
         Row(
@@ -61,7 +63,27 @@ def _many_sources(pollect: str) -> list[Row]:
             {OURS: statistics.median(starts)},
             goal=1.5,
         ),
+        Row(
+            f"one source removed from {MANY} at a reload",
+            "s",
+            {OURS: statistics.median(reloads)},
+            goal=0.5,
+        ),
     ]
+
+
+def removal(running: Daemon, config: Path) -> float:
+    """Take the last source out of the config; return the seconds until no scrape shows it."""
+    lines = config.read_text().splitlines(keepends=True)
+    name = f"n{MANY - 1}".encode()
+    while name not in running.get():
+        time.sleep(POLL_SECONDS)
+    config.write_text("".join(lines[:-1]))
+    began = time.monotonic()
+    running.process.send_signal(signal.SIGHUP)
+    while name in running.get():
+        time.sleep(POLL_SECONDS)
+    return time.monotonic() - began
 
 
 def large_config(source: str, port: int) -> str:

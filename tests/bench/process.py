@@ -73,6 +73,14 @@ class Daemon:
                     total += int(line.split()[1]) * 1024
         return total / 1e6
 
+    def threads(self) -> int:
+        """Return how many threads the process has."""
+        return len(list(Path(f"/proc/{self.process.pid}/task").iterdir()))
+
+    def open_files(self) -> int:
+        """Return how many files and sockets the process has open."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
     def cpu_seconds(self) -> float:
         """Return the CPU time used so far by the process and its children."""
         total = 0
