@@ -1,5 +1,6 @@
 """What is remembered of the last hour, and what it costs."""
 
+import itertools
 import math
 import random
 import threading
@@ -12,7 +13,7 @@ import pytest
 
 from pollect.engine.history import MOST_WAITING, History
 from pollect.engine.ring import POINTS, Past, Ring, rates
-from pollect.engine.strip import DOWN, NOTHING, TROUBLED, UP
+from pollect.engine.strip import CELLS, DOWN, NOTHING, TROUBLED, UP
 from pollect.model import Batch, Kind, Metric, Outcome, ProbeResult, SourceId, WriterStatus
 
 HOME = SourceId("home", "Thermometer")
@@ -72,6 +73,51 @@ def test_a_quick_source_has_all_its_points_at_first_and_an_hour_later_on(interva
     assert past.lines[0].last == last - 1
 
 
+def test_each_point_has_its_own_time_whenever_the_ring_is_thinned_out() -> None:
+    history = history_of(interval=1.0)
+    for number in range(3 * POINTS):
+        history.record(batch(float(number), hall=number))
+        if number % 20 == 0:
+            past = history.past(HOME)
+            assert points(past, "hall") == list(past.times)
+
+
+def test_a_series_that_goes_away_as_the_ring_is_thinned_out_has_no_point_after_it() -> None:
+    history = history_of(interval=1.0)
+    for number in range(POINTS):
+        history.record(batch(float(number), attic=number, hall=number))
+    for number in range(POINTS, POINTS + POINTS // 4):
+        # The same series twice, so that their number alone does not show that one is gone.
+        twice = [*batch(float(number), hall=number).samples] * 2
+        history.record(Batch(HOME, twice, float(number)))
+    past = history.past(HOME)
+    attic = dict(zip(past.times, points(past, "attic"), strict=True))
+    assert all(math.isnan(value) for time, value in attic.items() if time >= POINTS)
+
+
+def test_points_stay_evenly_spaced_when_probes_come_a_moment_early_or_late() -> None:
+    chance = random.Random(7)
+    history = history_of(interval=5.0)
+    for number in range(4 * POINTS):
+        history.record(batch(5 * number + chance.uniform(0, 0.1), hall=number))
+    gaps = [later - before for before, later in itertools.pairwise(history.past(HOME).times)]
+    assert max(gaps) < 11
+
+
+def test_a_series_that_goes_away_leaves_its_place_to_other_sources_an_hour_later() -> None:
+    other = HOME._replace(name="other")
+    history = History(3)
+    history.follow({HOME: 10.0, other: 10.0}, 3)
+    history.record(batch(0.0, hall=1, attic=2))
+    for number in range(1, 2 * POINTS + 2):
+        history.record(batch(10.0 * number, hall=number))
+    samples = batch(0.0, a=1, b=2).samples
+    history.record(Batch(other, samples, 10.0))
+    assert history.past(other).left_out == 0
+    history.record(Batch(other, [*samples, TEMPERATURE.sample(3, "c")], 20.0))
+    assert history.past(other).left_out == 1
+
+
 def test_a_series_that_is_gone_has_a_gap_and_no_value() -> None:
     history = history_of()
     history.record(batch(0.0, hall=1, attic=2))
@@ -116,6 +162,7 @@ def test_nothing_is_kept_when_it_is_switched_off() -> None:
     history.note(ProbeResult(HOME, Outcome.FAILED, time=0.0))
     assert history.past(HOME) == Past()
     assert set(history.strip(HOME, 0.0)[0]) == {NOTHING}
+    assert not history.wants_writers(0.0)
 
 
 def test_a_source_that_a_reload_took_away_is_forgotten() -> None:
@@ -135,6 +182,19 @@ def test_a_clock_that_was_set_back_begins_a_new_curve() -> None:
     assert (list(past.times), points(past, "hall")) == ([100.0], [7])
 
 
+@pytest.mark.parametrize(("back", "kept"), [(1.0, 4), (60.0, 0)])
+def test_a_clock_that_is_corrected_keeps_the_curve_and_one_that_is_set_does_not(
+    back: float, kept: int
+) -> None:
+    history = history_of()
+    for number in range(5):
+        history.record(batch(5000.0 + 10 * number, hall=number))
+    history.record(batch(5040.0 - back, hall=7))
+    past = history.past(HOME)
+    assert points(past, "hall") == [*range(kept), 7]
+    assert past.time == past.times[-1] == 5040.0 - back
+
+
 def test_a_counter_is_drawn_as_change_per_second() -> None:
     history = history_of()
     for number, value in enumerate([100, 150, 150, 20, 40]):
@@ -146,6 +206,15 @@ def test_a_counter_is_drawn_as_change_per_second() -> None:
     assert math.isnan(changes[3])  # it began again
     assert changes[4] == 2.0
     assert rates([], []) == []
+
+
+def test_a_counter_that_comes_twice_in_one_moment_has_no_change_there() -> None:
+    history = history_of()
+    for time, value in ((0.0, 0), (10.0, 10), (10.0, 20), (20.0, 30)):
+        history.record(Batch(HOME, [ENERGY.sample(value)], time))
+    past = history.past(HOME)
+    changes = past.lines[0].points(past.times)
+    assert [change for change in changes if not math.isnan(change)] == [1.0, 1.0]
 
 
 def test_a_strip_shows_the_worst_of_each_minute() -> None:
@@ -166,6 +235,71 @@ def test_a_strip_shows_the_worst_of_each_minute() -> None:
     assert list(cells[-6:]) == [UP, DOWN, TROUBLED, NOTHING, NOTHING, UP]
     assert list(history.strip(HOME, 430.0)[0][-3:]) == [UP, NOTHING, NOTHING]
     assert set(history.strip(HOME, 310.0 + 7200)[0]) == {NOTHING}
+
+
+def noted(history: History, states: dict[float, Outcome]) -> None:
+    for time, outcome in states.items():
+        history.note(ProbeResult(HOME, outcome, time=time))
+
+
+def test_a_failure_leaves_the_strip_an_hour_later() -> None:
+    history = history_of()
+    noted(history, {0.0: Outcome.FAILED})
+    noted(history, {60.0 * minute: Outcome.OK for minute in range(1, CELLS + 10)})
+    assert list(history.strip(HOME, 60.0 * (CELLS + 9))[0]) == [UP] * CELLS
+
+
+def test_a_strip_has_as_many_cells_however_long_nothing_was_noted() -> None:
+    history = history_of()
+    noted(history, {0.0: Outcome.FAILED})
+    for minutes in (0, 1, CELLS - 1, CELLS, CELLS + 1, 10 * CELLS):
+        cells = list(history.strip(HOME, 60.0 * minutes)[0])
+        assert cells == [*[NOTHING] * CELLS, DOWN, *[NOTHING] * minutes][-CELLS:]
+
+
+@pytest.mark.parametrize("minutes", [CELLS, CELLS + 1])
+def test_values_of_an_hour_ago_are_no_longer_in_the_strip(minutes: int) -> None:
+    history = history_of()
+    history.record(batch(0.0, hall=1))
+    assert set(history.strip(HOME, 60.0 * minutes)[0]) == {NOTHING}
+
+
+def test_values_of_a_clock_that_is_ahead_wait_for_their_place_in_the_strip() -> None:
+    history = history_of()
+    history.record(batch(60.0, hall=1))
+    assert set(history.strip(HOME, 59.0)[0]) == {NOTHING}
+    assert history.strip(HOME, 60.0)[0][-1] == UP
+
+
+def test_a_strip_goes_on_in_its_latest_cell_when_the_clock_is_set_back_a_little() -> None:
+    history = history_of()
+    noted(history, {36_000.0: Outcome.OK, 35_400.0: Outcome.FAILED})
+    assert list(history.strip(HOME, 35_400.0)[0][-2:]) == [NOTHING, DOWN]
+
+
+def test_a_strip_starts_again_when_the_clock_is_set_back_by_hours() -> None:
+    history = history_of()
+    noted(history, {36_000.0: Outcome.FAILED, 6000.0: Outcome.FAILED, 6060.0: Outcome.OK})
+    assert list(history.strip(HOME, 6060.0)[0][-3:]) == [NOTHING, DOWN, UP]
+
+
+def test_a_reload_keeps_curves_and_strips_of_the_sources_that_stay() -> None:
+    history = history_of()
+    history.record(batch(0.0, hall=1))
+    noted(history, {10.0: Outcome.FAILED})
+    history.follow({HOME: 10.0}, 2000)
+    assert points(history.past(HOME), "hall") == [1]
+    assert history.strip(HOME, 10.0)[0][-1] == DOWN
+
+
+def test_a_source_that_a_later_reload_brings_back_has_no_past() -> None:
+    history = history_of()
+    history.record(batch(0.0, hall=1))
+    noted(history, {10.0: Outcome.FAILED})
+    history.follow({}, 2000)
+    history.follow({HOME: 10.0}, 2000)
+    assert history.past(HOME) == Past()
+    assert set(history.strip(HOME, 10.0)[0]) == {NOTHING}
 
 
 def test_values_tell_that_a_source_works_unless_something_worse_is_noted() -> None:
@@ -232,6 +366,58 @@ def test_writers_have_a_strip_and_lose_it_with_the_writer() -> None:
     assert set(history.writer_strip("Mqtt", 110.0)[0]) == {NOTHING}
 
 
+def test_the_strip_of_a_writer_goes_on_from_look_to_look() -> None:
+    history = history_of()
+    for minute, up in enumerate((True, False, True)):
+        history.note_writers([WriterStatus("Mqtt", up=up)], 60.0 * minute)
+    assert list(history.writer_strip("Mqtt", 120.0)[0][-3:]) == [UP, DOWN, UP]
+
+
+def test_writers_are_looked_at_again_at_once_when_the_clock_was_set_back() -> None:
+    history = history_of()
+    history.note_writers([], 36_000.0)
+    assert history.wants_writers(100.0)
+
+
+def test_a_batch_that_cannot_be_remembered_is_logged_at_the_next_look_at_the_writers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    history = history_of()
+    history.record(Batch(HOME, [(TEMPERATURE, "warm", ("hall",))], 0.0))  # type: ignore[list-item]
+    assert not caplog.messages
+    for time in (0.0, 10.0):
+        history.note_writers([], time)
+        assert caplog.messages == [
+            "values of home/Thermometer are not remembered: TypeError: must be real number, not str"
+        ]
+
+
+def test_series_whose_values_cannot_be_remembered_count_among_those_kept() -> None:
+    history = history_of(limit=5)
+    for number in range(50):
+        sample: Any = (TEMPERATURE, "warm", (f"room{number}",))
+        history.record(Batch(HOME, [sample], 10.0 * number))
+        assert len(history.past(HOME).lines) <= 5
+
+
+def test_failures_that_no_one_looks_at_take_no_memory() -> None:
+    history = history_of()
+    tracemalloc.start()
+    try:
+        for number in range(100 * MOST_WAITING):
+            history.note(ProbeResult(HOME, Outcome.FAILED, time=float(number)))
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken < 100_000
+
+
+def test_a_reload_with_another_interval_gives_the_strip_its_cells() -> None:
+    history = history_of(interval=10.0)
+    history.follow({HOME: 600.0}, 2000)
+    assert history.strip(HOME, 0.0)[1] == 600
+
+
 class _Held(list[Any]):
     """Samples that keep the thread that takes them."""
 
@@ -255,7 +441,7 @@ def test_no_probe_waits_for_a_thread_that_takes_the_batches_of_others() -> None:
     assert held.reached.wait(30)
 
     def probe() -> None:
-        for number in range(1, 50):
+        for number in range(1, MOST_WAITING + 1):
             history.record(batch(10.0 * number, hall=number))
             history.note(ProbeResult(HOME, Outcome.NO_DATA, time=number / 10))
 
@@ -267,7 +453,7 @@ def test_no_probe_waits_for_a_thread_that_takes_the_batches_of_others() -> None:
     taker.join(30)
     other.join(30)
     assert not waited
-    assert points(history.past(HOME), "hall") == list(range(50))
+    assert points(history.past(HOME), "hall") == list(range(MOST_WAITING + 1))
 
 
 def test_a_point_of_a_series_takes_eight_bytes() -> None:
@@ -325,6 +511,68 @@ def test_series_that_were_left_out_are_kept_when_another_source_makes_room() -> 
     past = history.past(HOME)
     assert past.left_out == 0
     assert points(past, "attic")[-1] == 4
+
+
+def test_a_single_place_that_another_source_leaves_is_taken_at_the_next_probe() -> None:
+    other = HOME._replace(name="other")
+    history = History(2)
+    history.follow({HOME: 10.0, other: 10.0}, 2)
+    history.record(Batch(other, [TEMPERATURE.sample(1, "a")], 0.0))
+    history.record(batch(0.0, hall=1, attic=2))
+    assert history.past(HOME).left_out == 1
+    history.follow({HOME: 10.0}, 2)
+    history.record(batch(10.0, hall=3, attic=4))
+    assert points(history.past(HOME), "attic")[-1] == 4
+
+
+def test_a_series_that_went_away_stays_while_there_is_room_for_those_that_came() -> None:
+    history = history_of(limit=3)
+    history.record(batch(0.0, hall=1, attic=2))
+    history.record(batch(10.0, hall=3))
+    history.record(batch(20.0, hall=4, cellar=5))
+    assert points(history.past(HOME), "attic")[0] == 2
+
+
+def test_a_series_that_comes_twice_takes_one_place() -> None:
+    history = history_of(limit=2)
+    twice, cellar = [*batch(0.0, hall=1).samples] * 2, batch(0.0, cellar=2).samples
+    history.record(Batch(HOME, [*twice, *cellar], 0.0))
+    past = history.past(HOME)
+    assert (points(past, "hall"), points(past, "cellar")) == ([1], [2])
+
+
+def test_a_metric_in_the_place_of_another_keeps_its_own_values() -> None:
+    history = history_of()
+    power = Metric("power", unit="watts")
+    history.record(Batch(HOME, [ENERGY.sample(1)], 0.0))
+    history.record(Batch(HOME, [power.sample(2)], 10.0))
+    history.record(Batch(HOME, [ENERGY.sample(3)], 20.0))
+    values = {line.metric: [v for v in line.values if v == v] for line in history.past(HOME).lines}
+    assert values == {ENERGY: [1, 3], power: [2]}
+
+
+def test_a_reload_to_fewer_series_starts_the_curves_again_with_those_it_allows() -> None:
+    history = history_of(limit=3)
+    for number in range(3):
+        history.record(batch(10.0 * number, hall=number, attic=number, shed=number, yard=number))
+    history.follow({HOME: 10.0}, 2)
+    assert history.past(HOME)[3:] == ([], 0)
+    for number in range(3, 6):
+        history.record(batch(10.0 * number, hall=number, attic=-number, shed=number))
+    past = history.past(HOME)
+    assert list(past.times) == [0, 10, 20, 30, 40, 50]
+    assert past.left_out == 1
+    assert points(past, "hall")[3:] == [3, 4, 5]
+    assert points(past, "attic")[3:] == [-3, -4, -5]
+    assert all(math.isnan(value) for line in past.lines for value in line.values[:3])
+
+
+def test_static_labels_are_those_of_the_last_batch() -> None:
+    history = history_of()
+    for time, house in ((0.0, "old"), (10.0, "new")):
+        samples = batch(time, hall=1).samples
+        history.record(Batch(HOME, samples, time, static_labels=(("house", house),)))
+    assert history.past(HOME).static_labels == (("house", "new"),)
 
 
 def test_series_left_out_are_kept_when_others_of_the_source_went_away() -> None:

@@ -165,7 +165,7 @@ class Ring:
         new = [key for key in dict.fromkeys(keys) if key not in self._columns]
         if len(new) > room:
             room += self._make_room({self._columns.get(key) for key in keys})
-        del new[max(room, 0) :]
+        del new[room:]
         if new:
             self._columns.update(zip(new, self._free_columns(len(new)), strict=False))
         placed = list(map(self._columns.get, keys))
