@@ -132,7 +132,9 @@ def _look(
             running.process.send_signal(signal.SIGHUP)
         running.get()
         if seconds > SETTLED_SHARE * SECONDS:
-            yield seconds / 3600, running.resident_mb(), running.threads(), running.open_files()
+            # A child between fork and exec seems to have all the memory of its parent.
+            memory = running.resident_mb(children=False)
+            yield seconds / 3600, memory, running.threads(), running.open_files()
         if int(seconds / 60) > int((seconds - LOOK_SECONDS) / 60):
             print(f"{seconds / 60:.0f} min ...", file=sys.stderr, flush=True)
         time.sleep(LOOK_SECONDS)

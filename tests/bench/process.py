@@ -64,10 +64,10 @@ class Daemon:
         finally:
             connection.close()
 
-    def resident_mb(self) -> float:
+    def resident_mb(self, *, children: bool = True) -> float:
         """Return the resident memory of the process and its children in MB (10^6 bytes)."""
         total = 0
-        for pid in self._tree():
+        for pid in self._tree() if children else [self.process.pid]:
             for line in Path(f"/proc/{pid}/status").read_text().splitlines():
                 if line.startswith("VmRSS:"):
                     total += int(line.split()[1]) * 1024
