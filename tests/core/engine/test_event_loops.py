@@ -110,8 +110,8 @@ def test_an_engine_stops_in_time_while_a_loop_is_blocked(run: Run, gate: Gate) -
 def test_sources_of_one_type_share_a_loop() -> None:
     loops = EventLoops()
     first, second, other = built(Careful, "1"), built(Careful, "2"), built(Blocking, "3")
-    assert loops.of(first) is loops.of(second)
-    assert loops.of(first) is not loops.of(other)
+    assert loops.of(first, "Careful") is loops.of(second, "Careful")
+    assert loops.of(first, "Careful") is not loops.of(other, "Blocking")
     loops.stop(LIMIT_SECONDS)
 
 
@@ -138,3 +138,108 @@ def test_a_loop_without_a_thread_is_tried_again_at_the_next_tick(
     engine = run(plan_of([built(Careful, "late")], [recording()], interval=0.05))
     wait_until(lambda: engine.source_statuses()[0].up)
     assert len(refused) == 3
+
+
+class Breaking(Careful):
+    """Closes its loop once, while another source waits on it."""
+
+    metrics = (VALUE,)
+    breaks = False
+    opened_on: Any = None
+
+    async def open(self) -> None:
+        assert self.opened_on is None, "closed before it opens on another loop"
+        self.opened_on = asyncio.get_running_loop()
+
+    async def probe(self) -> Any:
+        running: Any = asyncio.get_running_loop()
+        assert running is self.opened_on
+        if self.breaks:
+            type(self).breaks = False
+            running._selector.close()
+        await asyncio.sleep(0)
+        return 1.0
+
+    async def close(self) -> None:
+        self.opened_on = None
+
+
+def test_sources_whose_loop_broke_open_again_on_another(run: Run) -> None:
+    sources = [built(Breaking, name) for name in ("one", "two")]
+    engine = run(plan_of(sources, [recording()], interval=0.05))
+    wait_until(lambda: all(status.up for status in engine.source_statuses()))
+    broken = sources[0].opened_on
+    Breaking.breaks = True
+    wait_until(lambda: all(source.opened_on not in {broken, None} for source in sources))
+    wait_until(lambda: all(status.up for status in engine.source_statuses()))
+
+
+def event_loops() -> int:
+    return sum(thread.name == "pollect-eventloop" for thread in threading.enumerate())
+
+
+def test_a_reload_ends_the_loops_of_types_that_are_gone(run: Run) -> None:
+    before = event_loops()
+    engine = run(plan_of([built(Careful, "first")], interval=0.05))
+    for number in range(3):
+        # As a reload does whose extensions changed.
+        kind = type("Careful", (Careful,), {})
+        engine.replace(plan_of([built(kind, f"next {number}")], interval=0.05))
+    wait_until(lambda: event_loops() == before + 1)
+    wait_until(lambda: engine.source_statuses()[0].up)
+
+
+def test_reloads_of_sources_on_a_blocked_loop_leave_no_thread_behind(
+    run: Run, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pollect.engine.closing.CLOSE_SECONDS", 0.1)
+    engine = run(plan_of([blocking(gate), *others()], interval=0.05))
+    wait_until(lambda: engine.source_statuses()[0].outcome is Outcome.TIMED_OUT)
+    for _ in range(2):
+        engine.replace(plan_of([blocking(gate), *others()], interval=0.05))
+    closing = [t for t in threading.enumerate() if t.name.startswith("pollect-close")]
+    for thread in closing:
+        thread.join(LIMIT_SECONDS)
+    assert not any(thread.is_alive() for thread in closing)
+
+
+def others() -> list[Any]:
+    return [built(Blocking, f"other {number}", timeout=0.1) for number in range(10)]
+
+
+class Odd(type(Source)):  # type: ignore[misc]
+    """A metaclass whose classes cannot be a key."""
+
+    def __hash__(cls) -> int:
+        raise ValueError("hash of a class")
+
+    def __eq__(cls, other: object) -> bool:
+        raise ValueError("equality of a class")
+
+
+class OfAnOddKind(Careful, metaclass=Odd):
+    metrics = (VALUE,)
+
+
+def test_a_class_that_cannot_be_hashed_is_probed_like_any_other(run: Run) -> None:
+    engine = run(plan_of([built(OfAnOddKind, "odd")], [recording()], interval=0.05))
+    wait_until(lambda: engine.source_statuses()[0].up)
+
+
+class CancelsAll(Careful):
+    metrics = (VALUE,)
+    cancels = True
+
+    async def probe(self) -> Any:
+        if self.cancels:
+            for task in asyncio.all_tasks():
+                task.cancel()
+        return 1.0
+
+
+def test_a_source_that_another_one_cancelled_is_probed_at_its_next_tick(run: Run) -> None:
+    sources = [built(CancelsAll, name) for name in ("one", "two", "three")]
+    engine = run(plan_of(sources, [recording()], interval=0.05))
+    wait_until(lambda: any("cancelled" in s.reason for s in engine.source_statuses()))
+    CancelsAll.cancels = False
+    wait_until(lambda: all(status.up for status in engine.source_statuses()))

@@ -32,6 +32,8 @@ log = logging.getLogger("pollect.probes")
 
 #: Seconds that a probe may take when neither the request nor its module says.
 DEFAULT_SECONDS = 10.0
+#: Seconds that an asynchronous source gets to close.
+CLOSE_SECONDS = 2.0
 #: What a scraper would not wait for anyway.
 LONGEST_SECONDS = 300.0
 
@@ -242,7 +244,7 @@ class _Run:
         # Who answers for an allowed host must not choose what else is asked.
         with redirects_only_to(self._module.allowed.allows):
             if guard.is_async:
-                result = asyncio.run(_probe_async(guard))
+                result = asyncio.run(_probe_async(guard, self._seconds))
             else:
                 result = guard.probe()
                 guard.close()
@@ -266,8 +268,11 @@ class _Run:
         self._answered(msgspec.structs.replace(answer, duration_seconds=duration))
 
 
-async def _probe_async(guard: Guard) -> ProbeResult:
+async def _probe_async(guard: Guard, seconds: float) -> ProbeResult:
+    """Probe and close; what awaits for longer gives its place back, as the answer is given."""
     try:
-        return await guard.probe_async()
+        async with asyncio.timeout(seconds):
+            return await guard.probe_async()
     finally:
-        await guard.close_async()
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await guard.close_async()

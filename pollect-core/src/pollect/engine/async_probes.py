@@ -19,7 +19,7 @@ class AsyncProbes:
     """Runs probes on the loop, and lets worker threads pass on what comes of them."""
 
     def __init__(self, loop: "EventLoopThread", workers: Workers) -> None:
-        self._loop = loop
+        self.loop = loop
         self._workers = workers
         #: How many run, and what is to be done with the results of others; for the loop's thread.
         self._running = 0
@@ -27,14 +27,14 @@ class AsyncProbes:
 
     def begin(self, runs: Sequence[ProbeRun]) -> None:
         """Start probes; raises `RuntimeError` if the loop is closed."""
-        self._loop.start([(run, partial(self._probe, run)) for run in runs])
+        self.loop.start([(run, partial(self._probe, run)) for run in runs], self._lose)
 
     def cancel(self, run: ProbeRun) -> None:
-        self._loop.cancel(run)
+        self.loop.cancel(run)
 
     def describe_block(self, run: ProbeRun) -> str:
         """Return in words what keeps the loop from running `run`, empty if nothing does."""
-        culprit = self._loop.blocked_by()
+        culprit = self.loop.blocked_by()
         if culprit is None:
             return ""
         loop = f"the event loop of all {run.runner.id.type} sources"
@@ -46,16 +46,20 @@ class AsyncProbes:
     async def _probe(self, run: ProbeRun) -> None:
         self._running += 1
         try:
-            result = await run.runner.probe_async(run)
+            result = await run.runner.probe_async(run, self.loop)
         finally:
             self._running -= 1
         if result is not None:
             # Filters and writers must not hold up the loop.
             self._ended.append(WorkerCall(partial(run.runner.finish, run, result), brief=True))
             if self._running and len(self._ended) == 1:
-                self._loop.call_later(GATHER_SECONDS, self._finish_ended)
+                self.loop.call_later(GATHER_SECONDS, self._finish_ended)
         if not self._running:
             self._finish_ended()
+
+    def _lose(self, run: ProbeRun, error: Exception) -> None:
+        """Pass on that a probe was ended by something else than its source."""
+        self._workers.submit([WorkerCall(partial(run.runner.fail, run, error), brief=True)])
 
     def _finish_ended(self) -> None:
         ended, self._ended = self._ended, []

@@ -3,10 +3,15 @@
 import queue
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pollect.engine.loops import EventLoops
 from pollect.engine.ports import InBackground
 from pollect.engine.runner import Runner
+from pollect.errors import describe
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 #: Seconds all sources together get to close, and how many close side by side.
 CLOSE_SECONDS = 2.0
@@ -45,10 +50,11 @@ def close_runners(
             if not is_stopping():
                 runner.farewell()
             if runner.guard.is_async:
-                loops.of(runner.plan.source).submit(runner.guard.close_async()).result()
+                # Whoever hangs here keeps none of these threads.
+                _close_on_loop(runner, loops, left)
             else:
                 runner.guard.close()
-            left.discard(runner)
+                left.discard(runner)
 
     closings = [
         InBackground(work, "pollect-close") for _ in range(min(CLOSING_THREADS, len(runners)))
@@ -57,6 +63,21 @@ def close_runners(
     for runner in [runner for runner in runners if runner in left]:
         runner.leave_behind()
         runner.plan.log.warning("does not close in time; left behind")
+
+
+def _close_on_loop(runner: Runner, loops: EventLoops, left: set[Runner]) -> None:
+    def note_end(closing: "Future[Any]") -> None:
+        left.discard(runner)
+        if (error := closing.exception()) is not None:
+            runner.plan.log.warning("close failed: %s", describe(error))
+
+    try:
+        closing = loops.of(runner.plan.source, runner.id.type).submit(runner.guard.close_async)
+    except RuntimeError as error:  # no thread for a loop
+        runner.plan.log.warning("close failed: %s", describe(error))
+        left.discard(runner)
+    else:
+        closing.add_done_callback(note_end)
 
 
 def _wait(
@@ -70,7 +91,8 @@ def _wait(
     begun = time.monotonic()
     until = begun + CLOSE_SECONDS
     remaining = len(left)
-    while not all(closing.wait(_LOOK_SECONDS) for closing in closings):
+    while left or not all(closing.wait(0.0) for closing in closings):
+        time.sleep(_LOOK_SECONDS)
         if len(left) < remaining and not is_stopping():
             remaining = len(left)
             until = min(time.monotonic() + CLOSE_SECONDS, begun + MANY_CLOSE_SECONDS)

@@ -132,6 +132,7 @@ class Engine:
             self._ports.close(left, plan.shutdown_timeout)
             for executor in retired:
                 executor.flush()
+            self._loops.keep(runner.plan.source for runner in self._runners())
             plan.ready.set()
 
     def run_once(self) -> list[ProbeResult]:

@@ -6,21 +6,21 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pollect.delivery.routing import MergedTick, Routes
 from pollect.engine.foreign import Foreign
 from pollect.engine.groups import TickGroup
 from pollect.engine.history import History
-from pollect.engine.loops import EventLoops
+from pollect.engine.loops import EventLoops, kind_of
 from pollect.engine.plan import ExecutorPlan, Ownership, SourcePlan
 from pollect.engine.probe_run import ProbeRun
 from pollect.engine.runner import Runner
 from pollect.engine.scheduler import Scheduler, Timer
 from pollect.engine.workers import WorkerCall, Workers
 from pollect.errors import describe
-from pollect.model import Batch, Outcome, ProbeResult
-from pollect.plugin import Clock, Source
+from pollect.model import Batch, ProbeResult
+from pollect.plugin import Clock
 
 if TYPE_CHECKING:
     from pollect.engine.async_probes import AsyncProbes
@@ -63,8 +63,8 @@ class Executor:
         self._spread = plan.spread
         shortest = min((source.interval for source in plan.sources), default=1.0)
         self.workers = Workers(plan.name, plan.threads, shortest, clock=clock, scheduler=scheduler)
-        #: By the type of the sources.
-        self._async_probes: dict[type[Source[Any]], AsyncProbes] = {}
+        #: By `kind_of` their sources.
+        self._async_probes: dict[int, AsyncProbes] = {}
         self.runners = list(self._new_runners(plan.sources).values())
         self._groups: dict[float, TickGroup] = {}
         #: When to look for values that are too old, in monotonic seconds; minus infinity: never.
@@ -115,6 +115,9 @@ class Executor:
         self.runners = [
             both[id(source.source)] for source in plan.sources if id(source.source) in both
         ]
+        kinds = {kind_of(runner.plan.source) for runner in self.runners}
+        for kind in self._async_probes.keys() - kinds:
+            del self._async_probes[kind]
         if news:
             self._schedule(kept, once=True)
         return gone, list(added.values())
@@ -212,7 +215,8 @@ class Executor:
 
     def abandon(self, run: ProbeRun) -> None:
         if run.runner.guard.is_async:
-            self._async(run.runner).cancel(run)
+            if probes := self._async_probes.get(kind_of(run.runner.plan.source)):
+                probes.cancel(run)
         else:
             self.workers.write_off(run)
 
@@ -226,10 +230,12 @@ class Executor:
             runner.guard.close()
             return
         try:
-            loop = self._loops.of(runner.plan.source)
-            loop.submit(runner.guard.close_async()).result(CLOSE_SECONDS)
+            loop = self._loops.of(runner.plan.source, runner.id.type)
+            loop.submit(runner.guard.close_async).result(CLOSE_SECONDS)
         except TimeoutError:
             runner.plan.log.warning("does not close in time; left behind")
+        except Exception as error:  # noqa: BLE001 - the loop broke, or there is no thread for one
+            runner.plan.log.warning("close failed: %s", describe(error))
 
     def hurry(self, runner: Runner) -> None:
         """Probe a source now, out of its turn."""
@@ -245,7 +251,8 @@ class Executor:
         )
 
     def describe_block(self, run: ProbeRun) -> str:
-        return self._async(run.runner).describe_block(run) if run.runner.guard.is_async else ""
+        probes = self._async_probes.get(kind_of(run.runner.plan.source))
+        return probes.describe_block(run) if probes is not None else ""
 
     def _new_runners(self, plans: Iterable[SourcePlan]) -> dict[int, Runner]:
         """Return a runner for each plan by the identity of its source, broken ones left out."""
@@ -348,25 +355,23 @@ class Executor:
             self._begin_async(for_loop)
 
     def _begin_async(self, runs: Sequence[ProbeRun]) -> None:
-        by_type: dict[type[Source[Any]], list[ProbeRun]] = {}
+        by_kind: dict[int, list[ProbeRun]] = {}
         for run in runs:
-            by_type.setdefault(type(run.runner.plan.source), []).append(run)
-        for members in by_type.values():
+            by_kind.setdefault(kind_of(run.runner.plan.source), []).append(run)
+        for members in by_kind.values():
             try:
                 self._async(members[0].runner).begin(members)
             except RuntimeError as error:
                 # No thread for the loop, or it is closed.
-                now = self._clock.time()
                 for run in members:
-                    result = ProbeResult(run.runner.id, Outcome.FAILED, (), now, error=error)
-                    self.errand(partial(run.runner.finish, run, result))
+                    self.errand(partial(run.runner.fail, run, error))
 
     def _async(self, runner: Runner) -> "AsyncProbes":
         source = runner.plan.source
-        probes = self._async_probes.get(type(source))
-        if probes is None:
+        loop = self._loops.of(source, runner.id.type)
+        probes = self._async_probes.get(kind_of(source))
+        if probes is None or probes.loop is not loop:
             from pollect.engine.async_probes import AsyncProbes
 
-            probes = AsyncProbes(self._loops.of(source), self.workers)
-            probes = self._async_probes.setdefault(type(source), probes)
+            probes = self._async_probes[kind_of(source)] = AsyncProbes(loop, self.workers)
         return probes

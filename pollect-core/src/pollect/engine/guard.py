@@ -62,6 +62,8 @@ class Guard:
         self._retry_after: Sequence[float] = ()
         self._complained: tuple[str, ...] = ()
         self._previous: Source[Any] | None = None
+        #: On which event loop it opened.
+        self._loop: object = None
 
     @property
     def dropped(self) -> int:
@@ -129,10 +131,16 @@ class Guard:
             if os.getpid() != process:
                 self._end_copy()
 
-    async def probe_async(self) -> ProbeResult:
-        """Do what `probe` does with a source whose `probe` is a coroutine function."""
+    async def probe_async(self, loop: object = None) -> ProbeResult:
+        """Do what `probe` does with a source whose `probe` is a coroutine function.
+
+        On another `loop` than at the last call it is closed before: what it has belongs to that.
+        """
         started = self._clock.monotonic()
         try:
+            before, self._loop = self._loop, loop
+            if self.opened and before is not loop:
+                await self.close_async()
             await self.open_async()
             return self._values(started, cast(ProbeValue, await _completed(self._source.probe())))
         except BaseException as error:  # noqa: BLE001 - any failure is the source's alone

@@ -1,7 +1,6 @@
 """An event loop in a thread of its own, for asynchronous sources."""
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine, Hashable, Sequence
@@ -10,32 +9,43 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from pollect.errors import describe
+from pollect.engine.guarded_loop import Failures, GuardedLoop
+from pollect.errors import TargetUnavailable, describe
 
-#: Reasons of failed callbacks that are logged, and remembered as such: a plugin may invent more.
-MOST_REASONS = 100
 #: A loop that does nothing else for this long is blocked.
 BLOCKED_SECONDS = 1.0
+#: Seconds that tasks get to end once they are cancelled.
+CANCEL_SECONDS = 1.0
 #: Seconds between two looks at whether it goes on.
 _LOOK_SECONDS = 0.02
 
-log = logging.getLogger(__name__)
-
 Work = Callable[[], Coroutine[Any, Any, None]]
+#: Called with the key of a work that will not return by itself, and why.
+Lost = Callable[[Any, Exception], None]
 
 
 class EventLoopThread:
-    """Runs coroutines; may be called from every thread, unless a method says otherwise."""
+    """Runs coroutines; may be called from every thread, unless a method says otherwise.
 
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+    A loop that is broken, as a source closed it or its selector, ends: all that was started is
+    lost, and `start` is refused.
+    """
+
+    def __init__(self, name: str = "the event loop", failures: Failures | None = None) -> None:
+        """`failures`: those of the loop before, which it does not log again."""
+        self.failures = failures or Failures(name)
+        #: It runs nothing any more.
+        self.over = False
         self._stopping = False
-        self._failures: set[str] = set()
+        self._lock = threading.Lock()
+        #: What was started and has not ended, with whom to tell if it cannot.
+        self._works: dict[Hashable, Lost | None] = {}
         #: The loop itself holds its tasks only weakly.
         self._tasks: dict[Hashable, asyncio.Task[None]] = {}
+        self._later: set[Callable[[], None]] = set()
         #: Monotonic seconds since when it has owed an answer to whoever asks what blocks it.
         self._asked_at: float | None = None
-        self._loop.set_exception_handler(self._note_failure)
+        self._loop = GuardedLoop(self.failures, self._look)
         self._thread = threading.Thread(target=self._run, name="pollect-eventloop", daemon=True)
         try:
             self._thread.start()
@@ -43,16 +53,37 @@ class EventLoopThread:
             self._loop.close()
             raise
 
-    def submit(self, work: Coroutine[Any, Any, Any]) -> "Future[Any]":
-        """Run `work` on the loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+    def submit(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> "Future[Any]":
+        """Run `work` on the loop; the future has what it returns or raises."""
+        future: Future[Any] = Future()
 
-    def start(self, works: "Sequence[tuple[Hashable, Work]]") -> None:
+        async def fulfil() -> None:
+            try:
+                future.set_result(await work())
+            except GeneratorExit:  # the loop is gone
+                raise
+            except BaseException as error:  # noqa: BLE001 - for who waits for it
+                future.set_exception(error)
+
+        self.start([(future, fulfil)], _fail)
+        return future
+
+    def start(self, works: "Sequence[tuple[Hashable, Work]]", lost: Lost | None = None) -> None:
         """Run each of `works` on the loop, which is woken once for all of them.
 
-        What stands before each is what it can be cancelled by.
+        What stands before each is what it can be cancelled by. Raises `RuntimeError` if the loop is
+        closed; if it breaks later, `lost` is called for each that has not ended.
         """
-        self._loop.call_soon_threadsafe(self._begin, works)
+        with self._lock:
+            if self.over:
+                raise RuntimeError("its event loop is closed")
+            self._works |= dict.fromkeys((key for key, _ in works), lost)
+        try:
+            self._loop.call_soon_threadsafe(self._begin, works)
+        except RuntimeError:
+            for key, _ in works:
+                self._works.pop(key, None)
+            raise
 
     def cancel(self, key: Hashable) -> None:
         """Cancel what was started; it may have ended, and the loop too."""
@@ -71,15 +102,17 @@ class EventLoopThread:
                 self._loop.call_soon_threadsafe(self._answer)
             except RuntimeError:
                 self._asked_at = None
-        while (asked_at := self._asked_at) is not None:
+        while (asked_at := self._asked_at) is not None and not self.over:
             if time.monotonic() - asked_at >= BLOCKED_SECONDS:
                 return self._current()
             time.sleep(_LOOK_SECONDS)
         return None
 
     def call_later(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call something later; only for the thread of the loop."""
-        self._loop.call_later(seconds, call)
+        """Call something later, or when the loop ends; only for the thread of the loop."""
+        self._later.add(call)
+        with suppress(RuntimeError):  # closed by a source: its end is near
+            self._loop.call_later(seconds, self._call, call)
 
     def stop(self, seconds: float) -> None:
         """Cancel everything that runs and end the thread, waiting `seconds` at most."""
@@ -89,40 +122,56 @@ class EventLoopThread:
     def end(self) -> None:
         """Cancel everything that runs, and let the thread end after it."""
         self._stopping = True
-        self._loop.call_soon_threadsafe(self._begin, [(self, self._cancel_all)])
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._begin_end)
 
     def join(self, seconds: float) -> None:
         """Wait for the thread to end, `seconds` at most."""
         self._thread.join(seconds)
-        if not self._thread.is_alive():
-            self._loop.close()
 
     def _run(self) -> None:
-        while not self._stopping:
+        error: BaseException | None = None
+        while not self._stopping and error is None:
             try:
                 self._loop.run_forever()
-            except BaseException as error:  # noqa: BLE001 - the other sources go on
-                # Such as SystemExit of a callback of a library.
-                self._log_failure(error)
+            except (SystemExit, KeyboardInterrupt) as raised:
+                # Those of a callback of a library come here; the other sources go on.
+                self.failures.note(raised)
+            except BaseException as raised:  # noqa: BLE001 - what else comes here is the loop's own
+                error = raised
+        if error is not None:
+            self.failures.note_end(error)
+        self._finish(error)
 
-    def _note_failure(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Take note of a callback, or a task that no one awaits, which failed."""
-        if (error := context.get("exception")) is not None:
-            self._log_failure(error)
-        else:
-            log.debug("%s", context.get("message"))
+    def _finish(self, error: BaseException | None) -> None:
+        """Tell everyone who waits for something on the loop that nothing comes any more."""
+        with self._lock:
+            self.over = True
+            works, self._works = self._works, {}
+        for call in list(self._later):
+            self._call(call)
+        why = TargetUnavailable(f"its event loop broke: {describe(error)}" if error else "stopping")
+        for key, lost in works.items():
+            if lost is not None:
+                lost(key, why)
+        self._tasks.clear()
+        self._loop.release()
 
-    def _log_failure(self, error: BaseException) -> None:
-        reason = describe(error)
-        new = reason not in self._failures and len(self._failures) < MOST_REASONS
-        if new:
-            self._failures.add(reason)
-        level = logging.ERROR if new else logging.DEBUG
-        text = "a callback on the event loop failed (logged once): %s"
-        log.log(level, text, reason, exc_info=error)
+    def _look(self) -> None:
+        """Raise if a source took from the loop what wakes it; it was not woken for long."""
+        asked_at = self._asked_at
+        if self._loop.is_closed():
+            raise RuntimeError("a source closed it")
+        if asked_at is not None and time.monotonic() - asked_at >= BLOCKED_SECONDS:
+            raise RuntimeError("a source closed the socket that wakes it")
 
     def _answer(self) -> None:
         self._asked_at = None
+
+    def _call(self, call: Callable[[], None]) -> None:
+        if call in self._later:
+            self._later.discard(call)
+            call()
 
     def _current(self) -> object:
         """Return what runs on the loop right now."""
@@ -136,19 +185,35 @@ class EventLoopThread:
 
     def _begin(self, works: "Sequence[tuple[Hashable, Work]]") -> None:
         for key, work in works:
-            task = self._tasks[key] = self._loop.create_task(work())
+            # Not by `create_task`: a source may have set a factory that fails.
+            task = self._tasks[key] = asyncio.Task(work(), loop=self._loop)
             task.add_done_callback(partial(self._forget, key))
 
     def _forget(self, key: Hashable, task: "asyncio.Task[None]") -> None:
-        del self._tasks[key]
+        self._tasks.pop(key, None)
+        lost = self._works.pop(key, None)
+        error = None if task.cancelled() else task.exception()
+        if lost is not None and task.cancelled():
+            lost(key, TargetUnavailable("a source of its type cancelled all tasks"))
+        elif lost is not None and error is not None:
+            lost(key, TargetUnavailable(describe(error)))
 
     def _cancel(self, key: Hashable) -> None:
         if key in self._tasks:
             self._tasks[key].cancel()
 
+    def _begin_end(self) -> None:
+        self._tasks[self] = asyncio.Task(self._cancel_all(), loop=self._loop)
+
     async def _cancel_all(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
+        others = asyncio.all_tasks(self._loop) - {self._tasks[self]}
         for task in others:
             task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        if others:
+            await asyncio.wait(others, timeout=CANCEL_SECONDS)
         self._loop.stop()
+
+
+def _fail(future: "Future[Any]", error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

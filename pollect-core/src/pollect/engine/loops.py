@@ -6,6 +6,7 @@ of its own type only.
 
 import threading
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pollect.plugin import Source
@@ -18,28 +19,52 @@ class EventLoops:
     """Starts the event loop of a type when its first source needs it; thread-safe."""
 
     def __init__(self) -> None:
-        self._loops: dict[type[Source[Any]], EventLoopThread] = {}
+        #: By `kind_of` its sources, with their class, so that no other gets the same number.
+        self._loops: dict[int, tuple[type[Source[Any]], EventLoopThread]] = {}
         self._lock = threading.Lock()
 
-    def of(self, source: Source[Any]) -> "EventLoopThread":
-        """Return the loop of a source; raises `RuntimeError` if the system has no thread for it."""
-        loop = self._loops.get(type(source))
-        if loop is not None:
-            return loop
+    def of(self, source: Source[Any], type_name: str) -> "EventLoopThread":
+        """Return the loop of a source, another one if the last broke; `type_name` is for messages.
+
+        Raises `RuntimeError` if the system has no thread for it.
+        """
+        key = kind_of(source)
+        known = self._loops.get(key)
+        if known is not None and not known[1].over:
+            return known[1]
         # Ten megabytes of asyncio, for those who have a source that needs it.
         from pollect.engine.loop import EventLoopThread
 
         with self._lock:
-            loop = self._loops.get(type(source))
-            if loop is None:
-                loop = self._loops[type(source)] = EventLoopThread()
+            known = self._loops.get(key)
+            if known is not None and not known[1].over:
+                return known[1]
+            name = f"the event loop of all {type_name} sources"
+            loop = EventLoopThread(name, known[1].failures if known else None)
+            self._loops[key] = (type(source), loop)
             return loop
+
+    def keep(self, sources: Iterable[Source[Any]]) -> None:
+        """End the loops of all types but those of `sources`, without waiting."""
+        kinds = {kind_of(source) for source in sources}
+        with self._lock:
+            ended = [self._loops.pop(kind)[1] for kind in self._loops.keys() - kinds]
+        for loop in ended:
+            loop.end()
 
     def stop(self, seconds: float) -> None:
         """Cancel what runs and end all loops, waiting `seconds` at most."""
         until = time.monotonic() + seconds
-        loops = list(self._loops.values())
+        loops = [loop for _, loop in list(self._loops.values())]
         for loop in loops:
             loop.end()
         for loop in loops:
             loop.join(max(0.0, until - time.monotonic()))
+
+
+def kind_of(source: Source[Any]) -> int:
+    """Return what tells the class of a source from all others that live.
+
+    The class itself will not do as a key: its metaclass is code of a plugin, and hashes it.
+    """
+    return id(type(source))

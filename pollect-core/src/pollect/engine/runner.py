@@ -132,10 +132,15 @@ class Runner:
         if self._start(run):
             self.finish(run, self.guard.probe())
 
-    async def probe_async(self, run: ProbeRun) -> ProbeResult | None:
+    async def probe_async(self, run: ProbeRun, loop: object) -> ProbeResult | None:
         """Probe on the event loop; what comes of it is to be passed to `finish`, in a worker."""
         run.started = self._clock.monotonic()
-        return await self.guard.probe_async() if self._start(run) else None
+        return await self.guard.probe_async(loop) if self._start(run) else None
+
+    def fail(self, run: ProbeRun, error: BaseException) -> None:
+        """End a run that did not come to its source, or not back from it."""
+        now = self._clock.time()
+        self.finish(run, ProbeResult(self.id, Outcome.FAILED, (), now, error=error))
 
     def finish(self, run: ProbeRun, result: ProbeResult) -> None:
         """Take the result of a run, unless it comes after the deadline."""

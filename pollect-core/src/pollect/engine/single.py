@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pollect.engine.guard import Guard
 from pollect.engine.plan import SourcePlan
 from pollect.engine.samples import Normalizer
-from pollect.model import ProbeResult
+from pollect.model import Outcome, ProbeResult
 from pollect.plugin import Clock
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class SingleSource:
         self, plan: SourcePlan, clock: Clock, normalizer: type[Normalizer] = Normalizer
     ) -> None:
         self._guard = Guard(plan, clock, normalizer)
+        self._id = plan.id
+        self._clock = clock
         self._loop: EventLoopThread | None = None
 
     def open(self) -> None:
@@ -39,7 +41,11 @@ class SingleSource:
 
     def probe(self) -> ProbeResult:
         """Probe the source, after opening it if needed; never raises."""
-        return self._run(self._guard.probe, self._guard.probe_async)
+        try:
+            return self._run(self._guard.probe, lambda: self._guard.probe_async(self._loop))
+        except Exception as error:  # noqa: BLE001 - its event loop broke, or cannot start
+            now = self._clock.time()
+            return ProbeResult(self._id, Outcome.FAILED, (), now, error=error)
 
     def close(self) -> BaseException | None:
         """Close the source; it can be opened again. Logs and returns what the source raises."""
@@ -56,9 +62,9 @@ class SingleSource:
     ) -> ResultT:
         if not self._guard.is_async:
             return plain()
-        if self._loop is None:
+        if self._loop is None or self._loop.over:
             from pollect.engine.loop import EventLoopThread  # asyncio is for those who need it
 
             self._loop = EventLoopThread()
-        result: ResultT = self._loop.submit(on_loop()).result()
+        result: ResultT = self._loop.submit(on_loop).result()
         return result
