@@ -41,6 +41,12 @@ def test_nothing_is_frozen_before_a_start_has_settled() -> None:
     assert gc.get_freeze_count() == before
 
 
+def test_nothing_is_frozen_while_nothing_was_made() -> None:
+    before = gc.get_freeze_count()
+    assert Settling().settle(100.0, few) is None
+    assert gc.get_freeze_count() == before
+
+
 def test_what_lasts_is_left_out_of_collections() -> None:
     settling = Settling()
     settling.changed(100.0)

@@ -1,7 +1,8 @@
 """In-process writers: in order, by one thread at a time, and bounded when they block."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -142,14 +143,129 @@ def test_a_single_batch_is_never_too_large_to_wait() -> None:
     assert not port.lost
 
 
-def test_a_port_that_was_given_up_counts_what_comes_as_lost() -> None:
+def test_a_port_that_was_given_up_counts_what_comes_as_lost(caplog) -> None:
     port = Port()
     port.port.deliver([batch(1)])
     port.port.give_up()
+    assert (port.lost, port.port.status().lost_samples) == ([1], 1)
     port.port.deliver([batch(2)])
     assert port.lost == [1, 2]
     assert port.port.status().lost_samples == 2
+    assert "the writer blocks" not in caplog.text, "that is not why"
     port.gate.open()
+
+
+class Quick:
+    """A port that the test's own thread empties; `doing` runs at every write."""
+
+    def __init__(self, **section: Any) -> None:
+        self.clock = FakeClock()
+        self.lost: list[float] = []
+        writer = build_writer(section, RecordingWriter, clock=self.clock)
+        assert isinstance(writer, RecordingWriter)
+        self.writer, keep = writer, writer.write
+        self.doing: Callable[[], object] = lambda: None
+
+        def write(batches: Sequence[Batch]) -> None:
+            self.doing()
+            keep(batches)
+
+        writer.write = write  # type: ignore[method-assign]
+        self.port = DirectPort(
+            writer,
+            clock=self.clock,
+            lost=lambda name, lost, error: self.lost.extend(s.value for s in lost.samples),
+        )
+
+    @property
+    def written(self) -> list[float]:
+        return [each.samples[0].value for each in self.writer.batches]
+
+
+def test_a_writer_that_failed_is_down_until_it_writes_and_counts_both() -> None:
+    quick = Quick()
+    quick.doing = lambda: 1 / 0
+    quick.port.deliver([batch(1)])
+    status = quick.port.status()
+    assert (status.up, status.reason) == (False, "ZeroDivisionError: division by zero")
+    assert (status.lost_samples, status.written_samples, quick.lost) == (1, 0, [1])
+    quick.doing = lambda: None
+    quick.port.deliver([batch(2), batch(3)])
+    status = quick.port.status()
+    assert (status.up, status.reason) == (True, "")
+    assert (status.lost_samples, status.written_samples, status.buffered_samples) == (1, 2, 0)
+
+
+def test_a_writer_that_fails_for_one_reason_logs_it_once(caplog) -> None:
+    quick = Quick()
+    quick.doing = lambda: 1 / 0
+    for number in range(3):
+        quick.port.deliver([batch(number)])
+    assert caplog.text.count("samples lost: ZeroDivisionError") == 1
+
+
+def test_a_writer_keeps_up_only_once_nothing_waits(caplog) -> None:
+    caplog.set_level("INFO")
+    quick = Quick(buffer={"samples": 2})
+    seen: list[bool] = []
+
+    def block() -> None:
+        if not seen:
+            quick.clock.advance(PATIENCE_SECONDS + 1)
+            for number in range(1, 6):
+                quick.port.deliver([batch(number)])
+        seen.append("keeps up again" in caplog.text)
+
+    quick.doing = block
+    quick.port.deliver([batch(0)])
+    assert (quick.written, quick.lost) == ([0, 4, 5], [1, 2, 3])
+    assert seen == [False] * 3
+    assert "keeps up again" in caplog.text
+
+
+def test_what_a_writer_that_blocks_costs_is_settled_before_what_it_wrote() -> None:
+    quick = Quick(buffer={"samples": 2})
+    settled: list[int] = []
+
+    def block() -> None:
+        quick.doing = lambda: None
+        quick.clock.advance(PATIENCE_SECONDS + 1)
+        for number in range(1, 5):
+            quick.port.deliver([batch(number)], partial(settled.append, number))
+
+    quick.doing = block
+    quick.port.deliver([batch(0)], partial(settled.append, 0))
+    assert settled == [1, 2, 0, 3, 4]
+
+
+def test_a_port_that_was_given_up_keeps_no_withdrawal_waiting() -> None:
+    quick = Quick()
+    quick.port.put([Batch(SOURCE, (), 0.0)])
+    quick.port.give_up()
+    quick.port.put([Batch(SOURCE, (), 0.0)])
+    assert quick.port.wait_idle(0.0)
+
+
+def test_close_writes_what_waits_and_what_comes_later_is_lost() -> None:
+    quick = Quick()
+    quick.port.put([batch(1)])
+    quick.port.close()
+    quick.port.deliver([batch(2)])
+    assert (quick.written, quick.lost, quick.writer.closed) == ([1], [2], 1)
+    status = quick.port.status()
+    assert (status.lost_samples, status.buffered_samples) == (1, 0)
+
+
+def test_close_lets_a_writer_finish_what_it_writes_in_another_thread() -> None:
+    port = Port()
+    port.port.deliver([batch(1)])
+    closing = threading.Thread(target=port.port.close, daemon=True)
+    closing.start()
+    closing.join(0.1)
+    assert port.writer.closed == 0
+    port.gate.open()
+    closing.join(30)
+    assert (port.written, port.writer.closed, port.lost) == ([0, 1], 1, [])
 
 
 @pytest.mark.parametrize("threads", [8])

@@ -77,7 +77,7 @@ class DirectPort:
         if not self._waiting:
             return
         with self._lock:
-            if self._writing_since is not None or self._closed:
+            if self._writing_since is not None:
                 return
             taken = self._take()
         while taken is not None:
