@@ -1,5 +1,6 @@
 """When sources that share an interval begin: together, or spread over it."""
 
+import gc
 import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from pollect.engine.groups import (
     RAMP_SECONDS,
     RAMP_SOURCES,
     SOURCES_OF_A_SLOT,
+    SPREAD_FROM,
     SPREAD_SHARE,
     TickGroup,
 )
@@ -98,6 +100,12 @@ def test_spread_sources_begin_evenly_over_their_tick_each_in_its_slot() -> None:
         assert gaps == pytest.approx([INTERVAL] * len(gaps))
 
 
+def test_a_few_dozen_spread_sources_have_two_slots() -> None:
+    group = Group(SPREAD_FROM, spread=True)
+    group.run(3 * INTERVAL)
+    assert len({starts[2] for starts in group.starts.values()}) == 2
+
+
 @pytest.mark.parametrize(("interval", "slots"), [(1.0, 4), (10.0, 20)])
 def test_spread_sources_share_slots_so_that_threads_wake_up_seldom(
     interval: float, slots: int
@@ -130,6 +138,7 @@ def test_few_sources_or_those_that_are_not_spread_begin_together(
     group = Group(members, spread=spread)
     group.run(3 * INTERVAL)
     assert all(starts[1:] == [10, 20, 30] for starts in group.starts.values())
+    assert all(due == [10, 20, 30, 40] for due in group.due.values())
 
 
 def test_a_group_that_lost_its_last_source_has_no_tick_left() -> None:
@@ -154,6 +163,35 @@ def test_sources_added_later_begin_at_once_and_join_the_ticks_of_the_others() ->
     group.run(20)
     assert group.starts[3] == [4, 10, 20]
     assert [size for _, size in group.merged] == [3, 1, 4, 4]
+
+
+def test_sources_that_get_one_more_probe_have_no_second_place_in_the_ticks() -> None:
+    group = Group(3, spread=False)
+    group.run(4)
+    group.group.add(group.members, once=True)
+    group.run(20)
+    assert list(group.starts.values()) == [[0, 4, 10, 20]] * 3
+
+
+def test_a_group_that_stops_while_it_starts_begins_no_more_sources() -> None:
+    group = Group(1000, spread=True)
+    group.run(0)
+    group.group.stop()
+    group.run(2 * INTERVAL)
+    assert sum(map(len, group.starts.values())) == RAMP_SOURCES
+
+
+def test_ticks_that_are_over_take_no_memory() -> None:
+    before = ticks_alive()
+    group = Group(1, spread=False)
+    group.run(100 * INTERVAL)
+    assert len(group.starts[0]) == 101
+    assert ticks_alive() - before <= 3
+
+
+def ticks_alive() -> int:
+    gc.collect()
+    return sum(isinstance(each, MergedTick) for each in gc.get_objects())
 
 
 def test_ticks_that_were_missed_are_one_line_in_the_log(caplog) -> None:
@@ -211,7 +249,7 @@ class Daemons:
         self.starts: dict[int, list[float]] = {number: [] for number in range(sources)}
         self.clocks: dict[TickGroup, WallClock] = {}
 
-    def join(self, *, ahead: float = 0.0) -> TickGroup:
+    def join(self, *, ahead: float = 0.0, owns: bool = False) -> TickGroup:
         clock = WallClock(self.clock, ahead)
 
         def begin(runners: Sequence[Any], tick: MergedTick, next_due: float | None) -> None:
@@ -230,6 +268,8 @@ class Daemons:
         )
         group.spread = True
         self.clocks[group] = clock
+        if owns:
+            self.owner = group
         members: list[Any] = [Shared(n, lambda: self.owner is group) for n in self.starts]
         group.add(members)
         return group
@@ -248,7 +288,11 @@ class Daemons:
         self.take_up(new, stopped)
 
     def gaps(self) -> list[float]:
-        return [b - a for starts in self.starts.values() for a, b in itertools.pairwise(starts)]
+        return [gap for starts in self.starts.values() for gap in gaps_of(starts)]
+
+
+def gaps_of(starts: Sequence[float]) -> list[float]:
+    return [b - a for a, b in itertools.pairwise(starts)]
 
 
 @given(
@@ -305,6 +349,61 @@ def test_what_no_one_probed_is_probed_at_once_unless_its_slot_comes_soon() -> No
     assert max(daemons.gaps()) <= INTERVAL
 
 
+def test_what_a_daemon_probed_as_it_started_is_probed_again_at_its_place_in_the_next_tick() -> None:
+    daemons = Daemons(THREE_SLOTS)
+    daemons.join(owns=True)
+    daemons.run(INTERVAL - 0.1)
+    assert {len(starts) for starts in daemons.starts.values()} == {1}
+    daemons.run(INTERVAL)
+    assert {len(starts) for starts in daemons.starts.values()} == {2}
+
+
+def test_a_source_that_a_reload_adds_gives_no_other_a_second_probe_in_its_tick() -> None:
+    daemons = Daemons(THREE_SLOTS)
+    group = daemons.join(owns=True)
+    daemons.run(2 * INTERVAL + 0.5)
+    late: Any = Shared(THREE_SLOTS, lambda: True)
+    daemons.starts[late.number] = []
+    group.add([late])
+    daemons.run(2 * INTERVAL)
+    assert daemons.starts[late.number][0] == 2 * INTERVAL + 0.5
+    del daemons.starts[late.number]
+    gaps = [gap for starts in daemons.starts.values() for gap in gaps_of(starts[1:])]
+    assert gaps == pytest.approx([INTERVAL] * len(gaps))
+
+
+def test_a_slot_at_the_very_moment_a_daemon_stopped_is_not_made_up_for() -> None:
+    daemons = Daemons(THREE_SLOTS)
+    new = daemons.join()
+    slot = 2 * INTERVAL + SPREAD_SHARE * INTERVAL / 3
+    daemons.run(slot + 0.1)
+    stopped = daemons.clocks[new].time() - 0.1 - ALIGNMENT_SECONDS / 2
+    daemons.take_up(new, stopped)
+    assert not any(daemons.starts.values())
+
+
+def test_a_slot_is_not_probed_twice_if_the_daemon_before_was_ahead() -> None:
+    daemons = Daemons(THREE_SLOTS)
+    old, new = daemons.join(ahead=1.0, owns=True), daemons.join()
+    daemons.run(3 * INTERVAL - 0.95)  # the first slot of its tick has just begun there
+    daemons.hand_over(old, new, 0.0)
+    daemons.run(2 * INTERVAL)
+    gaps = [gap for starts in daemons.starts.values() for gap in gaps_of(starts[1:])]
+    assert min(gaps) >= INTERVAL - 1e-3
+    assert max(gaps) <= INTERVAL + 1 + 1e-3
+
+
+def test_a_daemon_whose_clock_was_hours_ahead_costs_its_sources_no_more_than_a_tick() -> None:
+    daemons = Daemons(THREE_SLOTS)
+    old, new = daemons.join(ahead=3600.0, owns=True), daemons.join()
+    daemons.run(2 * INTERVAL + 0.5)
+    daemons.hand_over(old, new, 0.0)
+    daemons.run(3 * INTERVAL)
+    assert max(daemons.gaps()) <= 2 * INTERVAL + 1e-3
+    now = daemons.clock.monotonic()
+    assert all(now - starts[-1] <= INTERVAL for starts in daemons.starts.values())
+
+
 @pytest.mark.parametrize("step", [-2.5, 0.4, 3.0])
 def test_ticks_of_a_fleet_follow_a_wall_clock_that_is_set(step: float) -> None:
     daemons = Daemons(THREE_SLOTS)
@@ -317,3 +416,37 @@ def test_ticks_of_a_fleet_follow_a_wall_clock_that_is_set(step: float) -> None:
         late = (daemons.clocks[group].ahead + starts[-1] + 1e-4) % INTERVAL % width
         assert late < 1e-3
     assert max(daemons.gaps()) <= INTERVAL + abs(step) + 1e-3
+    gaps = [gap for starts in daemons.starts.values() for gap in gaps_of(starts[1:])]
+    assert min(gaps) >= INTERVAL - abs(step) - 1e-3
+
+
+class InterruptedClock(FakeClock):
+    """Of a machine that is busy with something else at every third reading of the wall clock."""
+
+    readings = 0
+
+    def time(self) -> float:
+        self.readings += 1
+        if self.readings % 3 == 1:
+            self.advance(0.3)
+        return super().time()
+
+
+def test_a_machine_that_is_interrupted_while_it_reads_its_clocks_keeps_the_place_of_its_ticks() -> (
+    None
+):
+    clock = InterruptedClock(monotonic=0.0, time=1_700_000_000.0)
+    scheduler, dues = Scheduler(clock), list[float | None]()
+    group = TickGroup(
+        INTERVAL,
+        begin=lambda runners, tick, next_due: dues.append(next_due),
+        new_tick=lambda: MergedTick(lambda batches: None),
+        errand=lambda call: call(),
+        clock=clock,
+        scheduler=scheduler,
+        aligned=True,
+    )
+    members: list[Any] = [Shared(0, lambda: True)]
+    group.add(members)
+    run_for(scheduler, clock, 3 * INTERVAL)
+    assert sorted({due for due in dues if due is not None}) == pytest.approx([10, 20, 30, 40])

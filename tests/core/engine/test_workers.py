@@ -2,11 +2,12 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
 from pollect.engine.clock import SystemClock
-from pollect.engine.scheduler import Scheduler
+from pollect.engine.scheduler import Scheduler, Timer
 from pollect.engine.workers import WorkerCall, Workers
 from pollect.testing.waiting import wait_until
 from tests.core.engine.rig import Gate
@@ -74,8 +75,14 @@ def test_spare_threads_end_when_the_hanging_jobs_return(gate: Gate) -> None:
         wait_until(lambda: threads_of_pool() <= 2)
 
 
-def test_written_off_job_is_replaced_and_its_thread_ends_with_it(gate: Gate) -> None:
-    with Pool(threads=1, tick=1000) as workers:
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing become overdue by itself."""
+    monkeypatch.setattr("pollect.engine.workers.LONGEST_PATIENCE", 1000.0)
+
+
+def test_written_off_job_is_replaced_and_its_thread_ends_with_it(gate: Gate, patient: None) -> None:
+    with Pool(threads=1, tick=10_000) as workers:
         hanging = WorkerCall(gate)  # type: ignore[arg-type]
         workers.submit([hanging])
         wait_until(lambda: hanging.started)
@@ -98,6 +105,65 @@ def test_stop_drops_what_waits(gate: Gate) -> None:
         assert workers.wait_idle(5)
         wait_until(lambda: threads_of_pool() == 0)
         assert started == []
+
+
+def test_what_is_submitted_after_the_stop_does_not_run() -> None:
+    started: list[int] = []
+    with Pool(threads=1, tick=1000) as workers:
+        workers.stop()
+        workers.submit([WorkerCall(lambda: started.append(1))])
+        assert workers.wait_idle(0.0)
+        wait_until(lambda: threads_of_pool() == 0)
+        assert started == []
+
+
+def test_a_job_that_ended_or_is_written_off_already_frees_no_other_place(
+    gate: Gate, patient: None
+) -> None:
+    ended, late, more = WorkerCall(None), hanging("a", gate, 3), hanging("b", gate, 3)
+    with Pool(threads=1, tick=10_000) as workers:
+        workers.submit([ended])
+        wait_until(lambda: ended.started)
+        workers.submit(late)
+        wait_until(lambda: started(late) == 1)
+        workers.write_off(ended)
+        for _ in range(3):
+            workers.write_off(late[0])
+        wait_until(lambda: started(late) == 2)
+        workers.submit(more)
+        time.sleep(0.05)
+        assert (started(late), started(more)) == (2, 0)
+        gate.open()
+        wait_until(lambda: (started(late), started(more)) == (3, 3))
+
+
+def test_more_threads_are_used_at_once(gate: Gate, patient: None) -> None:
+    calls = hanging("a", gate, 3)
+    with Pool(threads=1, tick=10_000) as workers:
+        workers.submit(calls)
+        wait_until(lambda: started(calls) == 1)
+        workers.resize(3)
+        wait_until(lambda: started(calls) == 3)
+        gate.open()
+
+
+def test_a_crowd_that_waits_is_looked_after_once(
+    gate: Gate, patient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = Pool(threads=1, tick=10_000)
+    looks: list[float] = []
+    call_at = pool.scheduler.call_at
+
+    def counted(when: float, call: Callable[[], None]) -> Timer:
+        looks.append(when)
+        return call_at(when, call)
+
+    monkeypatch.setattr(pool.scheduler, "call_at", counted)
+    with pool as workers:
+        for call in hanging("a", gate, 50):
+            workers.submit([call])
+        assert len(looks) == 1
+        gate.open()
 
 
 def hanging(key: str, gate: Gate, count: int, *, suspect: bool = False) -> list[WorkerCall]:

@@ -104,7 +104,7 @@ class TickGroup:
 
     def add(self, runners: Sequence[Runner], *, once: bool = False) -> None:
         """Probe `runners` now and, unless `once`, from now on at every tick of the group."""
-        first = self._timer is None and not once
+        first = self._timer is None
         if not once:
             self.runners = [*self.runners, *runners]
             if self._timer is None:

@@ -149,7 +149,7 @@ class Workers:
         while (call := self._next()) is not None:
             self._ready.put(call)
         self._staff()
-        if self._waiting and not self._watched and not self._stopped:
+        if self._waiting and not self._watched:
             # A call that runs now may become overdue, and another start in its place.
             self._watched = True
             again = self._clock.monotonic() + self._patience
