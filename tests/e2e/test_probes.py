@@ -37,6 +37,7 @@ MODULES = """\
   hang: {type: extensions.Hang, allow: "*", concurrency: 2}
   broken: {type: extensions.Broken, allow: "*"}
   asynchronous: {type: extensions.Later, allow: "*"}
+  awaits: {type: extensions.Awaits, allow: "*", concurrency: 1}
 """
 HANG = """\
 import threading
@@ -64,6 +65,7 @@ class Later(Source):
         await asyncio.sleep(0)
         return [VALUE.sample(7, self.config.host)]
 """
+AWAITS = LATER.replace("Later", "Awaits").replace("asyncio.sleep(0)", "asyncio.Event().wait()")
 
 
 @contextmanager
@@ -72,7 +74,7 @@ def running(
 ) -> Iterator[tuple[Daemon, int]]:
     port = free_port()
     (folder / "extensions").mkdir(exist_ok=True)
-    for name, text in (("Hang", HANG), ("Broken", BROKEN), ("Later", LATER)):
+    for name, text in (("Hang", HANG), ("Broken", BROKEN), ("Later", LATER), ("Awaits", AWAITS)):
         (folder / "extensions" / f"{name}.py").write_text(text)
     (folder / "targets.json").write_text(json.dumps(list(inventory)))  # type: ignore[call-overload]
     config = folder / "config.yml"
@@ -220,6 +222,13 @@ def test_probes_that_hang_take_their_places_and_nothing_else(tmp_path: Path) -> 
         assert 'pollect_probe_running{module="hang"} 2.0' in shown
         assert daemon.stop() == 0
         assert "Traceback" not in daemon.output
+
+
+def test_a_probe_that_awaits_for_too_long_gives_its_place_back(endpoint: int) -> None:
+    headers = {"X-Prometheus-Scrape-Timeout-Seconds": "1"}
+    assert "probe_success 0.0\n" in ask(endpoint, target="x", module="awaits", headers=headers)[1]
+    wait_until(lambda: 'pollect_probe_running{module="awaits"} 0.0' in scrape(endpoint))
+    assert ask(endpoint, target="x", module="awaits", headers=headers)[0] == 200
 
 
 def test_probes_that_wait_keep_no_scrape_waiting(tmp_path: Path) -> None:

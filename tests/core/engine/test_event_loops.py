@@ -59,11 +59,6 @@ def blocking(gate: Gate, kind: type[Blocking] = Blocking) -> Any:
     return source
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pollect.engine.loop.BLOCKED_SECONDS", 0.2)
-
-
 def test_a_source_that_blocks_its_loop_costs_no_other_type(run: Run, gate: Gate) -> None:
     writer = recording()
     run(plan_of([blocking(gate), built(Careful, "goes on")], [writer], interval=0.05))
@@ -88,6 +83,23 @@ def test_who_blocks_a_loop_is_named_wherever_it_is_missed(run: Run, gate: Gate) 
     }
     gate.open()
     wait_until(lambda: all(status.up for status in engine.source_statuses()))
+
+
+def test_many_who_wait_for_a_blocked_loop_keep_no_thread_of_the_engine(
+    run: Run, gate: Gate
+) -> None:
+    waiting = [built(Blocking, f"other {number}", timeout=0.1) for number in range(60)]
+    engine = run(plan_of([blocking(gate), *waiting], [recording()], interval=0.05))
+    most = 0
+
+    def all_are_down() -> bool:
+        nonlocal most
+        errands = sum(t.name.startswith("pollect-engine-") for t in threading.enumerate())
+        most = max(most, errands)
+        return all(s.outcome is Outcome.TIMED_OUT for s in engine.source_statuses())
+
+    wait_until(all_are_down)
+    assert most < 20
 
 
 def test_a_callback_that_blocks_a_loop_is_told_apart_from_a_probe(run: Run, gate: Gate) -> None:
@@ -117,9 +129,9 @@ def test_sources_of_one_type_share_a_loop() -> None:
 
 def test_a_loop_that_turns_or_has_ended_is_blocked_by_nothing() -> None:
     loop = EventLoopThread()
-    assert loop.blocked_by() is None
+    wait_until(lambda: loop.blocked_by(0.1) is None)
     loop.stop(LIMIT_SECONDS)
-    assert loop.blocked_by() is None
+    assert loop.blocked_by(0.0) is None
 
 
 def test_a_loop_without_a_thread_is_tried_again_at_the_next_tick(

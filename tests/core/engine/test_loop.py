@@ -162,7 +162,7 @@ def test_a_loop_that_a_source_broke_ends_and_loses_what_runs(
     spoil: Callable[[], None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("pollect.engine.guarded_loop.LOOK_SECONDS", 0.05)
-    monkeypatch.setattr("pollect.engine.loop.BLOCKED_SECONDS", 0.05)
+    monkeypatch.setattr("pollect.engine.loop.DEAF_SECONDS", 0.05)
     loop, spoilt = EventLoopThread(), threading.Event()
 
     async def work() -> None:
@@ -172,12 +172,13 @@ def test_a_loop_that_a_source_broke_ends_and_loses_what_runs(
 
     future = loop.submit(work)
     assert spoilt.wait(LIMIT_SECONDS)
-    loop.blocked_by()
+    with suppress(RuntimeError):  # closed
+        loop.start([("wakes", work)])
     with pytest.raises(TargetUnavailable, match="its event loop broke: "):
         future.result(LIMIT_SECONDS)
+    loop.stop(LIMIT_SECONDS)
     with pytest.raises(RuntimeError, match="closed"):
         loop.submit(work)
-    loop.stop(LIMIT_SECONDS)
     assert "the event loop broke and is replaced" in caplog.text
 
 

@@ -34,7 +34,7 @@ class AsyncProbes:
 
     def describe_block(self, run: ProbeRun) -> str:
         """Return in words what keeps the loop from running `run`, empty if nothing does."""
-        culprit = self.loop.blocked_by()
+        culprit = self.loop.blocked_by(run.runner.guard.deadline_seconds)
         if culprit is None:
             return ""
         loop = f"the event loop of all {run.runner.id.type} sources"

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import selectors
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -54,8 +55,13 @@ class GuardedLoop(asyncio.SelectorEventLoop):
 
         What it raises ends `run_forever`.
         """
-        super().__init__(_Selector(look))
+        self._watched = _Selector(look)
+        super().__init__(self._watched)
         self._noted = failures
+
+    def busy_since(self) -> float | None:
+        """Return since when callbacks run without a break, monotonic seconds; None if none do."""
+        return self._watched.woke_at
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         # asyncio's own writes a traceback each time.
@@ -82,13 +88,19 @@ class _Selector(selectors.DefaultSelector):
     def __init__(self, look: Callable[[], None]) -> None:
         super().__init__()
         self._look = look
+        #: Monotonic seconds; None while it waits.
+        self.woke_at: float | None = time.monotonic()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.woke_at = None
         if timeout is not None and timeout <= LOOK_SECONDS:
-            return super().select(timeout)
-        events = super().select(LOOK_SECONDS)
-        if not events:
-            self._look()
+            events = super().select(timeout)
+        else:
+            # A thread that had to wait for the processor comes here late: what has come by now?
+            events = super().select(LOOK_SECONDS) or super().select(0)
+            if not events:
+                self._look()
+        self.woke_at = time.monotonic()
         return events
 
 

@@ -12,12 +12,13 @@ from typing import Any
 from pollect.engine.guarded_loop import Failures, GuardedLoop
 from pollect.errors import TargetUnavailable, describe
 
-#: A loop that does nothing else for this long is blocked.
+#: A loop that does nothing else for this long is blocked, or for this share of a deadline.
 BLOCKED_SECONDS = 1.0
+BLOCKED_OF_DEADLINE = 0.8
+#: One that waits for this long although it was woken is deaf.
+DEAF_SECONDS = 1.0
 #: Seconds that tasks get to end once they are cancelled.
 CANCEL_SECONDS = 1.0
-#: Seconds between two looks at whether it goes on.
-_LOOK_SECONDS = 0.02
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 #: Called with the key of a work that will not return by itself, and why.
@@ -43,8 +44,8 @@ class EventLoopThread:
         #: The loop itself holds its tasks only weakly.
         self._tasks: dict[Hashable, asyncio.Task[None]] = {}
         self._later: set[Callable[[], None]] = set()
-        #: Monotonic seconds since when it has owed an answer to whoever asks what blocks it.
-        self._asked_at: float | None = None
+        #: Monotonic seconds since when something waits to begin.
+        self._waits_since: float | None = None
         self._loop = GuardedLoop(self.failures, self._look)
         self._thread = threading.Thread(target=self._run, name="pollect-eventloop", daemon=True)
         try:
@@ -78,6 +79,7 @@ class EventLoopThread:
             if self.over:
                 raise RuntimeError("its event loop is closed")
             self._works |= dict.fromkeys((key for key, _ in works), lost)
+        self._waits_since = time.monotonic()
         try:
             self._loop.call_soon_threadsafe(self._begin, works)
         except RuntimeError:
@@ -90,23 +92,16 @@ class EventLoopThread:
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._cancel, key)
 
-    def blocked_by(self) -> object | None:
-        """Return what keeps all else from running on the loop, None if nothing does.
+    def blocked_by(self, deadline_seconds: float) -> object | None:
+        """Return what has kept others from running until their deadline, None if nothing has.
 
-        What was started is named by its key, anything else by its name. Takes a second at most, for
-        all who ask at once.
+        What was started is named by its key, anything else by its name.
         """
-        if self._asked_at is None:
-            self._asked_at = time.monotonic()
-            try:
-                self._loop.call_soon_threadsafe(self._answer)
-            except RuntimeError:
-                self._asked_at = None
-        while (asked_at := self._asked_at) is not None and not self.over:
-            if time.monotonic() - asked_at >= BLOCKED_SECONDS:
-                return self._current()
-            time.sleep(_LOOK_SECONDS)
-        return None
+        since = self._loop.busy_since()
+        if since is None or self.over:
+            return None
+        limit = min(BLOCKED_SECONDS, deadline_seconds * BLOCKED_OF_DEADLINE)
+        return self._current() if time.monotonic() - since >= limit else None
 
     def call_later(self, seconds: float, call: Callable[[], None]) -> None:
         """Call something later, or when the loop ends; only for the thread of the loop."""
@@ -159,14 +154,11 @@ class EventLoopThread:
 
     def _look(self) -> None:
         """Raise if a source took from the loop what wakes it; it was not woken for long."""
-        asked_at = self._asked_at
         if self._loop.is_closed():
             raise RuntimeError("a source closed it")
-        if asked_at is not None and time.monotonic() - asked_at >= BLOCKED_SECONDS:
+        since = self._waits_since
+        if since is not None and time.monotonic() - since >= DEAF_SECONDS:
             raise RuntimeError("a source closed the socket that wakes it")
-
-    def _answer(self) -> None:
-        self._asked_at = None
 
     def _call(self, call: Callable[[], None]) -> None:
         if call in self._later:
@@ -184,6 +176,7 @@ class EventLoopThread:
         return f"task {task.get_name()!r}"
 
     def _begin(self, works: "Sequence[tuple[Hashable, Work]]") -> None:
+        self._waits_since = None
         for key, work in works:
             # Not by `create_task`: a source may have set a factory that fails.
             task = self._tasks[key] = asyncio.Task(work(), loop=self._loop)
