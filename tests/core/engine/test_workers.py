@@ -137,6 +137,26 @@ def test_a_job_that_ended_or_is_written_off_already_frees_no_other_place(
         wait_until(lambda: (started(late), started(more)) == (3, 3))
 
 
+def test_calls_that_waited_for_one_that_hung_start_together_when_it_returns(
+    gate: Gate, patient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pollect.engine.workers.OVERDUE_OF_ONE_KEY", 1)
+    together, done = threading.Barrier(3), threading.Semaphore(0)
+
+    def meet() -> None:
+        together.wait(30)
+        done.release()
+
+    hung = hanging("a", gate, 1, suspect=True)
+    with Pool(threads=3, tick=10_000) as workers:
+        workers.submit(hung)
+        wait_until(lambda: started(hung))
+        workers.submit([WorkerCall(meet, "a") for _ in range(3)])
+        gate.open()
+        for _ in range(3):
+            assert done.acquire(timeout=30)
+
+
 def test_more_threads_are_used_at_once(gate: Gate, patient: None) -> None:
     calls = hanging("a", gate, 3)
     with Pool(threads=1, tick=10_000) as workers:
@@ -252,8 +272,9 @@ def test_a_thread_that_was_given_up_counts_again_when_its_call_returns(
 
 
 def test_a_thread_that_was_refused_is_asked_for_again_without_another_call(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     monkeypatch.setattr("pollect.engine.workers.THREAD_RETRY_SECONDS", 0.05)
     start = threading.Thread.start
     refusals = [1, 2, 3]
@@ -270,6 +291,33 @@ def test_a_thread_that_was_refused_is_asked_for_again_without_another_call(
         workers.submit([WorkerCall(done.set)])
         assert done.wait(30)
         assert not refusals
+        again = threading.Event()
+        workers.submit([WorkerCall(again.set)])
+        assert again.wait(30)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"], caplog.text
+
+
+def test_a_thread_that_was_refused_is_not_asked_for_after_the_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pollect.engine.workers.THREAD_RETRY_SECONDS", 0.02)
+    start = threading.Thread.start
+    asked: list[str] = []
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("pollect-pool"):
+            asked.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with Pool(threads=1, tick=1000) as workers:
+        workers.submit([WorkerCall(None)])
+        wait_until(lambda: len(asked) >= 2)
+        workers.stop()
+        before = len(asked)
+        time.sleep(0.1)
+        assert len(asked) == before
 
 
 def test_brief_calls_run_one_after_the_other_beside_the_others(
