@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from pollect.engine.clock import SystemClock
 from pollect.engine.engine import Engine
 from pollect.engine.loop import EventLoopThread
 from pollect.engine.loops import EventLoops
+from pollect.engine.plan import ExecutorPlan, Plan, SourcePlan
 from pollect.testing import build_source
 from pollect.testing.waiting import wait_until
 from tests.core.engine.rig import VALUE, Gate, plan_of, recording
@@ -255,3 +257,47 @@ def test_a_source_that_another_one_cancelled_is_probed_at_its_next_tick(run: Run
     wait_until(lambda: any("cancelled" in s.reason for s in engine.source_statuses()))
     CancelsAll.cancels = False
     wait_until(lambda: all(status.up for status in engine.source_statuses()))
+
+
+def test_a_reload_without_what_blocks_a_loop_lets_the_others_of_its_type_go_on(
+    run: Run, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pollect.engine.loop.BLOCKED_SECONDS", 0.1)
+    monkeypatch.setattr("pollect.engine.closing.CLOSE_SECONDS", 0.2)
+    stays = SourcePlan(source=built(Blocking, "stays", timeout=0.1), interval=0.05)
+    culprit = SourcePlan(source=blocking(gate), interval=0.05)
+
+    def plan(sources: list[SourcePlan]) -> Plan:
+        return Plan(executors=[ExecutorPlan(name="test", sources=sources, writers=[])])
+
+    engine = run(plan([culprit, stays]))
+    wait_until(lambda: all(s.outcome is Outcome.TIMED_OUT for s in engine.source_statuses()))
+    engine.replace(plan([stays]))
+    wait_until(lambda: engine.source_statuses()[0].up)
+
+
+def is_blocked(loop: EventLoopThread) -> bool:
+    return loop.blocked_by(1.0) is not None
+
+
+def test_only_so_many_blocked_loops_are_replaced(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pollect.engine.loop.BLOCKED_SECONDS", 0.05)
+    monkeypatch.setattr("pollect.engine.loops.MOST_GIVEN_UP", 2)
+    loops, source = EventLoops(), built(Blocking, "blocks")
+
+    async def block() -> None:
+        gate()
+
+    used = []
+    for _ in range(4):
+        loop = loops.of(source, "Blocking")
+        used.append(loop)
+        loop.submit(block)
+        wait_until(partial(is_blocked, loop))
+        loops.replace_blocked()
+    assert len(set(used)) == 3
+    gate.open()
+    loops.stop(LIMIT_SECONDS)
+    wait_until(lambda: not any(loop.is_alive() for loop in used))

@@ -133,6 +133,7 @@ class Engine:
             for executor in retired:
                 executor.flush()
             self._loops.keep(runner.plan.source for runner in self._runners())
+            self._loops.replace_blocked()
             plan.ready.set()
 
     def run_once(self) -> list[ProbeResult]:

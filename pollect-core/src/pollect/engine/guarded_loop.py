@@ -22,19 +22,17 @@ class Failures:
     """Logs failed callbacks, and tasks that no one awaits, once for each reason."""
 
     def __init__(self, loop_name: str) -> None:
-        self._loop_name = loop_name
+        self.loop_name = loop_name
         self._reasons: set[str] = set()
         self._places: set[tuple[str, int]] = set()
 
     def note(self, error: BaseException) -> None:
         """Log an error unless its like was logged, with its traceback once for each place."""
-        self._log(f"a callback on {self._loop_name} failed", error)
+        self._log(f"a callback on {self.loop_name} failed", error)
 
     def note_end(self, error: BaseException) -> None:
         """Log that the loop itself cannot go on."""
-        self._log(
-            f"{self._loop_name} broke and is replaced: a source must leave it as it is", error
-        )
+        self._log(f"{self.loop_name} broke and is replaced: a source must leave it as it is", error)
 
     def _log(self, text: str, error: BaseException) -> None:
         reason = f"{text} (logged once): {describe(error)}"

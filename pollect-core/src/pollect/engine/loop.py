@@ -1,6 +1,7 @@
 """An event loop in a thread of its own, for asynchronous sources."""
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable, Coroutine, Hashable, Sequence
@@ -120,6 +121,22 @@ class EventLoopThread:
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._begin_end)
 
+    def give_up(self) -> bool:
+        """End the loop if something blocks it, without waiting; return whether something does.
+
+        All but what blocks it is lost. The thread ends when the call that blocks it returns.
+        """
+        culprit = self.blocked_by(math.inf)
+        if culprit is None:
+            return False
+        self.end()
+        self._lose("its event loop was blocked, and is replaced", culprit)
+        return True
+
+    def is_alive(self) -> bool:
+        """Whether its thread still runs."""
+        return self._thread.is_alive()
+
     def join(self, seconds: float) -> None:
         """Wait for the thread to end, `seconds` at most."""
         self._thread.join(seconds)
@@ -139,18 +156,26 @@ class EventLoopThread:
         self._finish(error)
 
     def _finish(self, error: BaseException | None) -> None:
-        """Tell everyone who waits for something on the loop that nothing comes any more."""
+        self._lose(f"its event loop broke: {describe(error)}" if error else "stopping")
+        self._tasks.clear()
+        self._loop.release()
+
+    def _lose(self, reason: str, culprit: object = None) -> None:
+        """Tell everyone who waits for something on the loop that nothing comes any more.
+
+        `culprit` still runs, and may come back.
+        """
         with self._lock:
             self.over = True
-            works, self._works = self._works, {}
+            works = {key: lost for key, lost in self._works.items() if key is not culprit}
+            for key in works:
+                del self._works[key]
         for call in list(self._later):
             self._call(call)
-        why = TargetUnavailable(f"its event loop broke: {describe(error)}" if error else "stopping")
+        why = TargetUnavailable(reason)
         for key, lost in works.items():
             if lost is not None:
                 lost(key, why)
-        self._tasks.clear()
-        self._loop.release()
 
     def _look(self) -> None:
         """Raise if a source took from the loop what wakes it; it was not woken for long."""

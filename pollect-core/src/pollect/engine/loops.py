@@ -4,6 +4,7 @@ A coroutine that never awaits keeps all others of its loop: a plugin that does s
 of its own type only.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Iterable
@@ -14,6 +15,11 @@ from pollect.plugin import Source
 if TYPE_CHECKING:
     from pollect.engine.loop import EventLoopThread
 
+#: Loops that were given up and whose threads may still hang.
+MOST_GIVEN_UP = 16
+
+log = logging.getLogger(__name__)
+
 
 class EventLoops:
     """Starts the event loop of a type when its first source needs it; thread-safe."""
@@ -22,6 +28,8 @@ class EventLoops:
         #: By `kind_of` its sources, with their class, so that no other gets the same number.
         self._loops: dict[int, tuple[type[Source[Any]], EventLoopThread]] = {}
         self._lock = threading.Lock()
+        #: Those that were blocked, and may still be.
+        self._given_up: list[EventLoopThread] = []
 
     def of(self, source: Source[Any], type_name: str) -> "EventLoopThread":
         """Return the loop of a source, another one if the last broke; `type_name` is for messages.
@@ -51,6 +59,18 @@ class EventLoops:
             ended = [self._loops.pop(kind)[1] for kind in self._loops.keys() - kinds]
         for loop in ended:
             loop.end()
+
+    def replace_blocked(self) -> None:
+        """Give up the loops that something blocks, so that their sources open on others.
+
+        Each costs a thread until the call that blocks it returns, so there is a limit.
+        """
+        with self._lock:
+            self._given_up = [loop for loop in self._given_up if loop.is_alive()]
+            for _, loop in self._loops.values():
+                if len(self._given_up) < MOST_GIVEN_UP and loop.give_up():
+                    self._given_up.append(loop)
+                    log.warning("%s is blocked, and replaced by another", loop.failures.loop_name)
 
     def stop(self, seconds: float) -> None:
         """Cancel what runs and end all loops, waiting `seconds` at most."""
