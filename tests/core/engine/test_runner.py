@@ -1,11 +1,12 @@
 """What one source does, and what not, as its run, its owner and its end cross each other."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from pollect.api import Batch, Outcome
+from pollect.api import Batch, NoData, Outcome, TargetUnavailable
 from pollect.delivery.routing import MergedTick
 from pollect.engine.plan import SourcePlan
 from pollect.engine.probe_run import ProbeRun
@@ -24,18 +25,20 @@ class Bench:
 
     name = "test"
 
-    def __init__(self, **section: Any) -> None:
+    def __init__(self, *, keep_stale: bool = False) -> None:
         self.clock = FakeClock(monotonic=0.0)
         self.scheduler = Scheduler(self.clock)
-        self.source = scripted(clock=self.clock, **section)
+        self.source = scripted(clock=self.clock)
         self.epoch: object | None = 1
         self.closing: Callable[[], object] = lambda: None
         self.written: list[Batch] = []
+        #: The tick that each was put into.
+        self.ticks: list[MergedTick | None] = []
         self.results: list[ProbeResult | None] = []
         self.dropped: list[ProbeRun] = []
         self.errands: list[Callable[[], None]] = []
         self.runner = Runner(
-            SourcePlan(source=self.source, interval=INTERVAL),
+            SourcePlan(source=self.source, interval=INTERVAL, keep_stale=keep_stale),
             self,
             clock=self.clock,
             scheduler=self.scheduler,
@@ -78,10 +81,13 @@ class Bench:
         return None
 
     def filtered(self, batch: Batch) -> Batch | None:
+        assert not self.runner.values.order.locked(), "a filter that hangs would keep the source"
         return batch
 
     def put(self, batch: Batch, tick: MergedTick | None = None, renaming: Any = None) -> None:
+        assert self.runner.values.order.locked(), "an older batch could overtake this one"
         self.written.append(batch)
+        self.ticks.append(tick)
         if tick is not None:
             tick.end(batch)
 
@@ -265,6 +271,7 @@ def test_a_probe_that_waits_is_reported_once_and_written_when_it_is_done(bench: 
     bench.runner.probe(run)
     assert bench.outcomes == [Outcome.TIMED_OUT, Outcome.OK]
     assert len(bench.written) == 1
+    assert bench.ticks == [None], "its tick went on without it"
 
 
 def test_a_deadline_that_comes_after_the_stop_counts_nothing(bench: Bench) -> None:
@@ -273,3 +280,71 @@ def test_a_deadline_that_comes_after_the_stop_counts_nothing(bench: Bench) -> No
     bench.runner.stop()
     bench.run(3 * INTERVAL)
     assert bench.results == []
+
+
+def test_a_source_that_came_back_before_its_withdrawal_keeps_its_values(bench: Bench) -> None:
+    bench.runner.probe(bench.begun())
+    bench.epoch = None
+    assert not bench.runner.check_ownership()
+    bench.epoch = 2
+    bench.runner.probe(bench.begun())
+    bench.do_errands()
+    assert [len(batch) for batch in bench.written] == [1, 1]
+
+
+def test_a_source_that_cannot_open_is_tried_at_once_by_who_asks_for_it(bench: Bench) -> None:
+    def refuse() -> None:
+        raise TargetUnavailable("later")
+
+    bench.source.opening = refuse
+    for _ in range(3):  # the pauses grow
+        bench.runner.hurry()
+        bench.runner.probe(bench.begun())
+    assert bench.begin() is None
+    bench.runner.hurry()
+    bench.source.opening = lambda: None
+    bench.runner.probe(bench.begun())
+    assert bench.outcomes[-1] is Outcome.OK
+
+
+def test_values_are_withdrawn_once_they_are_too_old_and_not_before(bench: Bench) -> None:
+    bench.runner.probe(bench.begun())
+    values = bench.runner.values
+    assert values.fresh_until == bench.clock.monotonic() + 2.5 * INTERVAL
+    assert bench.written[0].fresh_seconds == 2.5 * INTERVAL
+    values.expire()
+    assert len(bench.written) == 1
+    bench.clock.advance(2.5 * INTERVAL)
+    values.expire()
+    values.expire()
+    assert [len(batch) for batch in bench.written] == [1, 0]
+    assert (values.series, values.fresh_until) == (0, math.inf)
+
+
+@pytest.mark.parametrize("keep_stale", [True, False])
+def test_values_that_stay_true_have_no_limit(
+    monkeypatch: pytest.MonkeyPatch, keep_stale: bool
+) -> None:
+    bench = Bench(keep_stale=keep_stale)
+    if not keep_stale:
+        monkeypatch.setattr(bench.source, "hold", math.inf)
+    bench.runner.probe(bench.begun())
+    bench.clock.advance(1e9)
+    bench.runner.values.expire()
+    assert [batch.fresh_seconds for batch in bench.written] == [None]
+
+
+def test_a_source_without_values_has_nothing_to_withdraw(bench: Bench) -> None:
+    def tell() -> float:
+        raise NoData("unplugged", withdraw=True)
+
+    bench.source.script = tell
+    run = bench.begun()
+    bench.runner.probe(run)
+    assert (bench.written, run.tick.over) == ([], True)
+    bench.source.script = lambda: 1.0
+    bench.runner.probe(bench.begun())
+    bench.source.script = tell
+    for _ in range(2):
+        bench.runner.probe(bench.begun())
+    assert [len(batch) for batch in bench.written] == [1, 0]
