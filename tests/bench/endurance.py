@@ -21,8 +21,8 @@ RELOADS = 40
 PEER_SECONDS = 15.0
 #: How often the daemon is looked at and scraped.
 LOOK_SECONDS = 2.0
-#: Until then caches fill and threads are made, once and for all.
-SETTLED_SHARE = 0.25
+#: Until then caches fill, and memory finds its shape among batches that come and go.
+SETTLED_SHARE = 0.5
 
 CONFIG = """\
 tickTime: 1

@@ -9,8 +9,7 @@ from functools import lru_cache
 _LENGTH_DELIMITED = 2
 
 
-@lru_cache(4096)
-def varint(number: int) -> bytes:
+def encode_varint(number: int) -> bytes:
     """Encode a number that is not negative, seven bits a byte, the lowest first."""
     encoded = bytearray()
     while number > 0x7F:
@@ -18,6 +17,12 @@ def varint(number: int) -> bytes:
         number >>= 7
     encoded.append(number)
     return bytes(encoded)
+
+
+@lru_cache(4096)
+def varint(number: int) -> bytes:
+    """Return what `encode_varint` does, remembered: for tags and lengths, which repeat."""
+    return encode_varint(number)
 
 
 def tag(field: int, wire_type: int = _LENGTH_DELIMITED) -> bytes:

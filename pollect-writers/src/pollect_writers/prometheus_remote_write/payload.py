@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from pollect.api import Batch, Sample, SourceId
 from pollect_writers.names import filled_labels, prometheus_name
-from pollect_writers.protobuf import delimited, message, tag, text, varint
+from pollect_writers.protobuf import delimited, encode_varint, message, tag, text, varint
 from pollect_writers.series import SeriesCache
 
 #: The NaN by which a sender says that a series has ended (`value.StaleNaN` of Prometheus).
@@ -93,10 +93,11 @@ def encode_request(points: Sequence[Point]) -> bytes:
     )
 
 
-@lru_cache(4096)
+# The values of one probe have one time, which never comes back.
+@lru_cache(64)
 def _around_value(time_ms: int) -> tuple[bytes, bytes]:
     """Return what is before and behind the eight bytes of a value in a `Sample` of this time."""
-    behind = _TIMESTAMP_TAG + varint(time_ms)
+    behind = _TIMESTAMP_TAG + encode_varint(time_ms)
     size = len(_DOUBLE_TAG) + 8 + len(behind)
     return _SAMPLES_TAG + varint(size) + _DOUBLE_TAG, behind
 
