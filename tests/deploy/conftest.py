@@ -17,8 +17,9 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[image.Podman]:
     if reason:
         pytest.skip(reason)
     podman = image.Podman(tmp_path_factory.mktemp("podman"))
-    podman.import_base(image.make_base())
-    context = image.make_wheels()
+    with image.held_cache():
+        podman.import_base(image.make_base())
+        context = image.make_wheels()
     podman.build(FULL, context, BASE=image.BASE, PIP_ARGS="--no-index")
     podman.build(
         SLIM,

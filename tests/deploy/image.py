@@ -4,6 +4,7 @@ Needs root, mmdebstrap, buildah, podman and runc (`make services`). What takes l
 `.images/` for as long as nothing it is made of changes.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -38,9 +39,17 @@ def why_not() -> str:
     return f"needs {', '.join(missing)} (make services)" if missing else ""
 
 
+@contextmanager
+def held_cache() -> Iterator[None]:
+    """Keep other runs of the tests in this checkout from what is being made in the cache."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def make_base() -> Path:
     """Return the tar file of a small Debian with Python, made unless it is there."""
-    CACHE.mkdir(exist_ok=True)
     base = CACHE / "base.tar"
     if not base.exists():
         sources = next(file for file in APT_SOURCES if file.exists())

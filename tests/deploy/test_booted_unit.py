@@ -11,7 +11,7 @@ import pytest
 from pollect.operate.unit import DYNAMIC_USERS
 from tests.deploy import booted
 from tests.deploy.booted_checks import EXCUSED
-from tests.deploy.image import CACHE
+from tests.deploy.image import CACHE, held_cache
 
 pytestmark = [pytest.mark.integration, pytest.mark.root, pytest.mark.timeout(900)]
 
@@ -28,7 +28,9 @@ def found() -> Iterator[dict[str, Any]]:
     folder = CACHE / f"boot-{os.getpid()}"
     folder.mkdir(parents=True)
     try:
-        yield booted.boot(booted.make_tree(), folder)
+        with held_cache():
+            tree = booted.make_tree()
+        yield booted.boot(tree, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
