@@ -138,6 +138,9 @@ def _xmpp_elements(talk: Dialogue) -> Iterator["Element"]:
         size += len(data)
         try:
             parser.feed(data)
+            if hasattr(parser, "flush"):  # Python 3.11.9, 3.12.3, 3.13
+                # Expat since 2.6 keeps back a token that came in pieces until much more comes.
+                parser.flush()
             for event, element in parser.read_events():
                 depth += 1 if event == "start" else -1
                 if event == "end" and depth == 1:
