@@ -19,6 +19,7 @@ from pollect.config.inventory import Target
 from pollect.config.probes import AllowList, ProbeSection
 from pollect.daemon.source_plan import plan_source
 from pollect.delivery.routing import Routes
+from pollect.engine.executor import CLOSE_SECONDS
 from pollect.engine.guard import Guard
 from pollect.engine.plan import SourcePlan
 from pollect.engine.samples import cleaning
@@ -32,8 +33,6 @@ log = logging.getLogger("pollect.probes")
 
 #: Seconds that a probe may take when neither the request nor its module says.
 DEFAULT_SECONDS = 10.0
-#: Seconds that an asynchronous source gets to close.
-CLOSE_SECONDS = 2.0
 #: What a scraper would not wait for anyway.
 LONGEST_SECONDS = 300.0
 

@@ -1,8 +1,9 @@
 """Closes sources, at a reload and at the end, however many hang."""
 
 import queue
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pollect.engine.loops import EventLoops
@@ -18,8 +19,31 @@ CLOSE_SECONDS = 2.0
 CLOSING_THREADS = 8
 #: The same for thousands that go at once, as long as they do close.
 MANY_CLOSE_SECONDS = 30.0
-#: Seconds between two looks at those that close.
+#: Seconds between two looks at how many have closed.
 _LOOK_SECONDS = 0.02
+
+
+class _Left:
+    """The runners that have not closed yet."""
+
+    def __init__(self, runners: Iterable[Runner]) -> None:
+        self._runners = set(runners)
+        self._none = threading.Event()
+
+    def __len__(self) -> int:
+        return len(self._runners)
+
+    def __contains__(self, runner: Runner) -> bool:
+        return runner in self._runners
+
+    def discard(self, runner: Runner) -> None:
+        self._runners.discard(runner)
+        if not self._runners:
+            self._none.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until all have closed, `seconds` at most; return whether they have."""
+        return self._none.wait(seconds)
 
 
 def close_runners(
@@ -39,7 +63,7 @@ def close_runners(
     waiting: queue.SimpleQueue[Runner] = queue.SimpleQueue()
     for runner in sorted(runners, key=busy.__contains__):
         waiting.put(runner)
-    left = set(runners)
+    left = _Left(runners)
 
     def work() -> None:
         while True:
@@ -56,16 +80,15 @@ def close_runners(
                 runner.guard.close()
                 left.discard(runner)
 
-    closings = [
-        InBackground(work, "pollect-close") for _ in range(min(CLOSING_THREADS, len(runners)))
-    ]
-    _wait(closings, left, is_stopping)
+    for _ in range(min(CLOSING_THREADS, len(runners))):
+        InBackground(work, "pollect-close")
+    _wait(left, is_stopping)
     for runner in [runner for runner in runners if runner in left]:
         runner.leave_behind()
         runner.plan.log.warning("does not close in time; left behind")
 
 
-def _close_on_loop(runner: Runner, loops: EventLoops, left: set[Runner]) -> None:
+def _close_on_loop(runner: Runner, loops: EventLoops, left: _Left) -> None:
     def note_end(closing: "Future[Any]") -> None:
         left.discard(runner)
         if (error := closing.exception()) is not None:
@@ -80,9 +103,7 @@ def _close_on_loop(runner: Runner, loops: EventLoops, left: set[Runner]) -> None
         closing.add_done_callback(note_end)
 
 
-def _wait(
-    closings: Sequence[InBackground], left: set[Runner], is_stopping: Callable[[], bool]
-) -> None:
+def _wait(left: _Left, is_stopping: Callable[[], bool]) -> None:
     """Wait until all is closed, or nothing more closes.
 
     The thousands of targets that an inventory has no more take longer than what hangs may take; a
@@ -91,8 +112,7 @@ def _wait(
     begun = time.monotonic()
     until = begun + CLOSE_SECONDS
     remaining = len(left)
-    while left or not all(closing.wait(0.0) for closing in closings):
-        time.sleep(_LOOK_SECONDS)
+    while not left.wait(_LOOK_SECONDS):
         if len(left) < remaining and not is_stopping():
             remaining = len(left)
             until = min(time.monotonic() + CLOSE_SECONDS, begun + MANY_CLOSE_SECONDS)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a source on the event loop gets to close when another daemon takes it over.
+#: Seconds that a single source on an event loop gets to close.
 CLOSE_SECONDS = 2.0
 
 

@@ -167,15 +167,17 @@ class EventLoopThread:
         """
         with self._lock:
             self.over = True
-            works = {key: lost for key, lost in self._works.items() if key is not culprit}
-            for key in works:
-                del self._works[key]
+            # The loop's own thread may end some of them meanwhile.
+            works = [
+                (key, lost)
+                for key in list(self._works)
+                if key is not culprit and (lost := self._works.pop(key, None)) is not None
+            ]
         for call in list(self._later):
             self._call(call)
         why = TargetUnavailable(reason)
-        for key, lost in works.items():
-            if lost is not None:
-                lost(key, why)
+        for key, lost in works:
+            lost(key, why)
 
     def _look(self) -> None:
         """Raise if a source took from the loop what wakes it; it was not woken for long."""
@@ -186,9 +188,11 @@ class EventLoopThread:
             raise RuntimeError("a source closed the socket that wakes it")
 
     def _call(self, call: Callable[[], None]) -> None:
-        if call in self._later:
-            self._later.discard(call)
-            call()
+        try:
+            self._later.remove(call)
+        except KeyError:
+            return  # called already
+        call()
 
     def _current(self) -> object:
         """Return what runs on the loop right now."""

@@ -28,7 +28,7 @@ class EventLoops:
         #: By `kind_of` its sources, with their class, so that no other gets the same number.
         self._loops: dict[int, tuple[type[Source[Any]], EventLoopThread]] = {}
         self._lock = threading.Lock()
-        #: Those that were blocked, and may still be.
+        #: Those that were blocked, and may still be; only a reload asks for them.
         self._given_up: list[EventLoopThread] = []
 
     def of(self, source: Source[Any], type_name: str) -> "EventLoopThread":
@@ -65,12 +65,11 @@ class EventLoops:
 
         Each costs a thread until the call that blocks it returns, so there is a limit.
         """
-        with self._lock:
-            self._given_up = [loop for loop in self._given_up if loop.is_alive()]
-            for _, loop in self._loops.values():
-                if len(self._given_up) < MOST_GIVEN_UP and loop.give_up():
-                    self._given_up.append(loop)
-                    log.warning("%s is blocked, and replaced by another", loop.failures.loop_name)
+        self._given_up = [loop for loop in self._given_up if loop.is_alive()]
+        for _, loop in list(self._loops.values()):
+            if len(self._given_up) < MOST_GIVEN_UP and loop.give_up():
+                self._given_up.append(loop)
+                log.warning("%s is blocked, and replaced by another", loop.failures.loop_name)
 
     def stop(self, seconds: float) -> None:
         """Cancel what runs and end all loops, waiting `seconds` at most."""
